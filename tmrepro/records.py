@@ -1,0 +1,133 @@
+"""The frozen records that travel between the rooms: numpy only, no torch, no files, no behaviour but checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+Category = Literal["none", "collapsed", "LM", "GM", "TM"]
+
+GRID_ORIGINS = ("corner", "center")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The points of a surface: theta* + a[i] delta^ + b[j] eta^ (the paper, Algorithm 2).
+
+    `a` and `b` are distances in parameter space when the directions have unit norm. `home` is the (i, j) of theta*;
+    `step` the spacing of `a` and of `b` in those units.
+    """
+
+    a: Float64[np.ndarray, " K"]
+    b: Float64[np.ndarray, " K"]
+    home: tuple[int, int]
+    step: float
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A loss surface: loss[i, j] (nats) and accuracy[i, j] (share) at (a[i], b[j]). nan and inf are results."""
+
+    loss: Float64[np.ndarray, "Ka Kb"]
+    accuracy: Float64[np.ndarray, "Ka Kb"]
+    a: Float64[np.ndarray, " Ka"]
+    b: Float64[np.ndarray, " Kb"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of history.csv. Losses in nats; `seconds` since training began, pauses left out."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """The epochs of one training, in order; epoch numbers count from 1."""
+
+    epochs: tuple[Epoch, ...]
+
+    @property
+    def train_losses(self) -> Float64[np.ndarray, " epochs"]:
+        """T_i of every epoch."""
+        return np.array([epoch.train_loss for epoch in self.epochs], dtype=np.float64)
+
+    @property
+    def validation_losses(self) -> Float64[np.ndarray, " epochs"]:
+        """V_i of every epoch."""
+        return np.array([epoch.validation_loss for epoch in self.epochs], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """What theta* is, and the numbers behind it (the paper, Table 1 and Algorithm 1). Field names are minimum.json's.
+
+    Losses in nats; None where undefined or never. `train_loss_last` is T_i of the last epoch and
+    `train_loss_previous` T_{i-1}; `train_loss_at_minimum` is T*, the eval-mode loss on the training part;
+    `validation_loss` V, the eval-mode loss on the held-out part, both with the given labels;
+    `relabelled_loss` V~, the loss on X~. First epochs are those at which a condition first held.
+    """
+
+    model: str
+    category: Category
+    reason: str
+    labels: Literal["hard", "soft"]
+    epsilon: float
+    epochs: int
+    best_epoch: int
+    stopped: Literal["lm", "gm", "max_epochs"]
+    train_loss_last: float
+    train_loss_previous: float | None
+    train_loss_at_minimum: float
+    validation_loss: float
+    relabelled_loss: float | None
+    train_accuracy: float
+    validation_accuracy: float
+    relabelled_accuracy: float | None
+    gradient_norm: float | None
+    theta_norm: float
+    parameters: int
+    seed: int
+    seeds_collapsed: tuple[int, ...]
+    lm_first_epoch: int | None
+    gm_first_epoch: int | None
+    gm_confirmed_epoch: int | None
+    validation_first_epoch: int | None
+    lm_first_seconds: float | None
+    gm_first_seconds: float | None
+    gm_confirmed_seconds: float | None
+    validation_first_seconds: float | None
+    training_seconds: float
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What is known of one direction of a surface: its seed, the SHA-256 of its raw stream, its norm as used."""
+
+    seed: int
+    sha256: str
+    norm: float
+
+
+@dataclass(frozen=True)
+class SurfaceFacts:
+    """What gives a surface's axes their meaning; stored as attributes of its zarr group.
+
+    `theta_norm` is ||theta*||_2 over all parameters; `cosine` that of the angle between delta^ and eta^.
+    """
+
+    delta: Direction
+    eta: Direction
+    cosine: float
+    theta_norm: float
+    images: int
+    labels: str
