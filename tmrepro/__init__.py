@@ -1,1 +1,40 @@
-"""tmrepro."""
+"""tmrepro: loss landscapes around true minima, run from a spec and checked to the byte.
+
+    import tmrepro
+
+    result = tmrepro.run("spec/quickstart.yaml")
+    view = tmrepro.open_run(result.run)
+    view.surface("paper", "dnn").loss
+
+This file loads nothing until a name is used: determinism must be set before torch is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tmrepro.api import run, verify
+    from tmrepro.spec import load_spec
+    from tmrepro.view import open_run
+
+__all__ = ["load_spec", "open_run", "run", "verify"]
+
+_HOMES = {
+    "load_spec": "tmrepro.spec",
+    "open_run": "tmrepro.view",
+    "run": "tmrepro.api",
+    "verify": "tmrepro.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tmrepro' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

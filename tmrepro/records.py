@@ -85,10 +85,10 @@ class Minimum:
     epochs: int
     best_epoch: int
     stopped: Literal["lm", "gm", "max_epochs"]
-    train_loss_last: float
+    train_loss_last: float | None
     train_loss_previous: float | None
-    train_loss_at_minimum: float
-    validation_loss: float
+    train_loss_at_minimum: float | None
+    validation_loss: float | None
     relabelled_loss: float | None
     train_accuracy: float
     validation_accuracy: float
@@ -100,11 +100,9 @@ class Minimum:
     seeds_collapsed: tuple[int, ...]
     lm_first_epoch: int | None
     gm_first_epoch: int | None
-    gm_confirmed_epoch: int | None
     validation_first_epoch: int | None
     lm_first_seconds: float | None
     gm_first_seconds: float | None
-    gm_confirmed_seconds: float | None
     validation_first_seconds: float | None
     training_seconds: float
 

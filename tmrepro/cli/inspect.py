@@ -1,0 +1,73 @@
+"""`tmrepro figures`, `tmrepro report`, `tmrepro stats`: what a finished run shows, made again from what it stores."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmrepro.cli.run import DebugOption
+
+RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+def figures(
+    *,
+    run: RunArgument,
+    to: Annotated[Path | None, typer.Option(help="Folder for the pictures.", show_default="NAME-figures")] = None,
+    scale: Annotated[str | None, typer.Option(help="linear or log.", show_default="as in the spec")] = None,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Draw the figures of a run again, from its stored surfaces, into a folder of their own.
+
+    Example: tmrepro figures runs/quickstart --scale log --to pictures
+    """
+    from tmrepro.retell import draw_again
+
+    for path in draw_again(run, to=to, scale=scale):
+        typer.echo(str(path))
+
+
+def report(
+    *,
+    run: RunArgument,
+    to: Annotated[Path | None, typer.Option(help="Where to write the page.", show_default="NAME.html")] = None,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Write the page of a run again: figures, tables, spec and provenance in one HTML file.
+
+    Example: tmrepro report runs/quickstart --to page.html
+    """
+    from tmrepro.retell import write_report_again
+
+    typer.echo(str(write_report_again(run, to=to)))
+
+
+def stats(
+    *,
+    run: RunArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Compute the statistics of a run's surfaces again and print them.
+
+    Example: tmrepro stats runs/quickstart --json | jq .paper.dnn.roughness
+    """
+    from tmrepro.cli.display import number
+    from tmrepro.retell import compute_statistics_again
+
+    found = compute_statistics_again(run)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    for surface, models in found.items():
+        table = Table(title=surface, title_justify="left")
+        table.add_column("statistic")
+        for model in models:
+            table.add_column(model, justify="right")
+        for name in next(iter(models.values())):
+            table.add_row(name, *(number(values[name]) for values in models.values()))
+        Console(highlight=False).print(table)

@@ -1,0 +1,57 @@
+"""`tmrepro reference build`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmrepro.cli.run import DataOption, DebugOption, QuietOption, SpecArgument
+
+reference_app = typer.Typer(help="References that runs are verified against.", no_args_is_help=True)
+
+
+@reference_app.callback()
+def _group() -> None:
+    """References that runs are verified against."""
+
+
+@reference_app.command()
+def build(
+    *,
+    spec: SpecArgument,
+    to: Annotated[
+        Path | None, typer.Option(help="The reference folder.", show_default="paper/reference/NAME")
+    ] = None,
+    replicates: Annotated[
+        int, typer.Option(min=1, help="Runs with other seeds, the first being the spec's own, to measure the bands on.")
+    ] = 1,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder for the runs, kept and continued.", show_default="runs/reference-NAME")
+    ] = None,
+    data_dir: DataOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces.")] = 1,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Run a spec (and replicates with other seeds) and keep what later runs are verified against.
+
+    Replicate r adds r to every model's training seed and 1000 r to the direction seeds.
+
+    Example: tmrepro reference build spec/quickstart.yaml --replicates 8
+    """
+    from tmrepro.api import build_reference
+    from tmrepro.cli.display import make_reporter
+
+    with make_reporter(quiet=quiet) as reporter:
+        folder = build_reference(
+            spec,
+            to=to,
+            replicates=replicates,
+            runs=runs,
+            data_dir=data_dir,
+            device=device,
+            workers=workers,
+            reporter=reporter,
+        )
+    typer.echo(str(folder))

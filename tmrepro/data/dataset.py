@@ -1,0 +1,89 @@
+"""The records that leave the data room, and the fingerprint that says which pixels and labels they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from tmrepro.data.scaling import channel_statistics
+
+FINGERPRINT_HEADER = b"tmrepro dataset 1\n"
+
+
+@runtime_checkable
+class DataSection(Protocol):
+    """What this room reads of the spec's `data` section; `tmrepro.spec` has the model itself.
+
+    `train` and `validation` are numbers of pictures (None: all there are), `size` the side of a picture in pixels.
+    """
+
+    @property
+    def name(self) -> Literal["cifar10", "images", "digits"]: ...  # noqa: D102
+    @property
+    def train(self) -> int | None: ...  # noqa: D102
+    @property
+    def validation(self) -> int | None: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pictures in data order: pixels 0..255 as RGB, class numbers, and where each stood in its source's own order."""
+
+    images: UInt8[np.ndarray, "n 3 h w"]
+    labels: Int64[np.ndarray, " n"]
+    indices: Int64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training part and a held-out part, disjoint, of the same classes.
+
+    `classes[y]` is the name of class y. `source` says in words where the pictures come from (never a path: the same
+    pictures give the same words everywhere). `mean` and `deviation` are per channel over the training part, in pixel
+    units 0..255. `fingerprint` is that of both parts.
+    """
+
+    train: Part
+    validation: Part
+    classes: tuple[str, ...]
+    source: str
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    fingerprint: str
+
+
+def assemble(*, train: Part, validation: Part, classes: tuple[str, ...], source: str) -> Dataset:
+    """A Dataset with its constants for scaling and its fingerprint worked out."""
+    mean, deviation = channel_statistics(train.images)
+    return Dataset(
+        train=train,
+        validation=validation,
+        classes=classes,
+        source=source,
+        mean=mean,
+        deviation=deviation,
+        fingerprint=fingerprint(train, validation),
+    )
+
+
+def fingerprint(train: Part, validation: Part) -> str:
+    """SHA-256 (hex) of pixels and labels, in data order.
+
+    The bytes hashed are FINGERPRINT_HEADER, then for the training part and then for the validation part: the four
+    numbers n, 3, h, w as little-endian int64; the pixels, one byte each, in C order; the n labels as little-endian
+    int64. So a pixel, a label, the order, a shape or a swap of the parts changes it; a file's name or format doesn't.
+    """
+    digest = hashlib.sha256(FINGERPRINT_HEADER)
+    for part in (train, validation):
+        digest.update(np.array(part.images.shape, dtype="<i8").tobytes())
+        digest.update(np.ascontiguousarray(part.images).reshape(-1).data)
+        digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""Directions that anyone can draw again, on any machine, and the paper's and Li et al.'s ways of scaling them.
+
+The stream of a seed depends on the seed and on the number of parameters alone: never on the architecture, the device or
+a global random state, which is what kept the field's reference tool from giving a published figure back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import numpy as np
+from jaxtyping import Float
+
+from tmrepro.parameters import Layout, norm_of, split_theta
+from tmrepro.records import Direction
+
+Normalization = Literal["l2", "filter", "layer", "none"]
+Moves = Literal["all", "weights"]
+
+
+@dataclass(frozen=True)
+class DirectionPair:
+    """delta^ and eta^ [n], float32, ready to be scaled by a and b, with what is stored about them."""
+
+    delta: Float[np.ndarray, " n"]
+    eta: Float[np.ndarray, " n"]
+    delta_facts: Direction
+    eta_facts: Direction
+    cosine: float
+
+
+def draw_stream(seed: int, *, size: int) -> Float[np.ndarray, " n"]:
+    """`size` standard normal float32 numbers of the Philox stream with key `seed`."""
+    return np.random.Generator(np.random.Philox(key=seed)).standard_normal(size, dtype=np.float32)
+
+
+def normalize(
+    stream: Float[np.ndarray, " n"],
+    *,
+    theta: Float[np.ndarray, " n"],
+    layout: Layout,
+    normalization: Normalization,
+    moves: Moves,
+) -> Float[np.ndarray, " n"]:
+    """Scale a raw `stream` [n] into a direction [n].
+
+    `l2`: one norm over the whole vector (the paper, Algorithm 2). `filter`: each filter, the first axis of a tensor of
+    two or more dimensions, gets the norm of the trained filter (Li et al. 2018, section 4). `layer`: the same per
+    tensor. Both of these zero the parameters of fewer dimensions. `none`: as drawn. `moves` = `weights` zeroes the
+    parameters of fewer than two dimensions, before anything is normalised.
+    """
+    drawn = stream.copy()
+    parts = split_theta(drawn, layout=layout)
+    if moves == "weights":
+        for part in parts.values():
+            if part.ndim < 2:  # noqa: PLR2004
+                part[...] = 0
+    match normalization:
+        case "none":
+            return drawn
+        case "l2":
+            return (drawn.astype(np.float64) / norm_of(drawn)).astype(np.float32)
+        case "filter" | "layer":
+            for part, trained in zip(parts.values(), split_theta(theta, layout=layout).values(), strict=True):
+                part[...] = _like_trained(part, trained, per_filter=normalization == "filter")
+            return drawn
+        case _:
+            assert_never(normalization)
+
+
+def draw_directions(
+    seeds: tuple[int, int],
+    *,
+    theta: Float[np.ndarray, " n"],
+    layout: Layout,
+    normalization: Normalization,
+    moves: Moves,
+) -> DirectionPair:
+    """delta^ and eta^ of a surface: the streams of both `seeds`, each normalised against `theta` [n]."""
+    pair, facts = [], []
+    for seed in seeds:
+        stream = draw_stream(seed, size=theta.size)
+        digest = hashlib.sha256(stream.astype("<f4", copy=False).tobytes()).hexdigest()
+        direction = normalize(stream, theta=theta, layout=layout, normalization=normalization, moves=moves)
+        pair.append(direction)
+        facts.append(Direction(seed=seed, sha256=digest, norm=norm_of(direction)))
+    delta, eta = pair
+    dot = float(np.sum(delta.astype(np.float64) * eta.astype(np.float64)))
+    length = facts[0].norm * facts[1].norm
+    return DirectionPair(delta, eta, facts[0], facts[1], cosine=dot / length if length else 0.0)
+
+
+def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) -> np.ndarray:
+    """`part` with the norm of `trained`, filter by filter or as a whole; zero where there are no filters."""
+    if part.ndim < 2:  # noqa: PLR2004
+        return np.zeros_like(part)
+    rows = part.shape[0] if per_filter else 1
+    drawn = part.reshape(rows, -1).astype(np.float64)
+    target = trained.reshape(rows, -1).astype(np.float64)
+    drawn_norm = np.sqrt(np.sum(drawn * drawn, axis=1, keepdims=True))
+    target_norm = np.sqrt(np.sum(target * target, axis=1, keepdims=True))
+    scaled = drawn * (target_norm / drawn_norm)
+    return scaled.astype(np.float32).reshape(part.shape)

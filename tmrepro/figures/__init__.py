@@ -1,0 +1,32 @@
+"""Pictures of a run: the paper's Figure 1, the training curves, and two pictures compared pixel by pixel.
+
+Everything here takes numpy-only records and gives a matplotlib `Figure` or bytes; no file is opened and no window
+either (Agg and the object interface, never pyplot). The same input gives the same bytes in every process, whatever the
+reader's matplotlibrc, backend and installed fonts are: `style` sees to that.
+
+    landscape    Figure 1: rows of    contour_map    a surface from above (`contours`: its lines and labels)
+                                      solid          a surface in three dimensions
+    training     curves of loss and accuracy
+    scale        from losses to heights, colours, round levels and labels
+    style        settings, font, colours, text that fits its place
+    save         a figure as PNG and PDF bytes
+    pixels       how far two PNG files are apart
+"""
+
+from __future__ import annotations
+
+from tmrepro.figures.landscape import draw_landscape
+from tmrepro.figures.panel import Panel
+from tmrepro.figures.pixels import PixelDifference, compare_png, difference_png
+from tmrepro.figures.save import save_figure
+from tmrepro.figures.training import draw_training
+
+__all__ = [
+    "Panel",
+    "PixelDifference",
+    "compare_png",
+    "difference_png",
+    "draw_landscape",
+    "draw_training",
+    "save_figure",
+]

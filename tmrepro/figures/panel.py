@@ -1,0 +1,50 @@
+"""One row of Figure 1 as it comes in, and which of its grid points are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from tmrepro.records import Surface, SurfaceFacts
+
+MOST_MAP_POINTS = 401  # per axis: more could not be told apart on the page, and a PDF would hold them all
+MOST_SOLID_POINTS = 81
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One row: a network's name and category, its surface, what is known of the directions, the (i, j) of theta*."""
+
+    model: str
+    category: str
+    surface: Surface
+    facts: SurfaceFacts
+    home: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The part of a surface that is drawn: `loss[i, j]` at (`a[i]`, `b[j]`)."""
+
+    a: Float64[np.ndarray, " Ka"]
+    b: Float64[np.ndarray, " Kb"]
+    loss: Float64[np.ndarray, "Ka Kb"]
+
+
+def drawn_part(panel: Panel, *, most: int) -> Drawn:
+    """Return at most about `most` points per axis: theta* and both ends always, and every n-th point between."""
+    surface = panel.surface
+    rows, columns = (_indices(surface.loss.shape[axis], panel.home[axis], most) for axis in (0, 1))
+    return Drawn(surface.a[rows], surface.b[columns], surface.loss[np.ix_(rows, columns)])
+
+
+def thinning(size: int, *, most: int) -> int:
+    """Return the n of "every n-th point" for an axis of `size` points; 1 draws them all."""
+    return -(-size // most)
+
+
+def _indices(size: int, home: int, most: int) -> Int[np.ndarray, " k"]:
+    step = thinning(size, most=most)
+    return np.unique(np.concatenate([np.arange(home % step, size, step), [0, size - 1]]))

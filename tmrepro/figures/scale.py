@@ -1,0 +1,151 @@
+"""From losses to what is drawn: heights on a linear or log scale, round levels between them, and labels one can read.
+
+A height is the loss itself (linear) or log10 of it (log). Non-finite losses have no height (nan): they are gaps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, assert_never
+
+import numpy as np
+from jaxtyping import Float64
+from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
+
+Losses: TypeAlias = Float64[np.ndarray, "*shape"]
+ScaleKind = Literal["linear", "log"]
+
+_ROUND_STEPS = (1, 2, 2.5, 5, 10)
+_FLAT = 1e-9  # relative range below which a surface is called constant: no label could tell its levels apart
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """The scale that one or several surfaces share. `low` and `high` are heights; None when no loss is finite.
+
+    `floor` is the smallest positive loss and `floored` the number of losses <= 0 drawn at it (log scale only).
+    """
+
+    kind: ScaleKind
+    low: float | None
+    high: float | None
+    floor: float
+    floored: int
+
+    def heights(self, loss: Losses) -> Losses:
+        """Return what is drawn for each loss; nan where the loss is not finite."""
+        finite = np.where(np.isfinite(loss), loss, np.nan)
+        return np.asarray(np.log10(np.fmax(finite, self.floor)) + 0 * finite if self.kind == "log" else finite)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest height drawn: the range of the losses, widened where that is a single value."""
+        if self.low is None or self.high is None:
+            return 0.0, 1.0
+        if is_flat(self.low, self.high):
+            half = 0.5 * max(abs(self.low), 1e-12)
+            return self.low - half, self.high + half
+        return self.low, self.high
+
+    @property
+    def norm(self) -> Normalize:
+        """From a height to its place on the colour map."""
+        return Normalize(*self.limits)
+
+    @property
+    def label(self) -> str:
+        """The axis label, with the unit, and what was done to losses that have no logarithm."""
+        if self.kind == "linear":
+            return "loss (nats)"
+        note = f", {self.floored} losses ≤ 0 drawn at {loss_label(self.floor)}" if self.floored else ""
+        return f"loss (nats), log₁₀ scale{note}"
+
+    def tick_labels(self, heights: Sequence[float]) -> list[str]:
+        """Return a label, in nats, for each height."""
+        if self.kind == "linear":
+            return loss_labels(heights)
+        return [loss_label(10**height) for height in heights]
+
+    def levels(self, heights: Losses, *, count: int) -> list[float]:
+        """Return at most about `count` round heights strictly inside the range of `heights`; none if that is flat."""
+        bounds = _bounds(heights)
+        if bounds is None or is_flat(*bounds):
+            return []
+        low, high = bounds
+        match self.kind:
+            case "linear":
+                candidates = _round_values(low, high, count)
+            case "log":
+                candidates = _round_logs(low, high, count)
+            case _:
+                assert_never(self.kind)
+        margin = 1e-6 * (high - low)
+        return [value for value in candidates if low + margin < value < high - margin]
+
+
+def loss_scale(losses: Iterable[Losses], *, kind: ScaleKind) -> LossScale:
+    """Return the scale that holds all finite losses of all surfaces."""
+    flat = np.concatenate([np.ravel(loss) for loss in losses] or [np.empty(0)])
+    finite = flat[np.isfinite(flat)]
+    positive = finite[finite > 0]
+    floor = float(positive.min()) if positive.size else 1.0
+    floored = int((finite <= 0).sum()) if kind == "log" else 0
+    empty = LossScale(kind=kind, low=None, high=None, floor=floor, floored=floored)
+    bounds = _bounds(empty.heights(finite))
+    return empty if bounds is None else LossScale(kind, bounds[0], bounds[1], floor, floored)
+
+
+def is_flat(low: float, high: float) -> bool:
+    """Whether the range is too small to be drawn as anything but a plane."""
+    return high - low <= _FLAT * max(abs(low), abs(high))
+
+
+def loss_label(value: float) -> str:
+    """Return one number as a person writes it: 0.05, 12, 10⁻⁶, 2.5×10⁷."""
+    words = f"{value:.4g}"
+    if "e" not in words and (value == 0 or abs(value) >= 1e-3):
+        return words
+    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+    return {"1": power, "-1": f"-{power}"}.get(mantissa, f"{mantissa}×{power}")
+
+
+def loss_labels(values: Sequence[float]) -> list[str]:
+    """Return labels of the same look for numbers on one linear axis, with as many decimals as tell them apart."""
+    largest = max((abs(value) for value in values), default=0.0)
+    if len(values) < 2 or not 1e-3 <= largest < 1e5:
+        return [loss_label(value) for value in values]
+    gaps = [gap for gap in np.abs(np.diff(np.sort(np.asarray(values)))) if gap > 0]
+    smallest = min([*gaps, *(abs(value) for value in values if value)])
+    decimals = min(12, max(0, math.ceil(-math.log10(smallest))))
+    if any(abs(round(value, decimals) - value) > smallest / 10 for value in values):
+        decimals += 1  # a step of 0.25 needs two decimals although it is larger than 0.1
+    return [f"{value:.{decimals}f}" for value in values]
+
+
+def _bounds(heights: Losses) -> tuple[float, float] | None:
+    finite = heights[np.isfinite(heights)]
+    return (float(finite.min()), float(finite.max())) if finite.size else None
+
+
+def _round_values(low: float, high: float, count: int) -> list[float]:
+    values = MaxNLocator(nbins=count, steps=list(_ROUND_STEPS)).tick_values(low, high)
+    return [0.0 if abs(value) < 1e-9 * (high - low) else float(value) for value in values]
+
+
+def _round_logs(low: float, high: float, count: int) -> list[float]:
+    """Heights of round losses: decades, or 1-2-5, or (within a factor of five) plain round numbers."""
+    span = high - low
+    if span < math.log10(5):
+        return [math.log10(value) for value in _round_values(10**low, 10**high, count) if value > 0]
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    for mantissas in ((1, 2, 5), (1, 3), (1,)):
+        if span * len(mantissas) <= count:
+            return [decade + math.log10(mantissa) for decade in decades for mantissa in mantissas]
+    stride = math.ceil(0.75 * span / count)  # rather a third more lines than every other decade
+    return [float(decade) for decade in decades if decade % stride == 0]

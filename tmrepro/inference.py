@@ -1,0 +1,104 @@
+"""Logits and losses of a model on images: the arithmetic that training, relabelling and surfaces share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+# Fixed, since the bits of a convolution can depend on the batch it is part of.
+EVALUATION_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What outputs are compared with: classes [n] (hard labels) or distributions [n, classes] (soft labels).
+
+    `clip` is the spec's clip_probability; it applies to hard labels only.
+    """
+
+    values: Tensor
+    clip: float | None = None
+
+    @property
+    def soft(self) -> bool:
+        """Whether the labels are distributions."""
+        return self.values.is_floating_point()
+
+    @property
+    def classes(self) -> Int64[Tensor, " n"]:
+        """The class that counts as right, per image (soft labels: the arg-max, ties to the lowest)."""
+        return self.values.argmax(1) if self.soft else self.values
+
+    def part(self, begin: int, end: int) -> Targets:
+        """The targets of images `begin` up to `end`."""
+        return Targets(self.values[begin:end], self.clip)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss (nats) and accuracy (share of images) over a set."""
+
+    loss: float
+    accuracy: float
+
+
+def image_losses(logits: Float[Tensor, "n c"], targets: Targets) -> Float64[Tensor, " n"]:
+    """Loss per image [n], in float64 from the logits on.
+
+    Hard labels: cross entropy. Soft labels: the Kullback-Leibler divergence sum y (log y - log p), which is 0 where the
+    outputs are the labels (their cross entropy would be their entropy).
+    """
+    log_p = logits.double().log_softmax(1)
+    if targets.soft:
+        wanted = targets.values.double()
+        return (torch.xlogy(wanted, wanted) - wanted * log_p).sum(1)
+    return clipped(-log_p.gather(1, targets.values[:, None]).squeeze(1), targets.clip)
+
+
+def clipped(losses: Tensor, clip: float | None) -> Tensor:
+    """-log(min(max(p, c), 1 - c)) for losses -log p, as Keras clips probabilities; as given when `clip` is None."""
+    return losses if clip is None else losses.clamp(-math.log1p(-clip), -math.log(clip))
+
+
+def outputs(model: nn.Module, inputs: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:
+    """Logits of all images in eval mode, batch by batch; the mode is put back."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return torch.cat([model(batch) for batch in inputs.split(EVALUATION_BATCH)])
+    finally:
+        model.train(was_training)
+
+
+def evaluate(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, targets: Targets) -> Evaluation:
+    """Mean loss and accuracy in eval mode. Per-image losses are summed in float64."""
+    return summarize(outputs(model, inputs), targets=targets)
+
+
+def summarize(logits: Float[Tensor, "n c"], *, targets: Targets) -> Evaluation:
+    """Mean loss and accuracy of given logits."""
+    loss = image_losses(logits, targets).mean()
+    accuracy = (logits.argmax(1) == targets.classes).double().mean()
+    return Evaluation(float(loss), float(accuracy))
+
+
+def gradient_norm(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, targets: Targets) -> float:
+    """||d loss / d theta||_2 of the mean loss in eval mode, over all parameters, in float64."""
+    parameters = list(model.parameters())
+    total = [torch.zeros_like(value, dtype=torch.float64) for value in parameters]
+    was_training = model.training
+    model.eval()
+    try:
+        for begin in range(0, len(inputs), EVALUATION_BATCH):
+            end = min(begin + EVALUATION_BATCH, len(inputs))
+            loss = image_losses(model(inputs[begin:end]), targets.part(begin, end)).sum() / len(inputs)
+            for sum_, part in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+                sum_ += part
+    finally:
+        model.train(was_training)
+    return math.sqrt(sum(float((part * part).sum()) for part in total))

@@ -1,0 +1,64 @@
+"""Theta as one vector and back: all of `model.named_parameters()`, in that order, each flattened in C order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ParameterShape:
+    """Name and shape of one parameter; a tuple of them is the layout of theta."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of scalars."""
+        return prod(self.shape)
+
+
+Layout = tuple[ParameterShape, ...]
+
+
+def layout_of(model: nn.Module) -> Layout:
+    """Ordered names and shapes: what turns a vector back into parameters (safetensors keeps no order)."""
+    return tuple(ParameterShape(name, tuple(value.shape)) for name, value in model.named_parameters())
+
+
+def theta_of(model: nn.Module) -> Float[np.ndarray, " n"]:
+    """All parameters as one float32 vector [n], on the CPU."""
+    parts = [value.detach().reshape(-1).cpu().numpy() for value in model.parameters()]
+    return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def assign_theta(model: nn.Module, theta: Float[Tensor, " n"]) -> None:
+    """Copy `theta` [n] into the parameters, whose storage, dtype and device stay as they are."""
+    with torch.no_grad():
+        offset = 0
+        for value in model.parameters():
+            value.copy_(theta[offset : offset + value.numel()].view(value.shape))
+            offset += value.numel()
+    if offset != theta.numel():
+        raise ValueError(f"theta has {theta.numel()} numbers, the model takes {offset}")
+
+
+def split_theta(vector: Float[np.ndarray, " n"], *, layout: Layout) -> dict[str, np.ndarray]:
+    """The parts of `vector` [n], by parameter name, as views of their shapes."""
+    parts, offset = {}, 0
+    for parameter in layout:
+        parts[parameter.name] = vector[offset : offset + parameter.size].reshape(parameter.shape)
+        offset += parameter.size
+    return parts
+
+
+def norm_of(vector: Float[np.ndarray, " n"]) -> float:
+    """The L2 norm in float64. No BLAS: its sums differ between processors."""
+    wide = vector.astype(np.float64)
+    return float(np.sqrt(np.sum(wide * wide)))

@@ -1,0 +1,148 @@
+"""From surfaces to what people read: statistics, figures, provenance, crate, report, manifest."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+
+from tmrepro.figures import Panel, draw_landscape, draw_training, save_figure
+from tmrepro.pipeline.context import Context, run_stage
+from tmrepro.pipeline.provenance import code_facts, package_versions, platform_facts
+from tmrepro.records import Minimum, Surface, SurfaceFacts
+from tmrepro.spec import DrawnSurface, Spec, dump_spec, expand_surfaces, spec_hash
+from tmrepro.statistics import surface_statistics
+from tmrepro.store.atomic import write_bytes
+from tmrepro.store.documents import load_history, write_json
+from tmrepro.store.stages import StageRecord
+from tmrepro.store.surfaces import read_surface
+
+Statistics = dict[str, dict[str, dict[str, float | int | None]]]
+
+CURVES = "training.curves"  # no surface can have a dot in its name, so no surface's figure is overwritten
+
+
+def store_statistics(context: Context, surfaces: Mapping[tuple[str, str], StageRecord]) -> Statistics:
+    """Compute statistics.json from the stored surfaces."""
+    found = statistics_of(context.run, list(surfaces))
+    write_json(context.run / "statistics.json", found, work=context.work)
+    return found
+
+
+def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
+    """SURFACE -> MODEL -> statistic -> value, from the surfaces that `run` holds."""
+    found: Statistics = {}
+    for surface, model in surfaces:
+        values, _, home, step = read_surface(run, surface, model)
+        found.setdefault(surface, {})[model] = surface_statistics(values, home=home, step=step)
+    return found
+
+
+def store_figures(
+    context: Context, surfaces: Mapping[tuple[str, str], StageRecord], minima: Mapping[str, Minimum]
+) -> StageRecord:
+    """Stage figures: a row per network for each surface, with own and with shared scales, and the training curves."""
+    inputs = {
+        "tmrepro": context.platform["tmrepro"],
+        "matplotlib": mpl.__version__,
+        "figures": context.spec.figures.model_dump(mode="json"),
+        "surfaces": {f"{surface}/{model}": record.key for (surface, model), record in surfaces.items()},
+        "minima": {name: [minimum.category, minimum.epochs] for name, minimum in minima.items()},
+    }
+
+    def compute() -> tuple[list[str], dict[str, Any]]:
+        written: list[str] = []
+
+        def write(path: Path, data: bytes) -> None:
+            write_bytes(path, data, work=context.work)
+            written.append(path.relative_to(context.run).as_posix())
+
+        draw_figures(context.run, spec=context.spec, minima=minima, folder=context.run / "figures", write=write)
+        return written, {"folder": "figures"}
+
+    return run_stage(context, "figures", inputs=inputs, folder="figures", compute=compute)
+
+
+def draw_figures(
+    run: Path,
+    *,
+    spec: Spec,
+    minima: Mapping[str, Minimum],
+    folder: Path,
+    write: Callable[[Path, bytes], None],
+    scale: Literal["linear", "log"] | None = None,
+) -> None:
+    """Draw all figures of a run from what it stores, into `folder`, through `write`."""
+    for drawn in expand_surfaces(spec):
+        panels = [panel_of(run, drawn.name, minima[model]) for model in drawn.models if _has_surface(minima[model])]
+        if not panels:
+            continue
+        for shared in (False, True):
+            figure = draw_landscape(
+                panels,
+                title=f"{spec.name}: {drawn.name}",
+                scale=scale or spec.figures.scale,
+                shared=shared,
+                normalization=drawn.spec.directions.normalization,
+                labels=drawn.spec.labels,
+            )
+            save_figure(figure, folder / (f"{drawn.name}.shared" if shared else drawn.name), write)
+    histories = {name: load_history(run / "models" / name / "history.csv") for name in minima}
+    save_figure(draw_training(histories, minima=minima), folder / CURVES, write)
+
+
+def panel_of(run: Path, surface: str, minimum: Minimum) -> Panel:
+    """The row of a figure that shows `surface` around the point of `minimum`."""
+    values, facts, home, _ = read_surface(run, surface, minimum.model)
+    return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home)
+
+
+def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """All of provenance.json."""
+    dataset = context.dataset
+    return {
+        "spec_hash": spec_hash(context.spec),
+        "data": {
+            "name": context.spec.data.name,
+            "source": dataset.source,
+            "fingerprint": dataset.fingerprint,
+            "train": len(dataset.train.labels),
+            "validation": len(dataset.validation.labels),
+            "classes": list(dataset.classes),
+            "mean": list(dataset.mean),
+            "deviation": list(dataset.deviation),
+        },
+        "code": code_facts(),
+        "packages": package_versions(),
+        "platform": platform_facts(context.device, determinism=context.determinism),
+        "started": started,
+        "ended": now(),
+        "seconds": seconds,
+        "timings": {record.name: record.seconds for record in context.book.records()},
+        "parameters": dict(layouts),
+        "stages": {
+            record.name: {
+                "name": record.name,
+                "key": record.key,
+                "inputs": record.inputs,
+                "files": record.files,
+                "facts": record.facts,
+                "seconds": record.seconds,
+                "reason": record.reason,
+                "complete": record.complete,
+            }
+            for record in context.book.records()
+        },
+    }
+
+
+def now() -> str:
+    """The time of day, ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _has_surface(minimum: Minimum) -> bool:
+    return minimum.category != "collapsed"

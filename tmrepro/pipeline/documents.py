@@ -1,0 +1,114 @@
+"""The two documents about a run as a whole: report.html for people, ro-crate-metadata.json for other tools."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tmrepro.pipeline.closing import Statistics
+from tmrepro.pipeline.context import Context
+from tmrepro.records import Minimum
+from tmrepro.report import ReportContext, render_report
+from tmrepro.spec import Spec, dump_spec, spec_hash
+from tmrepro.store.atomic import WORK, read_bytes, write_text
+from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
+
+LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
+FIGURE_LIMIT_BYTES = 2**26
+
+# What a run writes, by the end of the name: description and media type.
+_KINDS = {
+    "theta.safetensors": ("theta*: parameters and buffers of the trained model", "application/octet-stream"),
+    "labels.npy": ("the labels y~ that the model gives the training part, in data order", "application/octet-stream"),
+    "history.csv": ("losses and accuracies per epoch of training", "text/csv"),
+    "minimum.json": ("what the trained point is, and the numbers behind it", "application/json"),
+    "statistics.json": ("statistics of every surface", "application/json"),
+    "provenance.json": ("what ran where, and how long", "application/json"),
+    "report.html": ("figures, tables, spec and provenance on one page", "text/html"),
+    ".png": ("figure", "image/png"),
+    ".pdf": ("figure", "application/pdf"),
+}
+
+
+def store_report(
+    context: Context, *, minima: Mapping[str, Minimum], statistics: Statistics, provenance: Mapping[str, Any]
+) -> None:
+    """Write report.html."""
+    page = report_page(
+        context.run, spec=context.spec, minima=minima, statistics=statistics, provenance=provenance,
+        warnings=[str(failure) for failure in context.failures],
+    )  # fmt: skip
+    write_text(context.run / "report.html", page, work=context.work)
+
+
+def report_page(
+    run: Path,
+    *,
+    spec: Spec,
+    minima: Mapping[str, Minimum],
+    statistics: Statistics,
+    provenance: Mapping[str, Any],
+    warnings: list[str],
+) -> str:
+    """The page of a run, from what the run stores."""
+    figures = {
+        path.stem: read_bytes(path, limit_bytes=FIGURE_LIMIT_BYTES) for path in sorted((run / "figures").glob("*.png"))
+    }
+    noted = [
+        f"{name} is not a minimum: {minimum.reason}." for name, minimum in minima.items() if minimum.category == "none"
+    ]
+    return render_report(
+        ReportContext(
+            title=spec.name,
+            spec_text=dump_spec(spec),
+            spec_hash=spec_hash(spec),
+            minima=minima,
+            statistics=statistics,
+            figures=figures,
+            provenance=provenance,
+            warnings=[*warnings, *noted],
+        )
+    )
+
+
+def store_crate(context: Context, *, provenance: Mapping[str, Any]) -> None:
+    """Write ro-crate-metadata.json, which lists every file that is there but itself, the spec and the manifest."""
+    facts = CrateFacts(
+        name=context.spec.name,
+        spec_hash=spec_hash(context.spec),
+        data_name=context.spec.data.name,
+        data_fingerprint=context.dataset.fingerprint,
+        started=provenance["started"],
+        ended=provenance["ended"],
+        version=provenance["code"]["version"],
+        commit=provenance["code"]["commit"],
+        python=provenance["platform"]["python"],
+        torch=provenance["packages"]["torch"],
+        device=provenance["platform"]["device"],
+        agent=_user(),
+        license=LICENSE_URL,
+        succeeded=True,
+        files=tuple(_files(context.run)),
+    )
+    write_text(context.run / CRATE, crate_metadata(facts), work=context.work)
+
+
+def _files(run: Path) -> list[CrateFile]:
+    found = [CrateFile("surfaces.zarr/", "the loss surfaces, zarr v3", "application/vnd.zarr")]
+    for path in sorted(run.rglob("*")):
+        relative = path.relative_to(run)
+        if path.is_dir() or relative.parts[0] in {WORK, "surfaces.zarr"}:
+            continue
+        kind = next((kind for end, kind in _KINDS.items() if relative.name.endswith(end)), None)
+        if kind is not None:
+            found.append(CrateFile(relative.as_posix(), *kind))
+    return found
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a numbered user without a name, as in a container
+        return "unknown"

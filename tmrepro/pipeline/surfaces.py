@@ -1,0 +1,128 @@
+"""The stage of one surface of one model: directions, grid, chunks. Resumed chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tmrepro.directions import DirectionPair, draw_directions
+from tmrepro.inference import Targets
+from tmrepro.parameters import layout_of, norm_of, theta_of
+from tmrepro.pipeline.context import Context, computing, run_stage
+from tmrepro.records import Grid, SurfaceFacts
+from tmrepro.spec import DrawnSurface, SurfaceSpec, TrainedModel
+from tmrepro.store.atomic import remove
+from tmrepro.store.stages import StageRecord, stage_key
+from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, write_chunk
+from tmrepro.store.tensors import load_labels
+from tmrepro.surface import Problem, build_grid, choose_evaluator, evaluate_chunks
+from tmrepro.surface.executors import Chunk
+from tmrepro.view import load_theta
+
+
+def evaluate_surface(
+    context: Context, drawn: DrawnSurface, model: TrainedModel, *, training: StageRecord, minimum: StageRecord
+) -> StageRecord:
+    """Stage surface/SURFACE/MODEL: the zarr group, its chunks first to last."""
+    spec, name = drawn.spec, f"surface/{drawn.name}/{model.name}"
+    folder = f"surfaces.zarr/{drawn.name}/{model.name}"
+    inputs = {
+        "platform": context.platform,
+        # X~ depends on how the data were relabelled; X does not.
+        "model": minimum.key if spec.labels == "relabelled" else training.key,
+        "surface": spec.model_dump(mode="json", exclude={"name", "models"}) | {"directions": _directions_inputs(drawn)},
+        "evaluator": context.evaluator or "by rule",
+    }
+    key = stage_key(inputs)
+
+    def compute() -> tuple[list[str], dict[str, Any]]:
+        with computing(f"surface {drawn.name} of {model.name}"):
+            evaluator = _fill(context, drawn, model)
+        written = [path for path in sorted((context.run / folder).rglob("*")) if path.is_file()]
+        files = [path.relative_to(context.run).as_posix() for path in written]
+        return files, {"folder": folder, "evaluator": evaluator}
+
+    earlier = context.book.get(name)
+    if earlier is None or earlier.key != key:
+        remove(context.run / folder)  # chunks that answer another question
+    return run_stage(context, name, inputs=inputs, folder=folder, compute=compute, may_continue=True)
+
+
+def surface_problem(
+    module: nn.Module,
+    spec: SurfaceSpec,
+    *,
+    seeds: tuple[int, int],
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    clip: float | None,
+) -> tuple[Problem, Grid, SurfaceFacts]:
+    """What is evaluated, where, and what makes its axes mean something: all that follows from theta* and the spec."""
+    theta, layout = theta_of(module), layout_of(module)
+    pair = draw_directions(
+        seeds,
+        theta=theta,
+        layout=layout,
+        normalization=spec.directions.normalization,
+        moves=spec.directions.moves,
+    )
+    theta_norm = norm_of(theta)
+    grid = build_grid(
+        spec.grid.K, origin=spec.grid.origin, step=spec.grid.step, unit=spec.grid.unit, theta_norm=theta_norm
+    )
+    images = len(inputs) if spec.samples is None else spec.samples
+    problem = Problem(module, pair, inputs[:images], Targets(labels[:images], clip), spec.precision)
+    return problem, grid, _facts(pair, theta_norm=theta_norm, images=images, labels=spec.labels)
+
+
+def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> str:
+    """Evaluate and store every chunk that is not there whole. Returns the evaluator's name."""
+    spec = drawn.spec
+    module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    problem, grid, facts = surface_problem(
+        module.to(context.device),
+        spec,
+        seeds=drawn.seeds,
+        inputs=context.examples.inputs,
+        labels=_labels(context, spec, model.name),
+        clip=model.spec.training.clip_probability,
+    )
+    create_surface(context.run, drawn.name, model.name, grid=grid, chunk=spec.chunk, facts=facts)
+    wanted, done, total = [], 0, spec.grid.K**2
+    for index, rows, columns in chunk_slices(spec.grid.K, spec.chunk):
+        if chunk_is_whole(context.run, drawn.name, model.name, index):
+            done += len(grid.a[rows]) * len(grid.b[columns])
+        else:
+            wanted.append(Chunk(index, grid.a[rows], grid.b[columns]))
+    context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
+    results = evaluate_chunks(
+        problem,
+        chunks=wanted,
+        workers=context.workers,
+        determinism=context.determinism,
+        forced=context.evaluator,
+    )
+    for result in results:
+        write_chunk(context.run, drawn.name, model.name, result.index, result.loss, result.accuracy)
+        done += result.loss.size
+        context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
+    return choose_evaluator(problem, forced=context.evaluator).name
+
+
+def _labels(context: Context, spec: SurfaceSpec, model: str) -> torch.Tensor:
+    if spec.labels == "original":
+        return context.examples.labels
+    labels = load_labels(context.run / "models" / model / "labels.npy", name=f"models/{model}/labels.npy")
+    return torch.from_numpy(np.array(labels)).to(context.device)
+
+
+def _facts(pair: DirectionPair, *, theta_norm: float, images: int, labels: str) -> SurfaceFacts:
+    return SurfaceFacts(pair.delta_facts, pair.eta_facts, pair.cosine, theta_norm, images, labels)
+
+
+def _directions_inputs(drawn: DrawnSurface) -> dict[str, Any]:
+    directions = drawn.spec.directions.model_dump(mode="json")
+    return directions | {"seeds": {"delta": drawn.seeds[0], "eta": drawn.seeds[1]}}

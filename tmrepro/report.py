@@ -1,0 +1,146 @@
+"""report.html: one self-contained page that a reader can keep, send and print, and that loads nothing from anywhere.
+
+The page shows what the run folder holds; it computes nothing. Every name, number and message in it is escaped by the
+template engine, and its content security policy forbids scripts and outside resources even so: the spec and the names
+in it may be a stranger's.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from tmrepro.records import Minimum
+from tmrepro.statistics import STATISTICS, StatisticInfo
+
+Number = float | int | None
+StatisticsTree = Mapping[str, Mapping[str, Mapping[str, Number]]]  # surface -> model -> statistic -> value
+
+UNDEFINED = "–"
+
+_BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed")
+_FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with an exponent
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What the page shows.
+
+    Args:
+        title: the heading.
+        spec_text: the resolved spec, YAML.
+        spec_hash: its hash, in hexadecimal.
+        minima: what theta* of each network is, in the order of the rows.
+        statistics: surface -> model -> statistic -> value; None where undefined.
+        figures: name -> PNG bytes, in the order of showing.
+        provenance: JSON-like.
+        warnings: what a reader should know before trusting the numbers.
+        commands: what a command does -> the command line.
+        captions: name of a figure -> a sentence about it.
+    """
+
+    title: str
+    spec_text: str
+    spec_hash: str
+    minima: Mapping[str, Minimum]
+    statistics: StatisticsTree
+    figures: Mapping[str, bytes]
+    provenance: Mapping[str, Any]
+    warnings: Sequence[str] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
+    captions: Mapping[str, str] = field(default_factory=dict)
+
+
+def render_report(context: ReportContext) -> str:
+    """Return the page, HTML in UTF-8."""
+    environment = Environment(
+        loader=PackageLoader("tmrepro", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, seconds=seconds, percent=percent, data_uri=_data_uri)
+    return environment.get_template("report.html.j2").render(
+        report=context,
+        categories=_count_categories(context.minima),
+        tables=[_table(surface, models) for surface, models in context.statistics.items()],
+        provenance=_lines(context.provenance),
+    )
+
+
+def number(value: Number) -> str:
+    """Return a number with four significant digits, as a person writes it; a dash where it is undefined."""
+    if value is None:
+        return UNDEFINED
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    if value == 0 or _FIXED_FROM <= abs(value) < _FIXED_TO:
+        return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+    return f"{value:.3e}"
+
+
+def percent(value: Number) -> str:
+    """Return a share as a percentage with two decimals."""
+    return UNDEFINED if value is None else f"{100 * value:.2f} %"
+
+
+def seconds(value: Number) -> str:
+    """Return a duration: seconds below two minutes, hours, minutes and seconds above."""
+    if value is None:
+        return UNDEFINED
+    return f"{value:.1f} s" if value < 120 else str(timedelta(seconds=round(value)))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One statistic of a surface, over the networks."""
+
+    info: StatisticInfo
+    values: tuple[Number, ...]
+
+
+@dataclass(frozen=True)
+class _Table:
+    surface: str
+    models: tuple[str, ...]
+    rows: tuple[_Row, ...]
+
+
+def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
+    """The statistics in the catalogue's order; one that isn't in the catalogue comes last, under its bare name."""
+    known = {info.name: info for info in STATISTICS}
+    present = dict.fromkeys(name for values in models.values() for name in values)
+    names = [name for name in known if name in present] + [name for name in present if name not in known]
+    rows = tuple(
+        _Row(known.get(name, StatisticInfo(name, "")), tuple(values.get(name) for values in models.values()))
+        for name in names
+    )
+    return _Table(surface, tuple(models), rows)
+
+
+def _count_categories(minima: Mapping[str, Minimum]) -> list[tuple[str, int]]:
+    found = [minimum.category for minimum in minima.values()]
+    return [(category, found.count(category)) for category in _BEST_FIRST if category in found]
+
+
+def _lines(tree: Any, path: str = "") -> list[tuple[str, str]]:
+    """A JSON-like tree as (path, value) lines."""
+    if isinstance(tree, Mapping) and tree:
+        return [line for key, value in tree.items() for line in _lines(value, f"{path}.{key}" if path else str(key))]
+    if isinstance(tree, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in tree):
+        return [line for place, item in enumerate(tree) for line in _lines(item, f"{path}[{place}]")]
+    if isinstance(tree, list | tuple):
+        return [(path, ", ".join(str(item) for item in tree) or UNDEFINED)]
+    if tree is None or tree == {}:
+        return [(path, UNDEFINED)] if path else []
+    return [(path, str(tree).lower() if isinstance(tree, bool) else str(tree))]
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + b64encode(png).decode("ascii")

@@ -1,0 +1,76 @@
+"""A finished run told again from what it stores: figures, page, statistics. The run folder itself is never changed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal, cast
+
+from tmrepro.errors import UsageError
+from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
+from tmrepro.pipeline.documents import report_page
+from tmrepro.store.atomic import write_bytes, write_text
+from tmrepro.view import RunView, open_run
+
+
+def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
+    """Draw all figures of `run` into the folder `to`; returns their paths."""
+    if scale not in {None, "linear", "log"}:
+        raise UsageError(f"--scale {scale}: choose linear or log")
+    view = open_run(run)
+    folder = _outside(run, to or Path(f"{view.spec.name}-figures"))
+    written: list[Path] = []
+    with tempfile.TemporaryDirectory(dir=_made(folder)) as work:
+
+        def write(path: Path, data: bytes) -> None:
+            write_bytes(path, data, work=Path(work))
+            written.append(path)
+
+        draw_figures(
+            run,
+            spec=view.spec,
+            minima={name: view.minimum(name) for name in view.models},
+            folder=folder,
+            write=write,
+            scale=cast(Literal["linear", "log"] | None, scale),
+        )
+    return written
+
+
+def write_report_again(run: Path, *, to: Path | None) -> Path:
+    """Write the page of `run` to the file `to`; returns its path."""
+    view = open_run(run)
+    target = _outside(run, to or Path(f"{view.spec.name}.html"))
+    page = report_page(
+        run,
+        spec=view.spec,
+        minima={name: view.minimum(name) for name in view.models},
+        statistics=compute_statistics_of(view),
+        provenance=view.provenance,
+        warnings=[],
+    )
+    with tempfile.TemporaryDirectory(dir=_made(target.parent)) as work:
+        write_text(target, page, work=Path(work))
+    return target
+
+
+def compute_statistics_again(run: Path) -> Statistics:
+    """All statistics of the surfaces that `run` stores."""
+    return compute_statistics_of(open_run(run))
+
+
+def compute_statistics_of(view: RunView) -> Statistics:
+    """See `compute_statistics_again`."""
+    return statistics_of(view.folder, view.surfaces)
+
+
+def _outside(run: Path, target: Path) -> Path:
+    """`target`, unless it lies in the run folder, whose manifest it would break."""
+    if target.resolve().is_relative_to(run.resolve()):
+        raise UsageError(f"{target} lies in the run folder, which stays as its manifest says; choose another --to")
+    return target
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,82 @@
+"""One form for every spec that means the same: as a dict, as YAML, as a hash; and where two specs differ."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import rfc8785
+
+from tmrepro.spec.fields import Location
+from tmrepro.spec.model import Spec
+from tmrepro.spec.scalars import write_scalar
+
+HEADER = "# The resolved spec: every default is written out. Its hash is that of this content, not of this text.\n"
+
+
+def canonical_dict(spec: Spec) -> dict[str, Any]:
+    """A resolved spec as JSON-like values, in the order of the fields."""
+    return spec.model_dump(mode="json")
+
+
+def spec_hash(spec: Spec) -> str:
+    """SHA-256, in hex, of the RFC 8785 form of a resolved spec: key order, comments and 1 or 1.0 do not matter."""
+    return hashlib.sha256(rfc8785.dumps(canonical_dict(spec))).hexdigest()
+
+
+def dump_spec(spec: Spec) -> str:
+    """A resolved spec as YAML that `load_spec` reads back to the same; the same bytes for the same spec."""
+    return HEADER + "".join(f"{line}\n" for line in _block(canonical_dict(spec)))
+
+
+def first_difference(ours: Spec, theirs: Spec) -> str | None:
+    """The first field, in the order of the schema, in which two resolved specs differ; None if they are the same."""
+    return next(_differences(canonical_dict(ours), canonical_dict(theirs), ""), None)
+
+
+def at(tree: Any, location: Location) -> Any:
+    """The value at `location` in a canonical dict."""
+    for part in location:
+        tree = tree[part]
+    return tree
+
+
+def _block(value: dict[str, Any]) -> Iterator[str]:
+    for key, below in value.items():
+        if isinstance(below, dict) and below and key != "arguments":
+            yield f"{key}:"
+            yield from (f"  {line}" for line in _block(below))
+        elif isinstance(below, list) and below and isinstance(below[0], dict):
+            yield f"{key}:"
+            for item in below:
+                first, *rest = _block(item)
+                yield f"  - {first}"
+                yield from (f"    {line}" for line in rest)
+        else:
+            yield f"{key}: {_flow(below)}"
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{write_scalar(key)}: {_flow(below)}" for key, below in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return write_scalar(value)
+
+
+def _differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in dict.fromkeys([*ours, *theirs]):
+            below = f"{path}.{key}" if path else key
+            if key not in ours or key not in theirs:
+                yield f"{below}: {'only there' if key in theirs else 'only here'}"
+            else:
+                yield from _differences(ours[key], theirs[key], below)
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for index, (here, there) in enumerate(zip(ours, theirs, strict=True)):
+            yield from _differences(here, there, f"{path}[{index}]")
+    elif isinstance(ours, list) and isinstance(theirs, list) and any(isinstance(item, dict) for item in [*ours, *theirs]):
+        yield f"{path}: {len(ours)} entries here, {len(theirs)} there"
+    elif rfc8785.dumps(ours) != rfc8785.dumps(theirs):
+        yield f"{path}: {_flow(ours)} here, {_flow(theirs)} there"

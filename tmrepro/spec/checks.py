@@ -1,0 +1,196 @@
+"""What is wrong with a spec: every field on its own, then sections that do not fit together.
+
+Sections are checked against each other as far as they are readable, so that one run of `tmrepro spec check` finds all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAGES, DataSpec
+from tmrepro.spec.messages import Problem, did_you_mean, keys, problems
+from tmrepro.spec.model import Spec
+from tmrepro.spec.networks import CnnModel, DnnModel, ModelSpec, Resnet50Model
+from tmrepro.spec.resolve import merge_training, resolve_data
+from tmrepro.spec.surfaces import SurfaceSpec
+from tmrepro.spec.training import TrainingSpec
+
+MAX_PARAMETERS = 2**31  # 8 GiB a copy in float32, and training holds several
+
+
+def find_problems(raw: Any) -> list[Problem]:
+    """All that is wrong with `raw`, the plain values of a document; empty if `Spec` takes it and it makes sense."""
+    found: list[Problem] = []
+    try:
+        Spec.model_validate(raw)
+    except ValidationError as error:
+        found = problems(error)
+    readable = _readable(keys(raw))
+    for check in (_counts, _classes, _parameters, _lone_images, _samples, _model_names, _surface_names, _optimizers):
+        found += check(readable)
+    return found
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """The sections that are valid by themselves, with defaults; None where one is not. Models are merged if possible."""
+
+    data: DataSpec | None
+    training: TrainingSpec | None
+    models: tuple[ModelSpec | None, ...]
+    surfaces: tuple[SurfaceSpec | None, ...]
+    model_names: tuple[str | None, ...]
+
+
+def _readable(raw: Any) -> _Readable:
+    data = _valid(DataSpec, raw.get("data"))
+    training = _valid(TrainingSpec, raw.get("training", {}))
+    written_models, written_surfaces = raw.get("models"), raw.get("surfaces")
+    models = _items(ModelSpec, written_models, default=Spec.model_fields["models"].default, present="models" in raw)
+    surfaces = _items(SurfaceSpec, written_surfaces, default=Spec.model_fields["surfaces"].default, present="surfaces" in raw)
+    names = (
+        tuple(keys(item).get("name") for item in written_models)
+        if isinstance(written_models, list)
+        else tuple(model.name for model in models)
+    )
+    return _Readable(
+        data=resolve_data(data) if data else None,
+        training=training,
+        models=models,
+        surfaces=surfaces,
+        model_names=tuple(name if isinstance(name, str) else None for name in names),
+    )
+
+
+def _valid(kind: Any, raw: Any) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(raw, strict=True)
+    except ValidationError:
+        return None
+
+
+def _items(kind: Any, raw: Any, *, default: tuple[Any, ...], present: bool) -> tuple[Any, ...]:
+    if not present:
+        return default
+    return tuple(_valid(kind, item) for item in raw) if isinstance(raw, list) else ()
+
+
+def _counts(spec: _Readable) -> Iterator[Problem]:
+    """The sets have so many images, and every class must be among them."""
+    data = spec.data
+    if data is None or data.train is None or data.validation is None:
+        return
+    if data.train < CLASSES.get(data.name, 1):
+        yield ("data", "train"), f"must be at least {CLASSES[data.name]}, an image of each class (got {data.train})"
+    if data.name == "digits" and data.train + data.validation > DIGITS_IMAGES:
+        total = f"{data.train} + {data.validation} = {data.train + data.validation}"
+        yield ("data", "train"), f"train + validation must be at most {DIGITS_IMAGES}, all digits there are (got {total})"
+    if data.name == "cifar10":
+        for field, most, asked in zip(
+            ("train", "validation"), DEFAULT_COUNTS["cifar10"], (data.train, data.validation), strict=True
+        ):
+            if most is not None and asked > most:
+                yield ("data", field), f"must be at most {most}, all that CIFAR-10 has (got {asked})"
+        if data.size != CIFAR10_SIZE:
+            yield ("data", "size"), f"must be {CIFAR10_SIZE} for cifar10 (got {data.size}); name: images can be resized"
+
+
+def _classes(spec: _Readable) -> Iterator[Problem]:
+    """The last layer has a node per class."""
+    classes = CLASSES.get(spec.data.name) if spec.data else None
+    if spec.data is None or classes is None:
+        return
+    for index, model in enumerate(spec.models):
+        field, last = _layers(model)
+        if last and last[-1] != classes:
+            at = ("models", index, field, len(last) - 1)
+            yield at, f"must be {classes}, the number of classes of {spec.data.name} (got {last[-1]})"
+
+
+def _parameters(spec: _Readable) -> Iterator[Problem]:
+    """A network that no memory holds is refused before anything is allocated."""
+    for index, model in enumerate(spec.models):
+        field, layers = _layers(model)
+        if isinstance(model, DnnModel):
+            size = spec.data.size if spec.data else CIFAR10_SIZE
+            count = sum(before * after + after for before, after in pairwise((3 * size * size, *layers)))
+        elif isinstance(model, CnnModel):
+            count = sum(before * after * model.kernel**2 + after for before, after in pairwise((3, *layers)))
+        else:
+            continue
+        if count > MAX_PARAMETERS:
+            yield ("models", index, field), f"makes {count:.2g} parameters; at most {MAX_PARAMETERS:.2g} are allowed"
+
+
+def _layers(model: ModelSpec | None) -> tuple[str, tuple[int, ...]]:
+    match model:
+        case DnnModel():
+            return "widths", model.widths
+        case CnnModel():
+            return "channels", model.channels
+        case _:
+            return "", ()
+
+
+def _lone_images(spec: _Readable) -> Iterator[Problem]:
+    """Batch norm cannot train on one image, so no batch of ResNet50 may be left with one."""
+    if spec.training is None or spec.data is None or spec.data.train is None:
+        return
+    for index, model in enumerate(spec.models):
+        if not isinstance(model, Resnet50Model):
+            continue
+        batch, train = merge_training(model.training, over=spec.training).batch_size, spec.data.train
+        if batch == 1 or train % batch == 1:
+            own = "batch_size" in model.training.model_fields_set
+            at = ("models", index, "training", "batch_size") if own else ("training", "batch_size")
+            yield at, (
+                f"leaves a batch of one image ({train} images in batches of {batch}), on which batch norm of model "
+                f"{model.name!r} cannot train; change batch_size or data.train"
+            )
+
+
+def _samples(spec: _Readable) -> Iterator[Problem]:
+    train = spec.data.train if spec.data else None
+    for index, surface in enumerate(spec.surfaces):
+        if surface and surface.samples and train is not None and surface.samples > train:
+            yield ("surfaces", index, "samples"), f"must be at most data.train, {train} (got {surface.samples})"
+
+
+def _model_names(spec: _Readable) -> Iterator[Problem]:
+    yield from _unique("models", spec.model_names)
+
+
+def _surface_names(spec: _Readable) -> Iterator[Problem]:
+    yield from _unique("surfaces", tuple(surface.name if surface else None for surface in spec.surfaces))
+    names = tuple(name for name in spec.model_names if name is not None)
+    for index, surface in enumerate(spec.surfaces):
+        wanted = surface.models if surface and surface.models else ()
+        for place, name in enumerate(wanted):
+            at = ("surfaces", index, "models", place)
+            if name not in names:
+                hint = did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"
+                yield at, f"no model is called {name!r}{hint}"
+            elif name in wanted[:place]:
+                yield at, f"{name!r} is listed twice"
+
+
+def _unique(section: str, names: tuple[str | None, ...]) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if name is not None and name in names[:index]:
+            first = names.index(name)
+            yield (section, index, "name"), f"{name!r} is the name of {section}[{first}] already; names must differ"
+
+
+def _optimizers(spec: _Readable) -> Iterator[Problem]:
+    """A nameless optimizer is Adam; in a model, below a section with another optimizer, that would be a surprise."""
+    general = spec.training.optimizer.name if spec.training else "adam"
+    for index, model in enumerate(spec.models):
+        own = model.training if model else TrainingSpec()
+        if general != "adam" and "optimizer" in own.model_fields_set and "name" not in own.optimizer.model_fields_set:
+            at = ("models", index, "training", "optimizer")
+            yield at, f"needs a name: it replaces training.optimizer, which is {general}, whole"

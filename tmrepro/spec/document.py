@@ -1,0 +1,214 @@
+"""YAML text -> values that know their place, and everything that is wrong with the text as YAML.
+
+ruamel.yaml's event stream is read one event at a time, so that a hostile text costs no more than its size: nesting is
+bounded before anything is built, and aliases, which blow up, are refused. What a scalar means is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionStartEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    StreamEndEvent,
+)
+from ruamel.yaml.reader import ReaderError
+
+from tmrepro.errors import Finding, SpecError
+from tmrepro.spec.fields import Location
+from tmrepro.spec.scalars import Scalar, read_scalar
+
+MAX_BYTES = 2**20
+MAX_DEPTH = 32
+EMPTY = "is empty; the smallest spec is 'version: 1', 'name: NAME' and 'data: {name: digits}'"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value and where it stands: the line and column, from 1, of its key, of its list item, or of itself.
+
+    `readable` is False where the text had no usable value and a finding says so already.
+    """
+
+    value: Scalar | list[Node] | dict[str, Node]
+    line: int
+    column: int
+    readable: bool = True
+
+    def plain(self) -> Any:
+        """The value as dicts, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+
+@dataclass
+class Document:
+    """The one document of a text, and what is wrong with its YAML."""
+
+    source: str
+    root: Node = field(default_factory=lambda: Node(None, 1, 1))
+    findings: list[Finding] = field(default_factory=list)
+
+    def find(self, location: Location, message: str) -> Finding | None:
+        """The finding about `location`, or None if a finding about the YAML there covers it."""
+        node = self.root
+        for part in location:
+            below = node.value
+            if isinstance(below, dict) and isinstance(part, str) and part in below:
+                node = below[part]
+            elif isinstance(below, list) and isinstance(part, int) and part < len(below):
+                node = below[part]
+            else:
+                break
+            if not node.readable:
+                return None
+        return Finding(self.source, node.line, node.column, written(location), message)
+
+
+def written(location: Location) -> str:
+    """("surfaces", 0, "grid", "K") -> "surfaces[0].grid.K"."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
+def read_document(text: str, *, source: str) -> Document:
+    """The document of `text`; `findings` has what is wrong but leaves the rest readable.
+
+    Raises:
+        SpecError: the text is no YAML from some place on, or has no value at all.
+    """
+    if len(text.encode("utf-8", errors="replace")) > MAX_BYTES:
+        raise SpecError([Finding(source, 1, 1, "", f"is larger than {MAX_BYTES} bytes, the most a spec may have")])
+    builder = _Builder(Document(source))
+    try:
+        builder.build(iter(YAML(typ="safe", pure=True).parse(text)))
+    except _StopReadingError:
+        pass
+    except (YAMLError, ValueError, OverflowError, AttributeError, IndexError, NotImplementedError) as error:
+        # ruamel.yaml lets a few of Python's own errors through, e.g. for an escape beyond Unicode.
+        builder.refuse(*_syntax(error, text))
+    else:
+        return builder.document
+    raise SpecError(builder.document.findings)
+
+
+class _StopReadingError(Exception):
+    """A finding after which nothing sensible can be read."""
+
+
+class _Builder:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def refuse(self, line: int, column: int, message: str, *, path: Location = ()) -> None:
+        self.document.findings.append(Finding(self.document.source, line, column, written(path), message))
+
+    def build(self, events: Iterator[Event]) -> None:
+        next(events)  # start of the stream
+        start = next(events)
+        if isinstance(start, StreamEndEvent):
+            self.refuse(1, 1, EMPTY)
+            raise _StopReadingError
+        if isinstance(start, DocumentStartEvent) and (start.version or start.tags):
+            self.refuse(1, 1, "a spec takes no % directives; leave that line out")
+        root = next(events)
+        if isinstance(root, ScalarEvent) and not root.value and root.implicit[0]:
+            self.refuse(1, 1, EMPTY)
+            raise _StopReadingError
+        line, column = _place(root)
+        self.document.root = self.node(root, events, (), line, column)
+        while not isinstance(event := next(events), StreamEndEvent):
+            if not isinstance(event, DocumentEndEvent):
+                self.refuse(*_place(event), "a second document; a spec is one document, without '---' in the middle")
+                raise _StopReadingError
+
+    def node(self, event: Event, events: Iterator[Event], path: Location, line: int, column: int) -> Node:
+        if isinstance(event, AliasEvent):
+            self.refuse(line, column, f"aliases are not allowed (*{event.anchor}); write the value out", path=path)
+            return Node(None, line, column, readable=False)
+        if getattr(event, "anchor", None) is not None:
+            self.refuse(line, column, f"anchors are not allowed (&{event.anchor}); leave it out", path=path)
+        if (tag := getattr(event, "tag", None)) is not None:
+            short = str(tag).replace("tag:yaml.org,2002:", "!!")
+            self.refuse(line, column, f"tags are not allowed ({short}); leave it out", path=path)
+        if isinstance(event, CollectionStartEvent):
+            if len(path) >= MAX_DEPTH:
+                self.refuse(line, column, f"nested deeper than {MAX_DEPTH} levels", path=path[:3])
+                raise _StopReadingError
+            read = self.mapping if isinstance(event, MappingStartEvent) else self.sequence
+            return Node(read(events, path), line, column)
+        return self.scalar(event, path, line, column)
+
+    def scalar(self, event: Event, path: Location, line: int, column: int) -> Node:
+        text: str = event.value
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self.refuse(line, column, "half a surrogate pair is no character", path=path)
+            return Node(None, line, column, readable=False)
+        if not event.implicit[0]:  # quoted or a block: text, whatever it looks like
+            return Node(text, line, column)
+        try:
+            return Node(read_scalar(text), line, column)
+        except ValueError as error:
+            self.refuse(line, column, f"{error} fits no field", path=path)
+            return Node(None, line, column, readable=False)
+
+    def sequence(self, events: Iterator[Event], path: Location) -> list[Node]:
+        items: list[Node] = []
+        while not isinstance(event := next(events), SequenceEndEvent):
+            items.append(self.node(event, events, (*path, len(items)), *_place(event)))
+        return items
+
+    def mapping(self, events: Iterator[Event], path: Location) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        while isinstance(event := next(events), AliasEvent | ScalarEvent | CollectionStartEvent):
+            line, column = _place(event)
+            key = self.node(event, events, path, line, column)
+            name = key.value if isinstance(key.value, str) else f"({event.value})" if isinstance(event, ScalarEvent) else "(?)"
+            value = self.node(next(events), events, (*path, name), line, column)
+            if not isinstance(key.value, str):
+                if key.readable:
+                    self.refuse(line, column, "a key must be text; put it in quotes if it looks like a number", path=path)
+            elif name in entries:
+                self.refuse(line, column, f"is there twice (first in line {entries[name].line})", path=(*path, name))
+            else:
+                entries[name] = value
+        return entries
+
+
+def _place(event: Event) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _syntax(error: Exception, text: str) -> tuple[int, int, str]:
+    """Line, column and message of what the YAML reader could not read."""
+    if isinstance(error, ReaderError):
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        return line, column, f"the character {_code(error.character)} is not allowed in YAML; write it as an escape in quotes"
+    if not isinstance(error, MarkedYAMLError):
+        return 1, 1, f"is not readable as YAML: {error}"
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    problem = (error.problem or error.context or "not readable").strip()
+    if "\\t" in problem:
+        return line, column, "a tab; YAML is indented with spaces only"
+    context = f" {error.context}" if error.context and error.problem else ""
+    return line, column, f"is not YAML{context}: {problem}"
+
+
+def _code(character: Any) -> str:
+    code = ord(character) if isinstance(character, str) else int(character)
+    return f"U+{code:04X}"

@@ -1,0 +1,52 @@
+"""What all sections of the spec share: strict frozen models, common types, and where each value comes from.
+
+Every field carries `stated(section)`, the paper's section that gives it, or `chosen(reason)`, why we gave it. Both end up
+in the JSON Schema and in `tmrepro spec explain`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+NAME_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
+# The hash of a spec is that of its RFC 8785 form, whose numbers are doubles: larger integers have no canonical form.
+LARGEST_INTEGER = 2**53 - 1
+
+Location = tuple[str | int, ...]
+
+
+class Section(BaseModel):
+    """A mapping of the spec: no unknown keys, no text or bool where a number belongs, no nan, no change afterwards."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def stated(section: str) -> Any:
+    """The paper's section that gives this field's default, or the field itself."""
+    return Field(json_schema_extra={"paper": section})
+
+
+def chosen(reason: str) -> Any:
+    """Why this field, or its default, is as it is where the paper leaves it open."""
+    return Field(json_schema_extra={"reason": reason})
+
+
+def contradiction(message: str, *, at: Location) -> PydanticCustomError:
+    """The error a section's validator raises when its fields do not fit together; `at` is the field to blame."""
+    return PydanticCustomError("contradiction", "{message}", {"message": message, "at": at})
+
+
+def _without_sign_of_zero(number: float) -> float:
+    return number + 0.0  # -0.0 and 0.0 are equal and hash alike, so they must be written alike
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+NonNegativeNumber = Annotated[float, Field(ge=0), AfterValidator(_without_sign_of_zero)]
+Decay = Annotated[float, Field(ge=0, lt=1), AfterValidator(_without_sign_of_zero)]

@@ -1,0 +1,155 @@
+"""The `models` section: the paper's three networks, and a way to add one's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, Strict
+
+from tmrepro.spec.fields import LARGEST_INTEGER, Location, Name, PositiveNumber, Section, chosen, contradiction, stated
+from tmrepro.spec.training import TrainingSpec
+
+MAX_KEY_LENGTH = 100  # escaped, still below the 1024 characters that YAML allows for a key
+MAX_LAYERS = 64
+
+Initialization = Literal["he", "glorot", "torch"]
+_INIT_REASON = "the paper names none; He's keeps the scale of activations through ReLU layers, Keras's is glorot"
+_NAME_REASON = "names the folder and the row of the figure"
+_KIND_REASON = "says which of the paper's networks, or that it is your own"
+_OVERRIDE_REASON = "the paper trains all networks alike; another network may need other settings"
+
+
+class DnnModel(Section):
+    """Fully connected layers, ReLU after each but the last."""
+
+    name: Annotated[Name, chosen(_NAME_REASON)]
+    """Unique name of the model."""
+    kind: Annotated[Literal["dnn"], chosen(_KIND_REASON)]
+    """Fully connected."""
+    widths: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=2**20)], ...],
+        Strict(strict=False),
+        Field(min_length=1, max_length=MAX_LAYERS),
+        stated("3.1"),
+    ] = (128, 64, 32, 16, 10)
+    """Nodes of each layer; the last has one per class."""
+    init: Annotated[Initialization, chosen(_INIT_REASON)] = "he"
+    """Initial weights."""
+    training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
+    """What differs from the section `training` for this model; an optimizer is replaced whole."""
+
+
+class CnnModel(Section):
+    """Convolutions, ReLU after each but the last, then the global average of each channel."""
+
+    name: Annotated[Name, chosen(_NAME_REASON)]
+    """Unique name of the model."""
+    kind: Annotated[Literal["cnn"], chosen(_KIND_REASON)]
+    """Convolutional."""
+    channels: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=2**16)], ...],
+        Strict(strict=False),
+        Field(min_length=1, max_length=MAX_LAYERS),
+        stated("3.1"),
+    ] = (128, 64, 32, 16, 10)
+    """Channels of each convolution; the last has one per class."""
+    kernel: Annotated[int, Field(ge=1, le=31), stated("3.1")] = 3
+    """Height and width of each kernel, odd: the padding is half of it."""
+    stride: Annotated[
+        int,
+        Field(ge=1, le=16),
+        chosen("the paper does not say how 10 channels become 10 logits; halving five times leaves one pixel of 32"),
+    ] = 2
+    """Stride of each convolution."""
+    init: Annotated[Initialization, chosen(_INIT_REASON)] = "he"
+    """Initial weights."""
+    training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
+    """What differs from the section `training` for this model; an optimizer is replaced whole."""
+
+
+class BatchNormSpec(Section):
+    """Batch norm's constants, in torch's convention."""
+
+    momentum: Annotated[
+        float, Field(gt=0, le=1), chosen("torch's default; Keras's momentum 0.99 is 0.01 here, the share of the new batch")
+    ] = 0.1
+    """Weight of the newest batch in the running statistics."""
+    eps: Annotated[PositiveNumber, chosen("torch's default; Keras's ResNet50 has 1.001e-5")] = 1e-5
+    """Added to the variance."""
+
+
+class Resnet50Model(Section):
+    """ResNet50: a stem, stages of 3, 4, 6, 3 residual blocks of three convolutions, pooling, one connected layer."""
+
+    name: Annotated[Name, chosen(_NAME_REASON)]
+    """Unique name of the model."""
+    kind: Annotated[Literal["resnet50"], stated("3.1")]
+    """ResNet50."""
+    batch_norm: Annotated[BatchNormSpec, chosen("the paper gives no constants")] = BatchNormSpec()
+    """Batch norm's constants."""
+    init: Annotated[Initialization, chosen(_INIT_REASON)] = "he"
+    """Initial weights."""
+    training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
+    """What differs from the section `training` for this model; an optimizer is replaced whole."""
+
+
+def _json_like(arguments: dict[str, Any]) -> dict[str, Any]:
+    for name in arguments:
+        if not name.isidentifier():
+            message = f"an argument's name must be a Python identifier (got {name[:40]!r})"
+            raise contradiction(message, at=())
+    return {name: _canonical(value, at=(name,)) for name, value in arguments.items()}
+
+
+def _canonical(value: Any, *, at: Location) -> Any:
+    """`value` as the hash sees it: JSON has one 1, so 1.0 becomes 1 and the factory gets what was hashed."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int() if abs(value) <= LARGEST_INTEGER:
+            return value
+        case float() if value.is_integer() and abs(value) <= LARGEST_INTEGER:
+            return int(value)
+        case float() if abs(value) < float("inf"):
+            return value
+        case list() | tuple():
+            return [_canonical(item, at=(*at, index)) for index, item in enumerate(value)]
+        case dict() if all(isinstance(key, str) and len(key) <= MAX_KEY_LENGTH for key in value):
+            return {key: _canonical(item, at=(*at, key)) for key, item in value.items()}
+        case int():
+            message = f"an integer must lie within +-{LARGEST_INTEGER} (got {value}); write it as text"
+        case float():
+            message = f"must be finite (got {value})"
+        case dict():
+            message = f"a key must be text of at most {MAX_KEY_LENGTH} characters"
+        case _:
+            message = f"must be JSON: null, true, numbers, text, lists, mappings (got {type(value).__name__})"
+    raise contradiction(message, at=at)
+
+
+class CustomModel(Section):
+    """Your own network: any function that returns a torch module giving logits [n, classes]."""
+
+    name: Annotated[Name, chosen(_NAME_REASON)]
+    """Unique name of the model."""
+    kind: Annotated[Literal["custom"], chosen(_KIND_REASON)]
+    """Your own."""
+    factory: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$", max_length=256),
+        chosen("a dotted path is all that is needed to find a function"),
+    ]
+    """Where the function is: package.module:function."""
+    arguments: Annotated[
+        dict[str, Any],
+        AfterValidator(_json_like),
+        chosen("keyword arguments are part of what is computed, so they are hashed"),
+    ] = Field(default_factory=dict)
+    """Its keyword arguments, JSON-like. A number without a fraction arrives as an int, however it was written."""
+    init: Annotated[Initialization, chosen("your function knows best: torch leaves its weights as they are")] = "torch"
+    """Initial weights."""
+    training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
+    """What differs from the section `training` for this model; an optimizer is replaced whole."""
+
+
+ModelSpec = Annotated[DnnModel | CnnModel | Resnet50Model | CustomModel, Field(discriminator="kind")]

@@ -1,0 +1,85 @@
+"""The `surfaces` section: where around theta* the loss is evaluated, on what, and how exactly."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, Strict, model_validator
+
+from tmrepro.spec.fields import Name, PositiveNumber, Section, Seed, chosen, contradiction, stated
+
+
+class SeedsSpec(Section):
+    """The seeds of the two directions."""
+
+    delta: Annotated[Seed, chosen("any fixed number: the paper gives none")] = 1
+    """Seed of delta, the direction of the first axis."""
+    eta: Annotated[Seed, chosen("any fixed number, other than delta's")] = 2
+    """Seed of eta, the direction of the second axis."""
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.delta == self.eta:
+            raise contradiction(f"must differ from delta, or the plane is a line (both are {self.eta})", at=("eta",))
+        return self
+
+
+class DirectionsSpec(Section):
+    """The two random directions (the paper, Algorithm 2)."""
+
+    seeds: Annotated[SeedsSpec, chosen("so that anyone regenerates the same directions")] = SeedsSpec()
+    """The seeds of the two directions."""
+    normalization: Annotated[Literal["l2", "filter", "layer", "none"], stated("2")] = "l2"
+    """l2: one norm over the whole vector; filter or layer: to the trained filter's or tensor's norm; none: as drawn."""
+    moves: Annotated[Literal["all", "weights"], stated("2")] = "all"
+    """all parameters, or only weights (tensors of two or more dimensions)."""
+
+
+class GridSpec(Section):
+    """The points: K x K, equally spaced."""
+
+    K: Annotated[int, Field(ge=2, le=4096), chosen("the paper gives none; 51 shows ripples and has a middle")] = 51
+    """Points per axis."""
+    origin: Annotated[Literal["corner", "center"], stated("2")] = "corner"
+    """Where theta* is: corner: steps 0 to K-1, as Algorithm 2 says; center: -(K-1)/2 to (K-1)/2, K odd."""
+    step: Annotated[PositiveNumber, stated("2")] = 1.0
+    """Distance between neighbouring points, in `unit`."""
+    unit: Annotated[Literal["absolute", "relative"], stated("2")] = "absolute"
+    """absolute: lengths of the normalised direction; relative: those times the norm of theta*."""
+
+    @model_validator(mode="after")
+    def _has_a_middle(self) -> Self:
+        if self.origin == "center" and self.K % 2 == 0:
+            raise contradiction(f"must be odd when the origin is center, so that theta* is a point (got {self.K})", at=("K",))
+        if not math.isfinite(self.step * (self.K - 1)):
+            raise contradiction(f"step x (K - 1) must be finite (got {self.step} x {self.K - 1})", at=("step",))
+        return self
+
+
+class SurfaceSpec(Section):
+    """One loss surface per model."""
+
+    name: Annotated[Name, chosen("names the group in the store and the figure")]
+    """Unique name of the surface."""
+    models: Annotated[
+        Annotated[tuple[Name, ...], Strict(strict=False), Field(min_length=1)] | None,
+        chosen("a surface of a large network costs hours, so a spec may leave some out"),
+    ] = None
+    """Names of the models it is evaluated for; null: all."""
+    labels: Annotated[Literal["relabelled", "original"], stated("2")] = "relabelled"
+    """relabelled: the model's own outputs (X~); original: the given labels (X)."""
+    directions: Annotated[DirectionsSpec, stated("2")] = DirectionsSpec()
+    """The two directions."""
+    grid: Annotated[GridSpec, stated("2")] = GridSpec()
+    """The points."""
+    samples: Annotated[Annotated[int, Field(ge=1)] | None, stated("2")] = None
+    """Images of the training part that the loss is taken over, the first n in data order; null: all."""
+    precision: Annotated[
+        Literal["float64", "float32", "tf32", "bfloat16"], chosen("what networks are trained in; float64 to check it")
+    ] = "float32"
+    """Arithmetic of the evaluation; sums over images are always float64."""
+    chunk: Annotated[
+        int, Field(ge=1), chosen("256 points are minutes of work lost at worst, and few enough files")
+    ] = 16
+    """Points per axis of the unit of work and of resume; larger than K means K."""

@@ -1,0 +1,116 @@
+"""The `training` section: optimizer, schedule, batches, and when to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Strict, Tag
+
+from tmrepro.spec.fields import Decay, NonNegativeNumber, PositiveNumber, Section, Seed, chosen, stated
+
+_EPS_REASON = "torch's default; Keras's is 1e-7"
+_BETAS_REASON = "the defaults of torch, of Keras and of Adam's paper"
+
+
+class AdamOptimizer(Section):
+    """Adam (Kingma and Ba 2015), the paper's."""
+
+    name: Annotated[Literal["adam"], stated("3.1")] = "adam"
+    """Adam."""
+    lr: Annotated[PositiveNumber, stated("3.1")] = 0.01
+    """Learning rate."""
+    betas: Annotated[tuple[Decay, Decay], Strict(strict=False), chosen(_BETAS_REASON)] = (0.9, 0.999)
+    """Decay rates of the two moments."""
+    eps: Annotated[PositiveNumber, chosen(_EPS_REASON)] = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: Annotated[NonNegativeNumber, chosen("the paper names none, so there is none")] = 0.0
+    """L2 penalty, added to the gradient."""
+
+
+class AdamwOptimizer(Section):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    name: Annotated[Literal["adamw"], chosen("for comparison with the paper's Adam")]
+    """AdamW."""
+    lr: Annotated[PositiveNumber, stated("3.1")] = 0.01
+    """Learning rate."""
+    betas: Annotated[tuple[Decay, Decay], Strict(strict=False), chosen(_BETAS_REASON)] = (0.9, 0.999)
+    """Decay rates of the two moments."""
+    eps: Annotated[PositiveNumber, chosen(_EPS_REASON)] = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: Annotated[NonNegativeNumber, chosen("torch's default for AdamW")] = 0.01
+    """Share of each weight, times lr, taken off per step."""
+
+
+class SgdOptimizer(Section):
+    """Stochastic gradient descent."""
+
+    name: Annotated[Literal["sgd"], chosen("for comparison with the paper's Adam")]
+    """SGD."""
+    lr: Annotated[PositiveNumber, stated("3.1")] = 0.01
+    """Learning rate."""
+    momentum: Annotated[Decay, chosen("torch's default: plain gradient descent unless asked")] = 0.0
+    """Decay rate of the velocity."""
+    weight_decay: Annotated[NonNegativeNumber, chosen("the paper names none, so there is none")] = 0.0
+    """L2 penalty, added to the gradient."""
+
+
+def _optimizer_name(optimizer: Any) -> str | None:
+    """An optimizer without a name is the paper's: `optimizer: {lr: 0.001}` is Adam."""
+    if isinstance(optimizer, dict):
+        name = optimizer.get("name", "adam")
+        return name if isinstance(name, str) else None
+    return getattr(optimizer, "name", None)
+
+
+OptimizerSpec = Annotated[
+    Annotated[AdamOptimizer, Tag("adam")] | Annotated[AdamwOptimizer, Tag("adamw")] | Annotated[SgdOptimizer, Tag("sgd")],
+    Discriminator(_optimizer_name),
+]
+
+
+class StopSpec(Section):
+    """When training ends before max_epochs (the paper, Table 1)."""
+
+    at: Annotated[Literal["lm", "gm", "never"], chosen("Algorithm 1 wants confident outputs: a GM gives them")] = "gm"
+    """lm: the training loss hardly changes; gm: and is about zero; never: run all epochs."""
+    epsilon: Annotated[PositiveNumber, chosen("the paper's ~ has no number; 0.05 is a probability of 95% for the label")] = 0.05
+    """What "about" means, in nats."""
+    patience: Annotated[
+        int, Field(ge=1, le=1_000_000), chosen("one pair of close epochs happens by chance while the loss still falls")
+    ] = 10
+    """Epochs over which the training loss must hardly change for an LM."""
+
+
+class TrainingSpec(Section):
+    """How a network is trained. A model's own `training` is merged over this section."""
+
+    optimizer: Annotated[OptimizerSpec, stated("3.1")] = AdamOptimizer()
+    """The optimizer."""
+    schedule: Annotated[Literal["constant", "cosine"], chosen("the paper gives one learning rate")] = "constant"
+    """constant, or cosine to 0 at max_epochs; after the warm-up."""
+    loss: Annotated[Literal["sparse_cross_entropy"], stated("3.1")] = "sparse_cross_entropy"
+    """The loss, in nats."""
+    clip_probability: Annotated[
+        Annotated[float, Field(gt=0, lt=0.5)] | None,
+        chosen("the paper mentions no clipping; Keras clips at 1e-7, so that no loss is above 16.1"),
+    ] = None
+    """Probabilities are clipped to [c, 1 - c] in every hard-label loss; null: not at all."""
+    batch_size: Annotated[int, Field(ge=1, le=2**20), chosen("the paper gives none; 256 trains all three networks")] = 256
+    """Images per step."""
+    warmup_steps: Annotated[
+        int, Field(ge=0, le=1_000_000), chosen("at lr 0.01 Adam's first steps may end in a constant predictor")
+    ] = 40
+    """Steps over which the learning rate rises linearly to lr."""
+    max_epochs: Annotated[int, Field(ge=1, le=1_000_000), chosen("the paper gives none; room enough for a GM")] = 200
+    """Epochs after which training ends whatever the loss."""
+    stop: Annotated[StopSpec, stated("Table 1")] = StopSpec()
+    """When training ends before."""
+    reestimate_batch_norm: Annotated[
+        bool, chosen("running averages lag behind the weights; the surface needs the statistics of theta* itself")
+    ] = True
+    """One pass over the training part in data order before theta* is taken."""
+    reseeds: Annotated[int, Field(ge=0, le=100), chosen("a network may collapse by bad luck, not by design")] = 3
+    """Tries with another seed when a network collapses to one class."""
+    seed: Annotated[Seed, chosen("any fixed number")] = 0
+    """Seed of the initial weights and of the order of images."""

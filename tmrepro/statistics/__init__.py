@@ -1,0 +1,93 @@
+"""The statistics of a loss surface: what the paper says in words about a picture, as numbers with a definition.
+
+    from tmrepro.statistics import surface_statistics
+
+    values = surface_statistics(surface, home=grid.home, step=grid.step)
+
+    landscape    the surface as its statistics see it: theta*, finite points, range
+    levels       losses as they are
+    geometry     slope, sharpness, the radius of half rise, asymmetries
+    curvature    second differences: roughness, convexity
+    topology     the low region around theta*, and the number and depth of minima
+    catalogue    every statistic's name, unit and meaning, in the order in which they are stored
+    schema       the JSON Schema of statistics.json
+
+Two rules hold throughout. A point whose loss is not finite is left out of everything and counted in `non_finite`.
+What is undefined (0/0, no points, beyond the range of float64, relative to a theta* whose loss is not finite) is None.
+
+Neither BLAS nor LAPACK is used, and logarithms come from the C library one by one, because NumPy's own kernels choose
+instructions by CPU: the same surface gives the same bits on every machine of a platform, so nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+
+from tmrepro.errors import UsageError
+from tmrepro.records import Surface
+from tmrepro.statistics import curvature, geometry, levels, topology
+from tmrepro.statistics.catalogue import STATISTICS, StatisticInfo
+from tmrepro.statistics.landscape import Landscape
+from tmrepro.statistics.schema import statistics_schema
+
+__all__ = ["STATISTICS", "StatisticInfo", "Value", "statistics_schema", "surface_statistics"]
+
+# A statistic's value: counts are int; None says that it is undefined
+Value: TypeAlias = float | int | None
+
+
+def surface_statistics(surface: Surface, *, home: tuple[int, int], step: float) -> dict[str, Value]:
+    """Return every statistic of `surface`, in the order of `STATISTICS`; None where one is undefined.
+
+    Args:
+        surface: its `loss` is used, and nothing else of it. May hold nan and inf, and need not be square.
+        home: the (i, j) of theta*: (0, 0) of a corner grid, ((K-1)/2, (K-1)/2) of a centred one.
+        step: spacing of `surface.a` and of `surface.b`, in their units.
+
+    Raises:
+        UsageError: `home` is not a point of the surface, or `step` not a finite number above 0.
+    """
+    _check(surface.loss.shape, home, step)
+    landscape = Landscape(loss=surface.loss, home=home, step=step)
+    with np.errstate(all="ignore"):  # an overflow is an undefined statistic, not a warning
+        bars = topology.persistent_bars(landscape)
+        values = {
+            "loss_at_minimum": landscape.at_minimum,
+            "loss_min": levels.loss_min(landscape),
+            "loss_max": levels.loss_max(landscape),
+            "loss_mean": levels.loss_mean(landscape),
+            "loss_median": levels.loss_median(landscape),
+            "non_finite": levels.non_finite(landscape),
+            "slope_at_minimum": geometry.slope_at_minimum(landscape),
+            "sharpness_0.1": geometry.sharpness(landscape, share=0.1),
+            "sharpness_0.25": geometry.sharpness(landscape, share=0.25),
+            "sharpness_0.5": geometry.sharpness(landscape, share=0.5),
+            "low_loss_fraction_0.1": topology.low_loss_fraction(landscape, rise=0.1),
+            "low_loss_fraction_0.5": topology.low_loss_fraction(landscape, rise=0.5),
+            "low_loss_fraction_1.0": topology.low_loss_fraction(landscape, rise=1.0),
+            "half_rise_radius": geometry.half_rise_radius(landscape),
+            "roughness": curvature.roughness(landscape),
+            "local_minima": topology.local_minima(landscape, bars=bars),
+            "total_persistence": topology.total_persistence(landscape, bars=bars),
+            "axis_asymmetry": geometry.axis_asymmetry(landscape),
+            "point_asymmetry": geometry.point_asymmetry(landscape),
+            "convex_fraction": curvature.convex_fraction(landscape),
+        }
+    return {name: _stored(value) for name, value in values.items()}
+
+
+def _check(shape: tuple[int, ...], home: tuple[int, int], step: float) -> None:
+    if not (0 <= home[0] < shape[0] and 0 <= home[1] < shape[1]):
+        raise UsageError(f"home: expected the (i, j) of a point of the {shape[0]} x {shape[1]} surface, got {home}")
+    if not (math.isfinite(step) and step > 0):
+        raise UsageError(f"step: expected a finite number above 0, got {step}")
+
+
+def _stored(value: Value) -> Value:
+    """Return `value` as a plain Python number, or None where it left the range of float64 on the way."""
+    if value is None or isinstance(value, int):
+        return value
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,72 @@
+"""A surface as its statistics see it: which points count, where theta* stands, how far the loss ranges.
+
+Every statistic is a function of one `Landscape`, so the rules about non-finite losses are written here once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """The loss on a grid: loss[i, j] at theta* + (i - home[0]) step delta^ + (j - home[1]) step eta^."""
+
+    loss: Float64[np.ndarray, "Ka Kb"]
+    home: tuple[int, int]
+    step: float
+
+    @cached_property
+    def finite(self) -> Bool[np.ndarray, "Ka Kb"]:
+        """Which points count."""
+        finite: Bool[np.ndarray, "Ka Kb"] = np.isfinite(self.loss)
+        return finite
+
+    @cached_property
+    def finite_losses(self) -> Float64[np.ndarray, " n"]:
+        """The losses that count, in C order."""
+        losses: Float64[np.ndarray, " n"] = self.loss[self.finite]
+        return losses
+
+    @cached_property
+    def at_minimum(self) -> float | None:
+        """S0, the loss at theta*; None where it is not finite."""
+        return float(self.loss[self.home]) if self.finite[self.home] else None
+
+    @cached_property
+    def span(self) -> float | None:
+        """R, the largest finite loss less the smallest; None without any, or beyond the range of float64."""
+        if self.finite_losses.size == 0:
+            return None
+        span = float(self.finite_losses.max()) - float(self.finite_losses.min())
+        return span if math.isfinite(span) else None
+
+    @cached_property
+    def reach(self) -> int:
+        """m, the most steps along a from theta* to a point of the grid."""
+        return max(self.home[0], len(self.loss) - 1 - self.home[0])
+
+    @cached_property
+    def radius(self) -> Float64[np.ndarray, "Ka Kb"]:
+        """The distance of every point from theta*, in steps."""
+        i = np.arange(self.loss.shape[0], dtype=np.float64)[:, None] - self.home[0]
+        j = np.arange(self.loss.shape[1], dtype=np.float64)[None, :] - self.home[1]
+        radius: Float64[np.ndarray, "Ka Kb"] = np.sqrt(i * i + j * j)
+        return radius
+
+
+def ratio(numerator: float | None, denominator: float | None) -> float | None:
+    """Return numerator / denominator; None where either is undefined or the denominator is 0."""
+    if numerator is None or denominator is None or denominator == 0:
+        return None
+    return numerator / denominator
+
+
+def mean(values: Float64[np.ndarray, " n"]) -> float | None:
+    """Return the mean of `values`; None where there are none."""
+    return float(values.mean()) if values.size else None

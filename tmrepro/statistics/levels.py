@@ -1,0 +1,32 @@
+"""The losses of a surface as they are, in nats; each None where no loss is finite."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tmrepro.statistics.landscape import Landscape, mean
+
+
+def loss_min(landscape: Landscape) -> float | None:
+    """Return the smallest finite loss."""
+    return float(landscape.finite_losses.min()) if landscape.finite_losses.size else None
+
+
+def loss_max(landscape: Landscape) -> float | None:
+    """Return the largest finite loss."""
+    return float(landscape.finite_losses.max()) if landscape.finite_losses.size else None
+
+
+def loss_mean(landscape: Landscape) -> float | None:
+    """Return the mean of the finite losses."""
+    return mean(landscape.finite_losses)
+
+
+def loss_median(landscape: Landscape) -> float | None:
+    """Return the median of the finite losses."""
+    return float(np.median(landscape.finite_losses)) if landscape.finite_losses.size else None
+
+
+def non_finite(landscape: Landscape) -> int:
+    """Return the number of points whose loss is nan or infinite."""
+    return int(landscape.loss.size - landscape.finite_losses.size)

@@ -1,0 +1,14 @@
+"""The store room: what a run folder holds, how it gets there whole, and how it is read without trusting it.
+
+    atomic.py       every write (temporary name, flush, rename, flush of the folder) and every wary read
+    lock.py         one process at a time works in a run folder
+    documents.py    JSON, and history.csv
+    tensors.py      theta.safetensors and labels.npy
+    layout.py       the zarr v3 metadata of a surface: written by zarr, read against an allow-list
+    chunks.py       the bytes of one chunk: zstd with its checksum, then crc32c
+    surfaces.py     surfaces.zarr: create, write a chunk, ask whether it is whole, read, consolidate
+    manifest.py     manifest-sha256.txt: written, and checked against the folder
+    crate.py        ro-crate-metadata.json
+
+Import from the modules: this file stays empty, so that whoever writes a JSON file does not load zarr.
+"""

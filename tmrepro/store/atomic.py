@@ -1,0 +1,211 @@
+"""Files: written durably, read warily. The only place from which the store opens, renames or removes anything.
+
+A write goes to a temporary name in the work folder, is flushed, renamed over the target, and the target's folder is
+flushed: after a crash at any moment the target is the old file or the new one, never a part of it. A read refuses
+links, pipes and files larger than the caller can use, because a run folder may come from somebody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from tmrepro.errors import DamagedError, StorageError
+
+WORK = ".work"
+
+
+def work_folder(run: Path) -> Path:
+    """The folder of a run that holds files not yet complete; on the run's file system, so that a rename is atomic."""
+    return run / WORK / "tmp"
+
+
+def write_bytes(path: Path, data: bytes, *, work: Path) -> None:
+    """Put `data` at `path` durably, replacing what is there. Folders that are missing are made.
+
+    Raises:
+        StorageError: the disk is full, read-only or not ours; the target still is what it was.
+    """
+    with _storage_errors(path):
+        _make_folder(path.parent)
+        _make_folder(work)
+        temporary = work / f"{uuid.uuid4().hex}.tmp"
+        try:
+            _write_new(temporary, data)
+            _replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _flush_folder(path.parent)
+
+
+def write_text(path: Path, text: str, *, work: Path) -> None:
+    """`write_bytes` for text, as UTF-8 with the line ends it has."""
+    write_bytes(path, text.encode("utf-8"), work=work)
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and the folders above it, each durably; nothing happens where they exist."""
+    with _storage_errors(path):
+        _make_folder(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all in it, durably. A link is removed, never what it leads to."""
+    with _storage_errors(path):
+        if not os.path.lexists(path):
+            return
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        _flush_folder(path.parent)
+
+
+def safe_path(root: Path, relative: str) -> Path:
+    """`root / relative`, for a `relative` that stays inside `root` and meets no link on its way.
+
+    Raises:
+        DamagedError: an absolute path, `..`, a backslash, NUL, an empty part, or a symbolic link below `root`.
+    """
+    parts = relative.split("/")
+    if any(part in {"", ".", ".."} for part in parts) or "\\" in relative or "\0" in relative:
+        raise DamagedError(f"{shown(relative)}: expected a path inside {root}, found one that could lead out of it")
+    path = root
+    for part in parts:
+        path = path / part
+        try:
+            if stat.S_ISLNK(path.lstat().st_mode):
+                raise DamagedError(f"{shown(relative)}: a symbolic link; a run folder holds plain files only")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"{shown(relative)}: cannot be looked up ({error})") from error
+    return path
+
+
+def read_bytes(path: Path, *, limit_bytes: int, name: str | None = None) -> bytes:
+    """The content of a plain file of at most `limit_bytes`; `name` is what messages call it.
+
+    Raises:
+        DamagedError: missing, a link, not a plain file, too large, or unreadable.
+    """
+    name = shown(name if name is not None else str(path))
+    with open_plain(path, name=name) as file:
+        data = file.read(limit_bytes + 1)
+        size = max(os.fstat(file.fileno()).st_size, len(data))
+    if size > limit_bytes:
+        raise DamagedError(f"{name}: expected at most {limit_bytes} bytes, found {size}")
+    return data
+
+
+@contextlib.contextmanager
+def open_plain(path: Path, *, name: str) -> Iterator[io.BufferedReader]:
+    """Open a file for reading if it is a plain one; `name` is what messages call it.
+
+    Raises:
+        DamagedError: missing, a link, not a plain file, or unreadable, also while the body reads it.
+    """
+    try:
+        # O_NONBLOCK: opening a named pipe would otherwise wait for a writer that never comes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise DamagedError(f"{shown(name)}: expected a plain file, found something else")
+            with open(descriptor, "rb", closefd=False) as file:
+                yield file
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DamagedError(f"{shown(name)}: missing") from error
+    except (OSError, ValueError) as error:
+        is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
+        why = "a symbolic link; expected a plain file" if is_link else f"cannot be read ({error})"
+        raise DamagedError(f"{shown(name)}: {why}") from error
+
+
+def shown(name: str) -> str:
+    """A file name that is safe to print: control characters and undecodable bytes as escapes."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+
+
+@contextlib.contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                why, remedy = "the disk is full", "free some space"
+            case errno.EROFS:
+                why, remedy = "the file system is read-only", "make it writable or choose another --out"
+            case errno.EACCES | errno.EPERM:
+                why, remedy = "permission denied", "make the folder writable or choose another --out"
+            case _:
+                why, remedy = error.strerror or str(error), "see to it"
+        raise StorageError(
+            f"{path}: cannot be written: {why}; {remedy}, then the same command continues where it stopped"
+        ) from error
+
+
+def _make_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    if path != path.parent:
+        _make_folder(path.parent)
+    try:
+        _mkdir(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    _flush_folder(path.parent)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[_write(descriptor, rest) :]
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(path: Path) -> None:
+    descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# Every call that can fail on a full or broken disk, each behind a name that a test can make fail.
+
+
+def _open(path: Path, flags: int) -> int:
+    return os.open(path, flags, 0o666)
+
+
+def _write(descriptor: int, data: memoryview) -> int:
+    return os.write(descriptor, data)
+
+
+def _fsync(descriptor: int) -> None:
+    os.fsync(descriptor)
+
+
+def _mkdir(path: Path) -> None:
+    path.mkdir()
+
+
+def _replace(source: Path, target: Path) -> None:
+    source.replace(target)

@@ -1,0 +1,129 @@
+"""JSON documents, and history.csv. Written so that the same content is the same bytes; read strictly.
+
+Strict means: UTF-8, no NaN or Infinity (nor a number that becomes one), no key twice, a bounded size and depth.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Any
+
+from tmrepro.errors import DamagedError
+from tmrepro.records import Epoch, History
+from tmrepro.store.atomic import read_bytes, shown, write_text
+
+JSON_LIMIT_BYTES = 16 * 2**20
+JSON_LIMIT_DEPTH = 64
+HISTORY_LIMIT_BYTES = 64 * 2**20
+
+_COLUMNS = tuple(field.name for field in fields(Epoch))
+
+
+def write_json(path: Path, value: object, *, work: Path) -> None:
+    """Write `value` with its keys in the order they have. NaN and infinities are a ValueError: store None instead."""
+    write_text(path, json.dumps(value, allow_nan=False, ensure_ascii=False, indent=2) + "\n", work=work)
+
+
+def read_json(path: Path, *, limit_bytes: int = JSON_LIMIT_BYTES, name: str | None = None) -> Any:
+    """The value of a JSON file that somebody else may have written; `name` is what messages call it.
+
+    Raises:
+        DamagedError: the file is missing or is not strict JSON.
+    """
+    name = name if name is not None else str(path)
+    return parse_json(read_bytes(path, limit_bytes=limit_bytes, name=name), name=name)
+
+
+def parse_json(data: bytes, *, name: str) -> Any:
+    """`read_json` for bytes at hand."""
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+        _check_depth(value)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{shown(name)}: expected strict JSON, found: {shown(str(error))}") from error
+    return value
+
+
+def save_history(path: Path, history: History, *, work: Path) -> None:
+    """Write history.csv: a column per field of an epoch, every number in its shortest exact form."""
+    lines = [",".join(_COLUMNS)]
+    for epoch in history.epochs:
+        number, *values = astuple(epoch)
+        lines.append(",".join([str(int(number)), *(repr(float(value)) for value in values)]))
+    write_text(path, "\n".join(lines) + "\n", work=work)
+
+
+def load_history(path: Path, *, name: str | None = None) -> History:
+    """The history of one training, exactly as it was saved.
+
+    Raises:
+        DamagedError: the file is missing, or a line is not one that `save_history` writes.
+    """
+    name = name if name is not None else str(path)
+    data = read_bytes(path, limit_bytes=HISTORY_LIMIT_BYTES, name=name)
+    header, *rows = data.decode("ascii", errors="replace").removesuffix("\n").split("\n")
+    if header != ",".join(_COLUMNS):
+        raise DamagedError(f"{shown(name)}:1: expected the columns {','.join(_COLUMNS)}, found {shown(header[:200])}")
+    return History(tuple(_epoch(row, number=number, name=name) for number, row in enumerate(rows, start=1)))
+
+
+def _epoch(row: str, *, number: int, name: str) -> Epoch:
+    try:
+        numbers = [float(value) for value in row.split(",")[1:]]
+    except ValueError:
+        numbers = []
+    # The written form is canonical; anything else ("1_0", " 1", "+1") did not come from us.
+    if len(numbers) != len(_COLUMNS) - 1 or row != ",".join([str(number), *map(repr, numbers)]):
+        raise DamagedError(
+            f"{shown(name)}:{number + 1}: expected epoch {number} and {len(_COLUMNS) - 1} numbers, "
+            f"found {shown(row[:200])}"
+        )
+    return Epoch(number, *numbers)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key that stands twice in one object")
+    return found
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text}, which is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]}, which is too large for a number")
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(JSON_LIMIT_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return
+    raise ValueError(f"more than {JSON_LIMIT_DEPTH} levels")
+
+
+def _inside(value: Any) -> list[Any]:
+    match value:
+        case dict():
+            return [*value.values(), *value]
+        case list():
+            return value
+        case str():
+            value.encode("utf-8")  # half a surrogate pair is valid JSON and cannot be printed
+            return []
+        case _:
+            return []

@@ -1,0 +1,208 @@
+"""The zarr v3 metadata of surfaces.zarr: what zarr itself makes of our choices, and what we accept from others.
+
+Written by zarr into memory, so that it is zarr's word how a group and its arrays are described; the bytes reach the
+disk through `atomic`. Read against an allow-list, and before zarr sees it: some codecs unpickle what they decode, and
+a shape is a promise to allocate.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.buffer.cpu import Buffer
+from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from tmrepro.errors import DamagedError
+from tmrepro.records import Direction, SurfaceFacts
+from tmrepro.store.atomic import shown
+from tmrepro.store.chunks import LEVEL
+
+ARRAYS = ("loss", "accuracy", "a", "b")
+METADATA = "zarr.json"
+K_LIMIT = 4096
+
+_DIMENSIONS = {"loss": ("a", "b"), "accuracy": ("a", "b"), "a": ("a",), "b": ("b",)}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a surface is cut: K points along each axis, chunks of `chunk` x `chunk` points, axes in one chunk each."""
+
+    K: int
+    chunk: int
+
+    def shape(self, array: str) -> tuple[int, ...]:
+        """The shape of one of `ARRAYS`."""
+        return (self.K,) * len(_DIMENSIONS[array])
+
+    def chunk_shape(self, array: str) -> tuple[int, ...]:
+        """The shape of that array's chunks; those at the edge are filled up to it."""
+        return (self.chunk, self.chunk) if len(_DIMENSIONS[array]) == 2 else (self.K,)
+
+
+def metadata_files(group: str, *, layout: Layout, attributes: Mapping[str, Any]) -> dict[str, bytes]:
+    """The zarr.json of `group` (SURFACE/MODEL), of its four arrays, and of the groups above it, by path in the store.
+
+    The group's own comes last: whoever writes them in this order has a whole group once it is there.
+    """
+    store: dict[str, Any] = {}
+    made = zarr.open_group(MemoryStore(store), mode="w", zarr_format=3).create_group(group, attributes=dict(attributes))
+    for array in ARRAYS:
+        made.create_array(
+            array,
+            shape=layout.shape(array),
+            chunks=layout.chunk_shape(array),
+            dtype="float64",
+            fill_value=np.nan,
+            dimension_names=_DIMENSIONS[array],
+            chunk_key_encoding={"name": "default", "separator": "/"},
+            serializer=BytesCodec(endian="little"),
+            compressors=(ZstdCodec(level=LEVEL, checksum=True), Crc32cCodec()),
+        )
+    own = f"{group}/{METADATA}"
+    return {key: store[key].to_bytes() for key in (*sorted(key for key in store if key != own), own)}
+
+
+def consolidated(files: Mapping[str, bytes]) -> bytes:
+    """The root's zarr.json that holds all of `files`, the zarr.json of every node by path in the store."""
+    store: dict[str, Any] = {key: Buffer.from_bytes(files[key]) for key in sorted(files)}
+    with warnings.catch_warnings():
+        # It says that consolidated metadata is not yet part of zarr v3; without it xarray would warn instead.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
+        zarr.consolidate_metadata(MemoryStore(store), zarr_format=3)
+    return bytes(store[METADATA].to_bytes())
+
+
+def attributes_of(facts: SurfaceFacts, *, home: tuple[int, int], step: float) -> dict[str, Any]:
+    """The attributes of a surface's group. A cosine that is undefined (a direction of norm 0) is null."""
+    cosine = float(facts.cosine) if np.isfinite(facts.cosine) else None
+    return {**asdict(facts), "cosine": cosine, "home": [int(index) for index in home], "step": float(step)}
+
+
+def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, tuple[int, int], float]:
+    """What `attributes_of` stored: facts, home and step.
+
+    Raises:
+        DamagedError: an attribute is missing, unknown, or of another kind.
+    """
+    match found:
+        case {
+            "delta": delta_found,
+            "eta": eta_found,
+            "cosine": int() | float() | None as cosine,
+            "theta_norm": int() | float() as theta_norm,
+            "images": int() as images,
+            "labels": str() as labels,
+            "home": [int() as home_i, int() as home_j],
+            "step": int() | float() as step,
+            **rest,
+        } if not rest and 0 <= home_i < K and 0 <= home_j < K and step > 0:
+            facts = SurfaceFacts(
+                delta=_direction(delta_found, name=name),
+                eta=_direction(eta_found, name=name),
+                cosine=float("nan") if cosine is None else float(cosine),
+                theta_norm=float(theta_norm),
+                images=images,
+                labels=labels,
+            )
+            return facts, (home_i, home_j), float(step)
+        case _:
+            raise DamagedError(f"{shown(name)}: expected the attributes of a surface, found {_brief(found)}")
+
+
+def read_group(document: object, *, name: str, root: bool = False) -> object:
+    """The attributes of a zarr.json that describes a group of zarr v3; only the root may hold copies of others.
+
+    Raises:
+        DamagedError: it describes anything else.
+    """
+    expected = {"zarr_format": 3, "node_type": "group"}
+    also = {"attributes", "consolidated_metadata"} if root else {"attributes"}
+    return _checked(document, expected, also=also, name=name).get("attributes", {})
+
+
+def read_layout(document: object, *, name: str) -> Layout:
+    """How a surface is cut, from the zarr.json of its `loss`; K and chunk are within limits.
+
+    Raises:
+        DamagedError: it describes no square array, or one that is larger than a surface can be.
+    """
+    match document:
+        case {
+            "shape": [int() as K, int() as K_b],
+            "chunk_grid": {"configuration": {"chunk_shape": [int() as chunk, int() as chunk_b]}},
+        } if K_b == K and chunk == chunk_b and 1 <= chunk <= K <= K_LIMIT:
+            return Layout(K=K, chunk=chunk)
+        case {"zarr_format": int() as version} if version != 3:
+            raise DamagedError(f"{shown(name)}: expected zarr format 3, found {version}")
+        case _:
+            raise DamagedError(
+                f"{shown(name)}: expected shape [K, K] with square chunks and K of at most {K_LIMIT}, "
+                f"found {_brief(document)}"
+            )
+
+
+def check_array(document: object, *, array: str, layout: Layout, name: str) -> None:
+    """Nothing, if `document` is the zarr.json of `array` as we write it; any zstd level will do.
+
+    Raises:
+        DamagedError: another type, shape, fill value or codec, or a field that we do not know.
+    """
+    expected: dict[str, Any] = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "data_type": "float64",
+        "shape": list(layout.shape(array)),
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.chunk_shape(array))}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "NaN",
+        "dimension_names": list(_DIMENSIONS[array]),
+    }
+    found = _checked(document, expected, also={"codecs", "attributes", "storage_transformers"}, name=name)
+    match found:
+        case {
+            "codecs": [
+                {"name": "bytes", "configuration": {"endian": "little"}},
+                {"name": "zstd", "configuration": {"level": int(), "checksum": True}},
+                {"name": "crc32c"},
+            ],
+        } if not found.get("attributes") and not found.get("storage_transformers"):
+            return
+        case _:
+            raise DamagedError(
+                f"{shown(name)}: expected the codecs bytes (little), zstd (checksum) and crc32c and nothing else, "
+                f"found {_brief(document)}"
+            )
+
+
+def _direction(found: object, *, name: str) -> Direction:
+    match found:
+        case {"seed": int() as seed, "sha256": str() as sha256, "norm": int() | float() as norm, **rest} if not rest:
+            return Direction(seed=seed, sha256=sha256, norm=float(norm))
+        case _:
+            raise DamagedError(
+                f"{shown(name)}: expected the attributes of a surface, found a direction {_brief(found)}"
+            )
+
+
+def _checked(document: object, expected: Mapping[str, Any], *, also: set[str], name: str) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise DamagedError(f"{shown(name)}: expected zarr metadata, found {_brief(document)}")
+    for key, value in expected.items():
+        if document.get(key) != value:
+            raise DamagedError(f"{shown(name)}: {key}: expected {value}, found {_brief(document.get(key))}")
+    if unknown := sorted(set(document) - set(expected) - also):
+        raise DamagedError(f"{shown(name)}: expected zarr metadata as we write it, found also {_brief(unknown)}")
+    return document
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return shown(text if len(text) <= 200 else text[:200] + "...")

@@ -1,0 +1,166 @@
+"""manifest-sha256.txt: every file of a folder with its SHA-256, in the form that `sha256sum -c` reads.
+
+Written last. Checked without trusting it: what is missing, extra, changed, empty or a link is a finding with its path,
+and no content whatever makes the check itself fail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tmrepro.errors import DamagedError
+from tmrepro.store.atomic import WORK, open_plain, read_bytes, safe_path, shown, write_text
+
+MANIFEST = "manifest-sha256.txt"
+MANIFEST_LIMIT_BYTES = 256 * 2**20
+
+Problem = Literal["missing", "extra", "changed", "empty", "link", "unreadable", "malformed"]
+
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_REMEDY = "run 'tmrepro run SPEC --out RUN' to make it again"
+
+
+@dataclass(frozen=True)
+class IntegrityFinding:
+    """One thing wrong in a folder. `path` is relative to it, with '/', and safe to print."""
+
+    path: str
+    problem: Problem
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def write_manifest(run: Path, *, work: Path) -> None:
+    """Write the manifest of every file below `run` but itself and `.work`, sorted by the bytes of the path.
+
+    Raises:
+        DamagedError: a link, or a name that a line of the manifest cannot hold.
+        StorageError: the folder cannot be written.
+    """
+    paths = []
+    for path, kind in _entries(run):
+        if path == MANIFEST or path.split("/")[0] == WORK:
+            continue
+        if kind != "file":
+            raise DamagedError(f"{shown(path)}: expected plain files only, found a {kind}; remove it")
+        if not path.isprintable() or "\\" in path:
+            raise DamagedError(f"{shown(path)}: a name that a manifest cannot hold; remove or rename the file")
+        paths.append(path)
+    lines = [f"{digest}  {path}\n" for path, digest in file_hashes(run, paths).items()]
+    write_text(run / MANIFEST, "".join(lines), work=work)
+
+
+def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding]:
+    """Everything in which the folder differs from its manifest, sorted by path; empty when nothing does.
+
+    `working` is for whoever holds the run's lock: without it a `.work` left by an unfinished run is a finding.
+    """
+    findings: list[IntegrityFinding] = []
+    expected = _read_manifest(run, findings)
+    kinds = dict(_entries(run))
+    for path, digest in expected.items():
+        if path not in kinds:
+            findings.append(_finding(path, "missing", f"missing; {_REMEDY}"))
+        elif kinds[path] == "file":
+            findings.extend(_compare(run, path, digest))
+    for path, kind in kinds.items():
+        if kind == "link":
+            findings.append(_finding(path, "link", "a symbolic link; a run folder holds plain files only"))
+        elif kind != "file":
+            findings.append(_finding(path, "unreadable", f"expected a plain file, found a {kind}"))
+        elif path not in expected and path != MANIFEST and path.split("/")[0] != WORK:
+            findings.append(_finding(path, "extra", "not in the manifest; nothing of a run says where it comes from"))
+    if not working and os.path.lexists(run / WORK):
+        findings.append(_finding(WORK, "extra", f"left by a run that is not finished; {_REMEDY}"))
+    return sorted(findings, key=lambda finding: (finding.path, finding.problem))
+
+
+def file_hashes(run: Path, paths: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of each of `paths` (relative to `run`), in the order of the paths' bytes; files are streamed.
+
+    Raises:
+        DamagedError: a file is missing, a link, or unreadable.
+    """
+    return {path: _hash(run, path)[0] for path in sorted(paths, key=os.fsencode)}
+
+
+def _compare(run: Path, path: str, digest: str) -> Iterator[IntegrityFinding]:
+    try:
+        found, size = _hash(run, path)
+    except DamagedError as error:
+        yield _finding(path, "unreadable", str(error))
+        return
+    if found != digest and size == 0:
+        yield _finding(path, "empty", f"an empty file; {_REMEDY}")
+    elif found != digest:
+        yield _finding(path, "changed", f"SHA-256 differs (stored {digest[:8]}, computed {found[:8]}); {_REMEDY}")
+
+
+def _hash(run: Path, path: str) -> tuple[str, int]:
+    with open_plain(safe_path(run, path), name=path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+
+def _read_manifest(run: Path, findings: list[IntegrityFinding]) -> dict[str, str]:
+    try:
+        text = read_bytes(run / MANIFEST, limit_bytes=MANIFEST_LIMIT_BYTES, name=MANIFEST).decode("utf-8")
+    except DamagedError as error:
+        problem: Problem = "unreadable" if os.path.lexists(run / MANIFEST) else "missing"
+        findings.append(_finding(MANIFEST, problem, f"{str(error).removeprefix(f'{MANIFEST}: ')}; {_REMEDY}"))
+        return {}
+    except UnicodeDecodeError as error:
+        findings.append(_finding(MANIFEST, "malformed", f"expected UTF-8 ({error})"))
+        return {}
+    if not text:
+        findings.append(_finding(MANIFEST, "empty", f"an empty file; {_REMEDY}"))
+    expected: dict[str, str] = {}
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            problem_with = "expected a SHA-256, two spaces and a path"
+        elif not _is_inside(match[2]):
+            problem_with = "a path that could lead out of the folder"
+        elif match[2] in expected:
+            problem_with = "a path that stands twice"
+        else:
+            expected[match[2]] = match[1]
+            continue
+        findings.append(_finding(MANIFEST, "malformed", f"line {number}: {problem_with}: {shown(line[:160])}"))
+    return expected
+
+
+def _is_inside(path: str) -> bool:
+    return path.isprintable() and "\\" not in path and not any(part in {"", ".", ".."} for part in path.split("/"))
+
+
+def _entries(run: Path) -> Iterator[tuple[str, str]]:
+    """Every path below `run` that is no folder, with what it is: file, link, unreadable folder, special file."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(run / folder) as entries:
+                found = [(f"{folder}{entry.name}", entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+        except OSError as error:
+            yield folder.rstrip("/") or ".", f"folder that cannot be read ({error.strerror})"
+            continue
+        for path, mode in found:
+            if stat.S_ISDIR(mode):
+                waiting.append(f"{path}/")
+            elif stat.S_ISREG(mode):
+                yield path, "file"
+            else:
+                yield path, "link" if stat.S_ISLNK(mode) else "special file"
+
+
+def _finding(path: str, problem: Problem, message: str) -> IntegrityFinding:
+    return IntegrityFinding(path=shown(path), problem=problem, message=message)

@@ -1,0 +1,143 @@
+"""Stages: which parts of a run are done, what they depended on, and why a part runs again or not.
+
+A stage is keyed by the hash of everything it depends on (`inputs`), and done when its files are there with the hashes that
+were recorded. The records live in RUN/.work/stages while a run is under way and in provenance.json once it is complete,
+so that another run can take a stage over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tmrepro.errors import ArtefactError, DamagedError
+from tmrepro.store.atomic import WORK, remove, safe_path, work_folder
+from tmrepro.store.documents import read_json, write_json
+from tmrepro.store.manifest import file_hashes
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage: its name ("training/dnn"), inputs and their key, the SHA-256 of each file, facts, and how it went.
+
+    `complete` is False while a stage of many files (a surface's chunks) is under way.
+    """
+
+    name: str
+    key: str
+    inputs: dict[str, Any]
+    files: dict[str, str]
+    facts: dict[str, Any]
+    seconds: float
+    reason: str
+    complete: bool = True
+
+
+def stage_key(inputs: Mapping[str, Any]) -> str:
+    """SHA-256 of the inputs as JSON with sorted keys."""
+    text = json.dumps(inputs, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class StageBook:
+    """The stage records of one run folder."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._folder = run / WORK / "stages"
+        self._records: dict[str, StageRecord] = {}
+        for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else ():
+            try:
+                record = record_from(read_json(path))
+            except ArtefactError:
+                continue  # a record that cannot be read is a stage that isn't done
+            self._records[record.name] = record
+
+    def get(self, name: str) -> StageRecord | None:
+        """The record of a stage, complete or not."""
+        return self._records.get(name)
+
+    def put(self, record: StageRecord) -> None:
+        """Store a record durably."""
+        path = self._folder / f"{record.name.replace('/', '+')}.json"
+        write_json(path, asdict(record), work=work_folder(self._run))
+        self._records[record.name] = record
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget stages."""
+        for name in names:
+            remove(self._folder / f"{name.replace('/', '+')}.json")
+            self._records.pop(name, None)
+
+    def records(self) -> list[StageRecord]:
+        """All records, by name."""
+        return [self._records[name] for name in sorted(self._records)]
+
+
+def record_from(document: Any) -> StageRecord:
+    """A record from its JSON form.
+
+    Raises:
+        DamagedError: it is none.
+    """
+    try:
+        record = StageRecord(**document)
+        strings = [record.name, record.key, record.reason, *record.files, *record.files.values()]
+        if not all(isinstance(item, str) for item in strings) or record.key != stage_key(record.inputs):
+            raise DamagedError("a stage record does not agree with itself")
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DamagedError(f"not a stage record: {error}") from error
+    return record
+
+
+def recorded_stages(run: Path) -> list[StageRecord]:
+    """The stages of another run folder, finished (provenance.json) or not (.work/stages).
+
+    Raises:
+        DamagedError: the folder holds neither.
+    """
+    if (run / WORK / "stages").is_dir():
+        return StageBook(run).records()
+    provenance = read_json(safe_path(run, "provenance.json"), name="provenance.json")
+    stages = provenance.get("stages") if isinstance(provenance, dict) else None
+    if not isinstance(stages, dict):
+        raise DamagedError("provenance.json: expected the stages of a run, found none")
+    return [record_from(stage) for stage in stages.values()]
+
+
+def damaged_files(run: Path, record: StageRecord) -> list[str]:
+    """The files of a stage that are missing or not what was recorded."""
+    wrong = []
+    for relative, expected in record.files.items():
+        try:
+            found = file_hashes(run, [relative])[relative]
+        except ArtefactError:
+            found = ""
+        if found != expected:
+            wrong.append(relative)
+    return wrong
+
+
+def first_changed_input(new: Any, old: Any, path: str = "") -> str | None:
+    """Where two stages' inputs first differ, in words; None if they are the same."""
+    if isinstance(new, dict) and isinstance(old, dict):
+        for name in sorted(set(new) | set(old)):
+            inner = f"{path}.{name}" if path else name
+            if name not in old or name not in new:
+                return f"{inner} is {'new' if name in new else 'gone'}"
+            found = first_changed_input(new[name], old[name], inner)
+            if found:
+                return found
+        return None
+    if new == old and type(new) is type(old):
+        return None
+    return f"{path}: {_short(new)} here, {_short(old)} there"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:16]}…"  # noqa: PLR2004

@@ -1,0 +1,110 @@
+"""How the loss at a block of grid points is computed. One interface; a faster evaluator plugs in beside the plain one.
+
+An evaluator may reorder arithmetic, never change it: design section 3 bounds |S - S64| by 1e-5 (|S64| + 0.01) against the
+definition in float64, which `PlainEvaluator` with precision float64 is, word for word.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from tmrepro.directions import DirectionPair
+from tmrepro.errors import UsageError
+from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
+from tmrepro.parameters import assign_theta, theta_of
+
+Precision = Literal["float32", "float64", "tf32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a surface is of: a model that holds theta* (eval mode), its directions, images [n, 3, h, w] and labels."""
+
+    model: nn.Module
+    directions: DirectionPair
+    inputs: Float[Tensor, "n 3 h w"]
+    targets: Targets
+    precision: Precision
+
+
+class Evaluator(Protocol):
+    """Losses and accuracies at the points a x b of a block of the grid."""
+
+    name: str
+
+    def block(
+        self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
+    ) -> tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]:
+        """loss[i, j] (mean over the images, nats) and accuracy[i, j] at theta* + a[i] delta^ + b[j] eta^."""
+        ...
+
+
+class PlainEvaluator:
+    """The definition itself: form theta_ij afresh, put it into the model, run all images through it."""
+
+    name = "plain"
+
+    def __init__(self, problem: Problem) -> None:
+        self._precision = problem.precision
+        self._model = copy.deepcopy(problem.model).eval()
+        self._inputs = problem.inputs
+        self._targets = problem.targets
+        # theta_ij is formed in float64 and rounded once; there are no running sums, which drift.
+        self._theta = theta_of(problem.model).astype(np.float64)
+        self._delta = problem.directions.delta.astype(np.float64)
+        self._eta = problem.directions.eta.astype(np.float64)
+        if self._precision == "float64":
+            self._model = self._model.double()
+            self._inputs = self._inputs.double()
+
+    def block(
+        self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
+    ) -> tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]:
+        """See `Evaluator.block`."""
+        loss = np.empty((len(a), len(b)))
+        accuracy = np.empty((len(a), len(b)))
+        for i, a_i in enumerate(a):
+            row = self._theta + a_i * self._delta
+            for j, b_j in enumerate(b):
+                loss[i, j], accuracy[i, j] = self._point(row + b_j * self._eta)
+        return loss, accuracy
+
+    def _point(self, theta: Float64[np.ndarray, " n"]) -> tuple[float, float]:
+        dtype = np.float64 if self._precision == "float64" else np.float32
+        with np.errstate(over="ignore"):  # a weight beyond float32 is inf, and the loss there says so
+            assign_theta(self._model, torch.from_numpy(theta.astype(dtype)).to(self._inputs.device))
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self._inputs.device)
+        right = torch.zeros((), dtype=torch.int64, device=self._inputs.device)
+        n = len(self._inputs)
+        with torch.no_grad(), self._arithmetic():
+            for begin in range(0, n, EVALUATION_BATCH):
+                end = min(begin + EVALUATION_BATCH, n)
+                targets = self._targets.part(begin, end)
+                logits = self._model(self._inputs[begin:end])
+                loss_sum += image_losses(logits, targets).sum()
+                right += (logits.argmax(1) == targets.classes).sum()
+        return float(loss_sum) / n, int(right) / n
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        if self._precision == "bfloat16":
+            return torch.autocast(self._inputs.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+EVALUATORS: dict[str, type[PlainEvaluator]] = {PlainEvaluator.name: PlainEvaluator}
+
+
+def choose_evaluator(problem: Problem, *, forced: str | None = None) -> Evaluator:
+    """The evaluator for a problem: by rule, never by timing, or the one that was `forced` by name."""
+    name = forced or PlainEvaluator.name
+    if name not in EVALUATORS:
+        raise UsageError(f"there is no evaluator {name!r}: choose one of {', '.join(EVALUATORS)}")
+    return EVALUATORS[name](problem)

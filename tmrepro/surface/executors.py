@@ -1,0 +1,101 @@
+"""Who evaluates the chunks: this process, or several worker processes. The bytes of a chunk are the same either way."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from torch import multiprocessing
+
+from tmrepro.determinism import Determinism, apply
+from tmrepro.errors import ComputeError
+from tmrepro.surface.evaluators import Evaluator, Problem, choose_evaluator
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel ends a worker whose parent was killed
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A block of the grid: its index in the store, and its coordinates."""
+
+    index: tuple[int, int]
+    a: Float64[np.ndarray, " I"]
+    b: Float64[np.ndarray, " J"]
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """loss[i, j] and accuracy[i, j] of a chunk."""
+
+    index: tuple[int, int]
+    loss: Float64[np.ndarray, "I J"]
+    accuracy: Float64[np.ndarray, "I J"]
+
+
+def evaluate_chunks(
+    problem: Problem,
+    *,
+    chunks: Sequence[Chunk],
+    workers: int = 1,
+    determinism: Determinism,
+    forced: str | None = None,
+) -> Iterator[ChunkResult]:
+    """Evaluate `chunks`, yielding each as soon as it is done, in any order.
+
+    Raises:
+        ComputeError: a worker died (out of memory, most likely).
+    """
+    if workers <= 1 or len(chunks) <= 1:
+        evaluator = choose_evaluator(problem, forced=forced)
+        for chunk in chunks:
+            yield _evaluate(evaluator, chunk)
+        return
+    yield from _in_processes(problem, chunks, min(workers, len(chunks)), determinism, forced)
+
+
+def _in_processes(
+    problem: Problem, chunks: Sequence[Chunk], workers: int, determinism: Determinism, forced: str | None
+) -> Iterator[ChunkResult]:
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(problem, determinism, forced),
+    )
+    try:
+        pending: set[Future[ChunkResult]] = {pool.submit(_work, chunk) for chunk in chunks}
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise ComputeError("a worker process died; with less memory than they need, use fewer --workers") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_worker_evaluator: Evaluator | None = None
+
+
+def _start_worker(problem: Problem, determinism: Determinism, forced: str | None) -> None:
+    global _worker_evaluator  # noqa: PLW0603
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    apply(determinism)
+    _worker_evaluator = choose_evaluator(problem, forced=forced)
+
+
+def _work(chunk: Chunk) -> ChunkResult:
+    assert _worker_evaluator is not None  # noqa: S101
+    return _evaluate(_worker_evaluator, chunk)
+
+
+def _evaluate(evaluator: Evaluator, chunk: Chunk) -> ChunkResult:
+    loss, accuracy = evaluator.block(chunk.a, chunk.b)
+    return ChunkResult(chunk.index, loss, accuracy)

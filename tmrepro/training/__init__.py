@@ -1,0 +1,8 @@
+"""From a fresh network to theta*: the loop, its stopping rules, collapse, and checkpoints that continue to the same bits."""
+
+from __future__ import annotations
+
+from tmrepro.training.loop import Examples, Trained, train
+from tmrepro.training.stopping import Conditions, conditions
+
+__all__ = ["Conditions", "Examples", "Trained", "conditions", "train"]

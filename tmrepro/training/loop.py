@@ -1,0 +1,241 @@
+"""Train one network until its point is an LM or a GM, and take theta* (design, section 3).
+
+The loop never waits for the device within an epoch, and draws the order of epoch e from (seed, e) alone, so progress
+display, checkpoints and interruptions cannot change a bit of the result.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import update_bn
+
+from tmrepro.errors import DivergedError
+from tmrepro.inference import Targets, clipped, evaluate, outputs, summarize
+from tmrepro.records import Epoch, History
+from tmrepro.spec import TrainingSpec
+from tmrepro.training.checkpoint import Progress, pack, read_progress, unpack
+from tmrepro.training.optimizers import learning_rate, make_optimizer, set_learning_rate
+from tmrepro.training.stopping import is_gm, is_lm, warmup_epochs
+
+RESEED_STRIDE = 1_000_000  # a reseed adds this much per try (design, section 2)
+COLLAPSE_MARGIN = 0.01  # a loss this close to ln C, relatively, is that of a constant predictor
+
+Stop = Literal["lm", "gm", "max_epochs"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Both parts of the data on the device, scaled: inputs [n, 3, h, w] and classes [n]."""
+
+    inputs: Float[Tensor, "n 3 h w"]
+    labels: Int64[Tensor, " n"]
+    validation_inputs: Float[Tensor, "m 3 h w"]
+    validation_labels: Int64[Tensor, " m"]
+    classes: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome: `model` holds theta*, batch norm re-estimated, in eval mode; `history` is that of `seed`."""
+
+    model: nn.Module
+    history: History
+    best_epoch: int
+    stopped: Stop
+    seed: int
+    seeds_collapsed: tuple[int, ...]
+    collapsed: bool
+
+
+def train(
+    spec: TrainingSpec,
+    *,
+    build: Callable[[int], nn.Module],
+    examples: Examples,
+    seed: int,
+    on_epoch: Callable[[Epoch, int], None] = lambda _epoch, _seed: None,
+    save: Callable[[Callable[[], bytes]], None] = lambda _pack: None,
+    saved: bytes | None = None,
+) -> Trained:
+    """Train `build(seed)`, and with further seeds while the network collapses.
+
+    `save` is called after every epoch with a function that gives the checkpoint's bytes (so that whoever stores them
+    decides how often); `saved` are the bytes to continue from. `on_epoch` gets each epoch and the seed in use.
+
+    Raises:
+        DivergedError: T_i is no longer finite.
+    """
+    first, collapsed = 0, ()
+    if saved is not None:
+        progress = read_progress(saved)
+        first, collapsed = progress.attempt, progress.seeds_collapsed
+    for attempt in range(first, spec.reseeds + 1):
+        used = seed + attempt * RESEED_STRIDE
+        run = _Attempt(spec, build(used).to(examples.inputs.device), examples, used, attempt, collapsed)
+        if saved is not None:
+            run.restore(saved)
+            saved = None
+        stopped = run.until_stopped(on_epoch, save)
+        theta_star = run.candidate()
+        if not is_collapsed(theta_star, examples, clip=spec.clip_probability):
+            return Trained(theta_star, run.recorded, run.best_epoch, stopped, used, collapsed, collapsed=False)
+        collapsed = (*collapsed, used)
+    return Trained(theta_star, run.recorded, run.best_epoch, stopped, used, collapsed, collapsed=True)
+
+
+def is_collapsed(model: nn.Module, examples: Examples, *, clip: float | None) -> bool:
+    """Whether the network is a constant predictor: one arg-max for all images, or a loss within 1% of ln C."""
+    logits = outputs(model, examples.inputs)
+    constant = bool((logits.argmax(1) == logits[0].argmax()).all())
+    chance = math.log(examples.classes)
+    loss = summarize(logits, targets=Targets(examples.labels, clip)).loss
+    return constant or abs(loss - chance) <= COLLAPSE_MARGIN * chance
+
+
+def reestimate_batch_norm(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, batch_size: int) -> None:
+    """One pass in data order: a cumulative average of the batch statistics, as `update_bn` does; then eval mode."""
+    with torch.no_grad():
+        update_bn(inputs.split(batch_size), model)
+    model.eval()
+
+
+def epoch_order(n: int, *, seed: int, epoch: int) -> Int64[Tensor, " n"]:
+    """The order of the images in epoch `epoch` (from 1): a function of its arguments alone."""
+    order = np.random.Generator(np.random.Philox(key=seed + (epoch << 64))).permutation(n)
+    return torch.from_numpy(order.astype(np.int64, copy=False))
+
+
+class _Attempt:
+    """One training with one seed: the weights in motion, the best so far, and the history."""
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        model: nn.Module,
+        examples: Examples,
+        seed: int,
+        attempt: int,
+        seeds_collapsed: tuple[int, ...],
+    ) -> None:
+        self.spec, self.model, self.examples, self.seed = spec, model, examples, seed
+        self.attempt, self.seeds_collapsed = attempt, seeds_collapsed
+        self.optimizer = make_optimizer(model, spec)
+        self.steps_per_epoch = -(-len(examples.inputs) // spec.batch_size)
+        self.warmup = warmup_epochs(warmup_steps=spec.warmup_steps, steps_per_epoch=self.steps_per_epoch)
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch = 0
+        self.rejected_best = 0
+        self.seconds = 0.0
+
+    @property
+    def recorded(self) -> History:
+        return History(tuple(self.history))
+
+    def restore(self, saved: bytes) -> None:
+        progress, self.best = unpack(saved, model=self.model, optimizer=self.optimizer)
+        self.history = list(progress.history)
+        self.best_epoch, self.rejected_best = progress.best_epoch, progress.rejected_best
+        self.seconds = progress.seconds
+
+    def until_stopped(
+        self, on_epoch: Callable[[Epoch, int], None], save: Callable[[Callable[[], bytes]], None]
+    ) -> Stop:
+        # A checkpoint is taken before the stopping rules are asked, so a continued training asks them again.
+        while (stop := self._stop()) is None:
+            self._epoch(len(self.history) + 1)
+            on_epoch(self.history[-1], self.seed)
+            save(self._pack)
+        return stop
+
+    def candidate(self) -> nn.Module:
+        """A copy that holds the best point so far, batch norm re-estimated, in eval mode."""
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(self.best)
+        if self.spec.reestimate_batch_norm:
+            reestimate_batch_norm(model, self.examples.inputs, batch_size=self.spec.batch_size)
+        return model.eval()
+
+    def _stop(self) -> Stop | None:
+        losses, stop = [epoch.train_loss for epoch in self.history], self.spec.stop
+        gm = is_gm(losses, epsilon=stop.epsilon)
+        if stop.at == "lm":
+            lm = is_lm(losses, epsilon=stop.epsilon, patience=stop.patience, warmup_epochs=self.warmup)
+            if lm or gm:
+                return "lm"
+        elif stop.at == "gm" and gm and self._confirmed_gm():
+            return "gm"
+        return "max_epochs" if len(losses) >= self.spec.max_epochs else None
+
+    def _confirmed_gm(self) -> bool:
+        """Whether T*, the eval-mode loss at the best point, is about zero as well."""
+        if self.best_epoch == self.rejected_best:
+            return False
+        targets = Targets(self.examples.labels, self.spec.clip_probability)
+        if evaluate(self.candidate(), self.examples.inputs, targets=targets).loss <= self.spec.stop.epsilon:
+            return True
+        self.rejected_best = self.best_epoch
+        return False
+
+    def _epoch(self, number: int) -> None:
+        begin = time.monotonic()
+        train_loss, train_accuracy, lr = self._pass(number)
+        if not math.isfinite(train_loss):
+            raise DivergedError(
+                f"the training loss became {train_loss} in epoch {number} (seed {self.seed}): "
+                f"lower optimizer.lr (now {self.spec.optimizer.lr:g}) or lengthen warmup_steps ({self.spec.warmup_steps})"
+            )
+        examples = self.examples
+        held_out = evaluate(
+            self.model,
+            examples.validation_inputs,
+            targets=Targets(examples.validation_labels, self.spec.clip_probability),
+        )
+        if not self.history or train_loss < self.history[self.best_epoch - 1].train_loss:
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.best_epoch = number
+        self.seconds += time.monotonic() - begin
+        self.history.append(
+            Epoch(number, train_loss, train_accuracy, held_out.loss, held_out.accuracy, lr, self.seconds)
+        )
+
+    def _pass(self, number: int) -> tuple[float, float, float]:
+        """One epoch of updates. Returns T_i, the accuracy as training met it, and the last learning rate."""
+        examples, spec = self.examples, self.spec
+        inputs, labels = examples.inputs, examples.labels
+        order = epoch_order(len(inputs), seed=self.seed, epoch=number).to(inputs.device)
+        loss_sum = torch.zeros((), dtype=torch.float64, device=inputs.device)
+        right = torch.zeros((), dtype=torch.int64, device=inputs.device)
+        lr = 0.0
+        self.model.train()
+        for index, picked in enumerate(order.split(spec.batch_size)):
+            step = (number - 1) * self.steps_per_epoch + index
+            lr = learning_rate(step, spec=spec, steps_per_epoch=self.steps_per_epoch)
+            set_learning_rate(self.optimizer, lr)
+            logits = self.model(inputs[picked])
+            wanted = labels[picked]
+            losses = clipped(functional.cross_entropy(logits, wanted, reduction="none"), spec.clip_probability)
+            self.optimizer.zero_grad(set_to_none=True)
+            losses.mean().backward()
+            self.optimizer.step()
+            with torch.no_grad():
+                loss_sum += losses.detach().double().sum()
+                right += (logits.argmax(1) == wanted).sum()
+        return float(loss_sum) / len(inputs), int(right) / len(inputs), lr
+
+    def _pack(self) -> bytes:
+        progress = Progress(
+            self.attempt, self.seeds_collapsed, tuple(self.history), self.best_epoch, self.rejected_best, self.seconds
+        )
+        return pack(progress, model=self.model, best=self.best, optimizer=self.optimizer)

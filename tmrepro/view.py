@@ -1,0 +1,209 @@
+"""`open_run`: a run folder, read-only, as arrays and modules. Nothing in it is trusted to be what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from tmrepro.data import Dataset, load_dataset, scale
+from tmrepro.directions import DirectionPair, draw_directions
+from tmrepro.errors import DamagedError, UsageError
+from tmrepro.models import build_model
+from tmrepro.parameters import layout_of, split_theta, theta_of
+from tmrepro.records import History, Minimum
+from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, load_spec
+from tmrepro.store.atomic import safe_path
+from tmrepro.store.documents import load_history, read_json
+from tmrepro.store.minima import read_minimum
+from tmrepro.store.surfaces import read_surface
+from tmrepro.store.tensors import load_labels, load_tensors
+
+
+def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code: bool = False) -> RunView:
+    """A view of the run folder `run`. `data_dir` is needed for `inputs()` of runs on CIFAR-10 or an image folder.
+
+    `trust_code` allows a `custom` model named in the run's spec to be imported, which runs its code.
+
+    Raises:
+        DamagedError: there is no run, or its spec is not one.
+    """
+    folder = Path(run)
+    if not (folder / "spec.yaml").is_file():
+        raise DamagedError(f"{folder}: no run is there (spec.yaml is missing); tmrepro run SPEC --out {folder} makes one")
+    try:
+        spec = load_spec(folder / "spec.yaml")
+    except UsageError as error:
+        raise DamagedError(f"{folder / 'spec.yaml'} is damaged: {error}") from error
+    return RunView(folder, spec, data_dir=Path(data_dir) if data_dir is not None else None, trust_code=trust_code)
+
+
+class RunView:
+    """What a run holds. Every method reads afresh and checks what it reads (errors.DamagedError)."""
+
+    def __init__(self, folder: Path, spec: Spec, *, data_dir: Path | None, trust_code: bool) -> None:
+        self.folder = folder
+        self.spec = spec
+        self._data_dir = data_dir
+        self._trust_code = trust_code
+        self._models = {model.name: model for model in expand_models(spec)}
+        self._surfaces = {surface.name: surface for surface in expand_surfaces(spec)}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the trained networks, replicates included."""
+        return tuple(self._models)
+
+    @property
+    def surfaces(self) -> tuple[tuple[str, str], ...]:
+        """(SURFACE, MODEL) of every surface that the spec asks for and no collapse prevented."""
+        return tuple(
+            (surface.name, model)
+            for surface in self._surfaces.values()
+            for model in surface.models
+            if self.minimum(model).category != "collapsed"
+        )
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """provenance.json."""
+        return self._json("provenance.json")
+
+    @property
+    def statistics(self) -> Mapping[str, Mapping[str, Mapping[str, float | int | None]]]:
+        """statistics.json: SURFACE -> MODEL -> statistic -> value."""
+        return self._json("statistics.json")
+
+    def surface(self, surface: str, model: str) -> xr.Dataset:
+        """loss (nats) and accuracy (share) over a and b, with the stored facts as attributes."""
+        self._wanted(surface, self._surfaces, "surface")
+        self._wanted(model, self._models, "model")
+        values, facts, home, step = read_surface(self.folder, surface, model)
+        return xr.Dataset(
+            {"loss": (("a", "b"), values.loss), "accuracy": (("a", "b"), values.accuracy)},
+            coords={"a": ("a", values.a), "b": ("b", values.b)},
+            attrs={
+                "home": list(home),
+                "step": step,
+                "cosine": facts.cosine,
+                "theta_norm": facts.theta_norm,
+                "images": facts.images,
+                "labels": facts.labels,
+                "delta_norm": facts.delta.norm,
+                "eta_norm": facts.eta.norm,
+            },
+        )
+
+    def model(self, model: str) -> nn.Module:
+        """The network holding theta*, in eval mode, on the CPU; maps inputs [n, 3, h, w] to logits."""
+        trained: TrainedModel = self._wanted(model, self._models, "model")
+        if isinstance(trained.spec, CustomModel) and not self._trust_code:
+            raise UsageError(
+                f"model {model!r} is made by {trained.spec.factory}, code that the run's spec names: "
+                "read it, then allow it with --trust-code (open_run: trust_code=True)"
+            )
+        return load_theta(self.folder, trained, classes=len(self.labels_of_classes), size=self.spec.data.size)
+
+    def minimum(self, model: str) -> Minimum:
+        """models/NAME/minimum.json."""
+        self._wanted(model, self._models, "model")
+        return read_minimum(self.folder, model)
+
+    def history(self, model: str) -> History:
+        """models/NAME/history.csv."""
+        self._wanted(model, self._models, "model")
+        relative = f"models/{model}/history.csv"
+        return load_history(safe_path(self.folder, relative), name=relative)
+
+    def labels(self, model: str) -> Tensor:
+        """y~ in data order: int64 [n] (hard) or float32 [n, classes] (soft)."""
+        self._wanted(model, self._models, "model")
+        relative = f"models/{model}/labels.npy"
+        return torch.from_numpy(np.array(load_labels(safe_path(self.folder, relative), name=relative)))
+
+    def inputs(self) -> Tensor:
+        """The training part exactly as the models see it: float32 [n, 3, h, w], in data order."""
+        dataset = self.dataset
+        pixels = torch.from_numpy(dataset.train.images)
+        return scale(pixels, scaling=self.spec.data.scaling, mean=dataset.mean, deviation=dataset.deviation)
+
+    def original_labels(self) -> Tensor:
+        """The training part's own labels: int64 [n], in data order."""
+        return torch.from_numpy(self.dataset.train.labels)
+
+    def directions(self, surface: str, model: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """delta^ and eta^ of a surface, drawn again, by parameter name."""
+        drawn: DrawnSurface = self._wanted(surface, self._surfaces, "surface")
+        module = self.model(model)
+        layout, pair = layout_of(module), self.direction_pair(drawn, module)
+        delta, eta = (
+            {name: torch.from_numpy(part) for name, part in split_theta(vector, layout=layout).items()}
+            for vector in (pair.delta, pair.eta)
+        )
+        return delta, eta
+
+    def direction_pair(self, drawn: DrawnSurface, module: nn.Module) -> DirectionPair:
+        """The directions of a surface as vectors [n], with their hashes and norms."""
+        return draw_directions(
+            drawn.seeds,
+            theta=theta_of(module),
+            layout=layout_of(module),
+            normalization=drawn.spec.directions.normalization,
+            moves=drawn.spec.directions.moves,
+        )
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data of the spec, loaded again from where it comes from, and held against the run's fingerprint.
+
+        Raises:
+            DamagedError: it is not the data that the run saw.
+        """
+        dataset = load_dataset(self.spec.data, data_dir=self._data_dir)
+        recorded = self.provenance.get("data", {}).get("fingerprint")
+        if dataset.fingerprint != recorded:
+            raise DamagedError(
+                f"the data are not those of the run: fingerprint {dataset.fingerprint[:16]}, expected {str(recorded)[:16]}"
+            )
+        return dataset
+
+    @cached_property
+    def labels_of_classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        classes = self.provenance.get("data", {}).get("classes")
+        if not isinstance(classes, list) or not classes:
+            raise DamagedError("provenance.json: expected the classes of the data, found none")
+        return tuple(str(name) for name in classes)
+
+    def _json(self, relative: str) -> Any:
+        document = read_json(safe_path(self.folder, relative), name=relative)
+        if not isinstance(document, dict):
+            raise DamagedError(f"{relative}: expected an object, found {type(document).__name__}")
+        return document
+
+    def _wanted(self, name: str, known: Mapping[str, Any], what: str) -> Any:
+        if name not in known:
+            raise UsageError(f"this run has no {what} {name!r}; it has {', '.join(known)}")
+        return known[name]
+
+
+def load_theta(run: Path, model: TrainedModel, *, classes: int, size: int) -> nn.Module:
+    """A model of a run, holding theta*, in eval mode, on the CPU.
+
+    Raises:
+        DamagedError: theta.safetensors is missing or does not fit the model.
+    """
+    relative = f"models/{model.name}/theta.safetensors"
+    module = build_model(model.spec, classes=classes, size=size, seed=0)
+    tensors = load_tensors(safe_path(run, relative), name=relative)
+    try:
+        module.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
+    except RuntimeError as error:
+        raise DamagedError(f"{relative}: not the parameters of this model: {str(error).splitlines()[-1].strip()}") from error
+    return module.eval()
