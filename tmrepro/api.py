@@ -9,7 +9,8 @@ from tmrepro.determinism import Determinism, prepare
 from tmrepro.errors import ArtefactError, UsageError
 from tmrepro.progress import Reporter, Silent
 from tmrepro.shipped import find_spec, reference_folder
-from tmrepro.spec import Spec, load_spec, with_seeds
+from tmrepro.spec import Spec, load_spec
+from tmrepro.spec.seeds import with_seeds
 
 if TYPE_CHECKING:
     from tmrepro.pipeline import RunResult
@@ -125,9 +126,7 @@ def verify(
     if not path.is_dir():
         assert spec is not None  # noqa: S101
         assert found is not None  # noqa: S101
-        return verify_spec(
-            path, spec=spec, reference=found, replicate=replicate, data_dir=folder_of_data, rerun=rerun
-        )
+        return verify_spec(path, spec=spec, reference=found, replicate=replicate, data_dir=folder_of_data, rerun=rerun)
     if spec is not None and wanted in {"audit", "rerun"}:
         apply(Determinism(spec.compute.determinism, spec.compute.threads))
     return verify_run(
@@ -198,7 +197,7 @@ def _level(level: str | None, target: Path) -> Level:
         raise UsageError(f"level {level!r}: choose one of {', '.join(get_args(Level))}")
     if not target.is_dir() and level != "rerun":
         raise UsageError(f"{target} is a spec, which has no bytes to check: level {level} needs a run folder")
-    return cast(Level, level)
+    return cast("Level", level)
 
 
 def _spec_of(target: Path) -> Spec | None:

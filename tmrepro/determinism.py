@@ -62,7 +62,7 @@ def prepare(determinism: Determinism) -> None:
 
 def apply(determinism: Determinism) -> None:
     """Make torch itself obey: threads, deterministic algorithms, no autotuning, no TF32. Loads torch."""
-    import torch  # noqa: PLC0415
+    import torch
 
     torch.set_num_threads(determinism.threads)
     torch.backends.cudnn.benchmark = False

@@ -55,7 +55,7 @@ def normalize(
     parts = split_theta(drawn, layout=layout)
     if moves == "weights":
         for part in parts.values():
-            if part.ndim < 2:  # noqa: PLR2004
+            if part.ndim < 2:
                 part[...] = 0
     match normalization:
         case "none":
@@ -94,7 +94,7 @@ def draw_directions(
 
 def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) -> np.ndarray:
     """`part` with the norm of `trained`, filter by filter or as a whole; zero where there are no filters."""
-    if part.ndim < 2:  # noqa: PLR2004
+    if part.ndim < 2:
         return np.zeros_like(part)
     rows = part.shape[0] if per_filter else 1
     drawn = part.reshape(rows, -1).astype(np.float64)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tmrepro.inference import Targets, evaluate, gradient_norm, outputs, summarize
 from tmrepro.parameters import norm_of, theta_of
-from tmrepro.records import Category, History, Minimum
+from tmrepro.records import Category, Minimum
 from tmrepro.spec import TrainingSpec
 from tmrepro.training import Conditions, Examples, Trained, conditions
 from tmrepro.training.stopping import best_epoch, warmup_epochs
@@ -113,7 +113,10 @@ def categorize(
             return "TM", f"T and T* are at most {epsilon:g}, and so is V~ ({relabelled:.3g})"
         return "GM", f"T and T* are at most {epsilon:g}, but V~ is {relabelled:.3g}"
     if held.lm_at_end:
-        return "LM", f"T hardly changes any more, but is not about zero twice in a row and at theta* (T* {at_minimum:.3g})"
+        return (
+            "LM",
+            f"T hardly changes any more, but is not about zero twice in a row and at theta* (T* {at_minimum:.3g})",
+        )
     if held.gm_at_end:
         return "none", f"T is at most {epsilon:g}, but T* is {at_minimum:.3g}: eval mode does not confirm it"
     return "none", "T still changed when training ended"

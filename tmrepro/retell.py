@@ -32,7 +32,7 @@ def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
             minima={name: view.minimum(name) for name in view.models},
             folder=folder,
             write=write,
-            scale=cast(Literal["linear", "log"] | None, scale),
+            scale=cast("Literal['linear', 'log'] | None", scale),
         )
     return written
 

@@ -36,7 +36,9 @@ def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code:
     """
     folder = Path(run)
     if not (folder / "spec.yaml").is_file():
-        raise DamagedError(f"{folder}: no run is there (spec.yaml is missing); tmrepro run SPEC --out {folder} makes one")
+        raise DamagedError(
+            f"{folder}: no run is there (spec.yaml is missing); tmrepro run SPEC --out {folder} makes one"
+        )
     try:
         spec = load_spec(folder / "spec.yaml")
     except UsageError as error:
@@ -81,7 +83,7 @@ class RunView:
         return self._json("statistics.json")
 
     def surface(self, surface: str, model: str) -> xr.Dataset:
-        """loss (nats) and accuracy (share) over a and b, with the stored facts as attributes."""
+        """Loss (nats) and accuracy (share) over a and b, with the stored facts as attributes."""
         self._wanted(surface, self._surfaces, "surface")
         self._wanted(model, self._models, "model")
         values, facts, home, step = read_surface(self.folder, surface, model)
@@ -205,5 +207,7 @@ def load_theta(run: Path, model: TrainedModel, *, classes: int, size: int) -> nn
     try:
         module.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
     except RuntimeError as error:
-        raise DamagedError(f"{relative}: not the parameters of this model: {str(error).splitlines()[-1].strip()}") from error
+        raise DamagedError(
+            f"{relative}: not the parameters of this model: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return module.eval()

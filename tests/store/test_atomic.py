@@ -72,7 +72,7 @@ def test_whichever_operation_fails_a_second_try_gives_the_same_folder(tmp_path, 
     for number in range(1, total + 1):
         run = tmp_path / str(number)
         disk.calls, disk.fails_at = 0, number
-        with pytest.raises(StorageError, match="disk is full"):
+        with pytest.raises(StorageError, match=r"disk is full"):
             store_something(run)
         # Whatever stands under its final name is complete; only the root's and the manifest's content comes later.
         for name, data in files(run).items() if run.exists() else []:
@@ -116,7 +116,7 @@ def test_failed_write_says_which_path_why_and_how_to_go_on(tmp_path, disk, error
     write_bytes(target, b"old", work=tmp_path / "work")
     disk.error, disk.fails_at = error, disk.calls + 2
 
-    with pytest.raises(StorageError, match=f"{target}: cannot be written: .*{words}.*the same command") as caught:
+    with pytest.raises(StorageError, match=rf"{target}: cannot be written: .*{words}.*the same command") as caught:
         write_bytes(target, b"new", work=tmp_path / "work")
 
     assert isinstance(caught.value.__cause__, OSError)
@@ -146,7 +146,7 @@ def test_data_is_flushed_before_the_rename_and_the_folder_after_it(tmp_path, mon
 def test_file_where_a_folder_should_be_is_a_storage_error(tmp_path):
     (tmp_path / "out").write_text("a file")
 
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match=r"cannot be written"):
         write_bytes(tmp_path / "out/spec.yaml", b"x", work=tmp_path / "out/.work/tmp")
 
 
@@ -173,7 +173,7 @@ def test_path_that_could_lead_out_is_refused(tmp_path, relative):
 
 
 def test_path_that_is_too_long_for_the_system_is_refused(tmp_path):
-    with pytest.raises(DamagedError, match="cannot be looked up"):
+    with pytest.raises(DamagedError, match=r"cannot be looked up"):
         safe_path(tmp_path, "x" * 5000)
 
 
@@ -183,7 +183,7 @@ def test_any_link_below_the_root_is_refused(tmp_path, target):
     (tmp_path / "run/link").symlink_to(target)
 
     for relative in ("link", "link/file"):
-        with pytest.raises(DamagedError, match="symbolic link"):
+        with pytest.raises(DamagedError, match=r"symbolic link"):
             safe_path(tmp_path / "run", relative)
 
 
@@ -208,5 +208,5 @@ def test_reading_refuses_what_is_no_plain_file_or_too_large(tmp_path):
         ("none", 9, "missing"),
         ("file/below", 9, "missing"),
     ]:
-        with pytest.raises(DamagedError, match=f"^models/x: .*{words}"):
+        with pytest.raises(DamagedError, match=rf"^models/x: .*{words}"):
             read_bytes(tmp_path / name, limit_bytes=limit, name="models/x")

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:D
 CONTEXT_URL = "https://w3id.org/ro/crate/1.1/context"
 SCHEMA_ORG = """
     ComputerLanguage CreateAction CreativeWork Dataset Person PropertyValue SoftwareSourceCode about actionStatus agent
-    author datePublished description encodingFormat endTime hasPart identifier instrument license mainEntity mentions name
-    object programmingLanguage result runtimePlatform startTime value version
+    author datePublished description encodingFormat endTime hasPart identifier instrument license mainEntity mentions
+    name object programmingLanguage result runtimePlatform startTime value version
 """
 # What the RO-Crate 1.1 context says of the terms that we use: a term outside it would mean nothing to a reader.
 TERMS = {

@@ -41,7 +41,7 @@ def test_json_is_readable_and_ends_with_a_line(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_nan_is_never_written(tmp_path, value):
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match=r"not JSON compliant"):
         write_json(tmp_path / "a.json", {"x": value}, work=tmp_path)
     assert not (tmp_path / "a.json").exists()
 
@@ -72,14 +72,13 @@ def test_anything_but_strict_json_is_refused(text, words):
 def test_json_that_is_too_large_is_refused_before_it_is_parsed(tmp_path):
     (tmp_path / "a.json").write_text("[" + "1," * 1000 + "1]")
 
-    with pytest.raises(DamagedError, match="a.json: expected at most 100 bytes"):
+    with pytest.raises(DamagedError, match=r"a.json: expected at most 100 bytes"):
         read_json(tmp_path / "a.json", limit_bytes=100)
 
 
 def epochs(*losses: float) -> History:
-    return History(tuple(
-        Epoch(number, loss, 0.5 + number / 7, loss / 3, 1 / 3, 1e-2 / number, number * 0.1) for number, loss in enumerate(losses, 1)
-    ))  # fmt: skip
+    rows = [(number, loss, 0.5 + number / 7, loss / 3, 1 / 3, 1e-2 / number) for number, loss in enumerate(losses, 1)]
+    return History(tuple(Epoch(*row, seconds=row[0] * 0.1) for row in rows))
 
 
 @given(st.lists(st.floats(), max_size=5))

@@ -174,7 +174,7 @@ def test_every_flipped_byte_of_a_chunk_is_noticed(tmp_path, array):
         for damage in (0x01, 0x80, 0xFF):
             path.write_bytes(good[:position] + bytes([good[position] ^ damage]) + good[position + 1 :])
             assert not chunk_is_whole(tmp_path, "paper", "dnn", (1, 2)), position
-    with pytest.raises(DamagedError, match=f"{relative}: checksum differs .*tmrepro run SPEC --out RUN"):
+    with pytest.raises(DamagedError, match=rf"{relative}: checksum differs .*tmrepro run SPEC --out RUN"):
         read_surface(tmp_path, "paper", "dnn")
 
 
@@ -192,7 +192,7 @@ def test_missing_chunk_is_named_with_the_remedy(tmp_path):
     (tmp_path / "surfaces.zarr/paper/dnn/accuracy/c/2/0").unlink()
 
     assert not chunk_is_whole(tmp_path, "paper", "dnn", (2, 0))
-    with pytest.raises(DamagedError, match="surfaces.zarr/paper/dnn/accuracy/c/2/0: missing; run 'tmrepro run"):
+    with pytest.raises(DamagedError, match=r"surfaces.zarr/paper/dnn/accuracy/c/2/0: missing; run 'tmrepro run"):
         read_surface(tmp_path, "paper", "dnn")
 
 
@@ -242,10 +242,10 @@ def test_chunk_of_wrong_shape_or_index_is_refused(tmp_path):
     create_surface(tmp_path, "paper", "dnn", grid=make_grid(), chunk=CHUNK, facts=FACTS)
     block = np.zeros((1, 3))
 
-    with pytest.raises(ValueError, match="expected loss of shape"):
+    with pytest.raises(ValueError, match=r"expected loss of shape"):
         write_chunk(tmp_path, "paper", "dnn", (0, 2), block, block)
     for index in ((3, 0), (0, -1)):
-        with pytest.raises(ValueError, match="no chunk"):
+        with pytest.raises(ValueError, match=r"no chunk"):
             write_chunk(tmp_path, "paper", "dnn", index, block, block)
 
 
@@ -287,7 +287,7 @@ def test_hostile_array_metadata_is_refused_quickly(tmp_path, changes):
     _edit(tmp_path / "surfaces.zarr/paper/dnn/loss/zarr.json", **changes)
 
     start = time.perf_counter()
-    with pytest.raises(DamagedError, match="surfaces.zarr/paper/dnn/loss/zarr.json"):
+    with pytest.raises(DamagedError, match=r"surfaces.zarr/paper/dnn/loss/zarr.json"):
         read_surface(tmp_path, "paper", "dnn")
     assert time.perf_counter() - start < 1
 
@@ -312,7 +312,7 @@ def test_hostile_attributes_are_refused(tmp_path, attributes):
     good = json.loads(path.read_text())["attributes"]
     _edit(path, attributes={**good, **attributes} if attributes else attributes)
 
-    with pytest.raises(DamagedError, match="surfaces.zarr/paper/dnn/zarr.json: expected the attributes"):
+    with pytest.raises(DamagedError, match=r"surfaces.zarr/paper/dnn/zarr.json: expected the attributes"):
         read_surface(tmp_path, "paper", "dnn")
 
 
@@ -322,7 +322,7 @@ def test_consolidated_copy_that_tells_another_story_is_refused(tmp_path):
     path = tmp_path / "surfaces.zarr/zarr.json"
     path.write_text(path.read_text().replace('"theta_norm": 17.25', '"theta_norm": 18.25'))
 
-    with pytest.raises(DamagedError, match="copy of paper/dnn/zarr.json differs"):
+    with pytest.raises(DamagedError, match=r"copy of paper/dnn/zarr.json differs"):
         read_surface(tmp_path, "paper", "dnn")
 
 
@@ -334,10 +334,10 @@ def test_links_are_not_followed(tmp_path, relative):
     path.rename(outside)
     path.symlink_to(outside)
 
-    with pytest.raises(DamagedError, match="symbolic link"):
+    with pytest.raises(DamagedError, match=r"symbolic link"):
         read_surface(tmp_path / "run", "paper", "dnn")
     if relative == "paper":
-        with pytest.raises(DamagedError, match="symbolic link"):
+        with pytest.raises(DamagedError, match=r"symbolic link"):
             list_surfaces(tmp_path / "run")
 
 
@@ -345,7 +345,7 @@ def test_links_are_not_followed(tmp_path, relative):
 def test_name_that_no_surface_can_have_is_refused(tmp_path, name):
     fill(tmp_path)
 
-    with pytest.raises(UsageError, match="no name of a surface or model"):
+    with pytest.raises(UsageError, match=r"no name of a surface or model"):
         read_surface(tmp_path, name, "dnn")
 
 

@@ -67,12 +67,12 @@ def _safetensors(header: object, content: bytes = b"\0" * 8) -> bytes:
 def test_anything_but_a_whole_safetensors_file_is_refused(tmp_path, data):
     (tmp_path / "theta.safetensors").write_bytes(data)
 
-    with pytest.raises(DamagedError, match="^models/dnn/theta.safetensors: expected a safetensors file"):
+    with pytest.raises(DamagedError, match=r"^models/dnn/theta.safetensors: expected a safetensors file"):
         load_tensors(tmp_path / "theta.safetensors", name="models/dnn/theta.safetensors")
 
 
 def test_missing_tensors_are_named(tmp_path):
-    with pytest.raises(DamagedError, match="theta.safetensors: missing"):
+    with pytest.raises(DamagedError, match=r"theta.safetensors: missing"):
         load_tensors(tmp_path / "theta.safetensors")
 
 
@@ -129,5 +129,5 @@ def _npy(array: np.ndarray, *, header: str | None = None) -> bytes:
 def test_anything_but_labels_is_refused(tmp_path, data):
     (tmp_path / "labels.npy").write_bytes(data)
 
-    with pytest.raises(DamagedError, match="^models/dnn/labels.npy: expected "):
+    with pytest.raises(DamagedError, match=r"^models/dnn/labels.npy: expected "):
         load_labels(tmp_path / "labels.npy", name="models/dnn/labels.npy")

@@ -92,7 +92,9 @@ class _Lines(Silent):
 
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
         left = epoch.seconds / epoch.epoch * (max_epochs - epoch.epoch)
-        self._now_and_then(f"training {model}: {epoch_detail(epoch, seed=seed, max_epochs=max_epochs)}, {duration(left)} left at most")
+        self._now_and_then(
+            f"training {model}: {epoch_detail(epoch, seed=seed, max_epochs=max_epochs)}, {duration(left)} left at most"
+        )
 
     def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:
         spent = time.monotonic() - self._began
@@ -128,10 +130,10 @@ class _Bars(Silent):
         self._progress.console.print(f"[cyan]{action:9}[/] {name}  [dim]{_escape(reason)}[/]")
         self._task = self._progress.add_task(name, total=None, detail="")
 
-    def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
+    def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:  # noqa: ARG002
         self._update(epoch.epoch, max_epochs, epoch_detail(epoch, seed=seed, max_epochs=max_epochs))
 
-    def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:
+    def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:  # noqa: ARG002
         self._update(points_done, points, f"{points_done} of {points} points")
 
     def note(self, message: str) -> None:
@@ -149,9 +151,7 @@ class _Bars(Silent):
 
 def epoch_detail(epoch: Epoch, *, seed: int, max_epochs: int) -> str:
     """An epoch in a line."""
-    return (
-        f"epoch {epoch.epoch} of at most {max_epochs}, T {epoch.train_loss:.3g}, V {epoch.validation_loss:.3g}, seed {seed}"
-    )
+    return f"epoch {epoch.epoch} of at most {max_epochs}, T {epoch.train_loss:.3g}, V {epoch.validation_loss:.3g}, seed {seed}"
 
 
 def duration(seconds: float) -> str:

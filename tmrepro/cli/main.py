@@ -88,7 +88,7 @@ def main() -> NoReturn:
 def _explain(error: TmreproError, *, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
-    typer.echo(str(error) if "\n" in str(error) or error.exit_code == 2 else f"error: {error}", err=True)  # noqa: PLR2004
+    typer.echo(str(error) if "\n" in str(error) or error.exit_code == 2 else f"error: {error}", err=True)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

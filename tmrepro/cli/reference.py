@@ -19,9 +19,7 @@ def _group() -> None:
 def build(
     *,
     spec: SpecArgument,
-    to: Annotated[
-        Path | None, typer.Option(help="The reference folder.", show_default="paper/reference/NAME")
-    ] = None,
+    to: Annotated[Path | None, typer.Option(help="The reference folder.", show_default="paper/reference/NAME")] = None,
     replicates: Annotated[
         int, typer.Option(min=1, help="Runs with other seeds, the first being the spec's own, to measure the bands on.")
     ] = 1,

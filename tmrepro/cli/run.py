@@ -21,7 +21,9 @@ def run(
     spec: SpecArgument,
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None,
     data_dir: DataOption = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch CIFAR-10 into the data folder if need be.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch CIFAR-10 into the data folder if need be.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces.")] = 1,
     reuse: Annotated[Path | None, typer.Option(help="Take over from this run folder whatever still holds.")] = None,
@@ -31,7 +33,6 @@ def run(
     """Run a spec: train, find minima, evaluate surfaces, draw figures. Continues what was interrupted.
 
     Examples:
-
       tmrepro run spec/quickstart.yaml
 
       tmrepro run spec/paper.yaml --data-dir ~/data --download --device cuda

@@ -48,7 +48,6 @@ def verify(
     surfaces give the statistics and figures?), audit (do the models give the surfaces?), rerun (does the spec give it all?).
 
     Examples:
-
       tmrepro verify
 
       tmrepro verify runs/quickstart --level statistics

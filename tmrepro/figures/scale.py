@@ -15,11 +15,13 @@ from jaxtyping import Float64
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
-Losses: TypeAlias = Float64[np.ndarray, "*shape"]
+Losses: TypeAlias = Float64[np.ndarray, "..."]
 ScaleKind = Literal["linear", "log"]
 
 _ROUND_STEPS = (1, 2, 2.5, 5, 10)
 _FLAT = 1e-9  # relative range below which a surface is called constant: no label could tell its levels apart
+_FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with a power of ten
+_MOST_DIGITS = 14
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -37,9 +39,16 @@ class LossScale:
     floored: int
 
     def heights(self, loss: Losses) -> Losses:
-        """Return what is drawn for each loss; nan where the loss is not finite."""
+        """Return what is drawn for each loss; nan where the loss is not finite.
+
+        Logarithms are the C library's, one by one: NumPy's differ in the last bit between processors, and a figure
+        must not.
+        """
         finite = np.where(np.isfinite(loss), loss, np.nan)
-        return np.asarray(np.log10(np.fmax(finite, self.floor)) + 0 * finite if self.kind == "log" else finite)
+        if self.kind == "linear":
+            return finite
+        logs = [math.nan if math.isnan(value) else math.log10(max(value, self.floor)) for value in finite.flat]
+        return np.array(logs, dtype=np.float64).reshape(finite.shape)
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -68,7 +77,9 @@ class LossScale:
         """Return a label, in nats, for each height."""
         if self.kind == "linear":
             return loss_labels(heights)
-        return [loss_label(10**height) for height in heights]
+        losses = [10**height for height in heights]
+        close = bool(losses) and max(losses) < 10 * min(losses)
+        return loss_labels(losses) if close else [loss_label(loss) for loss in losses]
 
     def levels(self, heights: Losses, *, count: int) -> list[float]:
         """Return at most about `count` round heights strictly inside the range of `heights`; none if that is flat."""
@@ -95,8 +106,10 @@ def loss_scale(losses: Iterable[Losses], *, kind: ScaleKind) -> LossScale:
     floor = float(positive.min()) if positive.size else 1.0
     floored = int((finite <= 0).sum()) if kind == "log" else 0
     empty = LossScale(kind=kind, low=None, high=None, floor=floor, floored=floored)
-    bounds = _bounds(empty.heights(finite))
-    return empty if bounds is None else LossScale(kind, bounds[0], bounds[1], floor, floored)
+    if not finite.size:
+        return empty
+    low, high = empty.heights(np.array([finite.min(), finite.max()]))
+    return LossScale(kind, float(low), float(high), floor, floored)
 
 
 def is_flat(low: float, high: float) -> bool:
@@ -104,28 +117,31 @@ def is_flat(low: float, high: float) -> bool:
     return high - low <= _FLAT * max(abs(low), abs(high))
 
 
-def loss_label(value: float) -> str:
-    """Return one number as a person writes it: 0.05, 12, 10⁻⁶, 2.5×10⁷."""
-    words = f"{value:.4g}"
-    if "e" not in words and (value == 0 or abs(value) >= 1e-3):
+def loss_label(value: float, *, digits: int = 4) -> str:
+    """Return one number as a person writes it: 0.05, 12, 10⁻⁶, 2.5×10⁷; `digits` significant ones at most."""
+    words = f"{value:.{digits}g}"
+    if "e" not in words and (value == 0 or abs(value) >= _FIXED_FROM):
         return words
-    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
     return {"1": power, "-1": f"-{power}"}.get(mantissa, f"{mantissa}×{power}")
 
 
 def loss_labels(values: Sequence[float]) -> list[str]:
-    """Return labels of the same look for numbers on one linear axis, with as many decimals as tell them apart."""
-    largest = max((abs(value) for value in values), default=0.0)
-    if len(values) < 2 or not 1e-3 <= largest < 1e5:
+    """Return labels for different numbers on one linear axis, with as many decimals as tell them apart."""
+    if len(values) < 2:
         return [loss_label(value) for value in values]
-    gaps = [gap for gap in np.abs(np.diff(np.sort(np.asarray(values)))) if gap > 0]
-    smallest = min([*gaps, *(abs(value) for value in values if value)])
-    decimals = min(12, max(0, math.ceil(-math.log10(smallest))))
-    if any(abs(round(value, decimals) - value) > smallest / 10 for value in values):
-        decimals += 1  # a step of 0.25 needs two decimals although it is larger than 0.1
-    return [f"{value:.{decimals}f}" for value in values]
+    if _FIXED_FROM <= max(abs(value) for value in values) < _FIXED_TO:
+        gap = float(np.diff(np.sort(np.asarray(values))).min())
+        decimals = 0
+        while decimals < _MOST_DIGITS and any(abs(round(value, decimals) - value) > gap / 1000 for value in values):
+            decimals += 1
+        return [f"{value:.{decimals}f}" for value in values]
+    digits = 3
+    while digits < _MOST_DIGITS and len({loss_label(value, digits=digits) for value in values}) < len(values):
+        digits += 1
+    return [loss_label(value, digits=digits) for value in values]
 
 
 def _bounds(heights: Losses) -> tuple[float, float] | None:

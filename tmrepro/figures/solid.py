@@ -41,7 +41,7 @@ def draw_solid(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) 
         axes.add_collection3d(Poly3DCollection(faces, facecolors=colours, zorder=1, **edges))
     else:
         axes.text2D(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center")
-    at_minimum = float(scale.heights(panel.surface.loss)[panel.home])
+    at_minimum = float(scale.heights(panel.surface.loss[panel.home].reshape(1))[0])
     if np.isfinite(at_minimum):
         axes.plot(panel.surface.a[panel.home[0]], panel.surface.b[panel.home[1]], at_minimum, zorder=6, **STAR)
     _set_ticks(axes, scale)

@@ -106,7 +106,7 @@ def fit_text(text: Text, width: float) -> Text:
     limit = width * (figure.dpi if figure is not None else DPI)
 
     def too_wide() -> bool:
-        return text.get_window_extent().width > limit
+        return bool(text.get_window_extent().width > limit)
 
     points = float(text.get_fontsize())
     while too_wide() and points > _SMALLEST_POINTS:

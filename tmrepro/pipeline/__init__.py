@@ -1,11 +1,11 @@
 """The order of the stages, and nothing else: rooms are handed records here and don't know each other.
 
-    context.py      what all stages share: spec, folder, stage book, device, data
-    models.py       training and minimum
-    surfaces.py     surfaces, chunk by chunk
-    closing.py      statistics, figures, report, crate, manifest
-    provenance.py   what ran where
-    execute.py      a run from start to manifest
+context.py      what all stages share: spec, folder, stage book, device, data
+models.py       training and minimum
+surfaces.py     surfaces, chunk by chunk
+closing.py      statistics, figures, report, crate, manifest
+provenance.py   what ran where
+execute.py      a run from start to manifest
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +12,8 @@ import matplotlib as mpl
 from tmrepro.figures import Panel, draw_landscape, draw_training, save_figure
 from tmrepro.pipeline.context import Context, run_stage
 from tmrepro.pipeline.provenance import code_facts, package_versions, platform_facts
-from tmrepro.records import Minimum, Surface, SurfaceFacts
-from tmrepro.spec import DrawnSurface, Spec, dump_spec, expand_surfaces, spec_hash
+from tmrepro.records import Minimum
+from tmrepro.spec import Spec, expand_surfaces, spec_hash
 from tmrepro.statistics import surface_statistics
 from tmrepro.store.atomic import write_bytes
 from tmrepro.store.documents import load_history, write_json
@@ -141,7 +141,7 @@ def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], se
 
 def now() -> str:
     """The time of day, ISO 8601 in UTC."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _has_surface(minimum: Minimum) -> bool:

@@ -23,7 +23,7 @@ from tmrepro.pipeline.provenance import stage_platform
 from tmrepro.pipeline.surfaces import evaluate_surface
 from tmrepro.progress import Reporter
 from tmrepro.records import Minimum
-from tmrepro.spec import Spec, dump_spec, expand_models, expand_surfaces, first_difference, load_spec, spec_hash
+from tmrepro.spec import Spec, dump_spec, expand_models, expand_surfaces, first_difference, load_spec
 from tmrepro.store.atomic import WORK, remove, work_folder, write_text
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.lock import run_lock

@@ -52,9 +52,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
                 build=lambda seed: _build(context, model.spec, seed=seed),
                 examples=context.examples,
                 seed=model.seed,
-                on_epoch=lambda epoch, seed: context.reporter.epoch(
-                    name, epoch, seed=seed, max_epochs=spec.max_epochs
-                ),
+                on_epoch=lambda epoch, seed: context.reporter.epoch(name, epoch, seed=seed, max_epochs=spec.max_epochs),
                 save=checkpoint.save,
                 saved=checkpoint.load(),
             )

@@ -61,7 +61,7 @@ def platform_facts(device: torch.device, *, determinism: Determinism) -> dict[st
 
 
 def device_name(device: torch.device) -> str:
-    """"cpu", or the GPU's own name."""
+    """The word cpu, or the GPU's own name."""
     return "cpu" if device.type == "cpu" else f"{device.type}: {torch.cuda.get_device_name(device)}"
 
 

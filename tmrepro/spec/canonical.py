@@ -8,9 +8,8 @@ from typing import Any
 
 import rfc8785
 
-from tmrepro.spec.fields import Location
 from tmrepro.spec.model import Spec
-from tmrepro.spec.scalars import write_scalar
+from tmrepro.spec.scalars import write_flow, write_scalar
 
 HEADER = "# The resolved spec: every default is written out. Its hash is that of this content, not of this text.\n"
 
@@ -35,34 +34,19 @@ def first_difference(ours: Spec, theirs: Spec) -> str | None:
     return next(_differences(canonical_dict(ours), canonical_dict(theirs), ""), None)
 
 
-def at(tree: Any, location: Location) -> Any:
-    """The value at `location` in a canonical dict."""
-    for part in location:
-        tree = tree[part]
-    return tree
-
-
 def _block(value: dict[str, Any]) -> Iterator[str]:
     for key, below in value.items():
         if isinstance(below, dict) and below and key != "arguments":
-            yield f"{key}:"
+            yield f"{write_scalar(key)}:"
             yield from (f"  {line}" for line in _block(below))
         elif isinstance(below, list) and below and isinstance(below[0], dict):
-            yield f"{key}:"
+            yield f"{write_scalar(key)}:"
             for item in below:
                 first, *rest = _block(item)
                 yield f"  - {first}"
                 yield from (f"    {line}" for line in rest)
         else:
-            yield f"{key}: {_flow(below)}"
-
-
-def _flow(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{write_scalar(key)}: {_flow(below)}" for key, below in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
-    return write_scalar(value)
+            yield f"{write_scalar(key)}: {write_flow(below)}"
 
 
 def _differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
@@ -76,7 +60,9 @@ def _differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for index, (here, there) in enumerate(zip(ours, theirs, strict=True)):
             yield from _differences(here, there, f"{path}[{index}]")
-    elif isinstance(ours, list) and isinstance(theirs, list) and any(isinstance(item, dict) for item in [*ours, *theirs]):
+    elif (
+        isinstance(ours, list) and isinstance(theirs, list) and any(isinstance(item, dict) for item in [*ours, *theirs])
+    ):
         yield f"{path}: {len(ours)} entries here, {len(theirs)} there"
     elif rfc8785.dumps(ours) != rfc8785.dumps(theirs):
-        yield f"{path}: {_flow(ours)} here, {_flow(theirs)} there"
+        yield f"{path}: {write_flow(ours)} here, {write_flow(theirs)} there"

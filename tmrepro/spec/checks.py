@@ -5,7 +5,7 @@ Sections are checked against each other as far as they are readable, so that one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAGES, DataSpec
-from tmrepro.spec.messages import Problem, did_you_mean, keys, problems
+from tmrepro.spec.messages import Problem, did_you_mean, got, keys, problems
 from tmrepro.spec.model import Spec
 from tmrepro.spec.networks import CnnModel, DnnModel, ModelSpec, Resnet50Model
 from tmrepro.spec.resolve import merge_training, resolve_data
@@ -31,53 +31,61 @@ def find_problems(raw: Any) -> list[Problem]:
     except ValidationError as error:
         found = problems(error)
     readable = _readable(keys(raw))
-    for check in (_counts, _classes, _parameters, _lone_images, _samples, _model_names, _surface_names, _optimizers):
+    for check in (_counts, _classes, _parameters, _lone_images, _samples, _names, _optimizers):
         found += check(readable)
     return found
 
 
 @dataclass(frozen=True)
 class _Readable:
-    """The sections that are valid by themselves, with defaults; None where one is not. Models are merged if possible."""
+    """The sections that are valid by themselves, with their defaults; None where one is not.
+
+    The names are there even where the rest of a model or surface is wrong, if they are text.
+    """
 
     data: DataSpec | None
     training: TrainingSpec | None
     models: tuple[ModelSpec | None, ...]
     surfaces: tuple[SurfaceSpec | None, ...]
     model_names: tuple[str | None, ...]
+    surface_names: tuple[str | None, ...]
+    surface_models: tuple[tuple[str, ...], ...]
 
 
-def _readable(raw: Any) -> _Readable:
+def _readable(raw: Mapping[str, Any]) -> _Readable:
     data = _valid(DataSpec, raw.get("data"))
-    training = _valid(TrainingSpec, raw.get("training", {}))
-    written_models, written_surfaces = raw.get("models"), raw.get("surfaces")
-    models = _items(ModelSpec, written_models, default=Spec.model_fields["models"].default, present="models" in raw)
-    surfaces = _items(SurfaceSpec, written_surfaces, default=Spec.model_fields["surfaces"].default, present="surfaces" in raw)
-    names = (
-        tuple(keys(item).get("name") for item in written_models)
-        if isinstance(written_models, list)
-        else tuple(model.name for model in models)
-    )
+    models, surfaces = _items(raw, "models"), _items(raw, "surfaces")
     return _Readable(
         data=resolve_data(data) if data else None,
-        training=training,
-        models=models,
-        surfaces=surfaces,
-        model_names=tuple(name if isinstance(name, str) else None for name in names),
+        training=_valid(TrainingSpec, raw.get("training", {})),
+        models=tuple(_valid(ModelSpec, item) for item in models),
+        surfaces=tuple(_valid(SurfaceSpec, item) for item in surfaces),
+        model_names=tuple(_text(keys(item).get("name")) for item in models),
+        surface_names=tuple(_text(keys(item).get("name")) for item in surfaces),
+        surface_models=tuple(_texts(keys(item).get("models")) for item in surfaces),
     )
 
 
 def _valid(kind: Any, raw: Any) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(raw, strict=True)
+        return TypeAdapter(kind).validate_python(raw)
     except ValidationError:
         return None
 
 
-def _items(kind: Any, raw: Any, *, default: tuple[Any, ...], present: bool) -> tuple[Any, ...]:
-    if not present:
-        return default
-    return tuple(_valid(kind, item) for item in raw) if isinstance(raw, list) else ()
+def _items(raw: Mapping[str, Any], section: str) -> list[Any]:
+    if section not in raw:
+        return [item.model_dump(exclude_unset=True) for item in Spec.model_fields[section].default]
+    return raw[section] if isinstance(raw[section], list) else []
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """The texts in a list, or nothing if it holds anything else: then its items are blamed already."""
+    return tuple(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else ()
 
 
 def _counts(spec: _Readable) -> Iterator[Problem]:
@@ -89,7 +97,10 @@ def _counts(spec: _Readable) -> Iterator[Problem]:
         yield ("data", "train"), f"must be at least {CLASSES[data.name]}, an image of each class (got {data.train})"
     if data.name == "digits" and data.train + data.validation > DIGITS_IMAGES:
         total = f"{data.train} + {data.validation} = {data.train + data.validation}"
-        yield ("data", "train"), f"train + validation must be at most {DIGITS_IMAGES}, all digits there are (got {total})"
+        yield (
+            ("data", "train"),
+            f"train + validation must be at most {DIGITS_IMAGES}, all digits there are (got {total})",
+        )
     if data.name == "cifar10":
         for field, most, asked in zip(
             ("train", "validation"), DEFAULT_COUNTS["cifar10"], (data.train, data.validation), strict=True
@@ -148,9 +159,12 @@ def _lone_images(spec: _Readable) -> Iterator[Problem]:
         if batch == 1 or train % batch == 1:
             own = "batch_size" in model.training.model_fields_set
             at = ("models", index, "training", "batch_size") if own else ("training", "batch_size")
-            yield at, (
-                f"leaves a batch of one image ({train} images in batches of {batch}), on which batch norm of model "
-                f"{model.name!r} cannot train; change batch_size or data.train"
+            yield (
+                at,
+                (
+                    f"leaves a batch of one image ({train} images in batches of {batch}), on which batch norm of model "
+                    f"{model.name!r} cannot train; change batch_size or data.train"
+                ),
             )
 
 
@@ -161,20 +175,17 @@ def _samples(spec: _Readable) -> Iterator[Problem]:
             yield ("surfaces", index, "samples"), f"must be at most data.train, {train} (got {surface.samples})"
 
 
-def _model_names(spec: _Readable) -> Iterator[Problem]:
+def _names(spec: _Readable) -> Iterator[Problem]:
+    """Models and surfaces have names of their own, and a surface names models that are there."""
     yield from _unique("models", spec.model_names)
-
-
-def _surface_names(spec: _Readable) -> Iterator[Problem]:
-    yield from _unique("surfaces", tuple(surface.name if surface else None for surface in spec.surfaces))
+    yield from _unique("surfaces", spec.surface_names)
     names = tuple(name for name in spec.model_names if name is not None)
-    for index, surface in enumerate(spec.surfaces):
-        wanted = surface.models if surface and surface.models else ()
+    for index, wanted in enumerate(spec.surface_models):
         for place, name in enumerate(wanted):
             at = ("surfaces", index, "models", place)
             if name not in names:
                 hint = did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"
-                yield at, f"no model is called {name!r}{hint}"
+                yield at, f"no model is called {got(name)[5:]}{hint}"
             elif name in wanted[:place]:
                 yield at, f"{name!r} is listed twice"
 

@@ -23,8 +23,11 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 class DataSpec(Section):
     """The pictures that the networks learn and are judged on."""
 
-    name: Annotated[Literal["cifar10", "images", "digits"], stated("3.1")]
-    """cifar10 (the paper's), images (a folder of train/CLASS/* and test/CLASS/*), or digits (comes with scikit-learn)."""
+    name: Annotated[
+        Literal["cifar10", "images", "digits"],
+        chosen("the paper's is cifar10 (section 3.1); digits need no download, a folder holds any other set"),
+    ]
+    """cifar10 (the paper's), images (a folder of train/CLASS/* and test/CLASS/*), digits (comes with scikit-learn)."""
     train: Annotated[Count | None, stated("3.1")] = None
     """Training images, drawn stratified. null: 50000 of CIFAR-10, 1024 digits, or all of the folder's train part."""
     validation: Annotated[Count | None, stated("3.1")] = None
@@ -33,7 +36,9 @@ class DataSpec(Section):
     """Height and width in pixels to which images and digits are brought; CIFAR-10 is 32."""
     scaling: Annotated[
         Literal["standardize", "unit"],
-        chosen("the paper names no scaling; inputs of mean 0 and deviation 1 let Adam at 0.01 train all three networks"),
+        chosen(
+            "the paper names no scaling; inputs of mean 0 and deviation 1 let Adam at 0.01 train all three networks"
+        ),
     ] = "standardize"
     """standardize: per channel by the training part's mean and deviation; unit: to [0, 1]."""
     seed: Annotated[Seed, chosen("any fixed number: it only draws the subset")] = 0

@@ -46,6 +46,14 @@ class Node:
     column: int
     readable: bool = True
 
+    def below(self, part: str | int) -> Node | None:
+        """The value of a key or of an item, if there is one."""
+        if isinstance(self.value, dict):
+            return self.value.get(str(part))
+        if isinstance(self.value, list) and isinstance(part, int) and part < len(self.value):
+            return self.value[part]
+        return None
+
     def plain(self) -> Any:
         """The value as dicts, lists and scalars."""
         if isinstance(self.value, dict):
@@ -67,13 +75,9 @@ class Document:
         """The finding about `location`, or None if a finding about the YAML there covers it."""
         node = self.root
         for part in location:
-            below = node.value
-            if isinstance(below, dict) and isinstance(part, str) and part in below:
-                node = below[part]
-            elif isinstance(below, list) and isinstance(part, int) and part < len(below):
-                node = below[part]
-            else:
+            if (below := node.below(part)) is None:
                 break
+            node = below
             if not node.readable:
                 return None
         return Finding(self.source, node.line, node.column, written(location), message)
@@ -125,17 +129,16 @@ class _Builder:
         if isinstance(start, DocumentStartEvent) and (start.version or start.tags):
             self.refuse(1, 1, "a spec takes no % directives; leave that line out")
         root = next(events)
-        if isinstance(root, ScalarEvent) and not root.value and root.implicit[0]:
+        self.document.root = self.node(root, events, (), *_place(root))
+        if self.document.root.value is None:
             self.refuse(1, 1, EMPTY)
             raise _StopReadingError
-        line, column = _place(root)
-        self.document.root = self.node(root, events, (), line, column)
         while not isinstance(event := next(events), StreamEndEvent):
             if not isinstance(event, DocumentEndEvent):
                 self.refuse(*_place(event), "a second document; a spec is one document, without '---' in the middle")
                 raise _StopReadingError
 
-    def node(self, event: Event, events: Iterator[Event], path: Location, line: int, column: int) -> Node:
+    def node(self, event: Any, events: Iterator[Event], path: Location, line: int, column: int) -> Node:
         if isinstance(event, AliasEvent):
             self.refuse(line, column, f"aliases are not allowed (*{event.anchor}); write the value out", path=path)
             return Node(None, line, column, readable=False)
@@ -152,7 +155,7 @@ class _Builder:
             return Node(read(events, path), line, column)
         return self.scalar(event, path, line, column)
 
-    def scalar(self, event: Event, path: Location, line: int, column: int) -> Node:
+    def scalar(self, event: Any, path: Location, line: int, column: int) -> Node:
         text: str = event.value
         if any("\ud800" <= character <= "\udfff" for character in text):
             self.refuse(line, column, "half a surrogate pair is no character", path=path)
@@ -176,11 +179,19 @@ class _Builder:
         while isinstance(event := next(events), AliasEvent | ScalarEvent | CollectionStartEvent):
             line, column = _place(event)
             key = self.node(event, events, path, line, column)
-            name = key.value if isinstance(key.value, str) else f"({event.value})" if isinstance(event, ScalarEvent) else "(?)"
+            name = (
+                key.value
+                if isinstance(key.value, str)
+                else f"({event.value})"
+                if isinstance(event, ScalarEvent)
+                else "(?)"
+            )
             value = self.node(next(events), events, (*path, name), line, column)
             if not isinstance(key.value, str):
                 if key.readable:
-                    self.refuse(line, column, "a key must be text; put it in quotes if it looks like a number", path=path)
+                    self.refuse(
+                        line, column, "a key must be text; put it in quotes if it looks like a number", path=path
+                    )
             elif name in entries:
                 self.refuse(line, column, f"is there twice (first in line {entries[name].line})", path=(*path, name))
             else:
@@ -197,14 +208,18 @@ def _syntax(error: Exception, text: str) -> tuple[int, int, str]:
     if isinstance(error, ReaderError):
         before = text[: error.position]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        return line, column, f"the character {_code(error.character)} is not allowed in YAML; write it as an escape in quotes"
+        return (
+            line,
+            column,
+            f"the character {_code(error.character)} is not allowed in YAML; write it as an escape in quotes",
+        )
     if not isinstance(error, MarkedYAMLError):
         return 1, 1, f"is not readable as YAML: {error}"
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     problem = (error.problem or error.context or "not readable").strip()
     if "\\t" in problem:
-        return line, column, "a tab; YAML is indented with spaces only"
+        return line, column, "a tab; use spaces"
     context = f" {error.context}" if error.context and error.problem else ""
     return line, column, f"is not YAML{context}: {problem}"
 

@@ -1,7 +1,7 @@
 """What all sections of the spec share: strict frozen models, common types, and where each value comes from.
 
-Every field carries `stated(section)`, the paper's section that gives it, or `chosen(reason)`, why we gave it. Both end up
-in the JSON Schema and in `tmrepro spec explain`.
+Every field carries `stated(section)`, the paper's section that gives it, or `chosen(reason)`, why we gave it. Both end
+up in the JSON Schema and in `tmrepro spec explain`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def stated(section: str) -> Any:
     return Field(json_schema_extra={"paper": section})
 
 
-def chosen(reason: str) -> Any:
-    """Why this field, or its default, is as it is where the paper leaves it open."""
-    return Field(json_schema_extra={"reason": reason})
+def chosen(reason: str, **schema: str | int) -> Any:
+    """Why this field, or its default, is as it is where the paper leaves it open; `schema` adds JSON Schema keywords."""
+    return Field(json_schema_extra={"reason": reason, **schema})
 
 
 def contradiction(message: str, *, at: Location) -> PydanticCustomError:

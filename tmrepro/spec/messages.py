@@ -67,7 +67,7 @@ def got(value: Any) -> str:
 
 
 def did_you_mean(word: Any, choices: tuple[str, ...]) -> str:
-    """"; did you mean 'K'?" if one of `choices` is near, else an empty string."""
+    """The hint to append if one of `choices` is near, as in: ; did you mean 'K'? Else an empty string."""
     if not isinstance(word, str):
         return ""
     lowered = {choice.lower(): choice for choice in choices}
@@ -89,7 +89,7 @@ def _problem(detail: ErrorDetails) -> Problem:
         case "literal_error" | "union_tag_invalid":
             return _choice(detail, location)
         case "union_tag_not_found":
-            return (*location, "kind"), "is missing"
+            return _nameless(value, location)
         case "too_short" | "too_long" as kind:
             word, limit = ("at least", "min_length") if kind == "too_short" else ("at most", "max_length")
             return location, f"must have {word} {context[limit]} (got {len(value)})"
@@ -118,6 +118,14 @@ def _choice(detail: ErrorDetails, location: Location) -> Problem:
     return location, f"must be {expected} (got {got(value)}){did_you_mean(value, choices)}"
 
 
+def _nameless(value: Any, location: Location) -> Problem:
+    if not isinstance(value, dict):
+        return location, f"must be a mapping (got {got(value)})"
+    if "name" in value and location[-1] == "optimizer":
+        return (*location, "name"), f"must be text (got {got(value['name'])})"
+    return (*location, "kind"), "is missing"
+
+
 def _pattern(pattern: str) -> str:
     if pattern == NAME_PATTERN:
         return "must be 1 to 64 of a-z, 0-9, _ and -, the first a letter or digit"
@@ -129,7 +137,7 @@ def _is_inside(location: Location, outer: Location) -> bool:
 
 
 def _in_file(location: Location) -> tuple[Location, tuple[str, ...]]:
-    """pydantic's location without the names it gives to the members of a union, and the fields of the last section."""
+    """Pydantic's location without the names it gives to the members of a union, and the fields of the last section."""
     annotation: Any = Spec
     kept: list[str | int] = []
     fields: tuple[str, ...] = ()

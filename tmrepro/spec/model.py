@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, Strict, WithJsonSchema
+from pydantic import AfterValidator, Field, Strict
 
 from tmrepro.spec.data import DataSpec
 from tmrepro.spec.fields import Name, Section, chosen, contradiction, stated
@@ -34,9 +34,9 @@ class MinimumSpec(Section):
 class ReplicatesSpec(Section):
     """How often everything is repeated with other seeds."""
 
-    training: Annotated[int, Field(ge=1, le=1000), stated("3.1")] = 1
+    training: Annotated[int, Field(ge=1, le=1000), chosen("the paper shows one training of each network")] = 1
     """Trainings per model; replicate r trains with seed + r."""
-    directions: Annotated[int, Field(ge=1, le=1000), stated("3.1")] = 1
+    directions: Annotated[int, Field(ge=1, le=1000), chosen("the paper shows one pair of directions")] = 1
     """Pairs of directions per surface; replicate q adds 1000 q to both seeds."""
 
 
@@ -66,8 +66,7 @@ class Spec(Section):
     version: Annotated[
         int,
         AfterValidator(_known_version),
-        WithJsonSchema({"const": VERSION, "type": "integer"}),
-        chosen("so that a later format can tell itself from this one"),
+        chosen("so that a later format can tell itself from this one", const=VERSION),
     ]
     """Version of the format: 1."""
     name: Annotated[Name, chosen("names the run folder and the reference")]

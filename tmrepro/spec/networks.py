@@ -15,8 +15,13 @@ MAX_LAYERS = 64
 Initialization = Literal["he", "glorot", "torch"]
 _INIT_REASON = "the paper names none; He's keeps the scale of activations through ReLU layers, Keras's is glorot"
 _NAME_REASON = "names the folder and the row of the figure"
-_KIND_REASON = "says which of the paper's networks, or that it is your own"
 _OVERRIDE_REASON = "the paper trains all networks alike; another network may need other settings"
+
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise contradiction(f"must be odd, so that a padding of half of it keeps the middle (got {kernel})", at=())
+    return kernel
 
 
 class DnnModel(Section):
@@ -24,7 +29,7 @@ class DnnModel(Section):
 
     name: Annotated[Name, chosen(_NAME_REASON)]
     """Unique name of the model."""
-    kind: Annotated[Literal["dnn"], chosen(_KIND_REASON)]
+    kind: Annotated[Literal["dnn"], stated("3.1")]
     """Fully connected."""
     widths: Annotated[
         tuple[Annotated[int, Field(ge=1, le=2**20)], ...],
@@ -44,7 +49,7 @@ class CnnModel(Section):
 
     name: Annotated[Name, chosen(_NAME_REASON)]
     """Unique name of the model."""
-    kind: Annotated[Literal["cnn"], chosen(_KIND_REASON)]
+    kind: Annotated[Literal["cnn"], stated("3.1")]
     """Convolutional."""
     channels: Annotated[
         tuple[Annotated[int, Field(ge=1, le=2**16)], ...],
@@ -53,7 +58,7 @@ class CnnModel(Section):
         stated("3.1"),
     ] = (128, 64, 32, 16, 10)
     """Channels of each convolution; the last has one per class."""
-    kernel: Annotated[int, Field(ge=1, le=31), stated("3.1")] = 3
+    kernel: Annotated[int, Field(ge=1, le=31), AfterValidator(_odd), stated("3.1")] = 3
     """Height and width of each kernel, odd: the padding is half of it."""
     stride: Annotated[
         int,
@@ -71,7 +76,9 @@ class BatchNormSpec(Section):
     """Batch norm's constants, in torch's convention."""
 
     momentum: Annotated[
-        float, Field(gt=0, le=1), chosen("torch's default; Keras's momentum 0.99 is 0.01 here, the share of the new batch")
+        float,
+        Field(gt=0, le=1),
+        chosen("torch's default; Keras's momentum 0.99 is 0.01 here, the share of the new batch"),
     ] = 0.1
     """Weight of the newest batch in the running statistics."""
     eps: Annotated[PositiveNumber, chosen("torch's default; Keras's ResNet50 has 1.001e-5")] = 1e-5
@@ -132,7 +139,7 @@ class CustomModel(Section):
 
     name: Annotated[Name, chosen(_NAME_REASON)]
     """Unique name of the model."""
-    kind: Annotated[Literal["custom"], chosen(_KIND_REASON)]
+    kind: Annotated[Literal["custom"], chosen("the paper has three networks; a claim about networks wants more")]
     """Your own."""
     factory: Annotated[
         str,

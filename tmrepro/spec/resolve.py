@@ -53,7 +53,7 @@ def resolve(spec: Spec) -> Spec:
                 model.model_copy(update={"training": merge_training(model.training, over=spec.training)})
                 for model in spec.models
             ),
-            "surfaces": tuple(_resolve_surface(surface, models=names) for surface in spec.surfaces),
+            "surfaces": tuple(resolve_surface(surface, models=names) for surface in spec.surfaces),
         }
     )
     return Spec.model_validate(resolved.model_dump())  # anew, so that every field counts as written
@@ -78,6 +78,11 @@ def merge_training(own: TrainingSpec, *, over: TrainingSpec) -> TrainingSpec:
             update={field: getattr(own.stop, field) for field in own.stop.model_fields_set}
         )
     return over.model_copy(update=written)
+
+
+def resolve_surface(surface: SurfaceSpec, *, models: tuple[str, ...]) -> SurfaceSpec:
+    """`surface` with the names of its models, and a chunk no larger than the grid."""
+    return surface.model_copy(update={"models": surface.models or models, "chunk": min(surface.chunk, surface.grid.K)})
 
 
 def expand_models(spec: Spec) -> tuple[TrainedModel, ...]:
@@ -119,9 +124,3 @@ def _draws(spec: Spec) -> Iterator[DrawnSurface]:
 
 def _replicate_name(base: str, letter: str, replicate: int) -> str:
     return f"{base}.{letter}{replicate}" if replicate else base
-
-
-def _resolve_surface(surface: SurfaceSpec, *, models: tuple[str, ...]) -> SurfaceSpec:
-    return surface.model_copy(
-        update={"models": surface.models or models, "chunk": min(surface.chunk, surface.grid.K)}
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from typing import Any
 
 Scalar = None | bool | int | float | str
 
@@ -60,6 +61,15 @@ def write_scalar(value: Scalar) -> str:
             return value
         case str():
             return '"' + "".join(_escaped(character) for character in value) + '"'
+
+
+def write_flow(value: Any) -> str:
+    """`value`, JSON-like, on one line: `[128, 64]`, `{depth: 3}`."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{write_scalar(key)}: {write_flow(below)}" for key, below in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(write_flow(item) for item in value) + "]"
+    return write_scalar(value)
 
 
 def _escaped(character: str) -> str:

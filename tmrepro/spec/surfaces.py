@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
@@ -19,7 +19,7 @@ class SeedsSpec(Section):
     """Seed of eta, the direction of the second axis."""
 
     @model_validator(mode="after")
-    def _differ(self) -> Self:
+    def _differ(self) -> SeedsSpec:
         if self.delta == self.eta:
             raise contradiction(f"must differ from delta, or the plane is a line (both are {self.eta})", at=("eta",))
         return self
@@ -32,7 +32,10 @@ class DirectionsSpec(Section):
     """The seeds of the two directions."""
     normalization: Annotated[Literal["l2", "filter", "layer", "none"], stated("2")] = "l2"
     """l2: one norm over the whole vector; filter or layer: to the trained filter's or tensor's norm; none: as drawn."""
-    moves: Annotated[Literal["all", "weights"], stated("2")] = "all"
+    moves: Annotated[
+        Literal["all", "weights"],
+        chosen("Algorithm 2 says the whole weight vector; whether biases belong to it is left open"),
+    ] = "all"
     """all parameters, or only weights (tensors of two or more dimensions)."""
 
 
@@ -49,9 +52,11 @@ class GridSpec(Section):
     """absolute: lengths of the normalised direction; relative: those times the norm of theta*."""
 
     @model_validator(mode="after")
-    def _has_a_middle(self) -> Self:
+    def _has_a_middle(self) -> GridSpec:
         if self.origin == "center" and self.K % 2 == 0:
-            raise contradiction(f"must be odd when the origin is center, so that theta* is a point (got {self.K})", at=("K",))
+            raise contradiction(
+                f"must be odd when the origin is center, so that theta* is a point (got {self.K})", at=("K",)
+            )
         if not math.isfinite(self.step * (self.K - 1)):
             raise contradiction(f"step x (K - 1) must be finite (got {self.step} x {self.K - 1})", at=("step",))
         return self
@@ -79,7 +84,7 @@ class SurfaceSpec(Section):
         Literal["float64", "float32", "tf32", "bfloat16"], chosen("what networks are trained in; float64 to check it")
     ] = "float32"
     """Arithmetic of the evaluation; sums over images are always float64."""
-    chunk: Annotated[
-        int, Field(ge=1), chosen("256 points are minutes of work lost at worst, and few enough files")
-    ] = 16
+    chunk: Annotated[int, Field(ge=1), chosen("256 points are minutes of work lost at worst, and few enough files")] = (
+        16
+    )
     """Points per axis of the unit of work and of resume; larger than K means K."""

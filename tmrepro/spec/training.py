@@ -64,7 +64,9 @@ def _optimizer_name(optimizer: Any) -> str | None:
 
 
 OptimizerSpec = Annotated[
-    Annotated[AdamOptimizer, Tag("adam")] | Annotated[AdamwOptimizer, Tag("adamw")] | Annotated[SgdOptimizer, Tag("sgd")],
+    Annotated[AdamOptimizer, Tag("adam")]
+    | Annotated[AdamwOptimizer, Tag("adamw")]
+    | Annotated[SgdOptimizer, Tag("sgd")],
     Discriminator(_optimizer_name),
 ]
 
@@ -74,7 +76,9 @@ class StopSpec(Section):
 
     at: Annotated[Literal["lm", "gm", "never"], chosen("Algorithm 1 wants confident outputs: a GM gives them")] = "gm"
     """lm: the training loss hardly changes; gm: and is about zero; never: run all epochs."""
-    epsilon: Annotated[PositiveNumber, chosen("the paper's ~ has no number; 0.05 is a probability of 95% for the label")] = 0.05
+    epsilon: Annotated[
+        PositiveNumber, chosen("the paper's ~ has no number; 0.05 is a probability of 95% for the label")
+    ] = 0.05
     """What "about" means, in nats."""
     patience: Annotated[
         int, Field(ge=1, le=1_000_000), chosen("one pair of close epochs happens by chance while the loss still falls")
@@ -96,7 +100,9 @@ class TrainingSpec(Section):
         chosen("the paper mentions no clipping; Keras clips at 1e-7, so that no loss is above 16.1"),
     ] = None
     """Probabilities are clipped to [c, 1 - c] in every hard-label loss; null: not at all."""
-    batch_size: Annotated[int, Field(ge=1, le=2**20), chosen("the paper gives none; 256 trains all three networks")] = 256
+    batch_size: Annotated[int, Field(ge=1, le=2**20), chosen("the paper gives none; 256 trains all three networks")] = (
+        256
+    )
     """Images per step."""
     warmup_steps: Annotated[
         int, Field(ge=0, le=1_000_000), chosen("at lr 0.01 Adam's first steps may end in a constant predictor")

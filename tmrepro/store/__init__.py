@@ -6,9 +6,12 @@
     tensors.py      theta.safetensors and labels.npy
     layout.py       the zarr v3 metadata of a surface: written by zarr, read against an allow-list
     chunks.py       the bytes of one chunk: zstd with its checksum, then crc32c
+    nodes.py        surfaces.zarr as files: what stands under a key of the store
     surfaces.py     surfaces.zarr: create, write a chunk, ask whether it is whole, read, consolidate
     manifest.py     manifest-sha256.txt: written, and checked against the folder
     crate.py        ro-crate-metadata.json
+    minima.py       minimum.json
+    stages.py       which stages of a run are done, and why one runs again or not
 
 Import from the modules: this file stays empty, so that whoever writes a JSON file does not load zarr.
 """

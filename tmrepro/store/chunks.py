@@ -32,7 +32,7 @@ def encode(block: Float64[np.ndarray, "*_"], *, shape: tuple[int, ...]) -> bytes
     whole = np.full(shape, np.nan, dtype="<f8")
     whole[tuple(slice(length) for length in block.shape)] = np.where(np.isnan(block), np.nan, block)
     body = bytes(Zstd(level=LEVEL, checksum=True).encode(whole.tobytes()))
-    return body + google_crc32c.value(body).to_bytes(_CRC_BYTES, "little")
+    return body + int(google_crc32c.value(body)).to_bytes(_CRC_BYTES, "little")
 
 
 def decode(data: bytes, *, shape: tuple[int, ...], name: str) -> Float64[np.ndarray, "*_"]:
@@ -43,7 +43,7 @@ def decode(data: bytes, *, shape: tuple[int, ...], name: str) -> Float64[np.ndar
     """
     body = data[:-_CRC_BYTES]
     stored = int.from_bytes(data[-_CRC_BYTES:], "little")
-    computed = google_crc32c.value(body)
+    computed = int(google_crc32c.value(body))
     if len(data) <= _CRC_BYTES or stored != computed:
         raise DamagedError(f"{name}: checksum differs (stored {stored:08x}, computed {computed:08x}); {REMEDY}")
     whole = np.empty(shape, dtype="<f8")

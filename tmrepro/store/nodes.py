@@ -20,10 +20,13 @@ STORE = "surfaces.zarr"
 METADATA_LIMIT_BYTES = 2**20
 CONSOLIDATED_LIMIT_BYTES = 64 * 2**20
 
+ChunkIndex = tuple[int, int]
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(\.[dr][1-9][0-9]{0,5})?")
 
 
 def group_key(surface: str, model: str) -> str:
+    """The key of a surface's group; a name that no surface or model can have is a UsageError."""
     for name in (surface, model):
         if not _NAME.fullmatch(name):
             raise UsageError(f"{shown(name)!r} is no name of a surface or model")
@@ -31,15 +34,18 @@ def group_key(surface: str, model: str) -> str:
 
 
 def chunk_key(group: str, array: str, index: ChunkIndex) -> str:
+    """The key of a chunk of loss or accuracy."""
     return f"{group}/{array}/c/{index[0]}/{index[1]}"
 
 
 def stored_layout(run: Path, group: str) -> Layout:
+    """How the stored surface is cut; within limits, else a DamagedError."""
     key = f"{group}/loss/{METADATA}"
     return read_layout(read_metadata(run, key), name=f"{STORE}/{key}")
 
 
 def root_is_group(run: Path) -> bool:
+    """Whether the root's metadata is there and sane."""
     try:
         read_group(read_metadata(run, METADATA), name=METADATA, root=True)
     except DamagedError:
@@ -48,6 +54,7 @@ def root_is_group(run: Path) -> bool:
 
 
 def read_metadata(run: Path, key: str) -> dict[str, Any]:
+    """The document of a zarr.json; missing, too large or no strict JSON is a DamagedError."""
     limit = CONSOLIDATED_LIMIT_BYTES if key == METADATA else METADATA_LIMIT_BYTES
     document = parse_json(read(run, key, limit_bytes=limit), name=f"{STORE}/{key}")
     if not isinstance(document, dict):
@@ -56,11 +63,13 @@ def read_metadata(run: Path, key: str) -> dict[str, Any]:
 
 
 def read(run: Path, key: str, *, limit_bytes: int) -> bytes:
+    """The bytes under a key; missing, a link or too large is a DamagedError."""
     relative = f"{STORE}/{key}"
     return read_bytes(safe_path(run, relative), limit_bytes=limit_bytes, name=relative)
 
 
 def holds(run: Path, key: str, data: bytes) -> bool:
+    """Whether exactly `data` is stored under a key."""
     try:
         return read(run, key, limit_bytes=max(len(data), 1)) == data
     except DamagedError:
@@ -68,10 +77,12 @@ def holds(run: Path, key: str, data: bytes) -> bool:
 
 
 def write(run: Path, key: str, data: bytes) -> None:
+    """Store `data` under a key, durably."""
     write_bytes(safe_path(run, f"{STORE}/{key}"), data, work=work_folder(run))
 
 
 def folders(run: Path, relative: str) -> list[str]:
+    """The names of the folders in a folder of surfaces or models; anything else there is a DamagedError."""
     try:
         with os.scandir(safe_path(run, relative)) as entries:
             found = sorted(entry.name for entry in entries if entry.name != METADATA)

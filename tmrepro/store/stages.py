@@ -140,4 +140,4 @@ def first_changed_input(new: Any, old: Any, path: str = "") -> str | None:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:16]}…"  # noqa: PLR2004
+    return text if len(text) <= 40 else f"{text[:16]}…"

@@ -29,6 +29,7 @@ from tmrepro.store.layout import (
 from tmrepro.store.nodes import (
     METADATA_LIMIT_BYTES,
     STORE,
+    ChunkIndex,
     chunk_key,
     folders,
     group_key,
@@ -39,10 +40,6 @@ from tmrepro.store.nodes import (
     stored_layout,
     write,
 )
-
-ChunkIndex = tuple[int, int]
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(\.[dr][1-9][0-9]{0,5})?")
 
 
 def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: int, facts: SurfaceFacts) -> None:
@@ -129,14 +126,7 @@ def read_surface(run: Path, surface: str, model: str) -> tuple[Surface, SurfaceF
     """
     group = group_key(surface, model)
     read_group(read_metadata(run, METADATA), name=f"{STORE}/{METADATA}", root=True)
-    read_group(read_metadata(run, f"{surface}/{METADATA}"), name=f"{STORE}/{surface}/{METADATA}")
-    key = f"{group}/{METADATA}"
-    attributes = read_group(read_metadata(run, key), name=f"{STORE}/{key}")
-    layout = stored_layout(run, group)
-    facts, home, step = read_attributes(attributes, K=layout.K, name=f"{STORE}/{key}")
-    for array in ARRAYS:
-        key = f"{group}/{array}/{METADATA}"
-        check_array(read_metadata(run, key), array=array, layout=layout, name=f"{STORE}/{key}")
+    layout, facts, home, step = _checked_metadata(run, surface, model)
     _check_consolidated(run, group)
     axes = {array: _read_chunk(run, f"{group}/{array}/c/0", shape=layout.chunk_shape(array)) for array in ("a", "b")}
     for array, points in axes.items():
@@ -155,13 +145,10 @@ def consolidate(run: Path) -> None:
     """
     nodes = {METADATA: b'{"zarr_format": 3, "node_type": "group"}'}
     for surface, model in list_surfaces(run):
+        _checked_metadata(run, surface, model)
         group = group_key(surface, model)
-        for key in (surface, group, *(f"{group}/{array}" for array in ARRAYS)):
-            nodes[f"{key}/{METADATA}"] = read(run, f"{key}/{METADATA}", limit_bytes=METADATA_LIMIT_BYTES)
-        layout = stored_layout(run, group)
-        for array in ARRAYS:
-            name = f"{group}/{array}/{METADATA}"
-            check_array(read_metadata(run, name), array=array, layout=layout, name=f"{STORE}/{name}")
+        for node in (surface, group, *(f"{group}/{array}" for array in ARRAYS)):
+            nodes[f"{node}/{METADATA}"] = read(run, f"{node}/{METADATA}", limit_bytes=METADATA_LIMIT_BYTES)
     data = consolidated(nodes)
     if not holds(run, METADATA, data):
         write(run, METADATA, data)
@@ -174,6 +161,19 @@ def list_surfaces(run: Path) -> list[tuple[str, str]]:
         DamagedError: a folder with a name that no surface or model can have, or a link.
     """
     return [(surface, model) for surface in folders(run, STORE) for model in folders(run, f"{STORE}/{surface}")]
+
+
+def _checked_metadata(run: Path, surface: str, model: str) -> tuple[Layout, SurfaceFacts, tuple[int, int], float]:
+    """What the metadata of a surface says, once every zarr.json of it is found to be one that we would write."""
+    group = group_key(surface, model)
+    read_group(read_metadata(run, f"{surface}/{METADATA}"), name=f"{STORE}/{surface}/{METADATA}")
+    name = f"{STORE}/{group}/{METADATA}"
+    attributes = read_group(read_metadata(run, f"{group}/{METADATA}"), name=name)
+    layout = stored_layout(run, group)
+    for array in ARRAYS:
+        key = f"{group}/{array}/{METADATA}"
+        check_array(read_metadata(run, key), array=array, layout=layout, name=f"{STORE}/{key}")
+    return layout, *read_attributes(attributes, K=layout.K, name=name)
 
 
 def _block_shape(layout: Layout, index: ChunkIndex) -> tuple[int, int]:
@@ -206,11 +206,10 @@ def _check_consolidated(run: Path, group: str) -> None:
             return
         case {"metadata": dict() as copies}:
             for node in (group, *(f"{group}/{array}" for array in ARRAYS)):
-                original, copy = read_metadata(run, f"{node}/{METADATA}"), copies.get(node)
-                if not isinstance(copy, dict) or {**copy, "consolidated_metadata": None} != {
-                    **original,
-                    "consolidated_metadata": None,
-                }:
+                copy = copies.get(node)
+                # The copy of a group says in addition that it holds no copies itself.
+                own = {"consolidated_metadata": copy.get("consolidated_metadata")} if isinstance(copy, dict) else {}
+                if copy not in (found := read_metadata(run, f"{node}/{METADATA}"), {**found, **own}):
                     raise DamagedError(f"{STORE}/{METADATA}: its copy of {node}/{METADATA} differs from that file")
         case _:
             raise DamagedError(f"{STORE}/{METADATA}: expected consolidated metadata, found something else")

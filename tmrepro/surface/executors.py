@@ -84,7 +84,7 @@ _worker_evaluator: Evaluator | None = None
 
 
 def _start_worker(problem: Problem, determinism: Determinism, forced: str | None) -> None:
-    global _worker_evaluator  # noqa: PLW0603
+    global _worker_evaluator
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     apply(determinism)

@@ -21,8 +21,11 @@ FORMAT = "tmrepro checkpoint 1"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands after an epoch. `seconds` counts training alone; `rejected_best` is the epoch whose
-    point failed to be confirmed as a GM (0: none), so that it isn't evaluated again."""
+    """Where a training stands after an epoch.
+
+    `seconds` counts training alone; `rejected_best` is the epoch whose point failed to be confirmed as a GM (0: none),
+    so that it isn't evaluated again.
+    """
 
     attempt: int
     seeds_collapsed: tuple[int, ...]
@@ -32,9 +35,7 @@ class Progress:
     seconds: float
 
 
-def pack(
-    progress: Progress, *, model: nn.Module, best: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> bytes:
+def pack(progress: Progress, *, model: nn.Module, best: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> bytes:
     """All that `unpack` needs to continue with the same bits."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
@@ -46,9 +47,7 @@ def pack(
     )
 
 
-def unpack(
-    data: bytes, *, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, Tensor]]:
+def unpack(data: bytes, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
     """Put `model` and `optimizer` where they stood; return the progress and the best weights.
 
     Raises:

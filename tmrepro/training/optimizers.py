@@ -29,9 +29,7 @@ def make_optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimize
                 parameters, wanted.lr, wanted.betas, wanted.eps, weight_decay=wanted.weight_decay, fused=True
             )
         case SgdOptimizer():
-            return torch.optim.SGD(
-                parameters, wanted.lr, wanted.momentum, weight_decay=wanted.weight_decay, fused=True
-            )
+            return torch.optim.SGD(parameters, wanted.lr, wanted.momentum, weight_decay=wanted.weight_decay, fused=True)
         case _:
             assert_never(wanted)
 

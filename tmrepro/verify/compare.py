@@ -69,8 +69,8 @@ def _minimum(view: RunView, other: Path, model: str, *, level: Level, replicate:
     if replicate:
         return Check(level, subject, "consistent", said)
     grades: list[Grade] = ["identical" if ours.epochs == theirs.epochs else "different"]
-    for name in ("train_loss_at_minimum", "validation_loss", "relabelled_loss", "theta_norm"):
-        grades.append(grade_number(getattr(ours, name), getattr(theirs, name)))
+    numbers = ("train_loss_at_minimum", "validation_loss", "relabelled_loss", "theta_norm")
+    grades += [grade_number(getattr(ours, name), getattr(theirs, name)) for name in numbers]
     grade = worst(grades)
     if grade == "identical" and len(history.epochs) == len(expected.epochs):
         grade = worst([grade, grade_array(history.train_losses, expected.train_losses)[0]])
@@ -99,7 +99,9 @@ def _surface(
         return [Check(level, subject, "different", "the other side has no such surface")]
     except ArtefactError as error:
         return [Check(level, subject, "damaged", str(error))]
-    grades = {name: grade_number(stored.get(name), expected[name], band=band(surface, model, name)) for name in expected}
+    grades = {
+        name: grade_number(stored.get(name), expected[name], band=band(surface, model, name)) for name in expected
+    }
     grade = worst(list(grades.values()))
     of_statistics = [Check(level, f"statistics {subject}", grade, _summary(grades, dict(stored), expected))]
     if replicate:

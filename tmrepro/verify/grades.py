@@ -43,7 +43,7 @@ def grade_number(value: float | None, expected: float | None, *, band: Band | No
     return "consistent" if band is not None and band.low <= value <= band.high else "different"
 
 
-def grade_array(values: Float64[np.ndarray, "..."], expected: Float64[np.ndarray, "..."]) -> tuple[Grade, str]:
+def grade_array(values: Float64[np.ndarray, ...], expected: Float64[np.ndarray, ...]) -> tuple[Grade, str]:
     """Grade an array, with the largest difference in words. Non-finite values must be the same ones."""
     if values.shape != expected.shape:
         return "different", f"shape {values.shape}, expected {expected.shape}"

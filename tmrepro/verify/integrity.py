@@ -17,9 +17,7 @@ def check_integrity(run: Path) -> list[Check]:
 
     A folder that fails here is not looked at any further: what it says cannot be believed.
     """
-    findings = [
-        Check("integrity", finding.path, "damaged", finding.message) for finding in check_manifest(run)
-    ]
+    findings = [Check("integrity", finding.path, "damaged", finding.message) for finding in check_manifest(run)]
     if findings:
         return findings
     checks = [Check("integrity", MANIFEST, "identical", "every file is there, whole, and no other")]
@@ -42,5 +40,7 @@ def _check_spec(run: Path) -> Check:
     except (ArtefactError, UsageError) as error:
         return Check("integrity", "spec.yaml", "damaged", str(error))
     if found != recorded:
-        return Check("integrity", "spec.yaml", "damaged", f"its hash is {found[:16]}, provenance.json says {str(recorded)[:16]}")
+        return Check(
+            "integrity", "spec.yaml", "damaged", f"its hash is {found[:16]}, provenance.json says {str(recorded)[:16]}"
+        )
     return Check("integrity", "spec.yaml", "identical", f"hash {found[:16]} is the recorded one")

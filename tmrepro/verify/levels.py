@@ -122,7 +122,9 @@ def _platform_notes(view: RunView, reference: Reference, checks: list[Check]) ->
     if identical:
         return ["every bit that was compared is the same"]
     if not differing:
-        return ["NOT every bit is the same, though platform and packages are the reference's: on one platform they must be"]
+        return [
+            "NOT every bit is the same, though platform and packages are the reference's: on one platform they must be"
+        ]
     return ["not every bit is the same; the platforms differ in " + "; ".join(differing)]
 
 

@@ -60,7 +60,7 @@ def _compare_figures(view: RunView) -> list[Check]:
             spec=view.spec,
             minima={name: view.minimum(name) for name in view.models},
             folder=Path(folder),
-            write=lambda path, data: None if path.write_bytes(data) else None,
+            write=_write,
         )
         for path in sorted(Path(folder).iterdir()):
             relative = f"figures/{path.name}"
@@ -74,6 +74,10 @@ def _compare_figures(view: RunView) -> list[Check]:
                 detail += f" (drawn with matplotlib {drawn_with}, checked with {mpl.__version__})"
             checks.append(Check("statistics", relative, grade, detail))
     return checks
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
 
 
 def grade_figure(stored: bytes, expected: bytes, *, pdf: bool) -> tuple[Grade, str]:

@@ -1,11 +1,11 @@
 """References: what a run is held against. Built from runs, small enough to be committed, checked before it is believed.
 
-    REFERENCE/
-      spec.yaml  statistics.json  surfaces.zarr/  provenance.json       as in the run they come from
-      models/NAME/minimum.json, history.csv, labels.npy                  no weights
-      figures/*.png
-      bands.json            SURFACE -> MODEL -> statistic -> band, from replicates; {} without replicates
-      manifest-sha256.txt   of the reference folder itself
+REFERENCE/
+spec.yaml  statistics.json  surfaces.zarr/  provenance.json       as in the run they come from
+models/NAME/minimum.json, history.csv, labels.npy                  no weights
+figures/*.png
+bands.json            SURFACE -> MODEL -> statistic -> band, from replicates; {} without replicates
+manifest-sha256.txt   of the reference folder itself
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from tmrepro.store.manifest import check_manifest, write_manifest
 from tmrepro.verify.grades import Band
 
 KEPT = ("spec.yaml", "statistics.json", "provenance.json")
-KEPT_PATTERNS = ("surfaces.zarr/**/*", "models/*/minimum.json", "models/*/history.csv", "models/*/labels.npy", "figures/*.png")
+KEPT_PATTERNS = (
+    "surfaces.zarr/**/*",
+    "models/*/minimum.json",
+    "models/*/history.csv",
+    "models/*/labels.npy",
+    "figures/*.png",
+)
 CONFIDENCE = 0.95
 # Statistics that are losses: their spread is multiplicative, so their band is one of logarithms.
 LOG_SCALE = frozenset({"loss_at_minimum", "loss_min", "loss_max", "loss_mean", "loss_median"})
@@ -64,7 +70,7 @@ def bands_of(replicates: Replicates, *, confidence: float = CONFIDENCE) -> dict[
     freedom, on logarithms for losses, at a level such that all statistics of all surfaces together hold with
     `confidence` (Bonferroni). A statistic that is null or non-positive on its log scale in some replicate has none.
     """
-    if len(replicates) < 2:  # noqa: PLR2004
+    if len(replicates) < 2:
         return {}
     from scipy import stats
 

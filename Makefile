@@ -1,0 +1,58 @@
+# make run    set up .venv and run the main job: spec/quickstart.yaml into runs/quickstart
+# make test   set up .venv and run the tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test verify lint bench clean soak lock
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+	@echo "make verify, lint, bench, soak, lock, clean"
+
+# A stamp per set of packages: the second is the first plus what tests and checks need.
+.venv/.run: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tmrepro needs Python 3.11 or newer; name one with PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+run: .venv/.run
+	$(BIN)/tmrepro run spec/quickstart.yaml --out runs/quickstart
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+verify: .venv/.run
+	$(BIN)/tmrepro verify spec/quickstart.yaml
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.dev
+	$(BIN)/python benchmarks/stages.py
+
+# The long forms of the tests: hours are fine here; docs/results.md has the figures.
+soak: .venv/.dev
+	$(BIN)/python -m pytest -m soak -o addopts="--strict-markers --strict-config -ra --import-mode=importlib"
+
+# Both locks from pyproject.toml; the pins are the newest that CI has proven.
+lock: .venv/.dev
+	printf 'torch==2.14.1\ntorchvision==0.29.1\nzarr==3.1.6\n' > .venv/pins.txt
+	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c .venv/pins.txt --extra dev --extra build \
+	  pyproject.toml -o requirements-dev.lock > /dev/null
+	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c requirements-dev.lock --extra build \
+	  pyproject.toml -o requirements.lock > /dev/null
+
+clean:
+	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

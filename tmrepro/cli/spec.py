@@ -1,0 +1,90 @@
+"""`tmrepro spec`: is a spec right, what does it mean, what is its hash. Needs no torch and answers at once."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmrepro.cli.run import DebugOption
+
+SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="A spec, a YAML file.", show_default=False)]
+
+spec_app = typer.Typer(help="Check, explain and hash specs.", no_args_is_help=True)
+
+
+@spec_app.command()
+def check(
+    file: SpecFile,
+    *,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Find everything that is wrong with a spec, each with its line. Exit code 0: nothing, 2: something.
+
+    Example: tmrepro spec check spec/paper.yaml
+    """
+    from tmrepro.spec import expand_models, expand_surfaces, load_spec
+
+    spec = load_spec(file)
+    points = sum(len(surface.models) * surface.spec.grid.K**2 for surface in expand_surfaces(spec))
+    typer.echo(f"{file}: a valid spec ({len(expand_models(spec))} trainings, {points} points of surfaces)")
+
+
+@spec_app.command()
+def explain(
+    file: SpecFile,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Print every value of a spec, defaults included, and where it comes from: the paper, or us and why.
+
+    Example: tmrepro spec explain spec/quickstart.yaml
+    """
+    from dataclasses import asdict
+
+    from tmrepro.spec import explain as explain_spec
+    from tmrepro.spec import format_explanations, load_spec
+
+    rows = explain_spec(load_spec(file))
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        typer.echo(format_explanations(rows), nl=False)
+
+
+@spec_app.command()
+def schema(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="A spec, checked first; the schema is the same for all.", show_default=False
+        ),
+    ] = None,
+    *,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Print the JSON Schema of specs, which editors use to complete and check.
+
+    Example: tmrepro spec schema > spec/schema.json
+    """
+    from tmrepro.spec import dump_schema, load_spec
+
+    if file is not None:
+        load_spec(file)
+    typer.echo(dump_schema(), nl=False)
+
+
+@spec_app.command("hash")
+def hash_(
+    file: SpecFile,
+    *,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Print the hash of a spec: SHA-256 of its resolved form in RFC 8785, the same however it is written.
+
+    Example: tmrepro spec hash spec/quickstart.yaml
+    """
+    from tmrepro.spec import load_spec, spec_hash
+
+    typer.echo(spec_hash(load_spec(file)))
