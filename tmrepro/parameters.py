@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,6 @@ def theta_of(model: nn.Module) -> Float[np.ndarray, " n"]:
     """All parameters as one float32 vector [n], on the CPU."""
     parts = [value.detach().reshape(-1).cpu().numpy() for value in model.parameters()]
     return np.concatenate(parts).astype(np.float32, copy=False)
-
-
-def assign_theta(model: nn.Module, theta: Float[Tensor, " n"]) -> None:
-    """Copy `theta` [n] into the parameters, whose storage, dtype and device stay as they are."""
-    with torch.no_grad():
-        offset = 0
-        for value in model.parameters():
-            value.copy_(theta[offset : offset + value.numel()].view(value.shape))
-            offset += value.numel()
-    if offset != theta.numel():
-        raise ValueError(f"theta has {theta.numel()} numbers, the model takes {offset}")
 
 
 def split_theta(vector: Float[np.ndarray, " n"], *, layout: Layout) -> dict[str, np.ndarray]:

@@ -225,6 +225,17 @@ def test_an_alias_is_refused_once_and_not_expanded():
     ]
 
 
+def test_a_document_that_is_only_an_alias_is_refused_for_that_alone():
+    assert findings("*a") == ["spec/x.yaml:1:1: aliases are not allowed (*a); write the value out"]
+
+
+def test_a_key_of_any_text_neither_floods_nor_steers_the_terminal():
+    (steering,) = findings(SMALLEST + '"\\e[31mred": 1')
+    assert steering.startswith("spec/x.yaml:4:1: '\\x1b[31mred': unknown field; known here: version")
+    (flooding,) = findings(SMALLEST + "a" * 1000 + ": 1")
+    assert f": {'a' * 60}...: unknown field" in flooding
+
+
 def test_everything_wrong_is_said_at_once_in_file_order():
     text = """\
 version: 2

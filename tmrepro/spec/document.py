@@ -31,6 +31,7 @@ from tmrepro.spec.scalars import Scalar, read_scalar
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
+MAX_SHOWN = 60
 EMPTY = "is empty; the smallest spec is 'version: 1', 'name: NAME' and 'data: {name: digits}'"
 
 
@@ -85,7 +86,13 @@ class Document:
 
 def written(location: Location) -> str:
     """("surfaces", 0, "grid", "K") -> "surfaces[0].grid.K"."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in location).removeprefix(".")
+
+
+def _shown(key: str) -> str:
+    """A key of any text, so that it neither floods nor steers a terminal."""
+    short = key if len(key) <= MAX_SHOWN else f"{key[:MAX_SHOWN]}..."
+    return short if short.isprintable() else repr(short)
 
 
 def read_document(text: str, *, source: str) -> Document:
@@ -131,7 +138,8 @@ class _Builder:
         root = next(events)
         self.document.root = self.node(root, events, (), *_place(root))
         if self.document.root.value is None:
-            self.refuse(1, 1, EMPTY)
+            if self.document.root.readable:
+                self.refuse(1, 1, EMPTY)
             raise _StopReadingError
         while not isinstance(event := next(events), StreamEndEvent):
             if not isinstance(event, DocumentEndEvent):

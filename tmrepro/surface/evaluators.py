@@ -7,9 +7,10 @@ definition in float64, which `PlainEvaluator` with precision float64 is, word fo
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, assert_never
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from tmrepro.directions import DirectionPair
 from tmrepro.errors import UsageError
 from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
-from tmrepro.parameters import assign_theta, theta_of
+from tmrepro.parameters import theta_of
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16"]
 
@@ -57,13 +58,21 @@ class PlainEvaluator:
         self._model = copy.deepcopy(problem.model).eval()
         self._inputs = problem.inputs
         self._targets = problem.targets
-        # theta_ij is formed in float64 and rounded once; there are no running sums, which drift.
-        self._theta = theta_of(problem.model).astype(np.float64)
-        self._delta = problem.directions.delta.astype(np.float64)
-        self._eta = problem.directions.eta.astype(np.float64)
         if self._precision == "float64":
             self._model = self._model.double()
             self._inputs = self._inputs.double()
+        theta = torch.from_numpy(theta_of(problem.model))
+        self._theta, self._delta, self._eta, self._row = (
+            vector.to(self._inputs.device, torch.float64)
+            for vector in (
+                theta,
+                torch.from_numpy(problem.directions.delta),
+                torch.from_numpy(problem.directions.eta),
+                theta,
+            )
+        )
+        largest = max(value.numel() for value in self._model.parameters())
+        self._scratch = torch.empty(largest, dtype=torch.float64, device=self._inputs.device)
 
     def block(
         self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
@@ -72,15 +81,26 @@ class PlainEvaluator:
         loss = np.empty((len(a), len(b)))
         accuracy = np.empty((len(a), len(b)))
         for i, a_i in enumerate(a):
-            row = self._theta + a_i * self._delta
+            torch.mul(self._delta, float(a_i), out=self._row).add_(self._theta)
             for j, b_j in enumerate(b):
-                loss[i, j], accuracy[i, j] = self._point(row + b_j * self._eta)
+                self._move(float(b_j))
+                loss[i, j], accuracy[i, j] = self._point()
         return loss, accuracy
 
-    def _point(self, theta: Float64[np.ndarray, " n"]) -> tuple[float, float]:
-        dtype = np.float64 if self._precision == "float64" else np.float32
-        with np.errstate(over="ignore"):  # a weight beyond float32 is inf, and the loss there says so
-            assign_theta(self._model, torch.from_numpy(theta.astype(dtype)).to(self._inputs.device))
+    def _move(self, b: float) -> None:
+        """Put (theta* + a delta^) + b eta^ into the model: formed in float64, rounded once, parameter by parameter.
+
+        There are no running sums, which drift. A product and a sum, never fused, so that numpy gives the same bits.
+        """
+        offset = 0
+        with torch.no_grad():
+            for value in self._model.parameters():
+                part = slice(offset, offset + value.numel())
+                moved = torch.mul(self._eta[part], b, out=self._scratch[: value.numel()]).add_(self._row[part])
+                value.copy_(moved.view(value.shape))
+                offset = part.stop
+
+    def _point(self) -> tuple[float, float]:
         loss_sum = torch.zeros((), dtype=torch.float64, device=self._inputs.device)
         right = torch.zeros((), dtype=torch.int64, device=self._inputs.device)
         n = len(self._inputs)
@@ -93,10 +113,24 @@ class PlainEvaluator:
                 right += (logits.argmax(1) == targets.classes).sum()
         return float(loss_sum) / n, int(right) / n
 
-    def _arithmetic(self) -> AbstractContextManager[object]:
-        if self._precision == "bfloat16":
-            return torch.autocast(self._inputs.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        match self._precision:
+            case "float64" | "float32":
+                yield
+            case "tf32":
+                # A CPU has no TF32: there this is float32.
+                allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+                try:
+                    yield
+                finally:
+                    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+            case "bfloat16":
+                with torch.autocast(self._inputs.device.type, dtype=torch.bfloat16):
+                    yield
+            case _:
+                assert_never(self._precision)
 
 
 EVALUATORS: dict[str, type[PlainEvaluator]] = {PlainEvaluator.name: PlainEvaluator}
