@@ -118,7 +118,7 @@ def verify(
         run(again, out=folder, data_dir=data_dir, device=device, workers=workers, reporter=reporter)
 
     if reference is not None:
-        found = Reference(Path(reference))
+        found: Reference | None = Reference(Path(reference))
     else:
         shipped = reference_folder(spec.name) if spec is not None else None
         found = Reference(shipped) if shipped is not None and (shipped.is_dir() or not path.is_dir()) else None

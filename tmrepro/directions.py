@@ -102,4 +102,5 @@ def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) ->
     drawn_norm = np.sqrt(np.sum(drawn * drawn, axis=1, keepdims=True))
     target_norm = np.sqrt(np.sum(target * target, axis=1, keepdims=True))
     scaled = drawn * (target_norm / drawn_norm)
-    return scaled.astype(np.float32).reshape(part.shape)
+    rounded: np.ndarray = scaled.astype(np.float32).reshape(part.shape)
+    return rounded

@@ -70,7 +70,7 @@ def outputs(model: nn.Module, inputs: Float[Tensor, "n 3 h w"]) -> Float[Tensor,
     model.eval()
     try:
         with torch.no_grad():
-            return torch.cat([model(batch) for batch in inputs.split(EVALUATION_BATCH)])
+            return torch.cat([model(batch) for batch in torch.split(inputs, EVALUATION_BATCH)])
     finally:
         model.train(was_training)
 

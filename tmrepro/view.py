@@ -75,12 +75,14 @@ class RunView:
     @property
     def provenance(self) -> Mapping[str, Any]:
         """provenance.json."""
-        return self._json("provenance.json")
+        document: Mapping[str, Any] = self._json("provenance.json")
+        return document
 
     @property
     def statistics(self) -> Mapping[str, Mapping[str, Mapping[str, float | int | None]]]:
         """statistics.json: SURFACE -> MODEL -> statistic -> value."""
-        return self._json("statistics.json")
+        document: Mapping[str, Mapping[str, Mapping[str, float | int | None]]] = self._json("statistics.json")
+        return document
 
     def surface(self, surface: str, model: str) -> xr.Dataset:
         """Loss (nats) and accuracy (share) over a and b, with the stored facts as attributes."""

@@ -1,6 +1,7 @@
 """`tmrepro verify`."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from tmrepro.cli.run import DataOption, DebugOption, QuietOption
 if TYPE_CHECKING:
     from tmrepro.verify import Verdict
 
+PLAIN_WIDTH = 160  # of a log, which has no width of its own
 STYLES = {"identical": "green", "equal": "green", "consistent": "yellow", "different": "red", "damaged": "red"}
 
 
@@ -89,7 +91,7 @@ def _show(verdict: "Verdict") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     table = Table(box=None, pad_edge=False)
     for heading in ("level", "subject", "grade", "found"):
         table.add_column(heading, overflow="fold")

@@ -26,7 +26,7 @@ def build_model(spec: ModelSpec, *, classes: int, size: int, seed: int) -> nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _construct(spec, classes=classes, size=size)
-    initialize(model, init=spec.init or "torch", seed=seed)
+    initialize(model, init=spec.init, seed=seed)
     _check_logits(model, spec.name, classes=classes, size=size)
     return model
 

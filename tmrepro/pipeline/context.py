@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -55,7 +55,7 @@ class Context:
         return work_folder(self.run)
 
 
-def examples_on(dataset: Dataset, *, scaling: str, device: torch.device) -> Examples:
+def examples_on(dataset: Dataset, *, scaling: Literal["standardize", "unit"], device: torch.device) -> Examples:
     """Both parts of the data on `device`: uint8 pixels travel there and are scaled there."""
 
     def inputs(images: Any) -> torch.Tensor:

@@ -76,7 +76,8 @@ def train(
     Raises:
         DivergedError: T_i is no longer finite.
     """
-    first, collapsed = 0, ()
+    first = 0
+    collapsed: tuple[int, ...] = ()
     if saved is not None:
         progress = read_progress(saved)
         first, collapsed = progress.attempt, progress.seeds_collapsed
@@ -106,7 +107,7 @@ def is_collapsed(model: nn.Module, examples: Examples, *, clip: float | None) ->
 def reestimate_batch_norm(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, batch_size: int) -> None:
     """One pass in data order: a cumulative average of the batch statistics, as `update_bn` does; then eval mode."""
     with torch.no_grad():
-        update_bn(inputs.split(batch_size), model)
+        update_bn(torch.split(inputs, batch_size), model)
     model.eval()
 
 
@@ -219,7 +220,7 @@ class _Attempt:
         right = torch.zeros((), dtype=torch.int64, device=inputs.device)
         lr = 0.0
         self.model.train()
-        for index, picked in enumerate(order.split(spec.batch_size)):
+        for index, picked in enumerate(torch.split(order, spec.batch_size)):
             step = (number - 1) * self.steps_per_epoch + index
             lr = learning_rate(step, spec=spec, steps_per_epoch=self.steps_per_epoch)
             set_learning_rate(self.optimizer, lr)
@@ -227,7 +228,7 @@ class _Attempt:
             wanted = labels[picked]
             losses = clipped(functional.cross_entropy(logits, wanted, reduction="none"), spec.clip_probability)
             self.optimizer.zero_grad(set_to_none=True)
-            losses.mean().backward()
+            torch.autograd.backward(losses.mean())
             self.optimizer.step()
             with torch.no_grad():
                 loss_sum += losses.detach().double().sum()
