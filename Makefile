@@ -37,7 +37,7 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 bench: .venv/.dev
-	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python benchmarks/surface.py
 
 # The long forms of the tests: hours are fine here; docs/results.md has the figures.
 soak: .venv/.dev
