@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tmrepro.pipeline.closing import Statistics
+from tmrepro.pipeline.closing import CURVES, Statistics
 from tmrepro.pipeline.context import Context
 from tmrepro.records import Minimum
 from tmrepro.report import ReportContext, render_report
-from tmrepro.spec import Spec, dump_spec, spec_hash
+from tmrepro.spec import Spec, dump_spec, expand_surfaces, spec_hash
 from tmrepro.store.atomic import WORK, read_bytes, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
 
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 FIGURE_LIMIT_BYTES = 2**26
+NOT_ON_THE_PAGE = {"parameters", "stages"}  # pages of names and hashes, for programs; provenance.json has them
 
 # What a run writes, by the end of the name: description and media type.
 _KINDS = {
@@ -53,9 +54,9 @@ def report_page(
     warnings: list[str],
 ) -> str:
     """The page of a run, from what the run stores."""
-    figures = {
-        path.stem: read_bytes(path, limit_bytes=FIGURE_LIMIT_BYTES) for path in sorted((run / "figures").glob("*.png"))
-    }
+    drawn = [name for surface in expand_surfaces(spec) for name in (surface.name, f"{surface.name}.shared")]
+    paths = {name: run / "figures" / f"{name}.png" for name in [*drawn, CURVES]}
+    figures = {name: read_bytes(path, limit_bytes=FIGURE_LIMIT_BYTES) for name, path in paths.items() if path.is_file()}
     noted = [
         f"{name} is not a minimum: {minimum.reason}." for name, minimum in minima.items() if minimum.category == "none"
     ]
@@ -67,7 +68,7 @@ def report_page(
             minima=minima,
             statistics=statistics,
             figures=figures,
-            provenance=provenance,
+            provenance={name: value for name, value in provenance.items() if name not in NOT_ON_THE_PAGE},
             warnings=[*warnings, *noted],
         )
     )
