@@ -11,6 +11,8 @@ This file loads nothing until a name is used: determinism must be set before tor
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +36,17 @@ def __getattr__(name: str) -> Any:
 
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'tmrepro' has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """Keeps `tmrepro.verify` the function: importing anything of the folder of that name would put the folder there."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "verify" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from tmrepro.determinism import Determinism, prepare
+from tmrepro.determinism import Determinism, apply, prepare
 from tmrepro.errors import ArtefactError, UsageError
 from tmrepro.progress import Reporter, Silent
 from tmrepro.shipped import find_spec, reference_folder
@@ -15,6 +18,7 @@ from tmrepro.spec.seeds import with_seeds
 if TYPE_CHECKING:
     from tmrepro.pipeline import RunResult
     from tmrepro.verify import Verdict
+    from tmrepro.verify.update import Update
 
 DEFAULT_RUNS = Path("runs")
 
@@ -84,62 +88,125 @@ def verify(
     trust_code: bool = False,
     reporter: Reporter | None = None,
 ) -> Verdict:
-    """Verify a run folder or a spec; a difference is a verdict, not an error.
+    """Verify a run folder or a spec; a difference or damage is a verdict, not an error.
 
     Args:
         target: a run folder (default level: audit) or a spec (rerun); spec/quickstart.yaml by default.
         level: integrity, statistics, audit or rerun; each includes the ones before it.
         reference: a reference folder; by default the shipped one with the spec's name, if there is one.
-        replicate: the spec may differ from the reference's in its seeds; asks whether the statistics lie in its bands.
+        replicate: the spec may differ from the reference's in its seeds; asks whether the results lie in its bands.
         share: of each surface's points, how many are audited (at least 16).
         seed: of the audit's sample; drawn by default, and told in the verdict.
         data_dir: as for `run`.
-        device: as for `run`; used by rerun.
+        device: as for `run`; used by audit and rerun.
         workers: as for `run`; used by rerun.
         trust_code: a `custom` model named in a run's spec may be imported.
-        reporter: is told what a rerun does.
+        reporter: is told what an audit and a rerun do.
 
     Raises:
-        UsageError: a wrong argument, or a target that is no spec.
-        ArtefactError: nothing is there; the reference is missing or damaged.
+        UsageError: a wrong argument, a target that is no spec, code that is not trusted; `portable` determinism after torch
+            was loaded with other settings (levels audit and rerun only).
+        ArtefactError: nothing is there, or no reference where one is needed.
+        ComputeError: a rerun could not be done.
     """
     path = find_spec(target if target is not None else "spec/quickstart.yaml")
     wanted = _level(level, path)
     if not 0 < share <= 1:
         raise UsageError(f"share must be above 0 and at most 1 (got {share})")
+    if seed is not None and not 0 <= seed < 2**64:
+        raise UsageError(f"seed must be at least 0 and less than 2^64 (got {seed})")
     spec = _spec_of(path)
+    from tmrepro.verify import Options, Verdict, open_reference, verify_run, verify_spec
+
+    folder = _reference_of(path, spec, given=reference, needed=replicate)
+    found = open_reference(folder) if folder is not None else None
+    if isinstance(found, tuple):
+        return Verdict(str(path), wanted, folder.name if folder else None, found)
     if spec is not None and wanted in {"audit", "rerun"}:
-        prepare(Determinism(spec.compute.determinism, spec.compute.threads))
-    from tmrepro.determinism import apply
-    from tmrepro.verify import verify_run, verify_spec
-    from tmrepro.verify.reference import Reference
+        determinism = Determinism(spec.compute.determinism, spec.compute.threads)
+        prepare(determinism)
+        apply(determinism)
 
     def rerun(again: Spec, folder: Path) -> None:
         run(again, out=folder, data_dir=data_dir, device=device, workers=workers, reporter=reporter)
 
-    if reference is not None:
-        found: Reference | None = Reference(Path(reference))
-    else:
-        shipped = reference_folder(spec.name) if spec is not None else None
-        found = Reference(shipped) if shipped is not None and (shipped.is_dir() or not path.is_dir()) else None
-    folder_of_data = Path(data_dir) if data_dir is not None else None
-    if not path.is_dir():
-        assert spec is not None  # noqa: S101
-        assert found is not None  # noqa: S101
-        return verify_spec(path, spec=spec, reference=found, replicate=replicate, data_dir=folder_of_data, rerun=rerun)
-    if spec is not None and wanted in {"audit", "rerun"}:
-        apply(Determinism(spec.compute.determinism, spec.compute.threads))
-    return verify_run(
-        path,
-        level=wanted,
-        reference=found,
-        replicate=replicate,
+    options = Options(
         share=share,
         seed=seed,
-        data_dir=folder_of_data,
+        device=device,
+        data_dir=Path(data_dir) if data_dir is not None else None,
         trust_code=trust_code,
-        rerun=rerun,
+        reporter=reporter or Silent(),
     )
+    if path.is_dir():
+        return verify_run(path, level=wanted, reference=found, replicate=replicate, options=options, rerun=rerun)
+    assert spec is not None  # noqa: S101 - load_spec raises
+    assert found is not None  # noqa: S101 - so does open_reference
+    return verify_spec(path, spec=spec, reference=found, replicate=replicate, options=options, rerun=rerun)
+
+
+def update_reference(
+    target: Path | str,
+    *,
+    confirm: Callable[[Update], bool],
+    reference: Path | str | None = None,
+    share: float = 0.01,
+    seed: int | None = None,
+    data_dir: Path | str | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    trust_code: bool = False,
+    reporter: Reporter | None = None,
+) -> tuple[Update, bool]:
+    """Take a run as the new reference, if it agrees with itself and `confirm` says yes to what changes.
+
+    Args:
+        target: a run folder, audited first; or a spec, which is run in a fresh folder.
+        confirm: is told what changes, and decides. Not asked where the run is refused, or nothing changes.
+        reference: the reference folder to replace; by default the shipped one with the spec's name.
+        share: as for `verify`.
+        seed: as for `verify`.
+        data_dir: as for `run`.
+        device: as for `run`.
+        workers: as for `run`.
+        trust_code: as for `verify`.
+        reporter: as for `run`.
+
+    Returns:
+        What was proposed, and whether the reference was written.
+
+    Raises:
+        UsageError, ArtefactError, ComputeError: as for `run` and `verify`.
+    """
+    path = find_spec(target)
+    _level(None, path)
+    spec = _spec_of(path)
+    to = _reference_of(path, spec, given=reference, needed=True)
+    from tmrepro.verify.reference import reference_findings
+    from tmrepro.verify.update import accept_update, propose_update
+
+    if to is not None:
+        reference_findings(to)  # raises where there is none, before hours are spent on a run
+    with tempfile.TemporaryDirectory(prefix="tmrepro-update-") as folder:
+        fresh = path if path.is_dir() else Path(folder) / "run"
+        if spec is not None and fresh is not path:
+            run(spec, out=fresh, data_dir=data_dir, device=device, workers=workers, reporter=reporter)
+            trust_code = True  # the caller's own spec, just run
+        verdict = verify(
+            fresh,
+            reference=to,
+            share=share,
+            seed=seed,
+            data_dir=data_dir,
+            device=device,
+            trust_code=trust_code,
+            reporter=reporter,
+        )
+        update = propose_update(fresh, to=to, verdict=replace(verdict, subject=str(path)))
+        accepted = update.refusal is None and bool(update.changes) and confirm(update)
+        if accepted:
+            accept_update(update)
+    return update, accepted
 
 
 def build_reference(
@@ -169,22 +236,21 @@ def build_reference(
         UsageError, ArtefactError, ComputeError: as for `run`.
     """
     resolved = spec if isinstance(spec, Spec) else load_spec(find_spec(spec))
-    home = Path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
-    found = [
-        run(
-            with_seeds(resolved, replicate=replicate),
-            out=home / str(replicate),
-            data_dir=data_dir,
-            device=device,
-            workers=workers,
-            reporter=reporter,
-        )
-        for replicate in range(replicates)
-    ]
-    from tmrepro.verify.reference import write_reference
-
     target = Path(to) if to is not None else reference_folder(resolved.name)
-    write_reference(found[0].run, to=target, replicates=[result.statistics for result in found])
+    if replicates < 1:
+        raise UsageError(f"replicates must be at least 1 (got {replicates})")
+    from tmrepro.verify.bands import Replicate
+    from tmrepro.verify.reference import check_target, write_reference
+
+    check_target(target)
+    home = Path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
+    specs = [with_seeds(resolved, replicate=replicate) for replicate in range(replicates)]
+    found = [
+        run(again, out=home / str(number), data_dir=data_dir, device=device, workers=workers, reporter=reporter)
+        for number, again in enumerate(specs)
+    ]
+    measured = [Replicate(result.statistics, result.minima) for result in found]
+    write_reference(found[0].run, to=target, replicates=measured)
     return target
 
 
@@ -204,7 +270,18 @@ def _spec_of(target: Path) -> Spec | None:
     """The spec that a verification is about; None where a run's own is damaged, which level integrity will say."""
     if not target.is_dir():
         return load_spec(target)
+    from tmrepro.store.specs import read_spec
+
     try:
-        return load_spec(target / "spec.yaml")
-    except UsageError:
+        return read_spec(target)
+    except ArtefactError:
         return None
+
+
+def _reference_of(target: Path, spec: Spec | None, *, given: Path | str | None, needed: bool) -> Path | None:
+    """The folder of the reference to hold `target` against, whether or not it exists; a run needs none."""
+    if given is not None:
+        return Path(given)
+    shipped = reference_folder(spec.name) if spec is not None else None
+    is_needed = needed or not target.is_dir()
+    return shipped if shipped is not None and (is_needed or shipped.is_dir()) else None

@@ -1,23 +1,43 @@
 """Which bits a machine may differ in, and how the levels of design section 7 rule that out.
 
-`prepare` sets environment variables, which count only before torch loads, so it must not import torch; `apply` sets what
-torch takes later.
+The libraries below torch and NumPy take their settings from the environment, once, when they are loaded, or before: so
+`prepare` must not import torch, and `settle` tells a command whether it has to start again. `apply` sets what
+torch takes later. A caller's own settings of these libraries never count: some change bits, and with OMP_THREAD_LIMIT=1
+some sums of torch are plainly wrong.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tmrepro.errors import UsageError
+from tmrepro.errors import LoadedTooEarlyError
 
 Level = Literal["portable", "machine", "fast"]
 
 # All three are needed, none alone is enough: instruction sets of torch's own kernels, of oneDNN, and of MKL.
 PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 CUDA_ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+# NumPy draws figures and shifts vectors about, where instruction sets save no time: the oldest do, at every level.
+NUMPY_ENVIRONMENT = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+# Whose settings begin so: OpenMP (two makes of it), MKL, oneDNN (two names of it), torch, cuBLAS, NumPy and its BLAS, zarr.
+FOREIGN = re.compile(
+    r"(OMP|GOMP|KMP|MKL|ONEDNN|DNNL|ATEN|CUBLAS|NPY|OPENBLAS|ZARR)_|(TORCH_ALLOW_TF32_CUBLAS|NVIDIA_TF32)_OVERRIDE$"
+)
+# With fewer threads than torch was told of, it sums what no thread has written.
+HARMFUL = ("OMP_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS")
+REPLACED = "TMREPRO_REPLACED"  # names of the caller's settings that a command replaced, for `tmrepro doctor`
+_READ_AT_THE_START = ("PYTHONOPTIMIZE", "GLIBC_TUNABLES", "LD_PRELOAD")
+_PRELOADED = re.compile(r"lib(iomp|gomp|omp|mkl|openblas|blas|blis|dnnl|m[.-])")
 
 
 @dataclass(frozen=True)
@@ -46,18 +66,55 @@ def prepare(determinism: Determinism) -> None:
     """Set the environment of this process for `determinism`.
 
     Raises:
-        UsageError: torch is already loaded with other settings, and the level is `portable`.
+        LoadedTooEarlyError: torch is already loaded with other settings, and the level is `portable`.
     """
     wanted = environment(determinism)
     if determinism.level == "portable" and "torch" in sys.modules:
         differing = sorted(name for name, value in PORTABLE_ENVIRONMENT.items() if os.environ.get(name) != value)
-        if differing:
-            settings = " ".join(f"{name}={PORTABLE_ENVIRONMENT[name]}" for name in differing)
-            raise UsageError(
+        harmful = [name for name in HARMFUL if name in os.environ]
+        if differing or harmful:
+            settings = [f"{name}={PORTABLE_ENVIRONMENT[name]}" for name in differing] + [
+                f"no {name}" for name in harmful
+            ]
+            raise LoadedTooEarlyError(
                 "torch was loaded before 'portable' determinism could be set: start Python with "
-                f"{settings}, or set compute.determinism to machine"
+                f"{' '.join(settings)}, or set compute.determinism to machine",
+                settled(os.environ, wanted),
             )
-    os.environ.update(wanted)
+    _become(settled(os.environ, wanted))
+
+
+def settled(given: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """The environment `given` with `wanted` and NumPy's settings, and without any other setting of these libraries."""
+    kept = {name: value for name, value in given.items() if not FOREIGN.match(name)}
+    return kept | _numpy_environment() | dict(wanted)
+
+
+def settle() -> dict[str, str] | None:
+    """Free this process from its caller's settings of these libraries. None: done, and in time.
+
+    Else it is too late, and the environment is returned that the command has to start again with: NumPy or torch were
+    loaded by what Python runs at its start (sitecustomize, a .pth file), Python was told to leave out assertions (some
+    of zarr's do work), or the C library to use other instructions or to load another OpenMP or MKL first.
+    """
+    ours = environment(Determinism("portable", 1)).keys() & os.environ.keys()
+    target = settled(os.environ, {name: os.environ[name] for name in ours})
+    target.pop("PYTHONOPTIMIZE", None)
+    if "glibc.cpu" in target.get("GLIBC_TUNABLES", ""):
+        del target["GLIBC_TUNABLES"]
+    libraries = re.split(r"[ :]+", target.get("LD_PRELOAD", ""))
+    harmless = [path for path in libraries if not _PRELOADED.match(path.rpartition("/")[2])]
+    if harmless != libraries:
+        target["LD_PRELOAD"] = ":".join(harmless)
+    started_with = any(os.environ.get(name) != target.get(name) for name in _READ_AT_THE_START)
+    replaced = [name for name, value in os.environ.items() if target.get(name) != value]
+    if replaced:
+        target[REPLACED] = " ".join(sorted({*replaced, *target.get(REPLACED, "").split()}))
+    loaded = not {"numpy", "torch"}.isdisjoint(sys.modules)
+    if started_with or (loaded and target != dict(os.environ)):
+        return target
+    _become(target)
+    return None
 
 
 def apply(determinism: Determinism) -> None:
@@ -75,3 +132,15 @@ def apply(determinism: Determinism) -> None:
 def reached(determinism: Determinism, *, device: str) -> Level:
     """The level that `device` can promise: CUDA cannot promise `portable`, only `machine`."""
     return "machine" if device != "cpu" and determinism.level == "portable" else determinism.level
+
+
+def _numpy_environment() -> dict[str, str]:
+    """NUMPY_ENVIRONMENT where its words mean something."""
+    return NUMPY_ENVIRONMENT if platform.machine() in {"x86_64", "AMD64"} else {}
+
+
+def _become(target: Mapping[str, str]) -> None:
+    """Make `target` the environment of this process."""
+    for name in set(os.environ) - set(target):
+        del os.environ[name]
+    os.environ.update(target)

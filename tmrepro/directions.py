@@ -13,6 +13,7 @@ from typing import Literal, assert_never
 import numpy as np
 from jaxtyping import Float
 
+from tmrepro.errors import UsageError
 from tmrepro.parameters import Layout, norm_of, split_theta
 from tmrepro.records import Direction
 
@@ -50,7 +51,15 @@ def normalize(
     two or more dimensions, gets the norm of the trained filter (Li et al. 2018, section 4). `layer`: the same per
     tensor. Both of these zero the parameters of fewer dimensions. `none`: as drawn. `moves` = `weights` zeroes the
     parameters of fewer than two dimensions, before anything is normalised.
+
+    Raises:
+        UsageError: nothing would move, since the model has no tensor of two or more dimensions.
     """
+    if (moves == "weights" or normalization in {"filter", "layer"}) and all(len(part.shape) < 2 for part in layout):
+        raise UsageError(
+            f"moves {moves!r} with normalization {normalization!r} moves only tensors of two or more dimensions, and the "
+            "model has none: use moves: all with normalization: l2 or none"
+        )
     drawn = stream.copy()
     parts = split_theta(drawn, layout=layout)
     if moves == "weights":

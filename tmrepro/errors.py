@@ -2,7 +2,8 @@
 
     TmreproError                 (never raised itself)
     ├── UsageError          2    the command line or the environment asks for something that cannot be
-    │   └── SpecError       2    the spec is wrong: every finding with file, line and column
+    │   ├── SpecError       2    the spec is wrong: every finding with file, line and column
+    │   └── LoadedTooEarlyError  2   torch was loaded before determinism could be set
     ├── ArtefactError       3    something that should be there is missing or damaged
     │   ├── DataError       3    a data set is absent, incomplete or altered
     │   └── DamagedError    3    a run folder or reference does not hold the bytes that were written
@@ -59,6 +60,14 @@ class SpecError(UsageError):
     def __init__(self, findings: list[Finding]) -> None:
         self.findings = findings
         super().__init__("\n".join(str(finding) for finding in findings))
+
+
+class LoadedTooEarlyError(UsageError):
+    """torch was loaded with other settings than `portable` asks for; a process started with `environment` has them."""
+
+    def __init__(self, message: str, environment: dict[str, str]) -> None:
+        self.environment = environment
+        super().__init__(message)
 
 
 class ArtefactError(TmreproError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -55,7 +56,8 @@ def image_losses(logits: Float[Tensor, "n c"], targets: Targets) -> Float64[Tens
     log_p = logits.double().log_softmax(1)
     if targets.soft:
         wanted = targets.values.double()
-        return (torch.xlogy(wanted, wanted) - wanted * log_p).sum(1)
+        # A class of no weight costs nothing, even if log p is -inf; 0 x inf would be nan.
+        return (torch.xlogy(wanted, wanted) - wanted * log_p.masked_fill(wanted == 0, 0.0)).sum(1)
     return clipped(-log_p.gather(1, targets.values[:, None]).squeeze(1), targets.clip)
 
 
@@ -88,17 +90,17 @@ def summarize(logits: Float[Tensor, "n c"], *, targets: Targets) -> Evaluation:
 
 
 def gradient_norm(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, targets: Targets) -> float:
-    """||d loss / d theta||_2 of the mean loss in eval mode, over all parameters, in float64."""
-    parameters = list(model.parameters())
+    """||d loss / d theta||_2 of the mean loss in eval mode, over all parameters, summed in float64.
+
+    Parameters that training leaves alone belong to theta too; one that the outputs do not depend on has gradient 0.
+    """
+    free = copy.deepcopy(model).eval().requires_grad_(requires_grad=True)
+    parameters = list(free.parameters())
     total = [torch.zeros_like(value, dtype=torch.float64) for value in parameters]
-    was_training = model.training
-    model.eval()
-    try:
-        for begin in range(0, len(inputs), EVALUATION_BATCH):
-            end = min(begin + EVALUATION_BATCH, len(inputs))
-            loss = image_losses(model(inputs[begin:end]), targets.part(begin, end)).sum() / len(inputs)
-            for sum_, part in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+    for begin in range(0, len(inputs), EVALUATION_BATCH):
+        end = min(begin + EVALUATION_BATCH, len(inputs))
+        loss = image_losses(free(inputs[begin:end]), targets.part(begin, end)).sum() / len(inputs)
+        for sum_, part in zip(total, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+            if part is not None:
                 sum_ += part
-    finally:
-        model.train(was_training)
-    return math.sqrt(sum(float((part * part).sum()) for part in total))
+    return math.sqrt(math.fsum(float((part * part).sum()) for part in total))

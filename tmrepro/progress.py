@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from tmrepro.records import Epoch
 
 Action = Literal["runs", "continues", "done", "reused"]
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Receives what happens, in order. Nothing it does can change a result."""
 

@@ -22,6 +22,7 @@ Number = float | int | None
 StatisticsTree = Mapping[str, Mapping[str, Mapping[str, Number]]]  # surface -> model -> statistic -> value
 
 UNDEFINED = "–"
+NOT_ON_THE_PAGE = {"parameters", "stages"}  # of provenance.json: pages of names and hashes, for programs
 
 _BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed")
 _FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with an exponent
@@ -58,6 +59,20 @@ class ReportContext:
 
 def render_report(context: ReportContext) -> str:
     """Return the page, HTML in UTF-8."""
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            report=context,
+            categories=_count_categories(context.minima),
+            tables=[_table(surface, models) for surface, models in context.statistics.items()],
+            provenance=tree_lines(context.provenance),
+        )
+    )
+
+
+def page_environment() -> Environment:
+    """The template engine of every page: all that is shown is escaped, and a name that is not there is an error."""
     environment = Environment(
         loader=PackageLoader("tmrepro", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -66,12 +81,7 @@ def render_report(context: ReportContext) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, seconds=seconds, percent=percent, data_uri=_data_uri)
-    return environment.get_template("report.html.j2").render(
-        report=context,
-        categories=_count_categories(context.minima),
-        tables=[_table(surface, models) for surface, models in context.statistics.items()],
-        provenance=_lines(context.provenance),
-    )
+    return environment
 
 
 def number(value: Number) -> str:
@@ -95,6 +105,21 @@ def seconds(value: Number) -> str:
     if value is None:
         return UNDEFINED
     return f"{value:.1f} s" if value < 120 else str(timedelta(seconds=round(value)))
+
+
+def tree_lines(tree: Any, path: str = "") -> list[tuple[str, str]]:
+    """A JSON-like tree as (path, value) lines."""
+    if isinstance(tree, Mapping) and tree:
+        return [
+            line for key, value in tree.items() for line in tree_lines(value, f"{path}.{key}" if path else str(key))
+        ]
+    if isinstance(tree, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in tree):
+        return [line for place, item in enumerate(tree) for line in tree_lines(item, f"{path}[{place}]")]
+    if isinstance(tree, list | tuple):
+        return [(path, ", ".join(str(item) for item in tree) or UNDEFINED)]
+    if tree is None or tree == {}:
+        return [(path, UNDEFINED)] if path else []
+    return [(path, str(tree).lower() if isinstance(tree, bool) else str(tree))]
 
 
 @dataclass(frozen=True)
@@ -127,19 +152,6 @@ def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
 def _count_categories(minima: Mapping[str, Minimum]) -> list[tuple[str, int]]:
     found = [minimum.category for minimum in minima.values()]
     return [(category, found.count(category)) for category in _BEST_FIRST if category in found]
-
-
-def _lines(tree: Any, path: str = "") -> list[tuple[str, str]]:
-    """A JSON-like tree as (path, value) lines."""
-    if isinstance(tree, Mapping) and tree:
-        return [line for key, value in tree.items() for line in _lines(value, f"{path}.{key}" if path else str(key))]
-    if isinstance(tree, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in tree):
-        return [line for place, item in enumerate(tree) for line in _lines(item, f"{path}[{place}]")]
-    if isinstance(tree, list | tuple):
-        return [(path, ", ".join(str(item) for item in tree) or UNDEFINED)]
-    if tree is None or tree == {}:
-        return [(path, UNDEFINED)] if path else []
-    return [(path, str(tree).lower() if isinstance(tree, bool) else str(tree))]
 
 
 def _data_uri(png: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Literal, cast
 from tmrepro.errors import UsageError
 from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
 from tmrepro.pipeline.documents import report_page
-from tmrepro.store.atomic import write_bytes, write_text
+from tmrepro.store.atomic import make_folder, write_bytes, write_text
 from tmrepro.view import RunView, open_run
 
 
@@ -41,6 +41,8 @@ def write_report_again(run: Path, *, to: Path | None) -> Path:
     """Write the page of `run` to the file `to`; returns its path."""
     view = open_run(run)
     target = _outside(run, to or Path(f"{view.spec.name}.html"))
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; name a file with --to")
     page = report_page(
         run,
         spec=view.spec,
@@ -72,5 +74,7 @@ def _outside(run: Path, target: Path) -> Path:
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; choose a folder with --to")
+    make_folder(folder)
     return folder

@@ -14,11 +14,16 @@ def shipped_folder() -> Path:
 
 
 def find_spec(path: Path | str) -> Path:
-    """`path` itself if it exists, else the shipped spec of that name ("spec/quickstart.yaml"), else `path`."""
+    """`path` itself if it exists, else the shipped spec of that name, else `path`.
+
+    A shipped spec is named spec/quickstart.yaml, quickstart.yaml or quickstart.
+    """
     given = Path(path)
-    shipped = shipped_folder() / "spec" / given.name
-    named_as_shipped = given.parent in {Path("spec"), Path()}
-    return shipped if not given.exists() and named_as_shipped and shipped.is_file() else given
+    is_something = given.exists() and (not given.is_dir() or (given / "spec.yaml").exists())
+    if is_something or given.parent not in {Path("spec"), Path()}:
+        return given
+    candidates = [shipped_folder() / "spec" / name for name in (given.name, f"{given.name}.yaml")]
+    return next((candidate for candidate in candidates if candidate.is_file()), given)
 
 
 def reference_folder(name: str) -> Path:

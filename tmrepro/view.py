@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +19,14 @@ from tmrepro.errors import DamagedError, UsageError
 from tmrepro.models import build_model
 from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.records import History, Minimum
-from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, load_spec
-from tmrepro.store.atomic import safe_path
+from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, parameter_count
+from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.specs import SPEC, read_spec
+from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import read_surface
-from tmrepro.store.tensors import load_labels, load_tensors
+from tmrepro.store.tensors import check_labels, count_numbers, load_labels, load_tensors
 
 
 def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code: bool = False) -> RunView:
@@ -35,14 +38,11 @@ def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code:
         DamagedError: there is no run, or its spec is not one.
     """
     folder = Path(run)
-    if not (folder / "spec.yaml").is_file():
+    if not os.path.lexists(folder / SPEC):
         raise DamagedError(
             f"{folder}: no run is there (spec.yaml is missing); tmrepro run SPEC --out {folder} makes one"
         )
-    try:
-        spec = load_spec(folder / "spec.yaml")
-    except UsageError as error:
-        raise DamagedError(f"{folder / 'spec.yaml'} is damaged: {error}") from error
+    spec = read_spec(folder)
     return RunView(folder, spec, data_dir=Path(data_dir) if data_dir is not None else None, trust_code=trust_code)
 
 
@@ -81,8 +81,7 @@ class RunView:
     @property
     def statistics(self) -> Mapping[str, Mapping[str, Mapping[str, float | int | None]]]:
         """statistics.json: SURFACE -> MODEL -> statistic -> value."""
-        document: Mapping[str, Mapping[str, Mapping[str, float | int | None]]] = self._json("statistics.json")
-        return document
+        return read_statistics(self.folder)
 
     def surface(self, surface: str, model: str) -> xr.Dataset:
         """Loss (nats) and accuracy (share) over a and b, with the stored facts as attributes."""
@@ -129,7 +128,12 @@ class RunView:
         """y~ in data order: int64 [n] (hard) or float32 [n, classes] (soft)."""
         self._wanted(model, self._models, "model")
         relative = f"models/{model}/labels.npy"
-        return torch.from_numpy(np.array(load_labels(safe_path(self.folder, relative), name=relative)))
+        labels = load_labels(safe_path(self.folder, relative), name=relative)
+        images = self.spec.data.train or self._recorded_data().get("train")
+        if not isinstance(images, int):
+            raise DamagedError("provenance.json: data: expected the number of training images, found none")
+        check_labels(labels, images=images, classes=len(self.labels_of_classes), name=relative)
+        return torch.from_numpy(np.array(labels))
 
     def inputs(self) -> Tensor:
         """The training part exactly as the models see it: float32 [n, 3, h, w], in data order."""
@@ -170,7 +174,7 @@ class RunView:
             DamagedError: it is not the data that the run saw.
         """
         dataset = load_dataset(self.spec.data, data_dir=self._data_dir)
-        recorded = self.provenance.get("data", {}).get("fingerprint")
+        recorded = self._recorded_data().get("fingerprint")
         if dataset.fingerprint != recorded:
             raise DamagedError(
                 f"the data are not those of the run: fingerprint {dataset.fingerprint[:16]}, expected {str(recorded)[:16]}"
@@ -180,10 +184,16 @@ class RunView:
     @cached_property
     def labels_of_classes(self) -> tuple[str, ...]:
         """Names of the classes."""
-        classes = self.provenance.get("data", {}).get("classes")
+        classes = self._recorded_data().get("classes")
         if not isinstance(classes, list) or not classes:
             raise DamagedError("provenance.json: expected the classes of the data, found none")
         return tuple(str(name) for name in classes)
+
+    def _recorded_data(self) -> Mapping[str, Any]:
+        data = self.provenance.get("data")
+        if not isinstance(data, dict):
+            raise DamagedError("provenance.json: data: expected what is known of the data, found none")
+        return data
 
     def _json(self, relative: str) -> Any:
         document = read_json(safe_path(self.folder, relative), name=relative)
@@ -204,12 +214,21 @@ def load_theta(run: Path, model: TrainedModel, *, classes: int, size: int) -> nn
         DamagedError: theta.safetensors is missing or does not fit the model.
     """
     relative = f"models/{model.name}/theta.safetensors"
+    path = safe_path(run, relative)
+    # Before anything is built: a few bytes of a stranger's spec can ask for gigabytes of parameters.
+    least, found = parameter_count(model.spec, size=size, classes=classes), count_numbers(path, name=relative)
+    if least is not None and found < least:
+        raise DamagedError(f"{relative}: expected the {least} parameters of this model, found {found} numbers")
     module = build_model(model.spec, classes=classes, size=size, seed=0)
-    tensors = load_tensors(safe_path(run, relative), name=relative)
-    try:
-        module.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
-    except RuntimeError as error:
-        raise DamagedError(
-            f"{relative}: not the parameters of this model: {str(error).splitlines()[-1].strip()}"
-        ) from error
+    expected = module.state_dict()
+    content = sum(value.numel() * value.element_size() for value in expected.values())
+    tensors = load_tensors(path, limit_bytes=content, name=relative)
+    if names := sorted(set(tensors) ^ set(expected)):
+        raise DamagedError(f"{relative}: not the parameters of this model: {shown(names[0])} is missing or too much")
+    given = {key: torch.from_numpy(value) for key, value in tensors.items()}
+    for key, value in expected.items():
+        wanted, stored = ((tensor.dtype, list(tensor.shape)) for tensor in (value, given[key]))
+        if wanted != stored:
+            raise DamagedError(f"{relative}: {key}: expected {wanted[0]} {wanted[1]}, found {stored[0]} {stored[1]}")
+    module.load_state_dict(given)
     return module.eval()

@@ -60,7 +60,9 @@ def test_nan_is_never_written(tmp_path, value):
         (b'"\xff"', "utf-8"),
         (b'\xef\xbb\xbf{"a": 1}', "BOM"),
         (b'["\\ud800"]', "surrogates"),
-        (b"[" + b"9" * 5000 + b"]", "digits"),
+        (b"[" + b"9" * 5000 + b"]", "too large"),
+        (b"[18446744073709551616]", "too large"),
+        (b"[" + b"{}," * 2**20 + b"1]", "more than 2097152 values"),
         (b"{'a': 1}", ""),
     ],
 )

@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column, Table
 
 from tmrepro.progress import Action, Reporter, Silent
 from tmrepro.records import Epoch, Minimum
 
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
-TABLE_STATISTICS = ("loss_max", "half_rise_radius", "low_loss_fraction_1.0", "roughness")
+# The main statistics, each heading broken where it may be: both tables fit into 80 columns.
+TABLE_STATISTICS = {
+    "loss_max": "loss_max",
+    "slope_at_minimum": "slope_at_\nminimum",
+    "half_rise_radius": "half_rise_\nradius",
+    "low_loss_fraction_1.0": "low_loss_\nfraction_1.0",
+    "roughness": "roughness",
+}
 
 
 @contextmanager
@@ -28,11 +36,9 @@ def make_reporter(*, quiet: bool) -> Iterator[Reporter]:
         yield Silent()
     elif console.is_terminal:
         progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
         )
@@ -46,28 +52,32 @@ def closing_table(
     run: Path, *, minima: Mapping[str, Minimum], statistics: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> None:
     """Print what the run found, and where the figures are."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    table = Table(title="Minima", title_justify="left")
-    for heading in ("network", "category", "epochs", "seconds", "T*", "V", "V~", "held-out accuracy", "||theta*||"):
-        table.add_column(heading, justify="left" if heading in {"network", "category"} else "right")
+    console = Console(highlight=False, markup=False)
+    table = _table("network", "category", right=("epochs", "seconds", "T*", "V", "V~", "accuracy"))
     for name, found in minima.items():
+        losses = (found.train_loss_at_minimum, found.validation_loss, found.relabelled_loss)
         table.add_row(
             name,
-            found.category if found.category != "none" else "none (not a minimum)",
+            found.category,
             str(found.epochs),
             f"{found.training_seconds:.1f}",
-            *(number(value) for value in (found.train_loss_at_minimum, found.validation_loss, found.relabelled_loss)),
+            *(number(value) for value in losses),
             f"{found.validation_accuracy:.1%}",
-            number(found.theta_norm),
         )
     console.print(table)
-    surfaces = Table(title="Surfaces", title_justify="left")
-    for heading in ("surface", "network", *TABLE_STATISTICS):
-        surfaces.add_column(heading, justify="left" if heading in {"surface", "network"} else "right")
-    for surface, models in statistics.items():
-        for model, values in models.items():
-            surfaces.add_row(surface, model, *(number(values[name]) for name in TABLE_STATISTICS))
-    console.print(surfaces)
+    for name, found in minima.items():
+        if found.category in {"none", "collapsed"}:
+            console.print(f"{name} is not a minimum: {found.reason}", soft_wrap=True)
+    if statistics:
+        console.print()
+        surfaces = _table("surface", "network", right=tuple(TABLE_STATISTICS.values()))
+        for surface, models in statistics.items():
+            for model, values in models.items():
+                surfaces.add_row(surface, model, *(number(values[name]) for name in TABLE_STATISTICS))
+        console.print(surfaces)
+    console.print(
+        "T*: loss on the training part at theta*; V, accuracy: on held-out data; V~: loss on the relabelled data"
+    )
     for name in statistics:
         console.print(f"figure  {run / 'figures' / name}.png", soft_wrap=True)
     console.print(f"report  {run / 'report.html'}", soft_wrap=True)
@@ -78,82 +88,6 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-class _Lines(Silent):
-    """Plain lines, for logs: every stage, and now and then how far it is."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-        self._began = time.monotonic()
-
-    def stage(self, name: str, action: Action, reason: str) -> None:
-        self._say(f"{name}: {action} ({reason})")
-        self._began = time.monotonic()
-        self._next = self._began + PLAIN_LINE_SECONDS
-
-    def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
-        left = epoch.seconds / epoch.epoch * (max_epochs - epoch.epoch)
-        self._now_and_then(
-            f"training {model}: {epoch_detail(epoch, seed=seed, max_epochs=max_epochs)}, {duration(left)} left at most"
-        )
-
-    def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:
-        spent = time.monotonic() - self._began
-        left = f", about {duration(spent / points_done * (points - points_done))} left" if points_done else ""
-        self._now_and_then(f"surface {surface} of {model}: {points_done} of {points} points{left}")
-
-    def note(self, message: str) -> None:
-        self._say(f"note: {message}")
-
-    def _now_and_then(self, text: str) -> None:
-        if time.monotonic() >= self._next:
-            self._say(text)
-            self._next = time.monotonic() + PLAIN_LINE_SECONDS
-
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-
-class _Bars(Silent):
-    """A bar for the stage under way, a line for each that is over."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task: TaskID | None = None
-        self._name = ""
-
-    def stage(self, name: str, action: Action, reason: str) -> None:
-        self._finish()
-        if action in {"done", "reused"}:
-            self._progress.console.print(f"[green]{action:9}[/] {name}  [dim]{_escape(reason)}[/]")
-            return
-        self._name = name
-        self._progress.console.print(f"[cyan]{action:9}[/] {name}  [dim]{_escape(reason)}[/]")
-        self._task = self._progress.add_task(name, total=None, detail="")
-
-    def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:  # noqa: ARG002
-        self._update(epoch.epoch, max_epochs, epoch_detail(epoch, seed=seed, max_epochs=max_epochs))
-
-    def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:  # noqa: ARG002
-        self._update(points_done, points, f"{points_done} of {points} points")
-
-    def note(self, message: str) -> None:
-        self._progress.console.print(f"[yellow]note[/]      {_escape(message)}")
-
-    def _update(self, completed: int, total: int, detail: str) -> None:
-        if self._task is not None:
-            self._progress.update(self._task, completed=completed, total=total, detail=detail)
-
-    def _finish(self) -> None:
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-            self._task = None
-
-
-def epoch_detail(epoch: Epoch, *, seed: int, max_epochs: int) -> str:
-    """An epoch in a line."""
-    return f"epoch {epoch.epoch} of at most {max_epochs}, T {epoch.train_loss:.3g}, V {epoch.validation_loss:.3g}, seed {seed}"
-
-
 def duration(seconds: float) -> str:
     """1:02:03, or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
@@ -161,5 +95,105 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def _table(*left: str, right: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in left:
+        table.add_column(heading, overflow="fold")
+    for heading in right:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+class _Told(Silent):
+    """Says in words how far a stage is and how long it takes at most; where, is for the subclasses."""
+
+    def __init__(self) -> None:
+        self._begun_at = 0.0
+        self._begun_with: int | None = None
+
+    def stage(self, name: str, action: Action, reason: str) -> None:  # noqa: ARG002 - the subclasses show them
+        self._begun_at = time.monotonic()
+        self._begun_with = None
+
+    def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
+        left = epoch.seconds / epoch.epoch * (max_epochs - epoch.epoch)
+        losses = f"T {epoch.train_loss:.3g} V {epoch.validation_loss:.3g}"
+        self._tell(
+            epoch.epoch,
+            max_epochs,
+            name=f"training/{model}",
+            short=f"epoch {epoch.epoch}/{max_epochs} {losses}, <{duration(left)} left",
+            long=f"epoch {epoch.epoch} of at most {max_epochs}, {losses}, seed {seed}, at most {duration(left)} left",
+        )
+
+    def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:
+        # What an earlier, interrupted run has done says nothing of the speed of this one.
+        if self._begun_with is None:
+            self._begun_with = points_done
+        now_done, left = points_done - self._begun_with, ""
+        if now_done > 0:
+            spent = time.monotonic() - self._begun_at
+            left = f", {duration(spent / now_done * (points - points_done))} left"
+        self._tell(
+            points_done,
+            points,
+            name=f"surface/{surface}/{model}",
+            short=f"{points_done}/{points} points{left}",
+            long=f"{points_done} of {points} points{left}",
+        )
+
+    def _tell(self, done: int, total: int, *, name: str, short: str, long: str) -> None:
+        raise NotImplementedError
+
+
+class _Lines(_Told):
+    """Plain lines, for logs: every stage, and now and then how far it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def stage(self, name: str, action: Action, reason: str) -> None:
+        super().stage(name, action, reason)
+        self._say(f"{name}: {action} ({reason})")
+        self._next = time.monotonic() + PLAIN_LINE_SECONDS
+
+    def note(self, message: str) -> None:
+        self._say(f"note: {message}")
+
+    def _tell(self, done: int, total: int, *, name: str, short: str, long: str) -> None:  # noqa: ARG002
+        if time.monotonic() >= self._next:
+            self._say(f"{name}: {long}")
+            self._next = time.monotonic() + PLAIN_LINE_SECONDS
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+class _Bars(_Told):
+    """A bar for the stage under way, a line for each that has begun or was done already."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def stage(self, name: str, action: Action, reason: str) -> None:
+        super().stage(name, action, reason)
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        style = "green" if action in {"done", "reused"} else "cyan"
+        self._line(f"[{style}]{action:9}[/] {escape(name)}  [dim]{escape(reason)}[/]")
+        if action in {"runs", "continues"}:
+            self._task = self._progress.add_task(escape(name), total=None, detail="")
+
+    def note(self, message: str) -> None:
+        self._line(f"[yellow]note[/]      {escape(message)}")
+
+    def _tell(self, done: int, total: int, *, name: str, short: str, long: str) -> None:  # noqa: ARG002
+        if self._task is not None:
+            self._progress.update(self._task, completed=done, total=total, detail=short)
+
+    def _line(self, text: str) -> None:
+        self._progress.console.print(text, soft_wrap=True)

@@ -8,7 +8,7 @@ import typer
 
 from tmrepro.cli.run import DebugOption
 
-RunArgument = Annotated[Path, typer.Argument(help="A run folder.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 
 
 def figures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -11,12 +12,30 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tmrepro.cli.diff import diff
+from tmrepro.cli.doctor import doctor
 from tmrepro.cli.inspect import figures, report, stats
 from tmrepro.cli.reference import reference_app
+from tmrepro.cli.restart import start_again
 from tmrepro.cli.run import run
 from tmrepro.cli.spec import spec_app
 from tmrepro.cli.verify import verify
-from tmrepro.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, TmreproError
+from tmrepro.determinism import settle
+from tmrepro.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    ComputeError,
+    LoadedTooEarlyError,
+    SpecError,
+    TmreproError,
+)
+
+EXIT_PIPE = 141  # as of a process that the closing of its standard output ended (128 + SIGPIPE)
+_STOPPED: dict[int, tuple[str, int]] = {
+    signal.SIGINT: ("interrupted", EXIT_INTERRUPTED),
+    signal.SIGTERM: ("terminated", EXIT_TERMINATED),
+}
 
 EPILOG = (
     "Start with `tmrepro run spec/quickstart.yaml` (two minutes, no data needed), then `tmrepro verify runs/quickstart`. "
@@ -37,6 +56,8 @@ app.command()(verify)
 app.command()(figures)
 app.command()(report)
 app.command()(stats)
+app.command()(diff)
+app.command()(doctor)
 app.add_typer(reference_app, name="reference")
 app.add_typer(spec_app, name="spec")
 
@@ -53,43 +74,90 @@ def _options(
         raise typer.Exit
 
 
-class _Terminated(BaseException):
-    """SIGTERM, as an exception, so that locks and progress displays are left properly."""
+class _Stopped(BaseException):
+    """A signal that asks to stop, as an exception, so that locks, workers and progress displays are left properly."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its code; no traceback reaches a user for anything they did."""
+    start_again(settle())
     debug = "--debug" in sys.argv or bool(os.environ.get("TMREPRO_DEBUG"))
-    signal.signal(signal.SIGTERM, _terminate)
+    # Whatever the parent ignores: a shell script starts what it puts in the background with ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
-        app()
+        code = _run(debug=debug)
+    except _Stopped as stop:
+        code = _STOPPED[stop.number][1]
+        with contextlib.suppress(OSError):
+            _say(f"{_STOPPED[stop.number][0]}{_how_to_continue()}")
+    sys.exit(_flushed(code))
+
+
+def _run(*, debug: bool) -> int:
+    try:
+        return int(app(standalone_mode=False) or 0)
     except TmreproError as error:
-        _explain(error, debug=debug)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command continues where it stopped", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except _Terminated:
-        typer.echo("terminated; the same command continues where it stopped", err=True)
-        sys.exit(EXIT_TERMINATED)
+        if isinstance(error, LoadedTooEarlyError):
+            start_again(error.environment)
+        return _explain(error, debug=debug, code=error.exit_code)
+    except SystemExit:  # how typer ends where standard output is closed
+        return EXIT_PIPE
+    except MemoryError as error:
+        return _explain(error, debug=debug, code=ComputeError.exit_code, text="out of memory")
+    except OSError as error:  # what no room foresaw: the environment's fault, and rarely ours
+        if isinstance(error, BrokenPipeError):
+            return EXIT_PIPE
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _explain(error, debug=debug, code=ComputeError.exit_code, text=f"{where}{error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets a code and a short word of its own
-        if debug:
-            traceback.print_exc()
-        else:
-            typer.echo(
-                f"tmrepro met a bug of its own ({type(error).__name__}: {error}). "
-                "Run the command again with --debug and report what it prints.",
-                err=True,
-            )
-        sys.exit(EXIT_BUG)
-    sys.exit(0)
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own errors, whose base class it hides
+            error.show()
+            return int(error.exit_code)
+        text = (
+            f"tmrepro met a bug of its own ({type(error).__name__}: {error}). "
+            "Run the command again with --debug and report what it prints."
+        )
+        return _explain(error, debug=debug, code=EXIT_BUG, text=text)
 
 
-def _explain(error: TmreproError, *, debug: bool) -> None:
+def _explain(error: BaseException, *, debug: bool, code: int, text: str | None = None) -> int:
+    """Say what is wrong, each line of it once, and return `code`."""
     if debug:
         traceback.print_exception(error)
-    typer.echo(str(error) if "\n" in str(error) or error.exit_code == 2 else f"error: {error}", err=True)
+    message = str(error) if text is None else text
+    spec = isinstance(error, SpecError)  # its lines begin with the place, which editors make a link
+    with contextlib.suppress(BrokenPipeError):
+        _say(message if spec or code == EXIT_BUG else f"error: {message}")
+    return code
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+def _how_to_continue() -> str:
+    goes_on = len(sys.argv) > 1 and sys.argv[1] in {"run", "reference"}
+    return "; what was done is kept, and the same command continues where it stopped" if goes_on else ""
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _flushed(code: int) -> int:
+    """`code`, unless what was printed does not reach anybody; nothing is left that Python would complain of at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if isinstance(error, BrokenPipeError):
+                code = EXIT_PIPE
+            elif stream is sys.stdout:
+                _say(f"error: standard output cannot be written: {error.strerror}")
+                code = ComputeError.exit_code
+    return code
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise _Stopped(number)

@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 SpecArgument = Annotated[
-    Path, typer.Argument(help="The spec, a YAML file. The shipped ones (spec/quickstart.yaml, ...) are found anywhere.")
+    Path,
+    typer.Argument(
+        metavar="SPEC",
+        help="The spec, a YAML file. The shipped ones (spec/quickstart.yaml, ...) are found anywhere.",
+        show_default=False,
+    ),
 ]
 DataOption = Annotated[
     Path | None,
@@ -56,5 +61,5 @@ def run(
     if quiet:
         return
     if result.already_complete:
-        typer.echo(f"{result.run} is complete and its bytes are what its manifest says: nothing to do")
+        typer.echo(f"{result.run} is complete and its bytes are what its manifest says: nothing to do\n")
     closing_table(result.run, minima=result.minima, statistics=result.statistics)

@@ -7,8 +7,14 @@ from typing import Annotated
 import typer
 
 from tmrepro.cli.run import DebugOption
+from tmrepro.shipped import find_spec
 
-SpecFile = Annotated[Path, typer.Argument(metavar="FILE", help="A spec, a YAML file.", show_default=False)]
+SpecFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="A spec, a YAML file; the shipped ones are found anywhere.", show_default=False
+    ),
+]
 
 spec_app = typer.Typer(help="Check, explain and hash specs.", no_args_is_help=True)
 
@@ -25,7 +31,7 @@ def check(
     """
     from tmrepro.spec import expand_models, expand_surfaces, load_spec
 
-    spec = load_spec(file)
+    spec = load_spec(find_spec(file))
     points = sum(len(surface.models) * surface.spec.grid.K**2 for surface in expand_surfaces(spec))
     typer.echo(f"{file}: a valid spec ({len(expand_models(spec))} trainings, {points} points of surfaces)")
 
@@ -46,7 +52,7 @@ def explain(
     from tmrepro.spec import explain as explain_spec
     from tmrepro.spec import format_explanations, load_spec
 
-    rows = explain_spec(load_spec(file))
+    rows = explain_spec(load_spec(find_spec(file)))
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False, allow_nan=False))
     else:
@@ -71,7 +77,7 @@ def schema(
     from tmrepro.spec import dump_schema, load_spec
 
     if file is not None:
-        load_spec(file)
+        load_spec(find_spec(file))
     typer.echo(dump_schema(), nl=False)
 
 
@@ -87,4 +93,4 @@ def hash_(
     """
     from tmrepro.spec import load_spec, spec_hash
 
-    typer.echo(spec_hash(load_spec(file)))
+    typer.echo(spec_hash(load_spec(find_spec(file))))

@@ -3,23 +3,23 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tmrepro.cli.run import DataOption, DebugOption, QuietOption
+from tmrepro.cli.styles import PLAIN_WIDTH, STYLES
+from tmrepro.errors import TmreproError, UsageError
 
 if TYPE_CHECKING:
     from tmrepro.verify import Verdict
-
-PLAIN_WIDTH = 160  # of a log, which has no width of its own
-STYLES = {"identical": "green", "equal": "green", "consistent": "yellow", "different": "red", "damaged": "red"}
 
 
 def verify(
     *,
     target: Annotated[
-        Path | None, typer.Argument(help="A run folder or a spec.", show_default="spec/quickstart.yaml")
+        Path | None,
+        typer.Argument(metavar="[SPEC | RUN]", help="A spec or a run folder.", show_default="spec/quickstart.yaml"),
     ] = None,
     level: Annotated[
         str | None,
@@ -32,12 +32,21 @@ def verify(
         bool, typer.Option("--replicate", help="The spec may have other seeds: do its statistics lie in the bands?")
     ] = False,
     share: Annotated[float, typer.Option(help="Share of a surface's points to audit; at least 16 points.")] = 0.01,
-    seed: Annotated[int | None, typer.Option(help="Seed of the audit's sample.", show_default="random")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the audit's sample.", show_default="random")] = None,
     data_dir: DataOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda, for a rerun.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda, for audit and rerun.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces in a rerun.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the verdict as one page, with figures and bands.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of --json, and nothing else.")
+    ] = False,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Show what this run changes in the reference, and ask whether to replace it."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --update: replace without asking.")] = False,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Allow custom models named in the run's spec to be imported.")
     ] = False,
@@ -54,36 +63,87 @@ def verify(
 
       tmrepro verify runs/quickstart --level statistics
 
-      tmrepro verify spec/quickstart.yaml --junit verdict.xml
-    """
-    from tmrepro.api import verify as verify_target
-    from tmrepro.cli.display import make_reporter
+      tmrepro verify spec/quickstart.yaml --junit verdict.xml --html verdict.html
 
-    with make_reporter(quiet=quiet or as_json) as reporter:
-        verdict = verify_target(
-            target,
-            level=level,
-            reference=reference,
-            replicate=replicate,
-            share=share,
-            seed=seed,
-            data_dir=data_dir,
-            device=device,
-            workers=workers,
-            trust_code=trust_code,
-            reporter=reporter,
-        )
+      tmrepro verify runs/quickstart --update
+    """
+    if schema:
+        from tmrepro.verify.schema import dump_verdict_schema
+
+        typer.echo(dump_verdict_schema(), nl=False)
+        return
+    from tmrepro.verify.output import error_document, verdict_document
+
+    _check_files(target, junit=junit, html=html)
+    if yes and not update:
+        raise UsageError("--yes answers the question of --update; without that there is none")
+    if update and (level is not None or replicate):
+        raise UsageError("--update verifies a run as far as a reference needs it: leave out --level and --replicate")
+    how: dict[str, Any] = {
+        "reference": reference, "share": share, "seed": seed, "data_dir": data_dir, "device": device, "workers": workers,
+        "trust_code": trust_code,
+    }  # fmt: skip
+    try:
+        if update:
+            verdict, code = _update(target, how, yes=yes, quiet=quiet)
+        else:
+            verdict = _verify(target, how | {"level": level, "replicate": replicate}, quiet=quiet or as_json)
+            code = verdict.exit_code
+    except TmreproError as error:
+        if as_json:
+            typer.echo(json.dumps(error_document(str(target), error), indent=2))
+        raise
+    if as_json:
+        typer.echo(json.dumps(verdict_document(verdict), indent=2, allow_nan=False))
+    elif not update and (not quiet or not verdict.passed):
+        _show(verdict)
+    _write_files(verdict, junit=junit, html=html)
+    raise typer.Exit(code)
+
+
+def _check_files(target: Path | None, *, junit: Path | None, html: Path | None) -> None:
+    from tmrepro.verify.output import check_output_path
+
+    for option, path in (("--junit", junit), ("--html", html)):
+        if path is not None:
+            check_output_path(path, option=option, run=target)
+
+
+def _write_files(verdict: "Verdict", *, junit: Path | None, html: Path | None) -> None:
     if junit is not None:
         from tmrepro.verify.output import write_junit
 
         write_junit(verdict, junit)
-    if as_json:
-        from tmrepro.verify.output import verdict_document
+    if html is not None:
+        from tmrepro.verify.page import write_page
 
-        typer.echo(json.dumps(verdict_document(verdict), indent=2))
-    elif not quiet or not verdict.passed:
-        _show(verdict)
-    raise typer.Exit(verdict.exit_code)
+        write_page(verdict, html)
+
+
+def _verify(target: Path | None, how: dict[str, Any], *, quiet: bool) -> "Verdict":
+    from tmrepro.api import verify as verify_target
+    from tmrepro.cli.display import make_reporter
+
+    with make_reporter(quiet=quiet) as reporter:
+        return verify_target(target, reporter=reporter, **how)
+
+
+def _update(target: Path | None, how: dict[str, Any], *, yes: bool, quiet: bool) -> tuple["Verdict", int]:
+    """Verify, show what changes, ask, replace. Returns what was found before that, and the exit code."""
+    from tmrepro.api import update_reference
+    from tmrepro.cli.display import make_reporter
+    from tmrepro.cli.update import check_asking, make_confirm, tell_outcome
+
+    check_asking(yes=yes)
+    # Plain lines at most: bars that redraw themselves would swallow the question.
+    with make_reporter(quiet=quiet or sys.stderr.isatty()) as reporter:
+        update, accepted = update_reference(
+            target if target is not None else "spec/quickstart.yaml",
+            confirm=make_confirm(yes=yes, quiet=quiet),
+            reporter=reporter,
+            **how,
+        )
+    return update.verdict, tell_outcome(update, accepted=accepted, quiet=quiet)
 
 
 def _show(verdict: "Verdict") -> None:
@@ -101,7 +161,7 @@ def _show(verdict: "Verdict") -> None:
     console.print(table)
     for note in verdict.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
-    word = "verified" if verdict.passed else ("DAMAGED" if verdict.grade == "damaged" else "DIFFERENT")
-    against = f" against reference {verdict.reference}" if verdict.reference else ""
-    console.print(f"[bold {STYLES[verdict.grade]}]{word}[/]: {escape(verdict.subject)}, level {verdict.level}{against}: "
-                  f"{verdict.grade}", soft_wrap=True)  # fmt: skip
+    for warning in verdict.warnings:
+        console.print(f"[bold yellow]WARNING[/]: {escape(warning)}", soft_wrap=True)
+    word, rest = verdict.headline.split(":", maxsplit=1)
+    console.print(f"[bold {STYLES[verdict.grade]}]{word}[/]:{escape(rest)}", soft_wrap=True)

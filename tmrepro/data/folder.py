@@ -84,10 +84,11 @@ def _listed(folder: Path, *, root: Path) -> _Listing:
         raise DataError(f"{shown(folder)}: holds no class folders; {_LAYOUT}")
     listing = ImageFolder(folder, allow_empty=True)
     labels = np.array(listing.targets, dtype=np.int64)
-    for number, name in enumerate(listing.classes):
+    counts = np.bincount(labels, minlength=len(listing.classes))
+    for name, count in zip(listing.classes, counts, strict=True):
         if not name.isprintable():
             raise DataError(f"{shown(folder / name)}: the name of a class must be printable text; rename the folder")
-        if not np.any(labels == number):
+        if count == 0:
             kinds = ", ".join(IMG_EXTENSIONS)
             msg = (
                 f"{shown(folder / name)}: holds no images (files ending in {kinds}); add some, or take the folder away"

@@ -19,6 +19,8 @@ from tmrepro.errors import DataError
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # Pillow's own limit, at which it only warns: a quarter of a gibibyte as RGB.
 PIXELS_MAX = 2**30 // 4 // 3
+# More than that many pixels take in any of the formats; some decoders read a whole file before they look at it.
+BYTES_MAX = 3 * 2**27
 
 
 def read_picture(path: Path, *, size: int) -> UInt8[np.ndarray, "3 size size"]:
@@ -34,11 +36,13 @@ def read_picture(path: Path, *, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """
     try:
         # A pipe named .jpg would block for ever on being opened.
-        regular = stat.S_ISREG(path.stat().st_mode)
+        found = path.stat()
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
-    if not regular:
+    if not stat.S_ISREG(found.st_mode):
         raise _unreadable(path, "not a regular file")
+    if found.st_size > BYTES_MAX:
+        raise _unreadable(path, f"{found.st_size} bytes; expected at most {BYTES_MAX}")
     return np.ascontiguousarray(np.asarray(_square(_decoded(path), size=size)).transpose(2, 0, 1))
 
 

@@ -3,7 +3,9 @@
 context.py      what all stages share: spec, folder, stage book, device, data
 models.py       training and minimum
 surfaces.py     surfaces, chunk by chunk
-closing.py      statistics, figures, report, crate, manifest
+folder.py       the run folder as a whole: ours, finished, damaged
+closing.py      statistics, figures, provenance
+documents.py    report and crate
 provenance.py   what ran where
 execute.py      a run from start to manifest
 """

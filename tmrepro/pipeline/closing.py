@@ -17,6 +17,7 @@ from tmrepro.spec import Spec, expand_surfaces, spec_hash
 from tmrepro.statistics import surface_statistics
 from tmrepro.store.atomic import write_bytes
 from tmrepro.store.documents import load_history, write_json
+from tmrepro.store.minima import read_minimum
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
 
@@ -42,16 +43,22 @@ def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
 
 
 def store_figures(
-    context: Context, surfaces: Mapping[tuple[str, str], StageRecord], minima: Mapping[str, Minimum]
+    context: Context, surfaces: Mapping[tuple[str, str], StageRecord], relabelled: Mapping[str, StageRecord]
 ) -> StageRecord:
-    """Stage figures: a row per network for each surface, with own and with shared scales, and the training curves."""
+    """Stage figures: a row per network for each surface, with own and with shared scales, and the training curves.
+
+    `relabelled` has the minimum stage of every network that has one.
+    """
     inputs = {
         "tmrepro": context.platform["tmrepro"],
         "matplotlib": mpl.__version__,
+        "name": context.spec.name,
         "figures": context.spec.figures.model_dump(mode="json"),
-        "surfaces": {f"{surface}/{model}": record.key for (surface, model), record in surfaces.items()},
-        "minima": {name: [minimum.category, minimum.epochs] for name, minimum in minima.items()},
+        # Lists, since the order of the rows is drawn too.
+        "surfaces": [[surface, model, record.key] for (surface, model), record in surfaces.items()],
+        "minima": [[name, record.key] for name, record in relabelled.items()],
     }
+    minima = {name: read_minimum(context.run, name) for name in relabelled}
 
     def compute() -> tuple[list[str], dict[str, Any]]:
         written: list[str] = []
@@ -77,7 +84,7 @@ def draw_figures(
 ) -> None:
     """Draw all figures of a run from what it stores, into `folder`, through `write`."""
     for drawn in expand_surfaces(spec):
-        panels = [panel_of(run, drawn.name, minima[model]) for model in drawn.models if _has_surface(minima[model])]
+        panels = [panel_of(run, drawn.name, minima[model]) for model in drawn.models if _has_surface(minima.get(model))]
         if not panels:
             continue
         for shared in (False, True):
@@ -144,5 +151,5 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
-def _has_surface(minimum: Minimum) -> bool:
-    return minimum.category != "collapsed"
+def _has_surface(minimum: Minimum | None) -> bool:
+    return minimum is not None and minimum.category != "collapsed"

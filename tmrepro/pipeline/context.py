@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ import torch
 
 from tmrepro.data import Dataset, scale
 from tmrepro.determinism import Determinism
-from tmrepro.errors import ComputeError, DamagedError
+from tmrepro.errors import ComputeError, DamagedError, TmreproError
 from tmrepro.progress import Reporter
 from tmrepro.spec import Spec
-from tmrepro.store.atomic import read_bytes, safe_path, work_folder, write_bytes
+from tmrepro.store.atomic import read_bytes, remove, safe_path, work_folder, write_bytes
 from tmrepro.store.manifest import file_hashes
 from tmrepro.store.stages import (
     StageBook,
@@ -72,11 +73,18 @@ def examples_on(dataset: Dataset, *, scaling: Literal["standardize", "unit"], de
 
 
 class Donor:
-    """The folder named by --reuse, and the stages in it."""
+    """The folder named by --reuse, and the stages in it.
+
+    Raises:
+        DamagedError: no run is there, or what it records of its stages is damaged.
+    """
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        self.stages = recorded_stages(run)
+        try:
+            self.stages = recorded_stages(run)
+        except DamagedError as error:
+            raise DamagedError(f"--reuse {run}: no run whose stages could be taken over: {error}") from error
 
     def find(self, name: str, key: str) -> StageRecord | None:
         """A complete stage of the same kind with the same key, whatever its model or surface is called."""
@@ -89,7 +97,10 @@ class Donor:
         namesake = next((stage for stage in self.stages if stage.name == name), None)
         if namesake is None:
             return f"{self.run} has no such stage"
-        return f"{self.run} has another one: {first_changed_input(inputs, namesake.inputs) or 'it is incomplete'}"
+        difference = first_changed_input(inputs, namesake.inputs)
+        if difference is None:
+            return f"the one in {self.run} is {'damaged' if namesake.complete else 'incomplete'}"
+        return f"{self.run} has another one: {difference}"
 
 
 def run_stage(
@@ -107,86 +118,107 @@ def run_stage(
     so that an interrupted stage of many files can tell that what it finds is its own.
     """
     key = stage_key(inputs)
-    reason, whole = _standing(context, name, key=key, inputs=inputs)
-    if whole is not None:
-        context.reporter.stage(name, "done", reason)
-        return whole
-    if context.donor is not None:
-        taken = _take_over(context, name, key=key, inputs=inputs, folder=folder)
-        if taken is not None:
-            return taken
-        reason = f"{reason}; {context.donor.refusal(name, inputs)}"
     earlier = context.book.get(name)
-    continues = may_continue and earlier is not None and earlier.key == key
-    context.reporter.stage(name, "continues" if continues else "runs", reason)
-    if may_continue and not continues:
-        context.book.put(StageRecord(name, key, inputs, {}, {}, 0.0, reason, complete=False))
-    begin = time.monotonic()
-    files, facts = compute()
-    spent = time.monotonic() - begin + (earlier.seconds if continues and earlier else 0.0)
-    record = StageRecord(name, key, inputs, file_hashes(context.run, list(files)), facts, spent, reason)
+    same = earlier is not None and earlier.key == key
+    damaged = damaged_files(context.run, earlier) if earlier is not None and same and earlier.complete else []
+    if earlier is not None and same and earlier.complete and not damaged:
+        context.reporter.stage(name, "done", "same inputs, files whole")
+        return earlier
+    for relative in damaged:  # else a chunk that was forged with a checksum of its own would be taken for a whole one
+        remove(safe_path(context.run, relative))
+    reason = _reason(earlier, inputs=inputs, same=same, damaged=damaged)
+    record = _take_over(context, name, key=key, inputs=inputs, folder=folder)
+    if record is None:
+        if context.donor is not None:
+            reason = f"{reason}; {context.donor.refusal(name, inputs)}"
+        continued = earlier if may_continue and same else None
+        context.reporter.stage(name, "runs" if continued is None else "continues", reason)
+        if may_continue and continued is None:
+            context.book.put(StageRecord(name, key, inputs, {}, {}, 0.0, reason, complete=False))
+        begin = time.monotonic()
+        files, facts = compute()
+        seconds = time.monotonic() - begin + (continued.seconds if continued else 0.0)
+        record = StageRecord(name, key, inputs, file_hashes(context.run, list(files)), facts, seconds, reason)
+    for stale in sorted(set(earlier.files) - set(record.files)) if earlier is not None else ():
+        remove(safe_path(context.run, stale))
     context.book.put(record)
     return record
 
 
 @contextmanager
-def computing(what: str) -> Iterator[None]:
-    """Turn what a machine can lack into an error that says so.
+def computing(what: str, *, users_code: str | None = None) -> Iterator[None]:
+    """Turn what a machine can lack, and what `users_code` (the factory of a custom model) does, into an error that says so.
 
     Raises:
-        ComputeError: out of memory, or the device was lost.
+        ComputeError: out of memory, the device was lost, or the user's own network failed.
     """
     try:
         yield
+    except (TmreproError, OSError):
+        raise
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ComputeError(f"{what}: out of memory; use fewer --workers, or smaller data or models") from error
-    except RuntimeError as error:
-        text = str(error)
+    except Exception as error:
+        text = str(error) if isinstance(error, RuntimeError) else ""
         if "can't allocate memory" in text or "not enough memory" in text:
             raise ComputeError(f"{what}: out of memory; use fewer --workers, or smaller data or models") from error
         if "CUDA error" in text or "device-side" in text:
             raise ComputeError(
                 f"{what}: the device was lost ({text.splitlines()[0]}); the same command continues"
             ) from error
-        raise
+        if users_code is None:
+            raise
+        raise ComputeError(
+            f"{what}: the network of {users_code} failed: {type(error).__name__}: {error}; --debug shows where"
+        ) from error
 
 
-def _standing(context: Context, name: str, *, key: str, inputs: dict[str, Any]) -> tuple[str, StageRecord | None]:
-    """The reason why a stage runs or not, and its record if it is done and whole."""
-    record = context.book.get(name)
-    if record is None:
-        return "not there yet", None
-    if record.key != key:
-        return f"depends on something else now: {first_changed_input(inputs, record.inputs)}", None
-    if not record.complete:
-        return "was interrupted", None
-    damaged = damaged_files(context.run, record)
+def _reason(earlier: StageRecord | None, *, inputs: dict[str, Any], same: bool, damaged: list[str]) -> str:
+    """Why a stage is not done."""
+    if earlier is None:
+        return "not there yet"
+    if not same:
+        return f"depends on something else now: {first_changed_input(inputs, earlier.inputs)}"
     if damaged:
-        return f"{damaged[0]} is missing or damaged", None
-    return "same inputs, files whole", record
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        return f"{damaged[0]}{more} missing or damaged"
+    return "was interrupted"
 
 
 def _take_over(context: Context, name: str, *, key: str, inputs: dict[str, Any], folder: str) -> StageRecord | None:
+    """The record of a stage whose files were copied from the donor, or None."""
     donor = context.donor
     old = donor.find(name, key) if donor else None
     if donor is None or old is None:
         return None
-    old_folder = old.facts.get("folder", folder)
-    files = {}
     try:
-        for relative in old.files:
-            data = read_bytes(safe_path(donor.run, relative), limit_bytes=REUSED_FILE_LIMIT_BYTES, name=relative)
-            target = relative.replace(old_folder, folder, 1) if relative.startswith(old_folder) else relative
-            write_bytes(safe_path(context.run, target), data, work=context.work)
-            files[target] = file_hashes(context.run, [target])[target]
-        if list(files.values()) != list(old.files.values()):
-            context.reporter.note(f"{name} is not taken over from {donor.run}: its files are not what was recorded")
-            return None
+        files = _copy(context, donor.run, old, folder=folder)
     except DamagedError as error:
         context.reporter.note(f"{name} is not taken over from {donor.run}: {error}")
         return None
     reason = f"same inputs as {old.name} in {donor.run}, bytes checked"
-    record = StageRecord(name, key, inputs, files, {**old.facts, "folder": folder}, old.seconds, reason)
-    context.book.put(record)
     context.reporter.stage(name, "reused", reason)
-    return record
+    return StageRecord(name, key, inputs, files, {**old.facts, "folder": folder}, old.seconds, reason)
+
+
+def _copy(context: Context, donor: Path, old: StageRecord, *, folder: str) -> dict[str, str]:
+    """Copy the files of a stage to their place under `folder`, none of them unless all are what was recorded."""
+    wrong = damaged_files(donor, old)
+    if wrong:
+        raise DamagedError(f"{wrong[0]} is missing or damaged there")
+    files = {}
+    for relative, digest in old.files.items():
+        target = _moved(relative, old.facts.get("folder", folder), folder)
+        data = read_bytes(safe_path(donor, relative), limit_bytes=REUSED_FILE_LIMIT_BYTES, name=relative)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise DamagedError(f"{relative} changes while it is read")
+        write_bytes(safe_path(context.run, target), data, work=context.work)
+        files[target] = digest
+    return files
+
+
+def _moved(relative: str, old_folder: object, folder: str) -> str:
+    """Where a file of the donor's stage goes; it may lie nowhere but under that stage's folder."""
+    if not isinstance(old_folder, str) or not relative.startswith(f"{old_folder}/"):
+        raise DamagedError(f"{relative} is not a file of that stage")
+    return f"{folder}/{relative.removeprefix(f'{old_folder}/')}"

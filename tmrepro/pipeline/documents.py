@@ -10,14 +10,13 @@ from typing import Any
 from tmrepro.pipeline.closing import CURVES, Statistics
 from tmrepro.pipeline.context import Context
 from tmrepro.records import Minimum
-from tmrepro.report import ReportContext, render_report
+from tmrepro.report import NOT_ON_THE_PAGE, ReportContext, render_report
 from tmrepro.spec import Spec, dump_spec, expand_surfaces, spec_hash
 from tmrepro.store.atomic import WORK, read_bytes, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
 
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 FIGURE_LIMIT_BYTES = 2**26
-NOT_ON_THE_PAGE = {"parameters", "stages"}  # pages of names and hashes, for programs; provenance.json has them
 
 # What a run writes, by the end of the name: description and media type.
 _KINDS = {

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
+import math
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import TypeAdapter
 from torch import nn
 
-from tmrepro.errors import CollapsedError
+from tmrepro.errors import CollapsedError, DamagedError, UsageError
 from tmrepro.minimum import find_minimum
 from tmrepro.models import build_model, load_factory
 from tmrepro.pipeline.context import Context, computing, run_stage
@@ -23,13 +27,15 @@ from tmrepro.store.documents import load_history, save_history
 from tmrepro.store.minima import read_minimum, save_minimum
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.tensors import save_labels, save_tensors
-from tmrepro.training import Trained, train
+from tmrepro.training import CheckpointError, Trained, train
+from tmrepro.training.checkpoint import read_progress
 from tmrepro.view import load_theta
 
 CHECKPOINT_LIMIT_BYTES = 2**34
 # A checkpoint costs its own time on the disk; so many times that is trained in between, but not less than the seconds.
 CHECKPOINT_COST_FACTOR = 20
-CHECKPOINT_SECONDS = float(os.environ.get("TMREPRO_CHECKPOINT_SECONDS", "10"))
+CHECKPOINT_SECONDS = 10.0  # or what this variable says; 0: after every epoch
+CHECKPOINT_SECONDS_VARIABLE = "TMREPRO_CHECKPOINT_SECONDS"
 
 
 def train_model(context: Context, model: TrainedModel) -> StageRecord:
@@ -45,17 +51,24 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
     }
     checkpoint = _Checkpoint(context, name, key=stage_key(inputs))
 
+    def trained_from(saved: bytes | None) -> Trained:
+        return train(
+            spec,
+            build=lambda seed: _build(context, model.spec, seed=seed),
+            examples=context.examples,
+            seed=model.seed,
+            on_epoch=lambda epoch, seed: context.reporter.epoch(name, epoch, seed=seed, max_epochs=spec.max_epochs),
+            save=checkpoint.save,
+            saved=saved,
+        )
+
     def compute() -> tuple[list[str], dict[str, Any]]:
-        with computing(f"training {name}"):
-            trained = train(
-                spec,
-                build=lambda seed: _build(context, model.spec, seed=seed),
-                examples=context.examples,
-                seed=model.seed,
-                on_epoch=lambda epoch, seed: context.reporter.epoch(name, epoch, seed=seed, max_epochs=spec.max_epochs),
-                save=checkpoint.save,
-                saved=checkpoint.load(),
-            )
+        with computing(f"training {name}", users_code=users_code(model.spec)):
+            try:
+                trained = trained_from(checkpoint.load())
+            except CheckpointError:
+                context.reporter.note(f"the checkpoint of {name} is not one of this training, which starts afresh")
+                trained = trained_from(None)
         tensors = {key: value.detach().cpu().numpy() for key, value in trained.model.state_dict().items()}
         save_tensors(context.run / folder / "theta.safetensors", tensors, work=context.work)
         save_history(context.run / folder / "history.csv", trained.history, work=context.work)
@@ -81,7 +94,7 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
     inputs = {"training": training.key, "labels": spec.minimum.labels, "name": name}
 
     def compute() -> tuple[list[str], dict[str, Any]]:
-        with computing(f"relabelling with {name}"):
+        with computing(f"relabelling with {name}", users_code=users_code(model.spec)):
             found = find_minimum(
                 _restore(context, model, training),
                 name=name,
@@ -95,6 +108,10 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
 
     record = run_stage(context, f"minimum/{name}", inputs=inputs, folder=folder, compute=compute)
     minimum = read_minimum(context.run, name)
+    if minimum.stopped == "max_epochs":
+        context.reporter.note(
+            f"{name}: training ended at max_epochs ({minimum.epochs}) with category {minimum.category}: {minimum.reason}"
+        )
     if minimum.category == "collapsed":
         seeds = ", ".join(str(seed) for seed in minimum.seeds_collapsed)
         context.failures.append(
@@ -106,19 +123,49 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
     return record, minimum
 
 
+def users_code(spec: ModelSpec) -> str | None:
+    """The factory of a custom model, whose failures are not ours."""
+    return spec.factory if isinstance(spec, CustomModel) else None
+
+
 def _restore(context: Context, model: TrainedModel, training: StageRecord) -> Trained:
-    """What training returned, from what it stored."""
-    facts = training.facts
+    """What training returned, from what it stored, which may come from somebody else's run folder."""
     module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    history = load_history(context.run / "models" / model.name / "history.csv")
+    try:
+        facts = _FACTS.validate_json(json.dumps(training.facts), strict=True)
+    except ValueError as error:
+        raise DamagedError(
+            f"what stage {training.name} recorded is damaged; choose another --out, or no --reuse"
+        ) from error
+    if not 1 <= facts.best_epoch <= len(history.epochs):
+        raise DamagedError(
+            f"models/{model.name}/history.csv: expected the epoch of theta*, {facts.best_epoch}; found none"
+        )
     return Trained(
         model=module.to(context.device),
-        history=load_history(context.run / "models" / model.name / "history.csv"),
-        best_epoch=facts["best_epoch"],
-        stopped=facts["stopped"],
-        seed=facts["seed"],
-        seeds_collapsed=tuple(facts["seeds_collapsed"]),
-        collapsed=facts["collapsed"],
+        history=history,
+        best_epoch=facts.best_epoch,
+        stopped=facts.stopped,
+        seed=facts.seed,
+        seeds_collapsed=facts.seeds_collapsed,
+        collapsed=facts.collapsed,
     )
+
+
+@dataclass(frozen=True)
+class _TrainingFacts:
+    """What a training stage records beside its files."""
+
+    folder: str
+    seed: int
+    seeds_collapsed: tuple[int, ...]
+    collapsed: bool
+    stopped: Literal["lm", "gm", "max_epochs"]
+    best_epoch: int
+
+
+_FACTS = TypeAdapter(_TrainingFacts)
 
 
 class _Checkpoint:
@@ -126,9 +173,9 @@ class _Checkpoint:
 
     def __init__(self, context: Context, name: str, *, key: str) -> None:
         self._work = context.work
-        self._folder = context.run / WORK / "checkpoints"
-        self._path = self._folder / f"{name}.{key[:16]}.safetensors"
-        self._next = time.monotonic() + CHECKPOINT_SECONDS
+        self._path = context.run / WORK / "checkpoints" / f"{name}.{key[:16]}.safetensors"
+        self._seconds = _checkpoint_seconds()
+        self._next = time.monotonic() + self._seconds
 
     def save(self, pack: Callable[[], bytes]) -> None:
         begin = time.monotonic()
@@ -136,19 +183,35 @@ class _Checkpoint:
             return
         data = pack()
         write_bytes(self._path, hashlib.sha256(data).digest() + data, work=self._work)
-        end = time.monotonic()
-        self._next = end + max(CHECKPOINT_SECONDS, CHECKPOINT_COST_FACTOR * (end - begin))
+        if self._seconds > 0:
+            end = time.monotonic()
+            self._next = end + max(self._seconds, CHECKPOINT_COST_FACTOR * (end - begin))
 
     def load(self) -> bytes | None:
         """The last checkpoint; None if there is none, or if it isn't what was written."""
-        if not self._path.is_file():
+        try:
+            content = read_bytes(self._path, limit_bytes=CHECKPOINT_LIMIT_BYTES)
+            digest, data = content[:32], content[32:]
+            if hashlib.sha256(data).digest() != digest:
+                return None
+            read_progress(data)
+        except (DamagedError, ValueError):
             return None
-        content = read_bytes(self._path, limit_bytes=CHECKPOINT_LIMIT_BYTES)
-        digest, data = content[:32], content[32:]
-        return data if hashlib.sha256(data).digest() == digest else None
+        return data
 
     def remove(self) -> None:
         remove(self._path)
+
+
+def _checkpoint_seconds() -> float:
+    text = os.environ.get(CHECKPOINT_SECONDS_VARIABLE, "") or str(CHECKPOINT_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UsageError(f"{CHECKPOINT_SECONDS_VARIABLE}={text}: expected a number of seconds, 0 or more")
+    return seconds
 
 
 def _training_of(spec: ModelSpec) -> TrainingSpec:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tmrepro.determinism import Determinism, environment, reached
+from tmrepro.determinism import Determinism, environment, reached, settled
+from tmrepro.fingerprint import fingerprint
 
 PACKAGES = (
     "tmrepro", "torch", "torchvision", "numpy", "scipy", "gudhi", "zarr", "numcodecs", "safetensors", "matplotlib",
@@ -27,10 +28,15 @@ def package_versions() -> dict[str, str]:
 
 
 def stage_platform(device: torch.device, *, determinism: Determinism) -> dict[str, Any]:
-    """What every stage depends on beside the spec: code, the packages that compute, device and determinism."""
+    """What every stage depends on beside the spec: code, the packages that compute, device and determinism.
+
+    Only `portable` gives the same bytes on another processor; below it, a run that moves to one starts anew.
+    """
     return {
+        "machine": platform.machine(),
+        "processor": None if determinism.level == "portable" else _processor(),
         "tmrepro": metadata.version("tmrepro"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # as JSON gives it back; torch has a class of its own for it
         "numpy": np.__version__,
         "device": device_name(device),
         "determinism": determinism.level,
@@ -40,7 +46,8 @@ def stage_platform(device: torch.device, *, determinism: Determinism) -> dict[st
 
 def platform_facts(device: torch.device, *, determinism: Determinism) -> dict[str, Any]:
     """Python, operating system, processor, device, and the determinism that was asked for and reached."""
-    wanted = environment(determinism)
+    wanted = settled({}, environment(determinism))
+    devices = {torch.device("cpu"), torch.device(device.type)}
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -57,6 +64,8 @@ def platform_facts(device: torch.device, *, determinism: Determinism) -> dict[st
             "threads": determinism.threads,
             "environment": {name: os.environ.get(name) for name in wanted},
         },
+        # A GPU's run computes on the CPU as well: initial weights, directions, statistics.
+        "fingerprint": {kind.type: fingerprint(kind) for kind in sorted(devices, key=str)},
     }
 
 

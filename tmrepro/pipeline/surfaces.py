@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from tmrepro.directions import DirectionPair, draw_directions
 from tmrepro.inference import Targets
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
+from tmrepro.pipeline.models import users_code
 from tmrepro.records import Grid, SurfaceFacts
 from tmrepro.spec import DrawnSurface, SurfaceSpec, TrainedModel
 from tmrepro.store.atomic import remove
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, write_chunk
-from tmrepro.store.tensors import load_labels
+from tmrepro.store.tensors import check_labels, load_labels
 from tmrepro.surface import Problem, build_grid, choose_evaluator, evaluate_chunks
 from tmrepro.surface.executors import Chunk
 from tmrepro.view import load_theta
@@ -39,7 +41,7 @@ def evaluate_surface(
     key = stage_key(inputs)
 
     def compute() -> tuple[list[str], dict[str, Any]]:
-        with computing(f"surface {drawn.name} of {model.name}"):
+        with computing(f"surface {drawn.name} of {model.name}", users_code=users_code(model.spec)):
             evaluator = _fill(context, drawn, model)
         written = [path for path in sorted((context.run / folder).rglob("*")) if path.is_file()]
         files = [path.relative_to(context.run).as_posix() for path in written]
@@ -105,17 +107,20 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> str:
         determinism=context.determinism,
         forced=context.evaluator,
     )
-    for result in results:
-        write_chunk(context.run, drawn.name, model.name, result.index, result.loss, result.accuracy)
-        done += result.loss.size
-        context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
+    with closing(results):  # whatever happens here ends the workers, which would otherwise be waited for
+        for result in results:
+            write_chunk(context.run, drawn.name, model.name, result.index, result.loss, result.accuracy)
+            done += result.loss.size
+            context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
     return choose_evaluator(problem, forced=context.evaluator).name
 
 
 def _labels(context: Context, spec: SurfaceSpec, model: str) -> torch.Tensor:
     if spec.labels == "original":
         return context.examples.labels
-    labels = load_labels(context.run / "models" / model / "labels.npy", name=f"models/{model}/labels.npy")
+    relative, examples = f"models/{model}/labels.npy", context.examples
+    labels = load_labels(context.run / relative, name=relative)
+    check_labels(labels, images=len(examples.labels), classes=examples.classes, name=relative)
     return torch.from_numpy(np.array(labels)).to(context.device)
 
 

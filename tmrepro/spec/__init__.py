@@ -11,7 +11,15 @@ from tmrepro.spec.canonical import canonical_dict, dump_spec, first_difference, 
 from tmrepro.spec.data import DataSpec
 from tmrepro.spec.explain import Explanation, explain, format_explanations
 from tmrepro.spec.model import ComputeSpec, FiguresSpec, MinimumSpec, ReplicatesSpec, Spec
-from tmrepro.spec.networks import BatchNormSpec, CnnModel, CustomModel, DnnModel, ModelSpec, Resnet50Model
+from tmrepro.spec.networks import (
+    BatchNormSpec,
+    CnnModel,
+    CustomModel,
+    DnnModel,
+    ModelSpec,
+    Resnet50Model,
+    parameter_count,
+)
 from tmrepro.spec.reader import load_spec, parse_spec
 from tmrepro.spec.resolve import DrawnSurface, TrainedModel, expand_models, expand_surfaces
 from tmrepro.spec.schema import dump_schema, spec_schema
@@ -53,6 +61,7 @@ __all__ = [
     "first_difference",
     "format_explanations",
     "load_spec",
+    "parameter_count",
     "parse_spec",
     "spec_hash",
     "spec_schema",

@@ -5,35 +5,44 @@ Sections are checked against each other as far as they are readable, so that one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
+from itertools import chain, islice
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAGES, DataSpec
-from tmrepro.spec.messages import Problem, did_you_mean, got, keys, problems
-from tmrepro.spec.model import Spec
-from tmrepro.spec.networks import CnnModel, DnnModel, ModelSpec, Resnet50Model
+from tmrepro.spec.messages import MAX_PROBLEMS, Problem, did_you_mean, got, keys, problems
+from tmrepro.spec.model import MAX_ITEMS, ReplicatesSpec, Spec
+from tmrepro.spec.networks import CnnModel, DnnModel, ModelSpec, Resnet50Model, parameter_count
 from tmrepro.spec.resolve import merge_training, resolve_data
 from tmrepro.spec.surfaces import SurfaceSpec
 from tmrepro.spec.training import TrainingSpec
 
 MAX_PARAMETERS = 2**31  # 8 GiB a copy in float32, and training holds several
+MAX_TRAININGS = 10_000
+MAX_SURFACES = 100_000  # of single networks; each is a folder of files, and a row of some figure
+MAX_CHUNKS = 2**16  # per array of a surface: 4096 x 4096 points in the usual chunks of 16 x 16
 
 
 def find_problems(raw: Any) -> list[Problem]:
-    """All that is wrong with `raw`, the plain values of a document; empty if `Spec` takes it and it makes sense."""
+    """What is wrong with `raw`, the plain values of a document; empty if `Spec` takes it and it makes sense.
+
+    All of it, unless it is more than anybody reads.
+    """
     found: list[Problem] = []
     try:
         Spec.model_validate(raw)
     except ValidationError as error:
         found = problems(error)
     readable = _readable(keys(raw))
-    for check in (_counts, _classes, _parameters, _lone_images, _samples, _names, _optimizers):
-        found += check(readable)
-    return found
+    checks = (
+        _counts, _classes, _parameters, _lone_images, _samples, _chunks, _names, _optimizers, _amount,
+    )  # fmt: skip
+    return [*found, *islice(chain.from_iterable(check(readable) for check in checks), MAX_PROBLEMS)]
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class _Readable:
 
     data: DataSpec | None
     training: TrainingSpec | None
+    replicates: ReplicatesSpec | None
     models: tuple[ModelSpec | None, ...]
     surfaces: tuple[SurfaceSpec | None, ...]
     model_names: tuple[str | None, ...]
@@ -58,6 +68,7 @@ def _readable(raw: Mapping[str, Any]) -> _Readable:
     return _Readable(
         data=resolve_data(data) if data else None,
         training=_valid(TrainingSpec, raw.get("training", {})),
+        replicates=_valid(ReplicatesSpec, raw.get("replicates", {})),
         models=tuple(_valid(ModelSpec, item) for item in models),
         surfaces=tuple(_valid(SurfaceSpec, item) for item in surfaces),
         model_names=tuple(_text(keys(item).get("name")) for item in models),
@@ -68,15 +79,19 @@ def _readable(raw: Mapping[str, Any]) -> _Readable:
 
 def _valid(kind: Any, raw: Any) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(raw)
+        return _adapter_of(kind).validate_python(raw)
     except ValidationError:
         return None
 
 
+_adapter_of = cache(TypeAdapter)  # making one costs a thousand times as much as using it
+
+
 def _items(raw: Mapping[str, Any], section: str) -> list[Any]:
+    """The models or surfaces; of more than there may be, which is an error already, the first."""
     if section not in raw:
         return [item.model_dump(exclude_unset=True) for item in Spec.model_fields[section].default]
-    return raw[section] if isinstance(raw[section], list) else []
+    return raw[section][:MAX_ITEMS] if isinstance(raw[section], list) else []
 
 
 def _text(value: Any) -> str | None:
@@ -125,17 +140,14 @@ def _classes(spec: _Readable) -> Iterator[Problem]:
 
 def _parameters(spec: _Readable) -> Iterator[Problem]:
     """A network that no memory holds is refused before anything is allocated."""
+    size = spec.data.size if spec.data else CIFAR10_SIZE
     for index, model in enumerate(spec.models):
-        field, layers = _layers(model)
-        if isinstance(model, DnnModel):
-            size = spec.data.size if spec.data else CIFAR10_SIZE
-            count = sum(before * after + after for before, after in pairwise((3 * size * size, *layers)))
-        elif isinstance(model, CnnModel):
-            count = sum(before * after * model.kernel**2 + after for before, after in pairwise((3, *layers)))
-        else:
-            continue
-        if count > MAX_PARAMETERS:
-            yield ("models", index, field), f"makes {count:.2g} parameters; at most {MAX_PARAMETERS:.2g} are allowed"
+        count = None if model is None else parameter_count(model, size=size, classes=1)
+        if count is not None and count > MAX_PARAMETERS:
+            yield (
+                ("models", index, _layers(model)[0]),
+                f"makes {count:.2g} parameters; at most {MAX_PARAMETERS:.2g} are allowed",
+            )
 
 
 def _layers(model: ModelSpec | None) -> tuple[str, tuple[int, ...]]:
@@ -175,19 +187,33 @@ def _samples(spec: _Readable) -> Iterator[Problem]:
             yield ("surfaces", index, "samples"), f"must be at most data.train, {train} (got {surface.samples})"
 
 
+def _chunks(spec: _Readable) -> Iterator[Problem]:
+    """A chunk is two files, so a surface must not fall into millions of them."""
+    for index, surface in enumerate(spec.surfaces):
+        if surface is None:
+            continue
+        count = math.ceil(surface.grid.K / surface.chunk) ** 2
+        if count > MAX_CHUNKS:
+            least = math.ceil(surface.grid.K / math.isqrt(MAX_CHUNKS))
+            message = f"cuts {surface.grid.K} x {surface.grid.K} points into {count} chunks; must be at least {least}"
+            yield ("surfaces", index, "chunk"), f"{message} (got {surface.chunk})"
+
+
 def _names(spec: _Readable) -> Iterator[Problem]:
     """Models and surfaces have names of their own, and a surface names models that are there."""
     yield from _unique("models", spec.model_names)
     yield from _unique("surfaces", spec.surface_names)
     names = tuple(name for name in spec.model_names if name is not None)
     for index, wanted in enumerate(spec.surface_models):
+        seen: set[str] = set()
         for place, name in enumerate(wanted):
             at = ("surfaces", index, "models", place)
             if name not in names:
                 hint = did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"
                 yield at, f"no model is called {got(name)[5:]}{hint}"
-            elif name in wanted[:place]:
+            elif name in seen:
                 yield at, f"{name!r} is listed twice"
+            seen.add(name)
 
 
 def _unique(section: str, names: tuple[str | None, ...]) -> Iterator[Problem]:
@@ -205,3 +231,19 @@ def _optimizers(spec: _Readable) -> Iterator[Problem]:
         if general != "adam" and "optimizer" in own.model_fields_set and "name" not in own.optimizer.model_fields_set:
             at = ("models", index, "training", "optimizer")
             yield at, f"needs a name: it replaces training.optimizer, which is {general}, whole"
+
+
+def _amount(spec: _Readable) -> Iterator[Problem]:
+    """What one run folder can hold, and one list in memory: a hundred of each times a thousand of each is too much."""
+    if spec.replicates is None:
+        return
+    trainings = len(spec.models) * spec.replicates.training
+    if trainings > MAX_TRAININGS:
+        yield ("replicates", "training"), f"makes {trainings} trainings; at most {MAX_TRAININGS} fit into one run"
+    models = sum(len(wanted) or len(spec.models) for wanted in spec.surface_models)
+    surfaces = models * spec.replicates.training * spec.replicates.directions
+    if surfaces > MAX_SURFACES:
+        yield (
+            ("replicates", "directions" if spec.replicates.directions > 1 else "training"),
+            f"makes {surfaces} surfaces of single networks; at most {MAX_SURFACES} fit into one run",
+        )

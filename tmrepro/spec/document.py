@@ -1,7 +1,8 @@
 """YAML text -> values that know their place, and everything that is wrong with the text as YAML.
 
-ruamel.yaml's event stream is read one event at a time, so that a hostile text costs no more than its size: nesting is
-bounded before anything is built, and aliases, which blow up, are refused. What a scalar means is decided here.
+ruamel.yaml's event stream is read one event at a time, so that a hostile text costs no more than its size: nesting and
+the number of values are bounded before anything is built, and aliases, which blow up, are refused. What a scalar means
+is decided here.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from tmrepro.spec.scalars import Scalar, read_scalar
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
+MAX_VALUES = 50_000  # the largest spec that makes sense has some 20000; every one takes a parser in Python its while
+MAX_FINDINGS = 100  # nobody reads more, and a text of 1 MiB has room for 300000
 MAX_SHOWN = 60
 EMPTY = "is empty; the smallest spec is 'version: 1', 'name: NAME' and 'data: {name: digits}'"
 
@@ -113,7 +116,17 @@ def read_document(text: str, *, source: str) -> Document:
         builder.refuse(*_syntax(error, text))
     else:
         return builder.document
-    raise SpecError(builder.document.findings)
+    raise SpecError(first_findings(builder.document.findings))
+
+
+def first_findings(findings: list[Finding]) -> list[Finding]:
+    """The findings in the order of the file, as many as somebody may want to read, and a word if there are more."""
+    ordered = sorted(findings, key=lambda finding: (finding.line, finding.column))
+    if len(ordered) <= MAX_FINDINGS:
+        return ordered
+    last = ordered[MAX_FINDINGS]
+    more = f"from here on more is wrong, which is not listed; correct the {MAX_FINDINGS} findings above first"
+    return [*ordered[:MAX_FINDINGS], Finding(last.source, last.line, last.column, "", more)]
 
 
 class _StopReadingError(Exception):
@@ -123,9 +136,13 @@ class _StopReadingError(Exception):
 class _Builder:
     def __init__(self, document: Document) -> None:
         self.document = document
+        self.depth = 0
+        self.values = 0
 
     def refuse(self, line: int, column: int, message: str, *, path: Location = ()) -> None:
         self.document.findings.append(Finding(self.document.source, line, column, written(path), message))
+        if len(self.document.findings) > MAX_FINDINGS:
+            raise _StopReadingError
 
     def build(self, events: Iterator[Event]) -> None:
         next(events)  # start of the stream
@@ -147,6 +164,10 @@ class _Builder:
                 raise _StopReadingError
 
     def node(self, event: Any, events: Iterator[Event], path: Location, line: int, column: int) -> Node:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            self.refuse(line, column, f"holds more than {MAX_VALUES} values, the most a spec may have")
+            raise _StopReadingError
         if isinstance(event, AliasEvent):
             self.refuse(line, column, f"aliases are not allowed (*{event.anchor}); write the value out", path=path)
             return Node(None, line, column, readable=False)
@@ -156,11 +177,15 @@ class _Builder:
             short = str(tag).replace("tag:yaml.org,2002:", "!!")
             self.refuse(line, column, f"tags are not allowed ({short}); leave it out", path=path)
         if isinstance(event, CollectionStartEvent):
-            if len(path) >= MAX_DEPTH:
+            # Counted, not taken from the path: a key can be a collection too, and its path is that of its mapping.
+            if self.depth == MAX_DEPTH:
                 self.refuse(line, column, f"nested deeper than {MAX_DEPTH} levels", path=path[:3])
                 raise _StopReadingError
+            self.depth += 1
             read = self.mapping if isinstance(event, MappingStartEvent) else self.sequence
-            return Node(read(events, path), line, column)
+            node = Node(read(events, path), line, column)
+            self.depth -= 1
+            return node
         return self.scalar(event, path, line, column)
 
     def scalar(self, event: Any, path: Location, line: int, column: int) -> Node:

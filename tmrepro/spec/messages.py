@@ -15,6 +15,8 @@ from tmrepro.spec.model import Spec
 
 Problem = tuple[Location, str]
 
+MAX_PROBLEMS = 1000  # a good deal more than are shown, and few enough to look for similar names at each
+
 _LIMITS = {
     "greater_than": ("gt", "above"),
     "greater_than_equal": ("ge", "at least"),
@@ -38,8 +40,11 @@ _KINDS = {
 
 
 def problems(error: ValidationError) -> list[Problem]:
-    """What `error` says, each with its location in the file. Counts of items are left out where an item is to blame."""
-    details = error.errors(include_url=False)
+    """What `error` says first, each with its location in the file.
+
+    Counts of items are left out where an item is to blame.
+    """
+    details = error.errors(include_url=False)[:MAX_PROBLEMS]
     blamed = [detail["loc"] for detail in details]
     return [
         _problem(detail)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import AfterValidator, Field, Strict
 
@@ -157,6 +158,22 @@ class CustomModel(Section):
     """Initial weights."""
     training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
     """What differs from the section `training` for this model; an optimizer is replaced whole."""
+
+
+def parameter_count(model: DnnModel | CnnModel | Resnet50Model | CustomModel, *, size: int, classes: int) -> int | None:
+    """How many parameters the network has, known before anything is built; None for a custom one."""
+    match model:
+        case DnnModel():
+            return sum(before * after + after for before, after in pairwise((3 * size * size, *model.widths)))
+        case CnnModel():
+            layers = pairwise((3, *model.channels))
+            return sum(before * after * model.kernel**2 + after for before, after in layers)
+        case Resnet50Model():
+            return 23_508_032 + 2049 * classes
+        case CustomModel():
+            return None
+        case _:
+            assert_never(model)
 
 
 ModelSpec = Annotated[DnnModel | CnnModel | Resnet50Model | CustomModel, Field(discriminator="kind")]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tmrepro.errors import Finding, SpecError
-from tmrepro.spec.canonical import dump_spec
+from tmrepro.spec.canonical import canonical_dict, dump_spec
 from tmrepro.spec.checks import find_problems
-from tmrepro.spec.document import MAX_BYTES, read_document
+from tmrepro.spec.document import MAX_BYTES, MAX_VALUES, first_findings, read_document
 from tmrepro.spec.model import Spec
 from tmrepro.spec.resolve import resolve
 
@@ -22,15 +23,25 @@ def load_spec(path: Path | str) -> Spec:
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpecError([Finding(source, 1, 1, "", f"cannot be read: {reason}")]) from error
+    return decode_spec(content, source=source)
+
+
+def decode_spec(content: bytes, *, source: str) -> Spec:
+    """`parse_spec` for the bytes of a file: UTF-8, with a byte order mark or without.
+
+    Raises:
+        SpecError: as `parse_spec`.
+    """
+    try:
         text = content.decode("utf-8-sig" if len(content) <= MAX_BYTES else "latin-1")
     except UnicodeDecodeError as error:
         before = content[: error.start]
         line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
         message = f"the byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
         raise SpecError([Finding(source, line, column, "", message)]) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SpecError([Finding(source, 1, 1, "", f"cannot be read: {reason}")]) from error
     return parse_spec(text, source=source)
 
 
@@ -45,9 +56,24 @@ def parse_spec(text: str, *, source: str = "<string>") -> Spec:
     found = [document.find(location, message) for location, message in find_problems(raw)]
     findings = list(dict.fromkeys([*document.findings, *(finding for finding in found if finding)]))
     if findings:
-        raise SpecError(sorted(findings, key=lambda finding: (finding.line, finding.column)))
+        raise SpecError(first_findings(findings))
     spec = resolve(Spec.model_validate(raw))
-    if len(dump_spec(spec).encode()) > MAX_BYTES:
-        message = f"is larger than {MAX_BYTES} bytes once every default is written out"
+    size, values = len(dump_spec(spec).encode()), _values(canonical_dict(spec))
+    if size > MAX_BYTES or values > MAX_VALUES:
+        message = (
+            f"has {size} bytes and {values} values once every default is written out; "
+            f"at most {MAX_BYTES} and {MAX_VALUES} can be read again"
+        )
         raise SpecError([Finding(source, 1, 1, "", message)])
     return spec
+
+
+def _values(plain: Any) -> int:
+    """How many values a document of `plain` has, keys and collections among them, as the reader counts."""
+    match plain:
+        case dict():
+            return 1 + sum(1 + _values(below) for below in plain.values())
+        case list():
+            return 1 + sum(_values(item) for item in plain)
+        case _:
+            return 1

@@ -106,10 +106,13 @@ def expand_surfaces(spec: Spec) -> tuple[DrawnSurface, ...]:
 
 
 def _draws(spec: Spec) -> Iterator[DrawnSurface]:
-    trained = expand_models(spec)
+    trained: dict[str, list[str]] = {}
+    for model in expand_models(spec):
+        trained.setdefault(model.base, []).append(model.name)
     for surface in spec.surfaces:
         seeds = surface.directions.seeds
         wanted = surface.models or tuple(model.name for model in spec.models)
+        models = tuple(name for base in wanted for name in trained[base])
         for replicate in range(spec.replicates.directions):
             offset = DIRECTION_SEED_STRIDE * replicate
             yield DrawnSurface(
@@ -118,7 +121,7 @@ def _draws(spec: Spec) -> Iterator[DrawnSurface]:
                 replicate=replicate,
                 spec=surface,
                 seeds=(seeds.delta + offset, seeds.eta + offset),
-                models=tuple(model.name for base in wanted for model in trained if model.base == base),
+                models=models,
             )
 
 

@@ -1,12 +1,14 @@
 """JSON documents, and history.csv. Written so that the same content is the same bytes; read strictly.
 
-Strict means: UTF-8, no NaN or Infinity (nor a number that becomes one), no key twice, a bounded size and depth.
+Strict means: UTF-8, no NaN or Infinity (nor a number that becomes one), no integer beyond 64 bits, no key twice, and a
+bounded size, depth and number of values: a value takes a hundred times the memory of its text.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from tmrepro.errors import DamagedError
 from tmrepro.records import Epoch, History
 from tmrepro.store.atomic import read_bytes, shown, write_text
 
-JSON_LIMIT_BYTES = 16 * 2**20
+JSON_LIMIT_BYTES = 192 * 2**20  # provenance.json names every chunk file of a run, and a run may have half a million
 JSON_LIMIT_DEPTH = 64
+JSON_LIMIT_VALUES = 2**21
 HISTORY_LIMIT_BYTES = 64 * 2**20
 
 _COLUMNS = tuple(field.name for field in fields(Epoch))
@@ -41,10 +44,11 @@ def parse_json(data: bytes, *, name: str) -> Any:
     """`read_json` for bytes at hand."""
     try:
         value = json.loads(
-            data.decode("utf-8"),
+            _bounded(data),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
             parse_float=_finite,
+            parse_int=_whole,
         )
         _check_depth(value)
     except (ValueError, RecursionError) as error:
@@ -89,6 +93,16 @@ def _epoch(row: str, *, number: int, name: str) -> Epoch:
     return Epoch(number, *numbers)
 
 
+def _bounded(data: bytes) -> str:
+    """The text, if it cannot hold more values than there may be; each but the first has a separator before it."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > JSON_LIMIT_VALUES:
+        raise ValueError(f"more than {JSON_LIMIT_VALUES} values")
+    text = data.decode("utf-8")
+    if sys.getsizeof(text) > JSON_LIMIT_BYTES + 1024:  # a single emoji makes Python keep four bytes for each character
+        raise ValueError(f"{len(text)} characters, too many for a text that is not ASCII")
+    return text
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -105,6 +119,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]}, which is too large for a number")
     return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{text[:40]}, which is too large for a whole number")
+    return int(text)
 
 
 def _check_depth(value: Any) -> None:

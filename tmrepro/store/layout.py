@@ -27,6 +27,7 @@ from tmrepro.store.chunks import LEVEL
 ARRAYS = ("loss", "accuracy", "a", "b")
 METADATA = "zarr.json"
 K_LIMIT = 4096
+CHUNKS_LIMIT = 2**16
 
 _DIMENSIONS = {"loss": ("a", "b"), "accuracy": ("a", "b"), "a": ("a",), "b": ("b",)}
 
@@ -99,11 +100,17 @@ def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, 
             "cosine": int() | float() | None as cosine,
             "theta_norm": int() | float() as theta_norm,
             "images": int() as images,
-            "labels": str() as labels,
+            "labels": "relabelled" | "original" as labels,
             "home": [int() as home_i, int() as home_j],
             "step": int() | float() as step,
             **rest,
-        } if not rest and 0 <= home_i < K and 0 <= home_j < K and step > 0:
+        } if (
+            not rest
+            and not any(isinstance(value, bool) for value in (cosine, theta_norm, images, home_i, home_j, step))
+            and 0 <= home_i < K
+            and 0 <= home_j < K
+            and step > 0
+        ):
             facts = SurfaceFacts(
                 delta=_direction(delta_found, name=name),
                 eta=_direction(eta_found, name=name),
@@ -129,7 +136,7 @@ def read_group(document: object, *, name: str, root: bool = False) -> object:
 
 
 def read_layout(document: object, *, name: str) -> Layout:
-    """How a surface is cut, from the zarr.json of its `loss`; K and chunk are within limits.
+    """How a surface is cut, from the zarr.json of its `loss`; K and the number of chunks are within limits.
 
     Raises:
         DamagedError: it describes no square array, or one that is larger than a surface can be.
@@ -138,14 +145,14 @@ def read_layout(document: object, *, name: str) -> Layout:
         case {
             "shape": [int() as K, int() as K_b],
             "chunk_grid": {"configuration": {"chunk_shape": [int() as chunk, int() as chunk_b]}},
-        } if K_b == K and chunk == chunk_b and 1 <= chunk <= K <= K_LIMIT:
-            return Layout(K=K, chunk=chunk)
+        } if K_b == K and chunk == chunk_b and 1 <= chunk <= K <= K_LIMIT and -((-K // chunk) ** 2) <= CHUNKS_LIMIT:
+            return Layout(K=int(K), chunk=int(chunk))
         case {"zarr_format": int() as version} if version != 3:
             raise DamagedError(f"{shown(name)}: expected zarr format 3, found {version}")
         case _:
             raise DamagedError(
-                f"{shown(name)}: expected shape [K, K] with square chunks and K of at most {K_LIMIT}, "
-                f"found {_brief(document)}"
+                f"{shown(name)}: expected shape [K, K] with K of at most {K_LIMIT} in at most {CHUNKS_LIMIT} square "
+                f"chunks, found {_brief(document)}"
             )
 
 
@@ -184,7 +191,9 @@ def check_array(document: object, *, array: str, layout: Layout, name: str) -> N
 
 def _direction(found: object, *, name: str) -> Direction:
     match found:
-        case {"seed": int() as seed, "sha256": str() as sha256, "norm": int() | float() as norm, **rest} if not rest:
+        case {"seed": int() as seed, "sha256": str() as sha256, "norm": int() | float() as norm, **rest} if (
+            not rest and not isinstance(seed, bool) and not isinstance(norm, bool)
+        ):
             return Direction(seed=seed, sha256=sha256, norm=float(norm))
         case _:
             raise DamagedError(

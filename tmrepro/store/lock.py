@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +12,22 @@ from filelock import FileLock, Timeout
 
 from tmrepro.errors import DamagedError, StorageError, UsageError
 from tmrepro.store.atomic import WORK, make_folder, read_bytes, safe_path, work_folder, write_text
+from tmrepro.store.manifest import refuse_strange
 
 
 @contextlib.contextmanager
 def run_lock(run: Path) -> Iterator[None]:
     """Hold RUN/.work/lock while the body runs; the body may remove `.work` when the run is complete.
 
+    This is where all writing into a run folder begins, so it is here that a folder with links in it is refused.
+
     Raises:
         UsageError: a living process holds it.
+        DamagedError: something in the folder is neither a plain file nor a folder.
         StorageError: the folder cannot be written.
     """
     path, holder = safe_path(run, f"{WORK}/lock"), safe_path(run, f"{WORK}/holder")
+    _refuse_other_file(path)
     make_folder(path.parent)
     lock = FileLock(path)
     try:
@@ -33,10 +39,21 @@ def run_lock(run: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{path}: cannot be locked: {error.strerror or error}; choose another --out") from error
     try:
+        refuse_strange(run)
         write_text(holder, f"{os.getpid()}\n", work=work_folder(run))
         yield
     finally:
         lock.release()
+
+
+def _refuse_other_file(path: Path) -> None:
+    """The lock empties its file, which therefore must not be one that has another name as well."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise DamagedError(f"{path}: expected a lock file of our own, found something else; remove it")
 
 
 def _pid(holder: Path) -> str:

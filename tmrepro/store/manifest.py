@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import Literal
 
 from tmrepro.errors import DamagedError
-from tmrepro.store.atomic import WORK, open_plain, read_bytes, safe_path, shown, write_text
+from tmrepro.store.atomic import WORK, open_plain, remove, safe_path, shown, write_text
 
 MANIFEST = "manifest-sha256.txt"
-MANIFEST_LIMIT_BYTES = 256 * 2**20
+FILE_LIMIT_BYTES = 2**34 + 2**24  # the largest weights that we read; a file of nothing but a hole can say any size
+MANIFEST_LIMIT_LINES = 2**20
+MANIFEST_LIMIT_LINE_BYTES = 2**13  # twice the longest path that Linux opens
+MALFORMED_LIMIT = 100  # findings; a file that is no manifest at all would be one in each line
 
 Problem = Literal["missing", "extra", "changed", "empty", "link", "unreadable", "malformed"]
+
+EMPTY_FOLDER = "empty folder"
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _REMEDY = "run 'tmrepro run SPEC --out RUN' to make it again"
@@ -42,6 +47,8 @@ class IntegrityFinding:
 def write_manifest(run: Path, *, work: Path) -> None:
     """Write the manifest of every file below `run` but itself and `.work`, sorted by the bytes of the path.
 
+    An empty folder, of which no manifest can tell, is removed: it is what is left of files that are no longer wanted.
+
     Raises:
         DamagedError: a link, or a name that a line of the manifest cannot hold.
         StorageError: the folder cannot be written.
@@ -49,6 +56,9 @@ def write_manifest(run: Path, *, work: Path) -> None:
     paths = []
     for path, kind in _entries(run):
         if path == MANIFEST or path.split("/")[0] == WORK:
+            continue
+        if kind == EMPTY_FOLDER:
+            remove(run / path)
             continue
         if kind != "file":
             raise DamagedError(f"{shown(path)}: expected plain files only, found a {kind}; remove it")
@@ -64,8 +74,7 @@ def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding
 
     `working` is for whoever holds the run's lock: without it a `.work` left by an unfinished run is a finding.
     """
-    findings: list[IntegrityFinding] = []
-    expected = _read_manifest(run, findings)
+    expected, findings = _read_manifest(run)
     kinds = dict(_entries(run))
     for path, digest in expected.items():
         if path not in kinds:
@@ -73,11 +82,15 @@ def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding
         elif kinds[path] == "file":
             findings.extend(_compare(run, path, digest))
     for path, kind in kinds.items():
+        if path.split("/")[0] == WORK and kind in {"file", EMPTY_FOLDER}:
+            continue
         if kind == "link":
             findings.append(_finding(path, "link", "a symbolic link; a run folder holds plain files only"))
+        elif kind == EMPTY_FOLDER:
+            findings.append(_finding(path, "extra", f"an {kind}, which no run leaves behind"))
         elif kind != "file":
             findings.append(_finding(path, "unreadable", f"expected a plain file, found a {kind}"))
-        elif path not in expected and path != MANIFEST and path.split("/")[0] != WORK:
+        elif path not in expected and path != MANIFEST:
             findings.append(_finding(path, "extra", "not in the manifest; nothing of a run says where it comes from"))
     if not working and os.path.lexists(run / WORK):
         findings.append(_finding(WORK, "extra", f"left by a run that is not finished; {_REMEDY}"))
@@ -91,6 +104,24 @@ def file_hashes(run: Path, paths: Iterable[str]) -> dict[str, str]:
         DamagedError: a file is missing, a link, or unreadable.
     """
     return {path: _hash(run, path)[0] for path in sorted(paths, key=os.fsencode)}
+
+
+def listed_hash(run: Path, path: str) -> str | None:
+    """The SHA-256 that the manifest of `run` names for `path`; None where it names none, or is none."""
+    return _read_manifest(run)[0].get(path)
+
+
+def refuse_strange(run: Path) -> None:
+    """Nothing, if all of `run` is plain files and folders; it need not exist.
+
+    Whoever is about to write into a folder asks this first: a link on the way would take the writing elsewhere.
+
+    Raises:
+        DamagedError: there is a link, a pipe, a socket or a device, or a folder that cannot be read.
+    """
+    for path, kind in _entries(run) if run.is_dir() else ():
+        if kind not in {"file", EMPTY_FOLDER}:
+            raise DamagedError(f"{run / shown(path)}: expected plain files only, found a {kind}; remove it")
 
 
 def _compare(run: Path, path: str, digest: str) -> Iterator[IntegrityFinding]:
@@ -107,35 +138,52 @@ def _compare(run: Path, path: str, digest: str) -> Iterator[IntegrityFinding]:
 
 def _hash(run: Path, path: str) -> tuple[str, int]:
     with open_plain(safe_path(run, path), name=path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+        size = os.fstat(file.fileno()).st_size
+        if size > FILE_LIMIT_BYTES:
+            raise DamagedError(f"{shown(path)}: expected at most {FILE_LIMIT_BYTES} bytes, found {size}")
+        return hashlib.file_digest(file, "sha256").hexdigest(), size
 
 
-def _read_manifest(run: Path, findings: list[IntegrityFinding]) -> dict[str, str]:
+def _read_manifest(run: Path) -> tuple[dict[str, str], list[IntegrityFinding]]:
+    """The SHA-256 of each path that the manifest names, and what is wrong with the manifest itself."""
+    expected: dict[str, str] = {}
+    findings: list[IntegrityFinding] = []
     try:
-        text = read_bytes(run / MANIFEST, limit_bytes=MANIFEST_LIMIT_BYTES, name=MANIFEST).decode("utf-8")
+        for number, raw in enumerate(_lines(run), start=1):
+            if len(findings) == MALFORMED_LIMIT or number > MANIFEST_LIMIT_LINES:
+                findings.append(_finding(MANIFEST, "malformed", f"line {number}: not read any further; {_REMEDY}"))
+                break
+            line = raw.removesuffix(b"\n").decode("utf-8")
+            match = _LINE.fullmatch(line)
+            if match is None:
+                problem_with = "expected a SHA-256, two spaces and a path"
+            elif not _is_inside(match[2]):
+                problem_with = "a path that could lead out of the folder"
+            elif match[2] in expected:
+                problem_with = "a path that stands twice"
+            elif not raw.endswith(b"\n"):
+                problem_with = "a line that is cut off"
+            else:
+                expected[match[2]] = match[1]
+                continue
+            findings.append(_finding(MANIFEST, "malformed", f"line {number}: {problem_with}: {shown(line[:160])}"))
     except DamagedError as error:
         problem: Problem = "unreadable" if os.path.lexists(run / MANIFEST) else "missing"
         findings.append(_finding(MANIFEST, problem, f"{str(error).removeprefix(f'{MANIFEST}: ')}; {_REMEDY}"))
-        return {}
+        return {}, findings
     except UnicodeDecodeError as error:
-        findings.append(_finding(MANIFEST, "malformed", f"expected UTF-8 ({error})"))
-        return {}
-    if not text:
+        findings.append(_finding(MANIFEST, "malformed", f"expected UTF-8 ({error.reason}); {_REMEDY}"))
+        return {}, findings
+    if not expected and not findings:
         findings.append(_finding(MANIFEST, "empty", f"an empty file; {_REMEDY}"))
-    expected: dict[str, str] = {}
-    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
-        match = _LINE.fullmatch(line)
-        if match is None:
-            problem_with = "expected a SHA-256, two spaces and a path"
-        elif not _is_inside(match[2]):
-            problem_with = "a path that could lead out of the folder"
-        elif match[2] in expected:
-            problem_with = "a path that stands twice"
-        else:
-            expected[match[2]] = match[1]
-            continue
-        findings.append(_finding(MANIFEST, "malformed", f"line {number}: {problem_with}: {shown(line[:160])}"))
-    return expected
+    return expected, findings
+
+
+def _lines(run: Path) -> Iterator[bytes]:
+    """The lines of the manifest with their ends, one at a time; of one that is too long, so much of it."""
+    with open_plain(run / MANIFEST, name=MANIFEST) as file:
+        while line := file.readline(MANIFEST_LIMIT_LINE_BYTES):
+            yield line
 
 
 def _is_inside(path: str) -> bool:
@@ -143,7 +191,10 @@ def _is_inside(path: str) -> bool:
 
 
 def _entries(run: Path) -> Iterator[tuple[str, str]]:
-    """Every path below `run` that is no folder, with what it is: file, link, unreadable folder, special file."""
+    """Every path below `run` that is no folder with something in it, with what it is.
+
+    A file, a link, a special file, an empty folder, or a folder that cannot be read.
+    """
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -153,6 +204,8 @@ def _entries(run: Path) -> Iterator[tuple[str, str]]:
         except OSError as error:
             yield folder.rstrip("/") or ".", f"folder that cannot be read ({error.strerror})"
             continue
+        if folder and not found:
+            yield folder.rstrip("/"), EMPTY_FOLDER
         for path, mode in found:
             if stat.S_ISDIR(mode):
                 waiting.append(f"{path}/")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.errors import DamagedError
 from tmrepro.records import Minimum
 from tmrepro.store.atomic import safe_path
 from tmrepro.store.documents import read_json, write_json
+
+_RECORD = TypeAdapter(Minimum)
 
 
 def save_minimum(run: Path, minimum: Minimum, *, work: Path) -> str:
@@ -31,7 +36,15 @@ def read_minimum(run: Path, model: str) -> Minimum:
     """
     relative = f"models/{model}/minimum.json"
     document = read_json(safe_path(run, relative), name=relative)
+    expected = {field.name for field in dataclasses.fields(Minimum)}
+    if not isinstance(document, dict) or set(document) != expected:
+        raise DamagedError(f"{relative}: expected the fields {', '.join(sorted(expected))}, found others")
     try:
-        return Minimum(**{**document, "seeds_collapsed": tuple(document["seeds_collapsed"])})
-    except (TypeError, KeyError) as error:
-        raise DamagedError(f"{relative}: not a minimum's record ({error})") from error
+        minimum = _RECORD.validate_json(json.dumps(document), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DamagedError(f"{relative}: {where}: {first['msg']}") from error
+    if minimum.model != model:
+        raise DamagedError(f"{relative}: expected the record of {model}, found that of {minimum.model!r}")
+    return minimum

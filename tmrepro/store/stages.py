@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.errors import ArtefactError, DamagedError
-from tmrepro.store.atomic import WORK, remove, safe_path, work_folder
+from tmrepro.store.atomic import WORK, remove, safe_path, shown, work_folder
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.manifest import file_hashes
 
@@ -52,7 +52,7 @@ class StageBook:
         self._records: dict[str, StageRecord] = {}
         for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else ():
             try:
-                record = record_from(read_json(path))
+                record = record_from(read_json(safe_path(run, f"{WORK}/stages/{path.name}")))
             except ArtefactError:
                 continue  # a record that cannot be read is a stage that isn't done
             self._records[record.name] = record
@@ -86,11 +86,15 @@ def record_from(document: Any) -> StageRecord:
     """
     try:
         record = StageRecord(**document)
-        strings = [record.name, record.key, record.reason, *record.files, *record.files.values()]
-        if not all(isinstance(item, str) for item in strings) or record.key != stage_key(record.inputs):
-            raise DamagedError("a stage record does not agree with itself")
+        texts = [record.name, record.key, record.reason, *record.files, *record.files.values()]
+        kinds = isinstance(record.facts, dict) and isinstance(record.complete, bool)
+        numbers = isinstance(record.seconds, int | float) and not isinstance(record.seconds, bool)
+        if not (kinds and numbers and all(isinstance(text, str) for text in texts)):
+            raise DamagedError(shown(f"not a stage record: {_short(document)}"))
+        if record.key != stage_key(record.inputs):
+            raise DamagedError(shown(f"the record of stage {_short(record.name)} does not agree with itself"))
     except (TypeError, ValueError, AttributeError) as error:
-        raise DamagedError(f"not a stage record: {error}") from error
+        raise DamagedError(shown(f"not a stage record: {error}")) from error
     return record
 
 
@@ -100,12 +104,20 @@ def recorded_stages(run: Path) -> list[StageRecord]:
     Raises:
         DamagedError: the folder holds neither.
     """
-    if (run / WORK / "stages").is_dir():
-        return StageBook(run).records()
-    provenance = read_json(safe_path(run, "provenance.json"), name="provenance.json")
+    return StageBook(run).records() if (run / WORK / "stages").is_dir() else finished_stages(run)
+
+
+def finished_stages(run: Path) -> list[StageRecord]:
+    """The stages that the provenance.json of a finished run tells of.
+
+    Raises:
+        DamagedError: it is missing, or tells of none.
+    """
+    path, name = safe_path(run, "provenance.json"), "provenance.json"
+    provenance = read_json(path, name=name)
     stages = provenance.get("stages") if isinstance(provenance, dict) else None
     if not isinstance(stages, dict):
-        raise DamagedError("provenance.json: expected the stages of a run, found none")
+        raise DamagedError(f"{name}: expected the stages of a run, found none")
     return [record_from(stage) for stage in stages.values()]
 
 
@@ -128,14 +140,14 @@ def first_changed_input(new: Any, old: Any, path: str = "") -> str | None:
         for name in sorted(set(new) | set(old)):
             inner = f"{path}.{name}" if path else name
             if name not in old or name not in new:
-                return f"{inner} is {'new' if name in new else 'gone'}"
+                return shown(f"{inner} is {'new' if name in new else 'gone'}")
             found = first_changed_input(new[name], old[name], inner)
             if found:
                 return found
         return None
-    if new == old and type(new) is type(old):
+    if json.dumps(new) == json.dumps(old):
         return None
-    return f"{path}: {_short(new)} here, {_short(old)} there"
+    return shown(f"{path}: {_short(new)} here, {_short(old)} there")
 
 
 def _short(value: Any) -> str:

@@ -130,8 +130,12 @@ def read_surface(run: Path, surface: str, model: str) -> tuple[Surface, SurfaceF
     _check_consolidated(run, group)
     axes = {array: _read_chunk(run, f"{group}/{array}/c/0", shape=layout.chunk_shape(array)) for array in ("a", "b")}
     for array, points in axes.items():
-        if not np.all(np.isfinite(points)):
-            raise DamagedError(f"{STORE}/{group}/{array}/c/0: expected finite coordinates, found nan or inf")
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.diff(points)
+        if not np.all(np.isfinite(points)) or not np.all((steps > 0) & np.isfinite(steps)):
+            raise DamagedError(
+                f"{STORE}/{group}/{array}/c/0: expected finite coordinates, each above the one before it"
+            )
     loss, accuracy = (_read_array(run, group, array=array, layout=layout) for array in ("loss", "accuracy"))
     return Surface(loss=loss, accuracy=accuracy, a=axes["a"], b=axes["b"]), facts, home, step
 
@@ -145,8 +149,13 @@ def consolidate(run: Path) -> None:
     """
     nodes = {METADATA: b'{"zarr_format": 3, "node_type": "group"}'}
     for surface, model in list_surfaces(run):
-        _checked_metadata(run, surface, model)
         group = group_key(surface, model)
+        # It says nothing but that it is a group. Taken over from another run, or damaged since, it is written anew.
+        above = f"{surface}/{METADATA}"
+        plain = metadata_files(group, layout=Layout(K=1, chunk=1), attributes={})[above]
+        if not holds(run, above, plain):
+            write(run, above, plain)
+        _checked_metadata(run, surface, model)
         for node in (surface, group, *(f"{group}/{array}" for array in ARRAYS)):
             nodes[f"{node}/{METADATA}"] = read(run, f"{node}/{METADATA}", limit_bytes=METADATA_LIMIT_BYTES)
     data = consolidated(nodes)

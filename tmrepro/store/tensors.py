@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +15,12 @@ import safetensors.numpy
 from jaxtyping import Float32, Int64, Shaped
 
 from tmrepro.errors import DamagedError
-from tmrepro.store.atomic import read_bytes, shown, write_bytes
+from tmrepro.store.atomic import open_plain, read_bytes, shown, write_bytes
+from tmrepro.store.documents import parse_json
 
 TENSORS_LIMIT_BYTES = 16 * 2**30
 TENSORS_LIMIT_HEADER_BYTES = 16 * 2**20
-LABELS_LIMIT_BYTES = 4 * 2**30
+LABELS_LIMIT_BYTES = 2**29  # a hundred million images with hard labels, ten million with ten soft ones
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 # numpy's own reader evaluates the header as Python; what save_labels writes is one of two lines.
@@ -38,17 +40,37 @@ def save_tensors(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "*_"]], *,
     write_bytes(path, safetensors.numpy.save(dense), work=work)
 
 
-def load_tensors(path: Path, *, name: str | None = None) -> dict[str, Shaped[np.ndarray, "*_"]]:
-    """The arrays of a safetensors file, writable, in the file's order.
+def count_numbers(path: Path, *, name: str | None = None) -> int:
+    """How many numbers a safetensors file says it holds, from its header alone; never more than its size allows.
 
     Raises:
-        DamagedError: missing, or not a well-formed safetensors file.
+        DamagedError: missing, or the header is none.
     """
     name = name if name is not None else str(path)
-    data = read_bytes(path, limit_bytes=TENSORS_LIMIT_BYTES, name=name)
-    header_bytes = int.from_bytes(data[:8], "little")
-    if not 0 < header_bytes <= min(TENSORS_LIMIT_HEADER_BYTES, len(data) - 8):
-        raise DamagedError(f"{shown(name)}: expected a safetensors file, found a header of {header_bytes} bytes")
+    with open_plain(path, name=name) as file:
+        size = os.fstat(file.fileno()).st_size
+        header = parse_json(file.read(_header_bytes(file.read(8), size=size, name=name)), name=name)
+    try:
+        shapes = [entry["shape"] for key, entry in header.items() if key != "__metadata__"]
+        numbers = sum(math.prod(int(length) for length in shape) for shape in shapes)
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise DamagedError(f"{shown(name)}: expected the header of a safetensors file, found another") from error
+    if not 0 <= numbers <= size:
+        raise DamagedError(f"{shown(name)}: expected at most {size} numbers in {size} bytes, found {numbers:.3g}")
+    return numbers
+
+
+def load_tensors(
+    path: Path, *, limit_bytes: int = TENSORS_LIMIT_BYTES, name: str | None = None
+) -> dict[str, Shaped[np.ndarray, "*_"]]:
+    """The arrays of a safetensors file, writable, in the file's order. `limit_bytes` is that of their content.
+
+    Raises:
+        DamagedError: missing, too large, or not a well-formed safetensors file.
+    """
+    name = name if name is not None else str(path)
+    data = read_bytes(path, limit_bytes=limit_bytes + TENSORS_LIMIT_HEADER_BYTES, name=name)
+    _header_bytes(data[:8], size=len(data), name=name)
     try:
         # The copy is what makes the arrays writable, which torch asks for.
         return {key: np.array(value) for key, value in safetensors.numpy.load(data).items()}
@@ -56,11 +78,35 @@ def load_tensors(path: Path, *, name: str | None = None) -> dict[str, Shaped[np.
         raise DamagedError(f"{shown(name)}: expected a safetensors file, found: {shown(str(error))}") from error
 
 
+def _header_bytes(begin: bytes, *, size: int, name: str) -> int:
+    """The length of the header of a safetensors file of `size` bytes that begins with the eight bytes `begin`."""
+    length = int.from_bytes(begin, "little")
+    if not 0 < length <= min(TENSORS_LIMIT_HEADER_BYTES, size - 8):
+        raise DamagedError(f"{shown(name)}: expected a safetensors file, found a header of {length} bytes")
+    return length
+
+
 def save_labels(path: Path, labels: Labels, *, work: Path) -> None:
     """Write y~ as a .npy file, version 1.0."""
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.asarray(labels, order="C"), version=(1, 0), allow_pickle=False)
     write_bytes(path, buffer.getvalue(), work=work)
+
+
+def check_labels(labels: Labels, *, images: int, classes: int, name: str) -> None:
+    """Nothing, if `labels` are those of so many images and classes; a class that isn't there would index past an end.
+
+    Raises:
+        DamagedError: another number of images, or a class that is none of 0 .. classes - 1.
+    """
+    found = f"{list(labels.shape)} of {labels.dtype}"
+    if labels.dtype == np.int64 and labels.shape == (images,):
+        if not labels.size or (labels.min() >= 0 and labels.max() < classes):
+            return
+        found = f"classes from {labels.min()} to {labels.max()}"
+    elif labels.shape == (images, classes):
+        return
+    raise DamagedError(f"{shown(name)}: expected labels of {images} images in {classes} classes, found {found}")
 
 
 def load_labels(path: Path, *, name: str | None = None) -> Labels:

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, assert_never
+from typing import Literal, Protocol, assert_never, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Problem:
     precision: Precision
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """Losses and accuracies at the points a x b of a block of the grid."""
 
@@ -138,7 +139,16 @@ EVALUATORS: dict[str, type[PlainEvaluator]] = {PlainEvaluator.name: PlainEvaluat
 
 def choose_evaluator(problem: Problem, *, forced: str | None = None) -> Evaluator:
     """The evaluator for a problem: by rule, never by timing, or the one that was `forced` by name."""
-    name = forced or PlainEvaluator.name
+    return find_evaluator(forced)(problem)
+
+
+def find_evaluator(forced: str | None) -> type[PlainEvaluator]:
+    """The evaluator called `forced`, or the one by rule.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    name = PlainEvaluator.name if forced is None else forced
     if name not in EVALUATORS:
         raise UsageError(f"there is no evaluator {name!r}: choose one of {', '.join(EVALUATORS)}")
-    return EVALUATORS[name](problem)
+    return EVALUATORS[name]

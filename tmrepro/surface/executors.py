@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
+import multiprocessing
+import pickle
 import signal
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from torch import multiprocessing
 
 from tmrepro.determinism import Determinism, apply
-from tmrepro.errors import ComputeError
-from tmrepro.surface.evaluators import Evaluator, Problem, choose_evaluator
+from tmrepro.errors import ComputeError, UsageError
+from tmrepro.surface.evaluators import Evaluator, Problem, choose_evaluator, find_evaluator
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel ends a worker whose parent was killed
 
@@ -45,12 +48,16 @@ def evaluate_chunks(
     workers: int = 1,
     determinism: Determinism,
     forced: str | None = None,
-) -> Iterator[ChunkResult]:
+) -> Generator[ChunkResult, None, None]:
     """Evaluate `chunks`, yielding each as soon as it is done, in any order.
+
+    Closing the iterator, or an exception in it (ctrl-C), ends the workers at once: their chunks are computed again later.
 
     Raises:
         ComputeError: a worker died (out of memory, most likely).
+        UsageError: no such evaluator, or a custom model that cannot be sent to worker processes.
     """
+    find_evaluator(forced)
     if workers <= 1 or len(chunks) <= 1:
         evaluator = choose_evaluator(problem, forced=forced)
         for chunk in chunks:
@@ -62,11 +69,12 @@ def evaluate_chunks(
 def _in_processes(
     problem: Problem, chunks: Sequence[Chunk], workers: int, determinism: Determinism, forced: str | None
 ) -> Iterator[ChunkResult]:
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(problem, determinism, forced),
+        initargs=(_packed(problem), determinism, forced),
     )
     try:
         pending: set[Future[ChunkResult]] = {pool.submit(_work, chunk) for chunk in chunks}
@@ -76,18 +84,39 @@ def _in_processes(
                 yield future.result()
     except BrokenProcessPool as error:
         raise ComputeError("a worker process died; with less memory than they need, use fewer --workers") from error
+    except BaseException:
+        # A chunk may take an hour; whoever asked to stop does not wait for it.
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _packed(problem: Problem) -> bytes:
+    """The problem by value. Torch's own way shares memory, of which a container may have very little."""
+    # A view would be pickled with all of the tensor that it is a part of.
+    targets = dataclasses.replace(problem.targets, values=problem.targets.values.clone())
+    own = dataclasses.replace(problem, inputs=problem.inputs.clone(), targets=targets)
+    try:
+        return pickle.dumps(own)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"the model cannot be sent to worker processes: {error}. Define its classes and functions at the top level of "
+            "a module, or use --workers 1"
+        ) from error
 
 
 _worker_evaluator: Evaluator | None = None
 
 
-def _start_worker(problem: Problem, determinism: Determinism, forced: str | None) -> None:
+def _start_worker(packed: bytes, determinism: Determinism, forced: str | None) -> None:
     global _worker_evaluator
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     apply(determinism)
+    problem: Problem = pickle.loads(packed)  # noqa: S301 - our parent's bytes
     _worker_evaluator = choose_evaluator(problem, forced=forced)
 
 

@@ -1,7 +1,8 @@
 """Train one network until its point is an LM or a GM, and take theta* (design, section 3).
 
-The loop never waits for the device within an epoch, and draws the order of epoch e from (seed, e) alone, so progress
-display, checkpoints and interruptions cannot change a bit of the result.
+The loop never waits for the device within an epoch, and draws all that is random in epoch e (the order of the images, and
+what layers such as dropout draw) from (seed, e) alone, so progress display, checkpoints and interruptions cannot change a
+bit of the result.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -24,7 +24,8 @@ from tmrepro.errors import DivergedError
 from tmrepro.inference import Targets, clipped, evaluate, outputs, summarize
 from tmrepro.records import Epoch, History
 from tmrepro.spec import TrainingSpec
-from tmrepro.training.checkpoint import Progress, pack, read_progress, unpack
+from tmrepro.training.checkpoint import CheckpointError, Progress, pack, read_progress, unpack
+from tmrepro.training.draws import epoch_order, layers_drawing
 from tmrepro.training.optimizers import learning_rate, make_optimizer, set_learning_rate
 from tmrepro.training.stopping import is_gm, is_lm, warmup_epochs
 
@@ -74,13 +75,16 @@ def train(
     decides how often); `saved` are the bytes to continue from. `on_epoch` gets each epoch and the seed in use.
 
     Raises:
-        DivergedError: T_i is no longer finite.
+        DivergedError: T_i or a parameter is no longer finite.
+        CheckpointError: `saved` is no checkpoint of this model.
     """
     first = 0
     collapsed: tuple[int, ...] = ()
     if saved is not None:
         progress = read_progress(saved)
         first, collapsed = progress.attempt, progress.seeds_collapsed
+        if not 0 <= first <= spec.reseeds:
+            raise CheckpointError(f"not a checkpoint of this training: try {first} of {spec.reseeds + 1}")
     for attempt in range(first, spec.reseeds + 1):
         used = seed + attempt * RESEED_STRIDE
         run = _Attempt(spec, build(used).to(examples.inputs.device), examples, used, attempt, collapsed)
@@ -105,16 +109,13 @@ def is_collapsed(model: nn.Module, examples: Examples, *, clip: float | None) ->
 
 
 def reestimate_batch_norm(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, batch_size: int) -> None:
-    """One pass in data order: a cumulative average of the batch statistics, as `update_bn` does; then eval mode."""
-    with torch.no_grad():
+    """One pass in data order: a cumulative average of the batch statistics, as `update_bn` does; then eval mode.
+
+    `update_bn` leaves dropout on; what it draws is fixed here.
+    """
+    with torch.no_grad(), layers_drawing(0, 0, device=inputs.device):
         update_bn(torch.split(inputs, batch_size), model)
     model.eval()
-
-
-def epoch_order(n: int, *, seed: int, epoch: int) -> Int64[Tensor, " n"]:
-    """The order of the images in epoch `epoch` (from 1): a function of its arguments alone."""
-    order = np.random.Generator(np.random.Philox(key=seed + (epoch << 64))).permutation(n)
-    return torch.from_numpy(order.astype(np.int64, copy=False))
 
 
 class _Attempt:
@@ -173,7 +174,7 @@ class _Attempt:
         gm = is_gm(losses, epsilon=stop.epsilon)
         if stop.at == "lm":
             lm = is_lm(losses, epsilon=stop.epsilon, patience=stop.patience, warmup_epochs=self.warmup)
-            if lm or gm:
+            if lm or (gm and self._confirmed_gm()):
                 return "lm"
         elif stop.at == "gm" and gm and self._confirmed_gm():
             return "gm"
@@ -191,10 +192,14 @@ class _Attempt:
 
     def _epoch(self, number: int) -> None:
         begin = time.monotonic()
-        train_loss, train_accuracy, lr = self._pass(number)
-        if not math.isfinite(train_loss):
+        with layers_drawing(self.seed, number, device=self.examples.inputs.device):
+            train_loss, train_accuracy, lr = self._pass(number)
+        if not (math.isfinite(train_loss) and self._is_finite()):
+            what = (
+                "parameters are no longer finite" if math.isfinite(train_loss) else f"training loss became {train_loss}"
+            )
             raise DivergedError(
-                f"the training loss became {train_loss} in epoch {number} (seed {self.seed}): "
+                f"the {what} in epoch {number} (seed {self.seed}): "
                 f"lower optimizer.lr (now {self.spec.optimizer.lr:g}) or lengthen warmup_steps ({self.spec.warmup_steps})"
             )
         examples = self.examples
@@ -210,6 +215,9 @@ class _Attempt:
         self.history.append(
             Epoch(number, train_loss, train_accuracy, held_out.loss, held_out.accuracy, lr, self.seconds)
         )
+
+    def _is_finite(self) -> bool:
+        return all(bool(value.isfinite().all()) for value in self.model.parameters())
 
     def _pass(self, number: int) -> tuple[float, float, float]:
         """One epoch of updates. Returns T_i, the accuracy as training met it, and the last learning rate."""

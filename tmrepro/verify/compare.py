@@ -1,144 +1,298 @@
-"""Does a run agree with a reference, or with another run of the same spec?"""
+"""Does a run agree with a reference, or with another run of the same spec?
+
+On one platform the same spec gives the same bits, so nothing but `identical` and, with a warning, `equal` passes. Another
+platform rounds otherwise, training magnifies that, and another seed goes elsewhere from the start: then, and only then,
+what lies inside a measured band is `consistent`. What has no band cannot be, and what nobody can judge is said.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tmrepro.errors import ArtefactError
-from tmrepro.store.atomic import read_bytes
+from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors
-from tmrepro.verify.grades import Band, grade_array, grade_number, worst
-from tmrepro.verify.recompute import FIGURE_LIMIT_BYTES, grade_figure
-from tmrepro.verify.verdict import Check, Grade, Level
+from tmrepro.verify.bands import MINIMUM_NUMBERS, Band, Bands
+from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
+from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
+from tmrepro.verify.grades import ABSOLUTE, grade_array, grade_number, images_that_may_move, worst
+from tmrepro.verify.minima import grade_minimum
+from tmrepro.verify.platforms import compare_platforms, drawn_alike
+from tmrepro.verify.verdict import Check, Grade, Level, Remarks
+from tmrepro.verify.words import Against
 from tmrepro.view import RunView
 
-BandOf = Callable[[str, str, str], Band | None]
+
+@dataclass(frozen=True)
+class Side:
+    """What a run is held against: a reference, or another run of the same spec; `bands` where they were measured."""
+
+    folder: Path
+    statistics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    bands: Bands | None
+    kind: Against
 
 
-def compare_run(
-    view: RunView, other: Path, *, level: Level, statistics: dict[str, Any], band: BandOf, replicate: bool
-) -> list[Check]:
-    """Hold a run against the folder `other` (a reference or a run of the same spec), part by part.
+class Comparison:
+    """A run held against a `Side`, part by part. With `replicate` only what another seed must agree in is compared."""
 
-    With `replicate` only what another seed must agree in is compared: categories, and statistics within their bands.
-    """
-    checks = [_minimum(view, other, model, level=level, replicate=replicate) for model in view.models]
-    for surface, model in view.surfaces:
-        checks += _surface(
-            view, other, surface, model, level=level, statistics=statistics, band=band, replicate=replicate
-        )
-    if not replicate:
-        surfaces_agree = all(check.grade in {"identical", "equal"} for check in checks)
-        checks += _figures(view.folder, other, level=level, surfaces_agree=surfaces_agree)
-    return checks
+    def __init__(self, view: RunView, other: Side, *, level: Level, replicate: bool) -> None:
+        self.view, self.other, self.level, self.replicate = view, other, level, replicate
+        self.platforms = compare_platforms(view.provenance, other.provenance)
+        measured = other.bands is not None and other.bands.measured
+        self.bands = other.bands if measured and (replicate or not self.platforms.exact) else None
+        self.unjudged: list[str] = []
+        self.shown: list[FigureHeld] = []
 
+    def checks(self) -> list[Check]:
+        """Data, minima, surfaces and their statistics, figures."""
+        checks = [self._data(), *(self._minimum(model) for model in self.view.models)]
+        for surface, model in self.view.surfaces:
+            checks += self._surface(surface, model)
+        if self.replicate:
+            self._show_figures()
+        else:
+            checks += self._figures({check.grade for check in checks})
+        return self._against(checks)
 
-def compare_weights(view: RunView, other: Path, *, level: Level) -> list[Check]:
-    """Hold theta* of every model against that of another run."""
-    checks = []
-    for model in view.models:
-        relative = f"models/{model}/theta.safetensors"
-        ours, theirs = (load_tensors(folder / relative, name=relative) for folder in (view.folder, other))
-        if set(ours) != set(theirs):
-            checks.append(Check(level, relative, "different", "other tensors"))
-            continue
-        found = {name: grade_array(ours[name].astype("f8"), theirs[name].astype("f8")) for name in ours}
-        grade = worst([one for one, _ in found.values()])
-        name = next(name for name, (one, _) in found.items() if one == grade)
-        detail = f"{len(found)} tensors, all bits" if grade == "identical" else f"{name} {found[name][1]}"
-        checks.append(Check(level, relative, grade, detail))
-    return checks
+    def weights(self) -> list[Check]:
+        """theta* of every model, tensor by tensor; from another platform, only what agrees is a finding."""
+        checks = []
+        for model in self.view.models:
+            relative = f"models/{model}/theta.safetensors"
+            try:
+                ours, theirs = (
+                    load_tensors(safe_path(folder, relative), name=relative)
+                    for folder in (self.view.folder, self.other.folder)
+                )
+            except ArtefactError as error:
+                checks.append(Check(self.level, relative, "damaged", str(error)))
+                continue
+            grade, detail = _grade_tensors(ours, theirs)
+            if grade == "different" and self.bands is not None:
+                self.unjudged.append(f"{relative} (training magnifies the rounding of another platform)")
+            else:
+                checks.append(Check(self.level, relative, grade, detail))
+        return self._against(checks)
 
+    @property
+    def remarks(self) -> Remarks:
+        """What could not be judged, and the provenance of both sides."""
+        warnings = (f"not judged: {'; '.join(self.unjudged)}",) if self.unjudged else ()
+        sides = Sides(self.view.provenance, self.other.provenance, self.other.kind)
+        return Remarks(warnings=warnings, figures=tuple(self.shown), sides=sides)
 
-def _minimum(view: RunView, other: Path, model: str, *, level: Level, replicate: bool) -> Check:
-    subject = f"models/{model}"
-    try:
-        ours, theirs = view.minimum(model), read_minimum(other, model)
-        history = view.history(model)
-        expected = load_history(other / "models" / model / "history.csv", name=f"{subject}/history.csv")
-    except ArtefactError as error:
-        return Check(level, subject, "damaged", str(error))
-    said = f"{ours.category} after {ours.epochs} epochs, expected {theirs.category} after {theirs.epochs}"
-    if ours.category != theirs.category:
-        return Check(level, subject, "different", said)
-    if replicate:
-        return Check(level, subject, "consistent", said)
-    grades: list[Grade] = ["identical" if ours.epochs == theirs.epochs else "different"]
-    numbers = ("train_loss_at_minimum", "validation_loss", "relabelled_loss", "theta_norm")
-    grades += [grade_number(getattr(ours, name), getattr(theirs, name)) for name in numbers]
-    grade = worst(grades)
-    if grade == "identical" and len(history.epochs) == len(expected.epochs):
-        grade = worst([grade, grade_array(history.train_losses, expected.train_losses)[0]])
-    if grade == "different":
-        # Training magnifies rounding, so another platform ends elsewhere; what must agree then are the statistics.
-        return Check(level, subject, "consistent", f"{said}; another point of the same category")
-    return Check(level, subject, grade, said)
+    def _against(self, checks: list[Check]) -> list[Check]:
+        return [replace(check, against=self.other.kind) for check in checks]
 
+    def _data(self) -> Check:
+        ours, theirs = (_fingerprint(side) for side in (self.view.provenance, self.other.provenance))
+        if ours is not None and ours == theirs:
+            return Check(self.level, "data", "identical", f"fingerprint {ours[:16]}")
+        return Check(self.level, "data", "different", f"fingerprint {str(ours)[:16]}, expected {str(theirs)[:16]}")
 
-def _surface(
-    view: RunView,
-    other: Path,
-    surface: str,
-    model: str,
-    *,
-    level: Level,
-    statistics: dict[str, Any],
-    band: BandOf,
-    replicate: bool,
-) -> list[Check]:
-    subject = f"{surface}/{model}"
-    try:
-        stored = view.statistics[surface][model]
-        expected = statistics[surface][model]
-    except KeyError:
-        return [Check(level, subject, "different", "the other side has no such surface")]
-    except ArtefactError as error:
-        return [Check(level, subject, "damaged", str(error))]
-    grades = {
-        name: grade_number(stored.get(name), expected[name], band=band(surface, model, name)) for name in expected
-    }
-    grade = worst(list(grades.values()))
-    of_statistics = [Check(level, f"statistics {subject}", grade, _summary(grades, dict(stored), expected))]
-    if replicate:
-        return of_statistics
-    try:
-        ours, theirs = read_surface(view.folder, surface, model)[0], read_surface(other, surface, model)[0]
-    except ArtefactError as error:
-        return [Check(level, f"surface {subject}", "damaged", str(error))]
-    found = [grade_array(getattr(ours, name), getattr(theirs, name)) for name in ("loss", "accuracy", "a", "b")]
-    of_arrays = worst([one for one, _ in found])
-    detail = next(text for one, text in found if one == of_arrays)
-    if of_arrays == "different" and grade == "consistent":
-        of_arrays, detail = "consistent", f"{detail}; its statistics lie inside the measured bands"
-    return [Check(level, f"surface {subject}", of_arrays, detail), *of_statistics]
-
-
-def _summary(grades: dict[str, Grade], stored: dict[str, Any], expected: dict[str, Any]) -> str:
-    grade = worst(list(grades.values()))
-    if grade in {"identical", "equal"}:
-        return f"{len(grades)} statistics"
-    names = [name for name, one in grades.items() if one == grade]
-    first = names[0]
-    return f"{', '.join(names)} ({first}: {stored.get(first)}, expected {expected[first]})"
-
-
-def _figures(folder: Path, other: Path, *, level: Level, surfaces_agree: bool) -> list[Check]:
-    checks = []
-    for path in sorted((other / "figures").glob("*.png")):
-        relative = f"figures/{path.name}"
+    def _minimum(self, model: str) -> Check:
+        subject = f"models/{model}"
         try:
-            ours = read_bytes(folder / relative, limit_bytes=FIGURE_LIMIT_BYTES, name=relative)
-            theirs = read_bytes(path, limit_bytes=FIGURE_LIMIT_BYTES, name=relative)
+            ours, theirs = self.view.minimum(model), read_minimum(self.other.folder, model)
+            pairs = {name: (getattr(ours, name), getattr(theirs, name)) for name in MINIMUM_NUMBERS}
+            numbers = self._numbers(None, model, pairs)
+            grade, detail = grade_minimum(
+                ours, theirs, images=_images(self.view.provenance), exact=self.platforms.exact, same_run=False
+            )
+            if grade in {"identical", "equal"}:
+                of_history, words = self._grade_history(model)
+                if of_history != "identical":
+                    grade, detail = worst([grade, of_history]), words
+                said = f"{ours.category} after {ours.epochs} epochs; {detail}"
+                return Check(self.level, subject, grade, said, numbers=numbers)
         except ArtefactError as error:
-            checks.append(Check(level, relative, "damaged", str(error)))
-            continue
-        grade, detail = grade_figure(ours, theirs, pdf=False)
-        if grade == "different" and not surfaces_agree:
-            grade, detail = "consistent", f"{detail}, as the surfaces do; it is drawn from what this run stores"
-        checks.append(Check(level, relative, grade, detail.replace("drawn again: ", "")))
-    return checks
+            return Check(self.level, subject, "damaged", str(error))
+        if self.bands is None:
+            return Check(self.level, subject, grade, detail, numbers=numbers)
+        seen = self.bands.categories.get(model, {})
+        if ours.category not in seen:
+            often = ", ".join(f"{category} ({count})" for category, count in seen.items())
+            said = f"{ours.category}, the reference's replicates: {often}"
+            return Check(self.level, subject, "different", said, numbers=numbers)
+        of_numbers, words = self._in_bands(subject, pairs, {name: self.bands.of_number(model, name) for name in pairs})
+        # What differs is none of these numbers, or lies in its band: consistent at best.
+        grade, detail = worst([of_numbers, "consistent"]), words if of_numbers != "identical" else detail
+        said = f"{ours.category} after {ours.epochs} epochs; {detail}"
+        return Check(self.level, subject, grade, said, numbers=numbers)
+
+    def _surface(self, surface: str, model: str) -> list[Check]:
+        subject = f"{surface}/{model}"
+        try:
+            stored, expected = self.view.statistics[surface][model], self.other.statistics[surface][model]
+            pairs = {name: (stored.get(name), value) for name, value in expected.items()}
+        except ArtefactError as error:
+            return [Check(self.level, subject, "damaged", str(error))]
+        except (KeyError, TypeError, AttributeError):
+            return [Check(self.level, subject, "different", "one side has no such surface")]
+        bands = {name: self.bands.of_statistic(surface, model, name) if self.bands else None for name in pairs}
+        of_statistics, detail = self._in_bands(f"statistics {subject}", pairs, bands)
+        numbers = self._numbers(surface, model, pairs)
+        checks = [Check(self.level, f"statistics {subject}", of_statistics, detail, numbers=numbers)]
+        if self.replicate:
+            return checks
+        try:
+            grade, detail = self._grade_surface(surface, model)
+        except ArtefactError as error:
+            return [Check(self.level, f"surface {subject}", "damaged", str(error))]
+        if grade == "different" and self.bands is not None and of_statistics != "different":
+            grade, detail = "consistent", f"its statistics lie in their bands; point by point: {detail}"
+        return [Check(self.level, f"surface {subject}", grade, detail), *checks]
+
+    def _grade_surface(self, surface: str, model: str) -> tuple[Grade, str]:
+        ours, facts, _, _ = read_surface(self.view.folder, surface, model)
+        theirs, _, _, _ = read_surface(self.other.folder, surface, model)
+        moved = self._accuracy_tolerance(max(facts.images, 1))
+        found = []
+        for name in ("loss", "accuracy", "a", "b"):
+            absolute = moved if name == "accuracy" else ABSOLUTE
+            grade, words = grade_array(getattr(ours, name), getattr(theirs, name), absolute=absolute)
+            found.append((grade, f"{name}: {words}"))
+        grade = worst(one for one, _ in found)
+        return grade, next(words for one, words in found if one == grade)
+
+    def _in_bands(
+        self, subject: str, pairs: Mapping[str, tuple[Any, Any]], bands: Mapping[str, Band | None]
+    ) -> tuple[Grade, str]:
+        """Grade (found, expected) pairs, by their bands where they differ and there are bands to judge by."""
+        grades: dict[str, Grade] = {}
+        for name, (found, expected) in pairs.items():
+            grade = self._judge(found, expected, bands[name])
+            if grade is None:
+                self.unjudged.append(
+                    f"{name} of {subject} (undefined in a replicate of the reference, so without a band)"
+                )
+            else:
+                grades[name] = grade
+        grade = worst(grades.values())
+        if grade in {"identical", "equal"}:
+            return grade, f"{len(grades)} numbers"
+        names = [name for name, one in grades.items() if one == grade]
+        if grade == "consistent":
+            assert self.bands is not None  # noqa: S101 - nothing else makes a number consistent
+            return grade, f"{len(names)} of {len(grades)} numbers differ, each in its band ({self.bands.n} replicates)"
+        first = names[0]
+        band = bands[first]
+        reach = f", band {band.low:.6g} to {band.high:.6g}" if band is not None else ""
+        rest = f" (and {len(names) - 1} more: {', '.join(names[1:])})" if len(names) > 1 else ""
+        return grade, f"{first}: {pairs[first][0]}, expected {pairs[first][1]}{reach}{rest}"
+
+    def _judge(self, found: object, expected: object, band: Band | None) -> Grade | None:
+        """Grade a number, by its band if it differs; None where others have bands and it has none."""
+        grade = grade_number(found, expected)
+        if grade != "different" or self.bands is None:
+            return grade
+        if band is None:
+            return None
+        return "consistent" if band.holds(found) else grade
+
+    def _numbers(self, surface: str | None, model: str, pairs: Mapping[str, tuple[Any, Any]]) -> tuple[NumberHeld, ...]:
+        """What stands behind a check; with the bands that were measured, whether or not they are what decides."""
+        held = []
+        for name, (found, expected) in pairs.items():
+            of = self._band(surface, model, name)
+            held.append(hold_number((surface, model, name), found, expected, self._judge(found, expected, of), of))
+        return tuple(held)
+
+    def _band(self, surface: str | None, model: str, name: str) -> Band | None:
+        bands = self.other.bands
+        if bands is None:
+            return None
+        return bands.of_number(model, name) if surface is None else bands.of_statistic(surface, model, name)
+
+    def _figures(self, grades: set[Grade]) -> list[Check]:
+        """Both sides' pictures, unless they show surfaces that differ for a good reason."""
+        if "consistent" in grades:
+            self.unjudged.append("figures (they show what differs within the bands)")
+            self._show_figures()
+            return []
+        exact = drawn_alike(self.view.provenance, self.other.provenance).exact
+        checks = []
+        for relative in self._figure_names():
+            try:
+                ours, theirs = (_figure(folder, relative) for folder in (self.view.folder, self.other.folder))
+                grade, detail = grade_figure(ours, theirs, pdf=False, exact=exact and self.platforms.exact)
+            except ArtefactError as error:
+                checks.append(Check(self.level, relative, "damaged", str(error)))
+                continue
+            figure = FigureHeld(relative, expected=theirs, found=ours, against=self.other.kind)
+            checks.append(Check(self.level, relative, grade or "different", detail, figure=figure))
+        return checks
+
+    def _show_figures(self) -> None:
+        """Put both sides' pictures side by side, for people to look at."""
+        for relative in self._figure_names():
+            with contextlib.suppress(ArtefactError):
+                ours, theirs = (_figure(folder, relative) for folder in (self.view.folder, self.other.folder))
+                self.shown.append(FigureHeld(relative, expected=theirs, found=ours, against=self.other.kind))
+
+    def _figure_names(self) -> list[str]:
+        folders = (self.view.folder, self.other.folder)
+        return sorted({f"figures/{path.name}" for folder in folders for path in folder.glob("figures/*.png")})
+
+    def _grade_history(self, model: str) -> tuple[Grade, str]:
+        """Grade everything in history.csv but the seconds."""
+        relative = f"models/{model}/history.csv"
+        sides = (self.view.history(model), load_history(safe_path(self.other.folder, relative), name=relative))
+        found = []
+        images = _images(self.view.provenance)
+        for name, absolute in (
+            ("train_loss", ABSOLUTE),
+            ("train_accuracy", self._accuracy_tolerance(images[0])),
+            ("validation_loss", ABSOLUTE),
+            ("validation_accuracy", self._accuracy_tolerance(images[1])),
+            ("lr", ABSOLUTE),
+        ):
+            ours, theirs = (np.array([getattr(row, name) for row in side.epochs], dtype=np.float64) for side in sides)
+            grade, words = grade_array(ours, theirs, absolute=absolute)
+            found.append((grade, f"history.csv {name}: {words}"))
+        grade = worst(one for one, _ in found)
+        return grade, next(words for one, words in found if one == grade)
+
+    def _accuracy_tolerance(self, images: int) -> float:
+        """How far an accuracy over so many images may move: not at all on one platform, but for rounding a share."""
+        return ABSOLUTE + (0.0 if self.platforms.exact else images_that_may_move(images) / images)
+
+
+def _grade_tensors(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> tuple[Grade, str]:
+    if set(ours) != set(theirs) or any(ours[name].dtype != theirs[name].dtype for name in ours):
+        return "different", "other tensors"
+    found = {name: grade_array(ours[name].astype("f8"), theirs[name].astype("f8")) for name in ours}
+    grade = worst(one for one, _ in found.values())
+    if grade == "identical":
+        return grade, f"{len(found)} tensors, all bits"
+    name = next(name for name, (one, _) in found.items() if one == grade)
+    return grade, f"{name}: {found[name][1]}"
+
+
+def _figure(folder: Path, relative: str) -> bytes:
+    return read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_LIMIT_BYTES, name=relative)
+
+
+def _fingerprint(provenance: Mapping[str, Any]) -> str | None:
+    data = provenance.get("data")
+    found = data.get("fingerprint") if isinstance(data, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def _images(provenance: Mapping[str, Any]) -> tuple[int, int]:
+    """The numbers of training and validation images, at least 1."""
+    data = provenance.get("data")
+    found = [data.get(part) if isinstance(data, Mapping) else None for part in ("train", "validation")]
+    train, validation = (count if isinstance(count, int) and count > 0 else 1 for count in found)
+    return train, validation

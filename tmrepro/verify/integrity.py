@@ -1,46 +1,109 @@
-"""Level `integrity`: are these the bytes that were written, all of them, and nothing else?"""
+"""Level `integrity`: are these the bytes that were written, all of them, and nothing else?
+
+Three questions, since a manifest that was forged along with a file is consistent: does the manifest hold, do the checksums
+inside the surfaces hold, and are the files those that a run of this spec has? No torch here: the answer comes at once.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from tmrepro.errors import ArtefactError, UsageError
-from tmrepro.spec import load_spec, spec_hash
+from tmrepro.errors import ArtefactError
+from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
 from tmrepro.store.documents import read_json
 from tmrepro.store.manifest import MANIFEST, check_manifest
-from tmrepro.store.surfaces import list_surfaces, read_surface
+from tmrepro.store.specs import read_spec
+from tmrepro.store.surfaces import chunk_slices, read_surface
+from tmrepro.verify.reference import BANDS
 from tmrepro.verify.verdict import Check
+
+# What every run has at its top beside `models`, `figures` and `surfaces.zarr`.
+TOP_FILES = frozenset(
+    {"spec.yaml", "provenance.json", "ro-crate-metadata.json", "statistics.json", "report.html", MANIFEST}
+)
+MOST_FINDINGS = 1000
+MODEL_FILES = ("theta.safetensors", "labels.npy", "history.csv", "minimum.json")
 
 
 def check_integrity(run: Path) -> list[Check]:
-    """The manifest, every checksum inside the surfaces, and the spec's hash. Each finding names its file.
+    """The manifest, the spec and its hash, the list of files, and every checksum inside the surfaces.
 
-    A folder that fails here is not looked at any further: what it says cannot be believed.
+    Each finding names its file. A folder that fails here is not looked at any further: what it says cannot be believed.
     """
-    findings = [Check("integrity", finding.path, "damaged", finding.message) for finding in check_manifest(run)]
+    if not any(os.path.lexists(run / name) for name in ("spec.yaml", MANIFEST)):
+        return [_damaged(str(run), "no run is there; 'tmrepro run SPEC --out RUN' makes one")]
+    findings = [_damaged(finding.path, finding.message) for finding in check_manifest(run)]
     if findings:
-        return findings
-    checks = [Check("integrity", MANIFEST, "identical", "every file is there, whole, and no other")]
+        return first_findings(findings)
+    checks = [Check("integrity", MANIFEST, "identical", "every file is there and whole, and no other")]
     try:
-        pairs = list_surfaces(run)
-        for surface, model in pairs:
-            read_surface(run, surface, model)
-        checks.append(Check("integrity", "surfaces.zarr", "identical", f"checksums of {len(pairs)} surfaces hold"))
+        spec = read_spec(run)
     except ArtefactError as error:
-        checks.append(Check("integrity", "surfaces.zarr", "damaged", str(error)))
-    checks.append(_check_spec(run))
+        return [*checks, _damaged("spec.yaml", str(error))]
+    checks += [_check_hash(run, spec), *_check_files(run, spec)]
+    if all(check.passed for check in checks):
+        checks.append(_check_surfaces(run, spec))
     return checks
 
 
-def _check_spec(run: Path) -> Check:
+def first_findings(findings: list[Check]) -> list[Check]:
+    """As many findings as a reader can want; a manifest of a million lines, all wrong, would keep them waiting for hours."""
+    more = len(findings) - MOST_FINDINGS
+    kept = findings[:MOST_FINDINGS]
+    return [*kept, _damaged(MANIFEST, f"{more} more findings like these are not listed")] if more > 0 else kept
+
+
+def _check_hash(run: Path, spec: Spec) -> Check:
     try:
-        found = spec_hash(load_spec(run / "spec.yaml"))
         provenance = read_json(run / "provenance.json", name="provenance.json")
-        recorded = provenance.get("spec_hash") if isinstance(provenance, dict) else None
-    except (ArtefactError, UsageError) as error:
-        return Check("integrity", "spec.yaml", "damaged", str(error))
+    except ArtefactError as error:
+        return _damaged("provenance.json", str(error))
+    found, recorded = spec_hash(spec), provenance.get("spec_hash") if isinstance(provenance, dict) else None
     if found != recorded:
-        return Check(
-            "integrity", "spec.yaml", "damaged", f"its hash is {found[:16]}, provenance.json says {str(recorded)[:16]}"
-        )
+        return _damaged("spec.yaml", f"its hash is {found[:16]}, provenance.json says {str(recorded)[:16]}")
     return Check("integrity", "spec.yaml", "identical", f"hash {found[:16]} is the recorded one")
+
+
+def _check_files(run: Path, spec: Spec) -> list[Check]:
+    """A finished run of `spec` has these files and no others; a manifest that says otherwise was not written by a run."""
+    if (run / BANDS).exists():
+        return [_damaged(BANDS, "this is a reference, not a run; give it with --reference")]
+    expected = {*TOP_FILES, *(f"models/{model.name}/{file}" for model in expand_models(spec) for file in MODEL_FILES)}
+    expected.update(_surface_files(spec))
+    found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
+    # Which figures there are is for those who draw them again: level `statistics`.
+    found = {path for path in found if not path.startswith("figures/")}
+    missing = [_damaged(path, "missing: a run of this spec has it") for path in sorted(expected - found)]
+    return first_findings(
+        missing + [_damaged(path, "a run of this spec has no such file") for path in sorted(found - expected)]
+    )
+
+
+def _surface_files(spec: Spec) -> Iterator[str]:
+    yield "surfaces.zarr/zarr.json"
+    for drawn in expand_surfaces(spec):
+        yield f"surfaces.zarr/{drawn.name}/zarr.json"
+        chunks = [f"c/{i}/{j}" for (i, j), _, _ in chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)]
+        for model in drawn.models:
+            group = f"surfaces.zarr/{drawn.name}/{model}"
+            yield f"{group}/zarr.json"
+            for array in ("loss", "accuracy", "a", "b"):
+                yield f"{group}/{array}/zarr.json"
+                parts = chunks if array in {"loss", "accuracy"} else ["c/0"]
+                yield from (f"{group}/{array}/{part}" for part in parts)
+
+
+def _check_surfaces(run: Path, spec: Spec) -> Check:
+    pairs = [(drawn.name, model) for drawn in expand_surfaces(spec) for model in drawn.models]
+    for surface, model in pairs:
+        try:
+            read_surface(run, surface, model)
+        except ArtefactError as error:
+            return _damaged(f"surfaces.zarr/{surface}/{model}", str(error))
+    return Check("integrity", "surfaces.zarr", "identical", f"checksums of {len(pairs)} surfaces hold")
+
+
+def _damaged(subject: str, detail: str) -> Check:
+    return Check("integrity", subject, "damaged", detail.removeprefix(f"{subject}: "))

@@ -5,35 +5,44 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import matplotlib as mpl
+import torch
 
 from tmrepro.errors import ArtefactError
-from tmrepro.figures import compare_png
 from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
 from tmrepro.store.atomic import read_bytes, safe_path
-from tmrepro.verify.grades import PIXELS_DIFFERENT, grade_number, worst
-from tmrepro.verify.verdict import Check, Grade
+from tmrepro.verify.evidence import FigureHeld, hold_number
+from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
+from tmrepro.verify.grades import grade_number, worst
+from tmrepro.verify.platforms import drawn_alike, this_platform
+from tmrepro.verify.verdict import Check, Remarks
 from tmrepro.view import RunView
 
-FIGURE_LIMIT_BYTES = 2**26
 
-
-def check_statistics(view: RunView) -> list[Check]:
+def check_statistics(view: RunView) -> tuple[list[Check], Remarks]:
     """Recompute statistics and figures from the surfaces, and hold the stored ones against them."""
     try:
         computed = statistics_of(view.folder, view.surfaces)
         stored = view.statistics
+        empty = [name for name in view.models if not view.history(name).epochs]
     except ArtefactError as error:
-        return [Check("statistics", "statistics.json", "damaged", str(error))]
-    return [*_compare_statistics(stored, computed), *_compare_figures(view)]
+        return [Check("statistics", "statistics.json", "damaged", str(error))], Remarks()
+    if empty:
+        return [Check("statistics", f"models/{empty[0]}/history.csv", "damaged", "it has no epoch")], Remarks()
+    checks = _compare_statistics(stored, computed)
+    with tempfile.TemporaryDirectory(prefix="tmrepro-verify-") as folder:
+        minima = {name: view.minimum(name) for name in view.models}
+        draw_figures(view.folder, spec=view.spec, minima=minima, folder=Path(folder), write=_write)
+        figures, remarks = _compare_figures(view, Path(folder))
+    return checks + figures, remarks
 
 
 def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
-    checks = []
-    if not isinstance(stored, dict) or {name: set(models) for name, models in stored.items()} != {
-        name: set(models) for name, models in computed.items()
+    names = {surface: set(models) for surface, models in computed.items()}
+    if not isinstance(stored, dict) or names != {
+        surface: set(models) if isinstance(models, dict) else None for surface, models in stored.items()
     }:
         return [Check("statistics", "statistics.json", "different", "not the surfaces and models that are stored")]
+    checks = []
     for surface, models in computed.items():
         for model, values in models.items():
             found = stored[surface][model]
@@ -42,52 +51,50 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
                 checks.append(Check("statistics", subject, "different", "not the statistics that are defined"))
                 continue
             grades = {name: grade_number(found[name], values[name]) for name in values}
-            grade = worst(list(grades.values()))
+            grade = worst(grades.values())
             detail = f"{len(values)} statistics follow from the surface"
             if grade != "identical":
                 name = next(key for key in grades if grades[key] == grade)
                 detail = f"{name}: stored {found[name]}, the surface gives {values[name]}"
-            checks.append(Check("statistics", subject, grade, detail))
+            held = tuple(
+                hold_number((surface, model, name), found[name], values[name], grades[name]) for name in values
+            )
+            checks.append(Check("statistics", subject, grade, detail, numbers=held))
     return checks
 
 
-def _compare_figures(view: RunView) -> list[Check]:
-    checks = []
-    drawn_with = view.provenance.get("packages", {}).get("matplotlib")
-    with tempfile.TemporaryDirectory() as folder:
-        draw_figures(
-            view.folder,
-            spec=view.spec,
-            minima={name: view.minimum(name) for name in view.models},
-            folder=Path(folder),
-            write=_write,
-        )
-        for path in sorted(Path(folder).iterdir()):
-            relative = f"figures/{path.name}"
-            try:
-                stored = read_bytes(safe_path(view.folder, relative), limit_bytes=FIGURE_LIMIT_BYTES, name=relative)
-            except ArtefactError as error:
-                checks.append(Check("statistics", relative, "damaged", str(error)))
-                continue
-            grade, detail = grade_figure(stored, path.read_bytes(), pdf=path.suffix == ".pdf")
-            if grade == "different" and drawn_with != mpl.__version__:
-                detail += f" (drawn with matplotlib {drawn_with}, checked with {mpl.__version__})"
-            checks.append(Check("statistics", relative, grade, detail))
-    return checks
+def _compare_figures(view: RunView, drawn: Path) -> tuple[list[Check], Remarks]:
+    """Hold the stored figures against those in `drawn`."""
+    checks, unknown = [], []
+    platforms = drawn_alike(view.provenance, this_platform(view.spec, torch.device("cpu")))
+    names = {path.name for path in drawn.iterdir()}
+    folder = safe_path(view.folder, "figures")
+    extra = {path.name for path in folder.iterdir()} - names if folder.is_dir() else set()
+    for name in sorted(names):
+        relative = f"figures/{name}"
+        try:
+            stored = read_bytes(safe_path(view.folder, relative), limit_bytes=FIGURE_LIMIT_BYTES, name=relative)
+            expected, is_pdf = (drawn / name).read_bytes(), name.endswith(".pdf")
+            grade, detail = grade_figure(stored, expected, pdf=is_pdf, exact=platforms.exact)
+        except ArtefactError as error:
+            checks.append(Check("statistics", relative, "damaged", str(error)))
+            continue
+        if grade is None:
+            unknown.append(relative)
+        else:
+            figure = None if is_pdf else FigureHeld(relative, expected=expected, found=stored)
+            checks.append(Check("statistics", relative, grade, f"drawn again: {detail}", figure=figure))
+    checks += [
+        Check("statistics", f"figures/{name}", "different", "the surfaces give no such figure")
+        for name in sorted(extra)
+    ]
+    if not unknown:
+        return checks, Remarks()
+    versions = "; ".join(platforms.differences)
+    return checks, Remarks(
+        warnings=(f"not compared, since other packages drew them ({versions}): {', '.join(unknown)}",)
+    )
 
 
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-
-
-def grade_figure(stored: bytes, expected: bytes, *, pdf: bool) -> tuple[Grade, str]:
-    """Grade a picture: by its bytes, then by its pixels."""
-    if stored == expected:
-        return "identical", "drawn again: the same bytes"
-    if pdf:
-        return "different", "drawn again: other bytes"
-    difference = compare_png(expected, stored)
-    if difference.identical:
-        return "identical", "drawn again: the same pixels"
-    detail = f"{difference.share_different:.2%} of the pixels differ"
-    return ("equal" if difference.same_size and difference.share_different <= PIXELS_DIFFERENT else "different"), detail

@@ -1,102 +1,105 @@
-"""References: what a run is held against. Built from runs, small enough to be committed, checked before it is believed.
+"""A reference: what a run of a spec gave once, small enough to be shipped, and how far other seeds lie from it.
 
-REFERENCE/
 spec.yaml  statistics.json  surfaces.zarr/  provenance.json       as in the run they come from
-models/NAME/minimum.json, history.csv, labels.npy                  no weights
+models/NAME/minimum.json, history.csv                              no weights: provenance.json has their hashes
 figures/*.png
-bands.json            SURFACE -> MODEL -> statistic -> band, from replicates; {} without replicates
-manifest-sha256.txt   of the reference folder itself
+bands.json                                                         see bands.py
+manifest-sha256.txt                                                of the reference folder itself, checked first
 """
 
 from __future__ import annotations
 
-import math
+import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tmrepro.errors import DamagedError, UsageError
-from tmrepro.spec import Spec, load_spec
-from tmrepro.store.atomic import safe_path, work_folder, write_bytes
+from tmrepro.spec import Spec, expand_surfaces
+from tmrepro.store.atomic import make_folder, read_bytes, remove, safe_path, work_folder, write_bytes
 from tmrepro.store.documents import read_json, write_json
-from tmrepro.store.manifest import check_manifest, write_manifest
-from tmrepro.verify.grades import Band
+from tmrepro.store.manifest import IntegrityFinding, check_manifest, write_manifest
+from tmrepro.store.specs import read_spec
+from tmrepro.store.statistics import StoredStatistics, read_statistics
+from tmrepro.verify.bands import Bands, Replicate, measure_bands, read_bands
 
-KEPT = ("spec.yaml", "statistics.json", "provenance.json")
-KEPT_PATTERNS = (
+BANDS = "bands.json"
+KEPT = (
+    "spec.yaml",
+    "statistics.json",
+    "provenance.json",
     "surfaces.zarr/**/*",
     "models/*/minimum.json",
     "models/*/history.csv",
-    "models/*/labels.npy",
     "figures/*.png",
 )
-CONFIDENCE = 0.95
-# Statistics that are losses: their spread is multiplicative, so their band is one of logarithms.
-LOG_SCALE = frozenset({"loss_at_minimum", "loss_min", "loss_max", "loss_mean", "loss_median"})
-
-Replicates = Sequence[Mapping[str, Mapping[str, Mapping[str, float | int | None]]]]
+KEPT_FILE_LIMIT_BYTES = 2**30
 
 
-def write_reference(run: Path, *, to: Path, replicates: Replicates) -> None:
-    """Make the reference folder `to` from a finished run and the statistics of its replicates (the run's among them).
+def check_target(to: Path) -> None:
+    """Nothing, if a reference can be written to `to`: asked before hours are spent on one.
+
+    Raises:
+        UsageError: it is a file, or holds something that is no reference.
+    """
+    if to.exists() and not to.is_dir():
+        raise UsageError(f"{to} is a file; choose a folder with --to")
+    if to.is_dir() and any(to.iterdir()) and not (to / BANDS).is_file():
+        raise UsageError(f"{to} is not empty and holds no reference; choose another --to")
+
+
+def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> None:
+    """Make the reference folder `to` from a finished run and what its replicates measured (the run's among them).
+
+    It takes its place whole, or not at all.
 
     Raises:
         DamagedError: the run is not what its manifest says.
         UsageError: `to` holds something that is no reference.
     """
-    findings = check_manifest(run)
-    if findings:
-        raise DamagedError(f"{run}: {findings[0]}")
-    if to.exists() and any(to.iterdir()):
-        if not (to / "bands.json").is_file():
-            raise UsageError(f"{to} is not empty and holds no reference; choose another --to")
-        shutil.rmtree(to)
-    work = work_folder(to)
-    files = [run / name for name in KEPT] + [path for pattern in KEPT_PATTERNS for path in sorted(run.glob(pattern))]
-    for path in files:
-        if path.is_file():
-            write_bytes(to / path.relative_to(run), path.read_bytes(), work=work)
-    write_json(to / "bands.json", bands_of(replicates), work=work)
-    write_manifest(to, work=work)
+    _require_whole(run)
+    spec = read_spec(run)
+    provenance = read_json(run / "provenance.json", name="provenance.json")
+    bands = measure_bands(
+        replicates,
+        points={drawn.name: drawn.spec.grid.K for drawn in expand_surfaces(spec)},
+        images=(provenance["data"]["train"], provenance["data"]["validation"]),
+    )
+    replace_reference(run, to=to, bands=bands)
+
+
+def replace_reference(run: Path, *, to: Path, bands: Bands) -> None:
+    """`write_reference` with bands that were measured before."""
+    check_target(to)
+    _require_whole(run)
+    fresh = to.parent / f".{to.name}.new"
+    remove(fresh)
+    work = work_folder(fresh)
+    make_folder(work)
+    for path in _kept(run):
+        relative = path.relative_to(run).as_posix()
+        data = read_bytes(safe_path(run, relative), limit_bytes=KEPT_FILE_LIMIT_BYTES, name=relative)
+        write_bytes(fresh / relative, data, work=work)
+    write_json(fresh / BANDS, bands.document(), work=work)
+    write_manifest(fresh, work=work)
     shutil.rmtree(work.parent)
+    remove(to)
+    fresh.replace(to)
 
 
-def bands_of(replicates: Replicates, *, confidence: float = CONFIDENCE) -> dict[str, Any]:
-    """A band for every statistic of every surface, measured on `replicates`; {} if there are fewer than two.
+def reference_findings(folder: Path) -> list[IntegrityFinding]:
+    """Everything in which a reference differs from its own manifest.
 
-    A band is the Student-t prediction interval for one more replicate: mean +- t s sqrt(1 + 1/n) with n - 1 degrees of
-    freedom, on logarithms for losses, at a level such that all statistics of all surfaces together hold with
-    `confidence` (Bonferroni). A statistic that is null or non-positive on its log scale in some replicate has none.
+    Raises:
+        DamagedError: there is no reference at all.
     """
-    if len(replicates) < 2:
-        return {}
-    from scipy import stats
-
-    first, n = replicates[0], len(replicates)
-    keys = [(s, m, name) for s, models in first.items() for m, values in models.items() for name in values]
-    quantile = float(stats.t.ppf(1 - (1 - confidence) / (2 * len(keys)), n - 1))
-    bands: dict[str, Any] = {}
-    for surface, model, name in keys:
-        values = [replicate[surface][model][name] for replicate in replicates]
-        band = _band([value for value in values if value is not None], n=n, quantile=quantile, log=name in LOG_SCALE)
-        if band is not None:
-            bands.setdefault(surface, {}).setdefault(model, {})[name] = asdict(band)
-    return bands
-
-
-def _band(values: list[float], *, n: int, quantile: float, log: bool) -> Band | None:
-    if len(values) < n or (log and min(values) <= 0):
-        return None
-    points = [math.log(value) for value in values] if log else values
-    mean = math.fsum(points) / n
-    deviation = math.sqrt(math.fsum((point - mean) ** 2 for point in points) / (n - 1))
-    reach = quantile * deviation * math.sqrt(1 + 1 / n)
-    low, high = mean - reach, mean + reach
-    if log:
-        low, high = math.exp(low), math.exp(min(high, 700.0))
-    return Band(n, mean, deviation, low, high, "log" if log else "linear")
+    if not any(os.path.lexists(folder / name) for name in ("spec.yaml", BANDS)):
+        raise DamagedError(
+            f"{folder}: no reference is there; 'tmrepro reference build SPEC --to {folder}' makes one, "
+            "--reference DIR names another"
+        )
+    return check_manifest(folder)
 
 
 class Reference:
@@ -107,18 +110,32 @@ class Reference:
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "spec.yaml").is_file():
-            raise DamagedError(f"{folder}: no reference is there; tmrepro reference build SPEC makes one")
-        findings = check_manifest(folder)
+        findings = reference_findings(folder)
         if findings:
             raise DamagedError(f"reference {folder}: {findings[0]}")
         self.folder = folder
-        self.spec: Spec = load_spec(folder / "spec.yaml")
-        self.statistics: dict[str, Any] = read_json(safe_path(folder, "statistics.json"), name="statistics.json")
-        self.provenance: dict[str, Any] = read_json(safe_path(folder, "provenance.json"), name="provenance.json")
-        self._bands: dict[str, Any] = read_json(safe_path(folder, "bands.json"), name="bands.json")
+        try:
+            self.spec: Spec = read_spec(folder)
+        except DamagedError as error:
+            raise DamagedError(f"reference {folder}: {error}") from error
+        self.statistics: StoredStatistics = read_statistics(folder, name=f"reference {folder}: statistics.json")
+        self.provenance: dict[str, Any] = self._document("provenance.json")
+        self.bands: Bands = read_bands(self._document(BANDS), name=f"reference {folder}: {BANDS}")
 
-    def band(self, surface: str, model: str, statistic: str) -> Band | None:
-        """The band of a statistic; None if none was measured."""
-        found = self._bands.get(surface, {}).get(model, {}).get(statistic)
-        return None if found is None else Band(**found)
+    def _document(self, relative: str) -> dict[str, Any]:
+        name = f"reference {self.folder}: {relative}"
+        document = read_json(safe_path(self.folder, relative), name=name)
+        if not isinstance(document, dict):
+            raise DamagedError(f"{name}: expected an object, found a {type(document).__name__}")
+        return document
+
+
+def _require_whole(run: Path) -> None:
+    findings = check_manifest(run)
+    if findings:
+        raise DamagedError(f"{run}: {findings[0]}")
+
+
+def _kept(run: Path) -> Iterator[Path]:
+    for pattern in KEPT:
+        yield from (path for path in sorted(run.glob(pattern)) if path.is_file())

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from tmrepro.errors import EXIT_DIFFERENT, EXIT_OK, DamagedError
+from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides
+from tmrepro.verify.words import GRADES, Against, Grade, Level
 
-Grade = Literal["identical", "equal", "consistent", "different", "damaged"]
-Level = Literal["integrity", "statistics", "audit", "rerun"]
+__all__ = ["GRADES", "Check", "Grade", "Level", "Remarks", "Verdict"]
 
-GRADES: tuple[Grade, ...] = ("identical", "equal", "consistent", "different", "damaged")
+SPEC = "spec.yaml"  # the check that the specs are the same: it looks at no result, so at no bits of one
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: `subject` is what, `detail` what was found, in words and numbers."""
+    """One thing that was looked at: `subject` is what, `detail` what was found, in words and numbers.
+
+    `numbers` and `figure` are what was held `against` each other, where the check is about them.
+    """
 
     level: Level
     subject: str
     grade: Grade
     detail: str
+    against: Against = "itself"
+    numbers: tuple[NumberHeld, ...] = ()
+    figure: FigureHeld | None = None
 
     @property
     def passed(self) -> bool:
@@ -29,14 +35,74 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Remarks:
+    """What no grade says: `notes` explain the verdict, `warnings` limit it and must not be missed.
+
+    `figures` are to be looked at, since they show what may differ; `sides` is the provenance of what was compared: of
+    two remarks, the first that has one keeps it.
+    """
+
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    figures: tuple[FigureHeld, ...] = ()
+    sides: Sides | None = None
+
+    def __add__(self, other: Remarks) -> Remarks:
+        return Remarks(
+            self.notes + other.notes,
+            self.warnings + other.warnings,
+            self.figures + other.figures,
+            self.sides if self.sides is not None else other.sides,
+        )
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """All checks of one verification, and notes on what they do and do not say."""
+    """All checks of one verification, and remarks on what they do and do not say.
+
+    `replicate`: only agreement within the bands was asked for, since the seeds are others.
+    """
 
     subject: str
     level: Level
     reference: str | None
     checks: tuple[Check, ...]
-    notes: tuple[str, ...]
+    remarks: Remarks = Remarks()
+    replicate: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What explains the checks."""
+        return self.remarks.notes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the checks do not cover, and promises that were not kept though every check passed."""
+        return self.remarks.warnings
+
+    @property
+    def sides(self) -> Sides | None:
+        """The provenance of both sides; None where none was looked at, or none could be believed."""
+        return self.remarks.sides
+
+    @property
+    def same_bits(self) -> bool | None:
+        """Whether all bits that were held against another run's are the same; None where none were.
+
+        A grade within a tolerance can hide nondeterminism; this does not.
+        """
+        held = [check for check in self.checks if check.against != "itself" and check.subject != SPEC]
+        if self.replicate or not held:
+            return None
+        return all(check.grade == "identical" for check in held)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        word = "verified" if self.passed else ("DAMAGED" if self.grade == "damaged" else "DIFFERENT")
+        asked = ", as a replicate" if self.replicate else ""
+        against = f" against reference {self.reference}" if self.reference else ""
+        return f"{word}: {self.subject}, level {self.level}{against}{asked}: {self.grade}"
 
     @property
     def grade(self) -> Grade:

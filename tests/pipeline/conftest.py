@@ -1,0 +1,203 @@
+"""Runs of a small spec, as a user has them: through `tmrepro.run`, and through the command line in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import tmrepro
+from tmrepro.progress import Silent
+
+HERE = Path(__file__).parent
+NETWORKS = HERE / "networks"
+
+# Three kinds of networks, one of them a user's own with buffers; nine chunks a surface, of four sizes.
+SPEC = """
+version: 1
+name: tiny
+data: {name: digits, train: 60, validation: 20, size: 8}
+models:
+  - {name: dnn, kind: dnn, widths: [8, 10]}
+  - {name: cnn, kind: cnn, channels: [4, 10]}
+  - {name: norm, kind: custom, factory: "tiny_networks:with_batch_norm", arguments: {width: 5}}
+training: {batch_size: 20, warmup_steps: 2, max_epochs: 6}
+surfaces:
+  - {name: one, grid: {K: 5, step: 0.5}, chunk: 2}
+compute: {threads: 1}
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _networks_importable() -> Iterator[None]:
+    """The tests' own networks, here and in every process that is started."""
+    sys.path.insert(0, str(NETWORKS))
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(NETWORKS) + (f":{before}" if before else "")
+    yield
+    sys.path.remove(str(NETWORKS))
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+class Recorder(Silent):
+    """Keeps what a run tells, in order."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, tuple[str, str]] = {}
+        self.epochs: list[tuple[str, int]] = []
+        self.chunks: list[tuple[str, str, int, int]] = []
+        self.notes: list[str] = []
+
+    def stage(self, name, action, reason):
+        self.stages[name] = (action, reason)
+
+    def epoch(self, model, epoch, *, seed, max_epochs):  # noqa: ARG002
+        self.epochs.append((model, epoch.epoch))
+
+    def chunk(self, surface, model, *, points_done, points):
+        self.chunks.append((surface, model, points_done, points))
+
+    def note(self, message):
+        self.notes.append(message)
+
+    def names(self, action: str) -> set[str]:
+        return {name for name, (found, _) in self.stages.items() if found == action}
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture(scope="session")
+def recorders() -> type[Recorder]:
+    return Recorder
+
+
+@pytest.fixture(scope="session")
+def write_spec(tmp_path_factory) -> Callable[..., Path]:
+    """A file with the small spec, pieces of its text replaced."""
+
+    def write(*changes: tuple[str, str], text: str = SPEC) -> Path:
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path_factory.mktemp("spec") / "tiny.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def spec(write_spec) -> Path:
+    return write_spec()
+
+
+@pytest.fixture(scope="session")
+def finished(spec, tmp_path_factory) -> Path:
+    """A run of the small spec from start to end. Nobody may change it."""
+    return tmrepro.run(spec, out=tmp_path_factory.mktemp("finished") / "run").run
+
+
+@dataclass
+class Command:
+    """A command that was started: its process leads a group of its own."""
+
+    pid: int
+    server: subprocess.Popen
+    out_path: Path
+    err_path: Path
+
+    def wait(self) -> int:
+        """The exit code; minus the signal that ended it."""
+        return _ask(self.server, {"wait": self.pid})["code"]
+
+    @property
+    def out(self) -> str:
+        return self.out_path.read_text(encoding="utf-8")
+
+    @property
+    def err(self) -> str:
+        return self.err_path.read_text(encoding="utf-8")
+
+
+def _ask(server: subprocess.Popen, request: dict) -> dict:
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    return json.loads(server.stdout.readline())
+
+
+def _environment() -> dict[str, str]:
+    """That of this process, with NumPy's settings as they are in force here, where NumPy was loaded before they were made.
+
+    They show in the pixels of figures.
+    """
+    from numpy._core._multiarray_umath import __cpu_features__ as features
+
+    disabled = os.environ.get("NPY_DISABLE_CPU_FEATURES", "").split()
+    if any(features.get(name) for name in disabled):
+        return {name: value for name, value in os.environ.items() if not name.startswith(("NPY_", "OPENBLAS_"))}
+    return dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory) -> Iterator[Callable[..., Command]]:
+    """Start the command line: start("run", spec, ..., blow=(pattern, n, signal)); see fork_server.py."""
+    server = subprocess.Popen(
+        [sys.executable, str(HERE / "fork_server.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+    )
+
+    def start(*arguments, blow=None, env=None) -> Command:
+        folder = tmp_path_factory.mktemp("command")
+        out, err = folder / "out", folder / "err"
+        request = {
+            "arguments": [str(argument) for argument in arguments],
+            "env": {"TMREPRO_CHECKPOINT_SECONDS": "0", **(env or {})},
+            "cwd": str(folder),
+            "out": str(out),
+            "err": str(err),
+            "blow": blow,
+        }
+        return Command(_ask(server, request)["pid"], server, out, err)
+
+    yield start
+    server.stdin.close()
+    server.stdout.close()
+    server.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def fingerprint() -> Callable[[Path], dict[str, object]]:
+    """What two runs of a spec must agree in: the manifest, where the design lets nothing differ in a file; else the rest."""
+
+    def lines(run: Path) -> dict[str, object]:
+        entries = (line.split("  ", 1) for line in (run / "manifest-sha256.txt").read_text().splitlines())
+        found: dict[str, object] = {}
+        for digest, path in entries:
+            if path.endswith("history.csv"):
+                found[path] = re.sub(r",[^,\n]*$", "", (run / path).read_text(), flags=re.MULTILINE)
+            elif path.endswith("minimum.json"):
+                document = json.loads((run / path).read_text())
+                found[path] = {name: value for name, value in document.items() if not name.endswith("_seconds")}
+            elif path in {"provenance.json", "ro-crate-metadata.json", "report.html"}:
+                found[path] = None
+            else:
+                found[path] = digest
+        return found
+
+    return lines

@@ -1,0 +1,73 @@
+"""Networks of a user's own, named by the specs of the tests: small, and some of them bad."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def with_batch_norm(*, width: int) -> nn.Module:
+    """A network whose buffers matter as much as its parameters."""
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4 * width, 10),
+    )
+
+
+class Constant(nn.Module):
+    """Says the same of every image, and cannot learn anything else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(10))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(len(images), 10)
+
+
+class Cliff(nn.Module):
+    """A network whose logits overflow when its gate leaves its place: a surface with inf and nan on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images) * torch.exp(1e4 * self.gate.abs()).detach()
+
+
+class FailsInTraining(nn.Module):
+    """Fails only once training has begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            raise KeyError("no such layer")
+        return self.network(images)
+
+
+class Blind(nn.Module):
+    """Overflows for images that it has not been trained on: 60 of 3 x 8 x 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+        self.register_buffer("seen", torch.zeros(60, 192))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits, flat = self.network(images), images.flatten(1)
+        if self.training:
+            self.seen[(self.next + torch.arange(len(flat))) % 60] = flat.detach()
+            self.next += len(flat)
+            return logits
+        strange = ~(flat[:, None] == self.seen[None]).all(2).any(1)
+        return torch.where(strange[:, None], logits * torch.inf, logits)

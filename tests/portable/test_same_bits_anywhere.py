@@ -1,0 +1,115 @@
+"""`portable` keeps its promise: the same bytes with one visible core, on another processor, from whatever environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tmrepro.determinism import PORTABLE_ENVIRONMENT
+
+pytestmark = pytest.mark.slow
+
+# Settings that a user, a cluster or an image may have, each able to change a bit or to break a run if it were heeded.
+CALLERS = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_THREAD_LIMIT": "1",
+    "OMP_DYNAMIC": "true",
+    "OMP_SCHEDULE": "dynamic,1",
+    "MKL_NUM_THREADS": "8",
+    "MKL_CBWR": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx512",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "DNNL_MAX_CPU_ISA": "SSE41",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+    "OPENBLAS_CORETYPE": "Prescott",
+    "OPENBLAS_NUM_THREADS": "2",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4",
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-AVX2",
+    "ZARR_DEFAULT_ZARR_FORMAT": "2",
+    "PYTHONHASHSEED": "7",
+    "PYTHONOPTIMIZE": "1",
+    "LANG": "de_DE.UTF-8",
+    "LC_ALL": "C",
+    "TZ": "Asia/Tokyo",
+    "SOURCE_DATE_EPOCH": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "MPLBACKEND": "svg",
+    "COLUMNS": "20",
+}
+
+ALL_NETWORKS = """
+version: 1
+name: all
+data: {name: digits, train: 24, validation: 10, size: 32}
+models:
+  - {name: dnn, kind: dnn}
+  - {name: cnn, kind: cnn}
+  - {name: resnet50, kind: resnet50}
+training: {batch_size: 12, max_epochs: 2, warmup_steps: 2, reseeds: 0, stop: {at: never}}
+surfaces:
+  - {name: paper, grid: {K: 2}, samples: 8}
+  - {name: filter, directions: {normalization: filter}, grid: {K: 3, origin: center, step: 0.1}, samples: 8}
+"""
+
+
+def test_one_visible_core_gives_the_same_manifest(small_spec, run_command, one_core, all_cores, untimed):
+    other = run_command(small_spec, before=one_core)
+    assert json.loads((other / "provenance.json").read_text())["platform"]["cores_visible"] == 1
+    assert untimed(other) == untimed(all_cores)
+
+
+def test_the_emulated_processor_is_another_one(emulated):
+    """Else the next test would say nothing on a machine with AVX-512."""
+    asked = "from numpy._core._multiarray_umath import __cpu_features__ as has; print(has['AVX2'], has['AVX512F'])"
+    done = subprocess.run([*emulated, "-c", asked], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout == "True False\n"
+
+
+def test_no_setting_of_the_caller_changes_the_manifest(small_spec, run_command, all_cores, untimed):
+    assert untimed(run_command(small_spec, variables=CALLERS)) == untimed(all_cores)
+
+
+def test_an_emulated_haswell_gives_the_same_manifest(all_cores, emulated, start_emulated, untimed):  # noqa: ARG001
+    assert untimed(start_emulated.finish()) == untimed(all_cores)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("change", ["compute: {threads: 1}", "compute: {determinism: machine}"])
+def test_the_comparison_can_fail(change, small_spec, run_command, all_cores, untimed, tmp_path):
+    """Other threads, and other instruction sets, do give other bits of this spec: the tests above can see a difference."""
+    if "machine" in change and "avx512f" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("needs AVX-512, which 'machine' uses and 'portable' does not")
+    spec = tmp_path / "changed.yaml"
+    spec.write_text(f"{small_spec.read_text(encoding='utf-8')}{change}\n", encoding="utf-8")
+    theta = "models/cnn/theta.safetensors"
+    assert untimed(run_command(spec))[theta] != untimed(all_cores)[theta]
+
+
+@pytest.mark.soak
+def test_libraries_loaded_before_the_command_do_not_change_the_manifest(
+    small_spec, run_command, all_cores, untimed, tmp_path
+):
+    """torch and NumPy, loaded at Python's start with the machine's own settings: the command starts again."""
+    (tmp_path / "sitecustomize.py").write_text("import numpy, torch\n", encoding="utf-8")
+    other = run_command(small_spec, variables={"PYTHONPATH": str(tmp_path)})
+    facts = json.loads((other / "provenance.json").read_text())["platform"]
+    assert facts["determinism"]["environment"].items() >= PORTABLE_ENVIRONMENT.items()
+    assert untimed(other) == untimed(all_cores)
+
+
+@pytest.mark.soak
+def test_all_three_networks_give_the_same_manifest_everywhere(run_command, one_core, emulated, untimed, tmp_path):
+    spec = tmp_path / "all.yaml"
+    spec.write_text(ALL_NETWORKS, encoding="utf-8")
+    here = untimed(run_command(spec))
+    assert untimed(run_command(spec, before=one_core)) == here
+    assert untimed(run_command(spec, before=emulated)) == here
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", CALLERS)
+def test_no_single_setting_of_the_caller_changes_the_manifest(name, small_spec, run_command, all_cores, untimed):
+    assert untimed(run_command(small_spec, variables={name: CALLERS[name]})) == untimed(all_cores)

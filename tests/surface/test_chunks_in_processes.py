@@ -1,0 +1,92 @@
+"""The bytes of a chunk depend on the problem alone: not on the order, on other chunks, or on who computes it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tmrepro.determinism import Determinism
+from tmrepro.errors import UsageError
+from tmrepro.surface import Problem, evaluate_chunks
+from tmrepro.surface.executors import Chunk, ChunkResult
+
+Network = Callable[[str], nn.Module]
+Problems = Callable[..., Problem]
+
+MACHINE = Determinism("portable", 1)
+AXIS = np.linspace(-1, 2, 5)
+# 5 points an axis in chunks of 2: the last ones are narrower, and (0, 2) is not (2, 0).
+CHUNKS = [Chunk((i, j), AXIS[2 * i : 2 * i + 2], AXIS[2 * j : 2 * j + 2] * 1.5) for i in range(3) for j in range(3)]
+
+
+def by_index(results: list[ChunkResult]) -> dict[tuple[int, int], tuple[bytes, bytes]]:
+    return {result.index: (result.loss.tobytes(), result.accuracy.tobytes()) for result in results}
+
+
+@pytest.mark.parametrize("kind", ["dnn", "normed"])
+def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(
+    kind: str, network: Network, problem: Problems
+) -> None:
+    asked = problem(network(kind), precision="float32")
+    all_ = list(evaluate_chunks(asked, chunks=CHUNKS, determinism=MACHINE))
+    whole = by_index(all_)
+    assert len(whole) == 9
+    assert all(result.loss.shape == (len(c.a), len(c.b)) for result, c in zip(all_, CHUNKS, strict=True))
+    assert by_index(list(evaluate_chunks(asked, chunks=CHUNKS[::-1], determinism=MACHINE))) == whole
+    for chunk in CHUNKS:
+        (alone,) = evaluate_chunks(asked, chunks=[chunk], determinism=MACHINE)
+        assert by_index([alone])[chunk.index] == whole[chunk.index]
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same_bits(network: Network, problem: Problems) -> None:
+    """The problem is a view of a larger set, as `samples` makes it, and its weights have moved since they were built."""
+    asked = problem(network("normed"), precision="float32")
+    alone = by_index(list(evaluate_chunks(asked, chunks=CHUNKS, determinism=MACHINE)))
+    together = list(evaluate_chunks(asked, chunks=CHUNKS, workers=2, determinism=MACHINE))
+    assert len(together) == len(CHUNKS)
+    assert by_index(together) == alone
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_closing_does_not_wait_for_chunks_under_way(network: Network, problem: Problems) -> None:
+    """Ctrl-C must not wait for a chunk of hours: this one, of a million points, would take many minutes."""
+    endless = Chunk((1, 1), np.linspace(0, 1, 1000), np.linspace(0, 1, 1000))
+    results = evaluate_chunks(
+        problem(network("dnn")), chunks=[CHUNKS[0], endless, endless], workers=2, determinism=MACHINE
+    )
+    assert next(results).index == (0, 0)
+    results.close()
+    assert not multiprocessing.active_children()
+
+
+def test_a_model_that_cannot_travel_is_refused(problem: Problems) -> None:
+    class Local(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(108, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(x.flatten(1))
+
+    asked = problem(Local())
+    with pytest.raises(UsageError, match=r"top level of a module, or use --workers 1"):
+        list(evaluate_chunks(asked, chunks=CHUNKS, workers=2, determinism=MACHINE))
+    assert len(list(evaluate_chunks(asked, chunks=CHUNKS, determinism=MACHINE))) == 9
+
+
+def test_an_unknown_evaluator_is_refused_before_any_process_starts(network: Network, problem: Problems) -> None:
+    with pytest.raises(UsageError, match="no evaluator 'fast'"):
+        list(evaluate_chunks(problem(network("dnn")), chunks=CHUNKS, workers=2, determinism=MACHINE, forced="fast"))
+    with pytest.raises(UsageError, match="no evaluator 'fast'"):
+        list(evaluate_chunks(problem(network("dnn")), chunks=[], determinism=MACHINE, forced="fast"))
+
+
+def test_no_chunks_give_no_results(network: Network, problem: Problems) -> None:
+    assert list(evaluate_chunks(problem(network("dnn")), chunks=[], workers=4, determinism=MACHINE)) == []

@@ -1,0 +1,73 @@
+"""What users build on: names of the Python API, commands and options. A change here is a change for them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import typer
+
+import tmrepro
+from tmrepro.cli.main import app
+
+COMMANDS = {
+    "run": {"--out", "--data-dir", "--download", "--device", "--workers", "--reuse", "--quiet", "--debug"},
+    "verify": {
+        "--level", "--reference", "--replicate", "--share", "--seed", "--data-dir", "--device", "--workers",
+        "--json", "--junit", "--html", "--update", "--yes", "--schema", "--trust-code", "--quiet", "--debug",
+    },
+    "figures": {"--to", "--scale", "--debug"},
+    "report": {"--to", "--debug"},
+    "stats": {"--json", "--debug"},
+    "diff": {"--json", "--debug"},
+    "doctor": {"--folder", "--threads", "--json", "--debug"},
+    "reference build": {
+        "--to", "--replicates", "--runs", "--data-dir", "--device", "--workers", "--quiet", "--debug",
+    },
+    "spec check": {"--debug"},
+    "spec explain": {"--json", "--debug"},
+    "spec schema": {"--debug"},
+    "spec hash": {"--debug"},
+}  # fmt: skip
+
+
+def found_commands() -> dict[str, Any]:
+    top = typer.main.get_command(app)
+    found = {}
+    for name, command in top.commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {sub}": leaf for sub, leaf in inner.items()} if inner else {name: command}
+    return found
+
+
+def test_python_names() -> None:
+    assert sorted(tmrepro.__all__) == ["load_spec", "open_run", "run", "verify"]
+    for name in tmrepro.__all__:
+        assert callable(getattr(tmrepro, name))
+        assert inspect.getdoc(getattr(tmrepro, name))
+
+
+def test_commands() -> None:
+    assert set(found_commands()) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options(name: str) -> None:
+    long = {option for parameter in found_commands()[name].params for option in parameter.opts if option[:2] == "--"}
+    assert long - {"--help"} == COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_teaches_by_an_example(name: str) -> None:
+    assert f"tmrepro {name}" in (found_commands()[name].help or "")
+
+
+@pytest.mark.parametrize("code", ["import tmrepro, tmrepro.spec, tmrepro.api", "import tmrepro.cli.main"])
+def test_loads_no_torch(code: str) -> None:
+    program = f"{code}\nimport sys, json\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
+    assert not {"torch", "torchvision", "matplotlib", "zarr"} & set(loaded)

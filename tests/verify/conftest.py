@@ -1,0 +1,198 @@
+"""What the tests of verification share: small real runs with a reference, and a forger who covers the tracks.
+
+The runs are made once; a test that changes one takes a copy.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tmrepro
+from tmrepro.api import build_reference
+from tmrepro.pipeline.closing import draw_figures, statistics_of
+from tmrepro.store.manifest import MANIFEST, file_hashes, write_manifest
+from tmrepro.store.surfaces import chunk_slices, read_surface, write_chunk
+from tmrepro.store.tensors import load_labels, load_tensors, save_labels, save_tensors
+from tmrepro.verify import Verdict
+
+# One thread: with networks so small a second one gains nothing, and on a busy machine is long waited for.
+SPEC = """
+version: 1
+name: tiny
+data: {name: digits, train: 60, validation: 30, size: 8}
+models:
+  - {name: dnn, kind: dnn, widths: [8, 10]}
+  - {name: cnn, kind: cnn, channels: [4, 10]}
+training: {batch_size: 20, max_epochs: 60, warmup_steps: 3, stop: {at: gm, epsilon: 0.3}}
+surfaces:
+  - {name: paper, grid: {K: 5, step: 1.0}, chunk: 3}
+compute: {threads: 1}
+"""
+K, CHUNK = 5, 3
+
+# Everything that the other runs leave out, in one: soft labels, replicates of both kinds, X, a middle, filters, a part of
+# the images, points where the loss is not finite, a clipped loss.
+VARIED_SPEC = """
+version: 1
+name: varied
+data: {name: digits, train: 50, validation: 20, size: 8, scaling: unit}
+models:
+  - {name: dnn, kind: dnn, widths: [6, 10], training: {clip_probability: 1e-7}}
+training: {batch_size: 20, max_epochs: 6, warmup_steps: 0, stop: {at: never, patience: 2}}
+minimum: {labels: soft}
+replicates: {training: 2, directions: 2}
+surfaces:
+  - {name: far, grid: {K: 3, step: 1.0e+38}}
+  - {name: middle, labels: original, directions: {normalization: filter}, grid: {K: 3, origin: center, step: 0.5}, samples: 7}
+compute: {threads: 1}
+"""
+
+
+class Forger:
+    """Changes a run folder and, with `seal`, everything in it that would tell."""
+
+    def __init__(self, run: Path, work: Path) -> None:
+        self.run, self._work = run, work
+
+    def json(self, relative: str, change: Callable[[Any], Any]) -> None:
+        """Rewrite a JSON file as what `change` makes of its content (in place, or by what it returns)."""
+        path = self.run / relative
+        document = json.loads(path.read_text(encoding="utf-8"))
+        changed = change(document)
+        path.write_text(json.dumps(document if changed is None else changed, indent=2) + "\n", encoding="utf-8")
+
+    def minimum(self, model: str, /, **values: Any) -> None:
+        self.json(f"models/{model}/minimum.json", lambda document: document.update(values))
+
+    def surface(self, surface: str, model: str, change: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        """Change loss and accuracy of a surface in place; checksums and metadata stay valid."""
+        values = read_surface(self.run, surface, model)[0]
+        loss, accuracy = values.loss.copy(), values.accuracy.copy()
+        change(loss, accuracy)
+        for index, rows, columns in chunk_slices(len(values.a), CHUNK):
+            write_chunk(self.run, surface, model, index, loss[rows, columns], accuracy[rows, columns])
+        shutil.rmtree(self.run / ".work", ignore_errors=True)
+
+    def weights(self, model: str, change: Callable[[dict[str, np.ndarray]], None]) -> None:
+        path = self.run / "models" / model / "theta.safetensors"
+        tensors = load_tensors(path)
+        change(tensors)
+        save_tensors(path, tensors, work=self._work)
+
+    def labels(self, model: str, change: Callable[[np.ndarray], Any]) -> None:
+        path = self.run / "models" / model / "labels.npy"
+        labels = load_labels(path)
+        changed = change(labels)
+        save_labels(path, labels if changed is None else changed, work=self._work)
+
+    def restate(self) -> None:
+        """Statistics and figures that follow from the surfaces as they are now."""
+        view = tmrepro.open_run(self.run)
+        statistics = statistics_of(self.run, view.surfaces)
+        (self.run / "statistics.json").write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")
+        minima = {name: view.minimum(name) for name in view.models}
+        for path in (self.run / "figures").iterdir():
+            path.unlink()
+        draw_figures(
+            self.run,
+            spec=view.spec,
+            minima=minima,
+            folder=self.run / "figures",
+            write=lambda path, data: _write(path, data),
+        )
+
+    def seal(self, *, records: bool = True) -> None:
+        """A manifest that holds; with `records`, stage records in provenance.json that hold, too."""
+        if records and (self.run / "provenance.json").exists():
+
+            def rehash(document: Any) -> None:
+                for stage in document["stages"].values():
+                    there = [path for path in stage["files"] if (self.run / path).is_file()]
+                    stage["files"] = file_hashes(self.run, there)
+
+            self.json("provenance.json", rehash)
+        (self.run / MANIFEST).unlink(missing_ok=True)
+        write_manifest(self.run, work=self._work)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds tiny.yaml, its runs `runs/0` to `runs/2` with other seeds each, and its reference with bands."""
+    folder = tmp_path_factory.mktemp("verify")
+    if Path("/tmp/vw/home").exists():
+        return Path("/tmp/vw/home")  # DEV
+    (folder / "tiny.yaml").write_text(SPEC, encoding="utf-8")
+    build_reference(folder / "tiny.yaml", to=folder / "reference", runs=folder / "runs", replicates=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spec_file(home: Path) -> Path:
+    return home / "tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def whole_run(home: Path) -> Path:
+    """A finished run that nobody may change."""
+    return home / "runs" / "0"
+
+
+@pytest.fixture(scope="session")
+def whole_reference(home: Path) -> Path:
+    """The reference of `whole_run` that nobody may change; its bands come from three replicates."""
+    return home / "reference"
+
+
+@pytest.fixture(scope="session")
+def varied_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of VARIED_SPEC that nobody may change."""
+    folder = tmp_path_factory.mktemp("varied")
+    if Path("/tmp/vw/varied").exists():
+        return Path("/tmp/vw/varied/run")  # DEV
+    (folder / "varied.yaml").write_text(VARIED_SPEC, encoding="utf-8")
+    return tmrepro.run(folder / "varied.yaml", out=folder / "run").run
+
+
+@pytest.fixture
+def run(whole_run: Path, tmp_path: Path) -> Path:
+    """A copy of `whole_run`."""
+    return Path(shutil.copytree(whole_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def reference(whole_reference: Path, tmp_path: Path) -> Path:
+    """A copy of `whole_reference`."""
+    return Path(shutil.copytree(whole_reference, tmp_path / "reference"))
+
+
+@pytest.fixture
+def forger(run: Path, tmp_path: Path) -> Forger:
+    """A forger at work on `run`."""
+    return Forger(run, tmp_path / "work")
+
+
+@pytest.fixture
+def forger_of(tmp_path: Path) -> Callable[[Path], Forger]:
+    """A forger at work on any folder."""
+    return lambda folder: Forger(folder, tmp_path / "work")
+
+
+@pytest.fixture
+def failures() -> Callable[[Verdict], dict[str, tuple[str, str]]]:
+    """What did not pass in a verdict: subject -> (level, grade)."""
+
+    def find(verdict: Verdict) -> dict[str, tuple[str, str]]:
+        return {check.subject: (check.level, check.grade) for check in verdict.checks if not check.passed}
+
+    return find

@@ -1,0 +1,477 @@
+"""A run held against a reference: the same, the same but for rounding, inside the bands, or different."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tmrepro
+from tmrepro.api import build_reference
+from tmrepro.errors import ArtefactError, DamagedError, UsageError
+from tmrepro.spec import load_spec
+from tmrepro.spec.seeds import with_seeds
+from tmrepro.verify import Verdict
+from tmrepro.verify.compare import Comparison, Side
+from tmrepro.verify.reference import Reference, write_reference
+from tmrepro.verify.verdict import Check
+
+
+@pytest.fixture
+def compare() -> Callable[..., tuple[dict[str, Check], Comparison]]:
+    """A run against a reference, without the run's own integrity: subject -> check."""
+
+    def held(run: Path, reference: Path, *, replicate: bool = False) -> tuple[dict[str, Check], Comparison]:
+        found = Reference(reference)
+        side = Side(found.folder, found.statistics, found.provenance, found.bands, "reference")
+        comparison = Comparison(tmrepro.open_run(run), side, level="statistics", replicate=replicate)
+        return {check.subject: check for check in comparison.checks()}, comparison
+
+    return held
+
+
+@pytest.fixture
+def elsewhere(forger_of: Callable[[Path], Any]) -> Callable[[Path], None]:
+    """Makes a reference one of another platform."""
+
+    def move(reference: Path) -> None:
+        forger = forger_of(reference)
+        forger.json("provenance.json", lambda document: document["packages"].update(torch="1.0"))
+        forger.seal(records=False)
+
+    return move
+
+
+def scaled(reference: Path, forger: Any, factor: float) -> None:
+    """Scale the losses of a reference's surface, and state the statistics that follow."""
+    from tmrepro.pipeline.closing import statistics_of
+
+    forger.surface("paper", "dnn", lambda loss, _: np.multiply(loss, factor, out=loss))
+    found = statistics_of(reference, [("paper", "dnn"), ("paper", "cnn")])
+    (reference / "statistics.json").write_text(json.dumps(found), encoding="utf-8")
+    forger.seal(records=False)
+
+
+def test_a_run_is_identical_to_its_reference(whole_run: Path, whole_reference: Path) -> None:
+    verdict = tmrepro.verify(whole_run, level="statistics", reference=whole_reference)
+    assert (verdict.grade, verdict.exit_code) == ("identical", 0)
+    assert not verdict.warnings
+    subjects = {check.subject for check in verdict.checks}
+    assert {
+        "data",
+        "models/dnn",
+        "surface paper/cnn",
+        "statistics paper/cnn",
+        "figures/training.curves.png",
+    } <= subjects
+
+
+def test_a_reference_holds_no_weights_and_one_kind_of_picture(whole_reference: Path) -> None:
+    files = {path.relative_to(whole_reference).as_posix() for path in whole_reference.rglob("*") if path.is_file()}
+    names = {Path(file).name for file in files}
+    assert {"spec.yaml", "statistics.json", "bands.json", "provenance.json", "manifest-sha256.txt"} <= names
+    assert not {"theta.safetensors", "labels.npy", "report.html"} & names
+    assert {Path(file).suffix for file in files if file.startswith("figures/")} == {".png"}
+    assert not [path for path in whole_reference.parent.iterdir() if path.name.startswith(".reference")]
+
+
+def test_the_bands_of_a_reference_are_those_of_its_replicates(home: Path, whole_reference: Path) -> None:
+    values = [
+        json.loads((home / "runs" / str(n) / "statistics.json").read_text(encoding="utf-8"))["paper"]["cnn"][
+            "roughness"
+        ]
+        for n in range(3)
+    ]
+    bands = Reference(whole_reference).bands
+    band = bands.of_statistic("paper", "cnn", "roughness")
+    assert band is not None
+    assert (band.n, band.mean, band.deviation) == (
+        3,
+        pytest.approx(np.mean(values)),
+        pytest.approx(np.std(values, ddof=1)),
+    )
+    counted = sum(len(names) for models in bands.statistics.values() for names in models.values())
+    assert bands.comparisons == counted + sum(len(names) for names in bands.minima.values())
+    assert sum(bands.categories["dnn"].values()) == 3
+
+
+@pytest.mark.parametrize("relative", ["bands.json", "statistics.json", "figures/paper.png", "spec.yaml"])
+def test_a_damaged_reference_ends_everything_before_it_is_believed(
+    whole_run: Path, spec_file: Path, reference: Path, relative: str
+) -> None:
+    data = bytearray((reference / relative).read_bytes())
+    data[len(data) // 2] ^= 1
+    (reference / relative).write_bytes(data)
+    for target in (whole_run, spec_file):
+        verdict = tmrepro.verify(target, reference=reference)
+        assert verdict.exit_code == 3
+        assert [check.subject for check in verdict.checks] == [f"reference reference/{relative}"]
+
+
+@pytest.mark.parametrize("relative", ["bands.json", "statistics.json", "spec.yaml", "provenance.json"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"paper": 5}'])
+def test_a_reference_that_is_none_is_damage_under_a_manifest_that_holds(
+    whole_run: Path, reference: Path, forger_of: Callable[[Path], Any], relative: str, content: str
+) -> None:
+    (reference / relative).write_text(content, encoding="utf-8")
+    forger_of(reference).seal(records=False)
+    if (relative, content) == ("provenance.json", '{"paper": 5}'):
+        assert tmrepro.verify(whole_run, level="statistics", reference=reference).exit_code == 1
+        return
+    with pytest.raises(DamagedError, match=relative):
+        tmrepro.verify(whole_run, level="statistics", reference=reference)
+
+
+def test_a_missing_reference_is_a_missing_artefact_with_a_remedy(
+    whole_run: Path, spec_file: Path, tmp_path: Path
+) -> None:
+    for target, options in (
+        (spec_file, {}),
+        (spec_file, {"reference": tmp_path / "no"}),
+        (whole_run, {"reference": tmp_path}),
+        (whole_run, {"replicate": True}),
+    ):
+        with pytest.raises(ArtefactError, match="tmrepro reference build SPEC --to") as caught:
+            tmrepro.verify(target, **options)
+        assert caught.value.exit_code == 3
+
+
+def test_a_spec_with_another_seed_is_a_difference_that_names_it(
+    spec_file: Path, whole_reference: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        spec_file.read_text(encoding="utf-8").replace("warmup_steps: 3", "warmup_steps: 3, seed: 5"), encoding="utf-8"
+    )
+    verdict = tmrepro.verify(other, reference=whole_reference)
+    assert verdict.exit_code == 1
+    (check,) = verdict.checks
+    assert (check.level, check.subject, check.grade) == ("rerun", "spec.yaml", "different")
+    assert "training.seed: 5 here, 0 there" in check.detail
+    assert "nothing was run" in verdict.notes[0]
+
+
+def test_a_run_of_another_spec_is_a_difference_that_names_the_field(home: Path, whole_reference: Path) -> None:
+    verdict = tmrepro.verify(home / "runs" / "1", level="statistics", reference=whole_reference)
+    assert verdict.exit_code == 1
+    assert [(check.subject, check.grade) for check in verdict.checks if not check.passed] == [
+        ("spec.yaml", "different")
+    ]
+
+
+def test_rounding_of_another_platform_is_equal(
+    whole_run: Path, reference: Path, forger_of: Callable[[Path], Any], elsewhere: Callable[[Path], None]
+) -> None:
+    scaled(reference, forger_of(reference), 1 + 1e-6)
+    here = tmrepro.verify(whole_run, level="statistics", reference=reference)
+    assert (here.grade, here.exit_code) == ("equal", 0)
+    assert "NOT the same bits as the reference" in here.warnings[0]
+    assert "surface paper/dnn" in here.warnings[0]
+    elsewhere(reference)
+    there = tmrepro.verify(whole_run, level="statistics", reference=reference)
+    assert (there.grade, there.exit_code, there.warnings) == ("equal", 0, ())
+    assert any("packages" not in note and "torch" in note and "1.0" in note for note in there.notes)
+
+
+def test_only_another_platform_may_be_consistent(
+    whole_run: Path,
+    reference: Path,
+    forger_of: Callable[[Path], Any],
+    elsewhere: Callable[[Path], None],
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+) -> None:
+    scaled(reference, forger_of(reference), 1.01)
+    checks, _ = compare(whole_run, reference)
+    assert checks["surface paper/dnn"].grade == checks["statistics paper/dnn"].grade == "different"
+    assert checks["surface paper/cnn"].grade == "identical"
+    elsewhere(reference)
+    checks, comparison = compare(whole_run, reference)
+    assert checks["surface paper/dnn"].grade == checks["statistics paper/dnn"].grade == "consistent"
+    assert "3 replicates" in checks["statistics paper/dnn"].detail
+    # Pictures of surfaces that differ for a good reason are not called anything.
+    assert not any(subject.startswith("figures/") for subject in checks)
+    assert "figures" in comparison.remarks.warnings[0]
+
+
+def test_outside_its_band_is_different_on_any_platform(
+    whole_run: Path,
+    reference: Path,
+    forger_of: Callable[[Path], Any],
+    elsewhere: Callable[[Path], None],
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+) -> None:
+    elsewhere(reference)
+    forger = forger_of(reference)
+
+    def narrow(document: Any) -> None:
+        band = document["statistics"]["paper"]["dnn"]["loss_max"]
+        band.update(low=band["low"] * 1e-3, high=band["low"] * 2e-3)
+
+    forger.json("bands.json", narrow)
+    scaled(reference, forger, 1.01)
+    checks, _ = compare(whole_run, reference)
+    assert checks["statistics paper/dnn"].grade == checks["surface paper/dnn"].grade == "different"
+    assert checks["statistics paper/dnn"].detail.startswith("loss_max: ")
+    assert "band" in checks["statistics paper/dnn"].detail
+
+
+def test_without_bands_another_platform_has_no_excuse(
+    whole_run: Path,
+    tmp_path: Path,
+    forger_of: Callable[[Path], Any],
+    elsewhere: Callable[[Path], None],
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    single: Path,
+) -> None:
+    elsewhere(single)
+    scaled(single, forger_of(single), 1.01)
+    checks, _ = compare(whole_run, single)
+    assert checks["statistics paper/dnn"].grade == "different"
+
+
+def test_a_statistic_without_a_band_is_not_judged_and_that_is_said(
+    whole_run: Path,
+    reference: Path,
+    forger_of: Callable[[Path], Any],
+    elsewhere: Callable[[Path], None],
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+) -> None:
+    elsewhere(reference)
+    forger = forger_of(reference)
+    forger.json("bands.json", lambda document: document["statistics"]["paper"]["dnn"].pop("loss_max") and None)
+    scaled(reference, forger, 1.01)
+    checks, comparison = compare(whole_run, reference)
+    assert checks["statistics paper/dnn"].grade == "consistent"
+    assert "loss_max of statistics paper/dnn" in comparison.remarks.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "here", "there"),
+    [
+        ({"validation_loss": 1.1}, "different", "consistent"),
+        ({"validation_loss": 1e9}, "different", "different"),
+        ({"category": "LM"}, "different", "different"),
+        ({"epochs": 1000}, "different", "different"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_minimum_agrees_within_its_measured_bands_only(
+    forger: Any,
+    reference: Path,
+    elsewhere: Callable[[Path], None],
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    numbers: dict[str, Any],
+    here: str,
+    there: str,
+) -> None:
+    forger.minimum("cnn", **numbers)
+    checks, _ = compare(forger.run, reference)
+    assert checks["models/cnn"].grade == here
+    elsewhere(reference)
+    checks, _ = compare(forger.run, reference)
+    assert checks["models/cnn"].grade == there
+
+
+def test_a_category_that_replicates_reached_is_consistent(
+    forger: Any,
+    reference: Path,
+    forger_of: Callable[[Path], Any],
+    elsewhere: Callable[[Path], None],
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+) -> None:
+    forger_of(reference).json("bands.json", lambda document: document["categories"].update(cnn={"TM": 2, "GM": 1}))
+    elsewhere(reference)
+    forger.minimum("cnn", category="GM")
+    assert compare(forger.run, reference)[0]["models/cnn"].grade == "consistent"
+
+
+def test_a_changed_history_is_a_difference_though_the_minimum_is_not(
+    forger: Any, whole_reference: Path, compare: Callable[..., tuple[dict[str, Check], Comparison]]
+) -> None:
+    path = forger.run / "models/cnn/history.csv"
+    rows = path.read_text(encoding="utf-8").splitlines()
+    cells = rows[2].split(",")
+    rows[2] = ",".join([cells[0], "1.5", *cells[2:]])
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    checks, _ = compare(forger.run, whole_reference)
+    assert checks["models/cnn"].grade == "different"
+    assert "history.csv train_loss: largest difference at (1): 1.5" in checks["models/cnn"].detail
+
+
+def test_seconds_are_nobodys_business(
+    forger: Any, whole_reference: Path, compare: Callable[..., tuple[dict[str, Check], Comparison]]
+) -> None:
+    forger.minimum("cnn", training_seconds=1e6, lm_first_seconds=None)
+    assert compare(forger.run, whole_reference)[0]["models/cnn"].grade == "identical"
+
+
+def test_other_data_are_a_difference(
+    whole_run: Path,
+    reference: Path,
+    forger_of: Callable[[Path], Any],
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+) -> None:
+    forger = forger_of(reference)
+    forger.json("provenance.json", lambda document: document["data"].update(fingerprint="0" * 64))
+    forger.seal(records=False)
+    assert compare(whole_run, reference)[0]["data"].grade == "different"
+
+
+def test_a_swapped_figure_of_the_reference_is_a_difference(
+    whole_run: Path,
+    reference: Path,
+    forger_of: Callable[[Path], Any],
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+) -> None:
+    shutil.copy(reference / "figures/paper.shared.png", reference / "figures/paper.png")
+    (reference / "figures/training.curves.png").rename(reference / "figures/more.png")
+    forger_of(reference).seal(records=False)
+    checks, _ = compare(whole_run, reference)
+    found = {subject: check.grade for subject, check in checks.items() if check.grade != "identical"}
+    assert found == {
+        "figures/paper.png": "different",
+        "figures/training.curves.png": "damaged",
+        "figures/more.png": "damaged",
+    }
+
+
+def test_another_seed_agrees_within_the_bands(home: Path, whole_reference: Path, compare: Any) -> None:
+    verdict = tmrepro.verify(home / "runs" / "2", level="statistics", reference=whole_reference, replicate=True)
+    assert verdict.exit_code == 0
+    assert verdict.grade == "consistent"
+    assert any("another seed" in note for note in verdict.notes)
+    assert not any("NOT the same bits" in warning for warning in verdict.warnings)
+    assert "consistent" in {
+        check.grade for check in compare(home / "runs" / "2", whole_reference, replicate=True)[0].values()
+    }
+
+
+def test_another_seed_that_lies_outside_is_different(
+    home: Path, reference: Path, forger_of: Callable[[Path], Any]
+) -> None:
+    def narrow(document: Any) -> None:
+        document["statistics"]["paper"]["dnn"]["loss_mean"].update(low=1e-9, high=2e-9)
+
+    forger = forger_of(reference)
+    forger.json("bands.json", narrow)
+    forger.seal(records=False)
+    verdict = tmrepro.verify(home / "runs" / "2", level="statistics", reference=reference, replicate=True)
+    assert verdict.exit_code == 1
+    assert [check.subject for check in verdict.checks if not check.passed] == ["statistics paper/dnn"]
+
+
+def test_a_replicate_may_differ_in_seeds_only(
+    whole_run: Path, spec_file: Path, reference: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(spec_file.read_text(encoding="utf-8").replace("K: 5", "K: 6"), encoding="utf-8")
+    verdict = tmrepro.verify(other, reference=reference, replicate=True)
+    assert verdict.exit_code == 1
+    assert "surfaces[0].grid.K: 6 here, 5 there" in verdict.checks[0].detail
+
+
+@pytest.fixture
+def single(whole_run: Path, tmp_path: Path) -> Path:
+    """A reference of one run, without bands."""
+    build_reference(whole_run / "spec.yaml", to=tmp_path / "single", runs=_linked(whole_run, tmp_path))
+    return tmp_path / "single"
+
+
+def _linked(run: Path, folder: Path) -> Path:
+    """A folder of runs whose first is a copy of `run`, so that nothing is run again."""
+    shutil.copytree(run, folder / "runs" / "0")
+    return folder / "runs"
+
+
+def test_a_reference_of_one_run_has_no_bands_and_cannot_judge_another_seed(
+    home: Path, spec_file: Path, single: Path
+) -> None:
+    assert not Reference(single).bands.measured
+    assert tmrepro.verify(home / "runs" / "0", level="statistics", reference=single).grade == "identical"
+    for target in (home / "runs" / "1", spec_file):
+        with pytest.raises(ArtefactError, match="has no bands.*--replicates") as caught:
+            tmrepro.verify(target, reference=single, replicate=True)
+        assert caught.value.exit_code == 3
+
+
+def test_a_reference_replaces_a_reference_and_nothing_else(whole_run: Path, single: Path, tmp_path: Path) -> None:
+    (single / "left.over").write_text("x", encoding="utf-8")
+    build_reference(whole_run / "spec.yaml", to=single, runs=tmp_path / "runs")
+    assert not (single / "left.over").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x", encoding="utf-8")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for target in (tmp_path / "mine", tmp_path / "file"):
+        with pytest.raises(UsageError, match="choose"):
+            build_reference(whole_run / "spec.yaml", to=target, runs=tmp_path / "never")
+    assert not (tmp_path / "never").exists()  # refused before anything was run
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_a_damaged_run_becomes_no_reference(run: Path, tmp_path: Path) -> None:
+    (run / "statistics.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DamagedError, match=r"statistics\.json"):
+        write_reference(run, to=tmp_path / "new", replicates=[])
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_reference_comes_of_no_run(spec_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        build_reference(spec_file, to=tmp_path / "new", replicates=0)
+
+
+def test_replicates_are_runs_with_other_seeds(home: Path, spec_file: Path) -> None:
+    for replicate in range(3):
+        found = load_spec(home / "runs" / str(replicate) / "spec.yaml")
+        assert found == with_seeds(load_spec(spec_file), replicate=replicate)
+
+
+def test_a_forced_evaluator_is_another_platform(
+    forger: Any, whole_reference: Path, compare: Callable[..., tuple[dict[str, Check], Comparison]]
+) -> None:
+    forger.json(
+        "provenance.json", lambda document: document["stages"]["surface/paper/dnn"]["inputs"].update(evaluator="plain")
+    )
+    _, comparison = compare(forger.run, whole_reference)
+    assert comparison.platforms.differences == ("evaluator forced: plain",)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "exact"),
+    [
+        (("platform", "processor"), "another", True),  # portable: the same bytes on any processor
+        (("platform", "machine"), "arm64", False),
+        (("platform", "device"), "cuda: H100", False),
+        (("platform", "determinism", "reached"), "machine", False),
+        (("platform", "determinism", "reached"), "fast", False),
+        (("packages", "numpy"), "9", False),
+        (("packages", "pydantic"), "9", True),
+    ],
+)
+def test_which_differences_excuse_other_bits(
+    forger: Any,
+    whole_reference: Path,
+    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    place: tuple[str, ...],
+    value: str,
+    exact: bool,
+) -> None:
+    def change(document: Any) -> None:
+        for key in place[:-1]:
+            document = document[key]
+        document[place[-1]] = value
+
+    forger.json("provenance.json", change)
+    _, comparison = compare(forger.run, whole_reference)
+    assert comparison.platforms.exact == exact
+
+
+def test_a_verdict_against_a_reference_names_it(whole_run: Path, whole_reference: Path) -> None:
+    verdict: Verdict = tmrepro.verify(whole_run, level="integrity", reference=whole_reference)
+    assert verdict.reference == "reference"
+    assert {check.level for check in verdict.checks} == {"integrity"}

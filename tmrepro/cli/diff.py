@@ -1,0 +1,69 @@
+"""`tmrepro diff`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tmrepro.cli.run import DebugOption
+
+if TYPE_CHECKING:
+    from tmrepro.difference import RunComparison
+
+PLAIN_WIDTH = 160  # of a log, which has no width of its own
+
+
+def diff(
+    *,
+    here: Annotated[Path, typer.Argument(help="A finished run folder.", metavar="RUN")],
+    there: Annotated[Path, typer.Argument(help="Another one.", metavar="RUN")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Compare two finished runs bit by bit and name the first stage, epoch or chunk that differs.
+
+    Times of day and durations don't count. Exit code 0: the same, 1: different, 3: one is damaged or not finished.
+
+    Example: tmrepro diff runs/quickstart runs/again
+    """
+    from tmrepro.difference import compare_runs
+
+    found = compare_runs(here, there)
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=2, allow_nan=False))
+    else:
+        _show(found)
+    raise typer.Exit(found.exit_code)
+
+
+def _show(found: "RunComparison") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("stage", "", "first difference", "here", "there"):
+        table.add_column(heading, overflow="fold")
+    for stage in found.stages:
+        if stage.difference is None:
+            table.add_row(escape(stage.stage), "[green]same[/]", "", "", "")
+        else:
+            cells = (stage.difference.what, stage.difference.here, stage.difference.there)
+            table.add_row(escape(stage.stage), "[red]differs[/]", *(escape(words) for words in cells))
+    console.print(table)
+    console.print(f"here {escape(found.here)}, there {escape(found.there)}", soft_wrap=True)
+    if found.first is None:
+        console.print("[bold green]SAME[/]: every bit that does not tell the time", soft_wrap=True)
+        return
+    told = f"{found.first.stage}, {found.first.difference}"
+    console.print(f"[bold red]DIFFERENT[/], first in {escape(told)}", soft_wrap=True)
+    for reason in found.reasons:
+        console.print(f"likely reason: {escape(reason)}", soft_wrap=True)
+    if not found.reasons:
+        console.print(
+            "code, packages, machines and arithmetic are the same: if the specs are, such runs owe each other every bit",
+            soft_wrap=True,
+        )

@@ -1,0 +1,319 @@
+"""Two finished runs, held against each other bit by bit: where do they part for the first time, and why?
+
+The stages are gone through in the order in which they feed each other, so the first difference is where to look: all later
+ones may follow from it. What tells the time of day is left out: provenance.json, ro-crate-metadata.json, report.html and
+claims.json, the last column of history.csv, and the keys of minimum.json that end in `_seconds`. Neither torch nor the data
+are needed. How well two runs agree, if not to the bit, is for `tmrepro verify` to grade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tmrepro.errors import EXIT_DIFFERENT, EXIT_OK, DamagedError
+from tmrepro.figures import compare_png
+from tmrepro.reasons import likely_reasons
+from tmrepro.records import Epoch
+from tmrepro.spec import Spec, expand_models, expand_surfaces, first_difference
+from tmrepro.store.atomic import WORK, read_bytes, safe_path
+from tmrepro.store.documents import load_history, read_json
+from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes
+from tmrepro.store.minima import read_minimum
+from tmrepro.store.specs import read_spec
+from tmrepro.store.statistics import read_statistics
+from tmrepro.store.surfaces import chunk_slices, read_surface
+from tmrepro.store.tensors import load_labels, load_tensors
+
+TIMED = frozenset({"provenance.json", "ro-crate-metadata.json", "report.html", "claims.json", MANIFEST})
+FIGURE_LIMIT_BYTES = 2**26
+_TIMED_COLUMN, _TIMED_KEY = "seconds", "_seconds"
+# spec.yaml may be written in two ways that mean the same; the store's root repeats what the surfaces say.
+_TOLD_OTHERWISE = frozenset({"spec.yaml", "surfaces.zarr/zarr.json"})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first thing in which a stage of one run differs from the other's: what it is, and what either side has."""
+
+    what: str
+    here: str
+    there: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.here} here, {self.there} there"
+
+
+@dataclass(frozen=True)
+class StageComparison:
+    """One stage of both runs; `difference` is None where all its bits are the same."""
+
+    stage: str
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """All stages in their order, and what about code, packages and machines may be the reason."""
+
+    here: str
+    there: str
+    stages: tuple[StageComparison, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def first(self) -> StageComparison | None:
+        """Where the runs part."""
+        return next((stage for stage in self.stages if stage.difference is not None), None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 the same, 1 different."""
+        return EXIT_OK if self.first is None else EXIT_DIFFERENT
+
+    def document(self) -> dict[str, Any]:
+        """The comparison as plain JSON values."""
+        first = self.first
+        return {
+            "here": self.here,
+            "there": self.there,
+            "same": first is None,
+            "exit_code": self.exit_code,
+            "first": None if first is None else _stage_document(first),
+            "stages": [_stage_document(stage) for stage in self.stages],
+            "reasons": list(self.reasons),
+        }
+
+
+def compare_runs(here: Path, there: Path) -> RunComparison:
+    """Compare two finished runs, `here` and `there`.
+
+    Raises:
+        DamagedError: one of them is no finished run, or isn't what its manifest says.
+    """
+    ours, theirs = _Side(here), _Side(there)
+    stages = tuple(StageComparison(name, next(found, None)) for name, found in _stages(ours, theirs))
+    return RunComparison(str(here), str(there), stages, tuple(likely_reasons(ours.provenance, theirs.provenance)))
+
+
+class _Side:
+    """One of the two runs, whole by its manifest."""
+
+    def __init__(self, run: Path) -> None:
+        if not (run / "spec.yaml").is_file() or not (run / MANIFEST).is_file() or (run / WORK).exists():
+            raise DamagedError(f"{run}: no finished run is there; 'tmrepro run SPEC --out {run}' makes or finishes one")
+        findings = check_manifest(run)
+        if findings:
+            raise DamagedError(f"{run}: {findings[0]}")
+        self.run = run
+        self.spec: Spec = read_spec(run)
+        paths = (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
+        self.files = {path: digest for path, digest in file_hashes(run, paths).items() if path not in TIMED}
+        document = read_json(safe_path(run, "provenance.json"), name=f"{run}/provenance.json")
+        self.provenance: Mapping[str, Any] = document if isinstance(document, dict) else {}
+
+    def path(self, relative: str) -> Path:
+        return safe_path(self.run, relative)
+
+    def under(self, folder: str) -> dict[str, str]:
+        return {path: digest for path, digest in self.files.items() if path.startswith(folder)}
+
+
+def _stages(ours: _Side, theirs: _Side) -> Iterator[tuple[str, Iterator[Difference]]]:
+    """Every stage that either run has, in the order of `ours`, with its differences."""
+    told: set[str] = set(_TOLD_OTHERWISE)
+
+    def stage(name: str, folder: str, found: Iterator[Difference]) -> tuple[str, Iterator[Difference]]:
+        told.update(path for side in (ours, theirs) for path in side.under(folder))
+        return name, found
+
+    yield "spec", _spec(ours, theirs)
+    yield "data", _data(ours, theirs)
+    models = list(dict.fromkeys(model.name for side in (ours, theirs) for model in expand_models(side.spec)))
+    for model in models:
+        yield stage(f"training/{model}", f"models/{model}/", _training(ours, theirs, model))
+        yield f"minimum/{model}", _minimum(ours, theirs, model)
+    pairs = [
+        (drawn.name, model) for side in (ours, theirs) for drawn in expand_surfaces(side.spec) for model in drawn.models
+    ]
+    for surface, model in dict.fromkeys(pairs):
+        folder = f"surfaces.zarr/{surface}/{model}/"
+        yield stage(f"surface/{surface}/{model}", folder, _surface(ours, theirs, surface, model))
+    yield stage("statistics", "statistics.json", _statistics(ours, theirs))
+    yield stage("figures", "figures/", _figures(ours, theirs))
+    yield "other files", _files(ours, theirs, told)
+
+
+def _spec(ours: _Side, theirs: _Side) -> Iterator[Difference]:
+    found = first_difference(ours.spec, theirs.spec)
+    if found is not None:
+        field, _, sides = found.partition(": ")
+        here, _, there = sides.removesuffix(" there").partition(" here, ")
+        yield Difference(field, here, there) if there else Difference(field, *_one_side(sides == "only here"))
+
+
+def _data(ours: _Side, theirs: _Side) -> Iterator[Difference]:
+    here, there = (_mapping(side.provenance.get("data")) for side in (ours, theirs))
+    for name in ("name", "train", "validation", "classes", "fingerprint", "mean", "deviation"):
+        if here.get(name) != there.get(name):
+            yield Difference(name, _shown(here.get(name)), _shown(there.get(name)))
+
+
+def _training(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
+    """The first epoch in which the histories differ, then the first tensor of theta*."""
+    history, theta = f"models/{model}/history.csv", f"models/{model}/theta.safetensors"
+    if not (yield from _both_have(ours, theirs, history)):
+        return
+    here, there = (load_history(side.path(history), name=f"{side.run}/{history}").epochs for side in (ours, theirs))
+    for one, other in zip(here, there, strict=False):
+        columns = [
+            field.name
+            for field in fields(Epoch)
+            if field.name != _TIMED_COLUMN and repr(getattr(one, field.name)) != repr(getattr(other, field.name))
+        ]
+        if columns:
+            also = f" (and {', '.join(columns[1:])})" if columns[1:] else ""
+            yield Difference(
+                f"epoch {one.epoch}, {columns[0]}{also}", *(repr(getattr(row, columns[0])) for row in (one, other))
+            )
+    if len(here) != len(there):
+        yield Difference("epochs", str(len(here)), str(len(there)))
+    if (yield from _both_have(ours, theirs, theta)) and ours.files[theta] != theirs.files[theta]:
+        tensors = [load_tensors(side.path(theta), name=f"{side.run}/{theta}") for side in (ours, theirs)]
+        order = [str(entry[0]) for entry in _mapping(ours.provenance.get("parameters")).get(model, []) if entry]
+        for name in dict.fromkeys([*(name for name in order if name in tensors[0]), *tensors[0], *tensors[1]]):
+            yield from _arrays(f"theta*, {name}", tensors[0].get(name), tensors[1].get(name))
+
+
+def _minimum(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
+    """The first label of X~ that differs, then the first key of minimum.json."""
+    labels, record = f"models/{model}/labels.npy", f"models/{model}/minimum.json"
+    if (yield from _both_have(ours, theirs, labels)) and ours.files[labels] != theirs.files[labels]:
+        here, there = (load_labels(side.path(labels), name=f"{side.run}/{labels}") for side in (ours, theirs))
+        yield from _arrays("labels.npy", here, there)
+    if (yield from _both_have(ours, theirs, record)) and ours.files[record] != theirs.files[record]:
+        one, other = (asdict(read_minimum(side.run, model)) for side in (ours, theirs))
+        for key in one:
+            if not key.endswith(_TIMED_KEY) and repr(one[key]) != repr(other[key]):
+                yield Difference(f"minimum.json, {key}", _shown(one[key]), _shown(other[key]))
+
+
+def _surface(ours: _Side, theirs: _Side, surface: str, model: str) -> Iterator[Difference]:
+    """What gives the axes their meaning, the axes, then chunk by chunk the first point."""
+    folder = f"surfaces.zarr/{surface}/{model}/"
+    if not (yield from _both_have(ours, theirs, f"{folder}zarr.json")) or ours.under(folder) == theirs.under(folder):
+        return
+    (values, facts, home, step), (others, other_facts, other_home, other_step) = (
+        read_surface(side.run, surface, model) for side in (ours, theirs)
+    )
+    one = _flat(asdict(facts)) | {"home": home, "step": step}
+    other = _flat(asdict(other_facts)) | {"home": other_home, "step": other_step}
+    for key in one:
+        if repr(one[key]) != repr(other[key]):
+            yield Difference(key, _shown(one[key]), _shown(other[key]))
+    for axis in ("a", "b"):
+        yield from _arrays(f"axis {axis}", getattr(values, axis), getattr(others, axis))
+    if values.loss.shape == others.loss.shape:
+        chunk = next(drawn.spec.chunk for drawn in expand_surfaces(ours.spec) if drawn.name == surface)
+        for index, rows, columns in chunk_slices(len(values.a), chunk):
+            for name in ("loss", "accuracy"):
+                here, there = (getattr(side, name)[rows, columns] for side in (values, others))
+                start = (rows.start, columns.start)
+                yield from _arrays(f"chunk {index[0]}/{index[1]}, {name}", here, there, start=start, word="point ")
+
+
+def _statistics(ours: _Side, theirs: _Side) -> Iterator[Difference]:
+    if not (yield from _both_have(ours, theirs, "statistics.json")):
+        return
+    here, there = (
+        _flat(read_statistics(side.run, name=f"{side.run}/statistics.json"), separator=" ") for side in (ours, theirs)
+    )
+    for name in dict.fromkeys([*here, *there]):
+        if name not in here or name not in there:
+            yield Difference(name, *_one_side(name in here))
+        elif repr(here[name]) != repr(there[name]):
+            yield Difference(name, _shown(here[name]), _shown(there[name]))
+
+
+def _figures(ours: _Side, theirs: _Side) -> Iterator[Difference]:
+    """The first picture; PNG before PDF, since its pixels can be counted."""
+    names = sorted({*ours.under("figures/"), *theirs.under("figures/")}, key=lambda name: (name.endswith(".pdf"), name))
+    for name in names:
+        if (yield from _both_have(ours, theirs, name)) and ours.files[name] != theirs.files[name]:
+            words = [f"SHA-256 {side.files[name][:16]}" for side in (ours, theirs)]
+            yield Difference(f"{name}{_pixels(ours, theirs, name)}", words[0], words[1])
+
+
+def _pixels(ours: _Side, theirs: _Side, name: str) -> str:
+    if not name.endswith(".png"):
+        return ""
+    here, there = (read_bytes(side.path(name), limit_bytes=FIGURE_LIMIT_BYTES, name=name) for side in (ours, theirs))
+    found = compare_png(there, here)
+    return f" ({found.share_different:.2%} of the pixels)" if found.same_size else " (another size)"
+
+
+def _files(ours: _Side, theirs: _Side, told: set[str]) -> Iterator[Difference]:
+    """What no stage has spoken of; also bytes that differ though what they say is the same."""
+    for path in sorted(({*ours.files} | {*theirs.files}) - told):
+        if (yield from _both_have(ours, theirs, path)) and ours.files[path] != theirs.files[path]:
+            yield Difference(path, *(f"SHA-256 {side.files[path][:16]}" for side in (ours, theirs)))
+
+
+def _both_have(ours: _Side, theirs: _Side, path: str) -> Generator[Difference, None, bool]:
+    """Whether there is anything to compare; a file that only one side has is a difference."""
+    if (path in ours.files) != (path in theirs.files):
+        yield Difference(path, *_one_side(path in ours.files))
+    return path in ours.files and path in theirs.files
+
+
+def _arrays(
+    what: str, here: np.ndarray | None, there: np.ndarray | None, *, start: tuple[int, ...] = (), word: str = ""
+) -> Iterator[Difference]:
+    """The first number that differs in any bit, and how many do. `start` is the index of the first within something larger."""
+    if here is None or there is None:
+        yield Difference(what, *_one_side(there is None))
+    elif here.shape != there.shape or here.dtype != there.dtype:
+        yield Difference(what, *(f"{side.dtype} {list(side.shape)}" for side in (here, there)))
+    elif here.tobytes() != there.tobytes():
+        bits = np.dtype(f"u{here.dtype.itemsize}")
+        odd = np.argwhere(np.ascontiguousarray(here).view(bits) != np.ascontiguousarray(there).view(bits))
+        first = tuple(int(index) for index in odd[0])
+        place = [index + offset for index, offset in zip(first, start or (0,) * len(first), strict=True)]
+        counted = f"{len(odd)} of {here.size}" if here.size > 1 else "it"
+        differ = "differ" if len(odd) > 1 else "differs"
+        yield Difference(
+            f"{what}, {word}{place} ({counted} {differ})", *(repr(side[first].item()) for side in (here, there))
+        )
+
+
+def _one_side(is_here: bool) -> tuple[str, str]:  # noqa: FBT001
+    return ("there is one", "none") if is_here else ("none", "there is one")
+
+
+def _flat(tree: Mapping[str, Any], *, separator: str = ".") -> dict[str, Any]:
+    """The leaves of nested objects by their paths."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}{separator}{inner}": leaf for inner, leaf in _flat(value, separator=separator).items()}
+        else:
+            found[key] = value
+    return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _stage_document(stage: StageComparison) -> dict[str, Any]:
+    difference = None if stage.difference is None else asdict(stage.difference)
+    return {"stage": stage.stage, "same": difference is None, "difference": difference}

@@ -1,0 +1,39 @@
+"""statistics.json as it stands in a folder: SURFACE -> MODEL -> statistic -> value, None where it is undefined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tmrepro.errors import DamagedError
+from tmrepro.store.atomic import safe_path, shown
+from tmrepro.store.documents import read_json
+
+STATISTICS = "statistics.json"
+
+StoredStatistics = dict[str, dict[str, dict[str, float | int | None]]]
+
+
+def read_statistics(folder: Path, *, name: str = STATISTICS) -> StoredStatistics:
+    """The statistics that `folder` tells of; whether they are right is for whoever can compute them.
+
+    Raises:
+        DamagedError: it is missing, or anything but numbers stands where statistics do.
+    """
+    document = read_json(safe_path(folder, STATISTICS), name=name)
+    for surface, models in _entries(document, name=name):
+        for model, values in _entries(models, name=f"{name}: {surface}"):
+            for statistic, value in _entries(values, name=f"{name}: {surface}: {model}"):
+                if isinstance(value, bool) or not isinstance(value, int | float | None):
+                    raise DamagedError(
+                        shown(
+                            f"{name}: {surface}: {model}: {statistic}: expected a number or null, found {value!r:.60}"
+                        )
+                    )
+    found: StoredStatistics = document
+    return found
+
+
+def _entries(document: object, *, name: str) -> list[tuple[str, object]]:
+    if not isinstance(document, dict):
+        raise DamagedError(f"{shown(name)}: expected an object, found {document!r:.60}")
+    return list(document.items())

@@ -1,0 +1,150 @@
+"""What the levels above `integrity` do with a run whose bytes hold: recompute, compare, audit, run again."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from pathlib import Path
+
+from tmrepro.errors import ArtefactError, DamagedError
+from tmrepro.pipeline.context import computing
+from tmrepro.pipeline.execute import choose_device
+from tmrepro.spec import CustomModel, Spec, first_difference
+from tmrepro.spec.seeds import first_difference_beyond_seeds
+from tmrepro.verify.audit import check_audit
+from tmrepro.verify.compare import Comparison, Side
+from tmrepro.verify.evidence import Sides
+from tmrepro.verify.options import Options, Rerun
+from tmrepro.verify.platforms import compare_platforms, remarks_on_bits, this_platform
+from tmrepro.verify.recompute import check_statistics
+from tmrepro.verify.reference import Reference
+from tmrepro.verify.verdict import SPEC, Check, Level, Remarks
+from tmrepro.view import RunView, open_run
+
+
+def deepen(
+    run: Path,
+    *,
+    level: Level,
+    reference: Reference | None,
+    replicate: bool,
+    options: Options,
+    rerun: Rerun,
+) -> tuple[list[Check], Remarks]:
+    """The checks of `statistics` and, as `level` asks, of `audit` and `rerun`; against `reference` if there is one.
+
+    Raises:
+        UsageError: a `custom` model would have to be imported, and `trust_code` does not allow it.
+    """
+    view = open_run(run, data_dir=options.data_dir, trust_code=options.trust_code)
+    if level in {"audit", "rerun"}:
+        _refuse_untrusted_code(view)
+    here = this_platform(view.spec, choose_device(options.device))
+    checks, remarks = check_statistics(view)
+    # Statistics and figures are made on the CPU, whatever the run was made on.
+    remarks += remarks_on_bits(checks, compare_platforms(view.provenance, here), what="made again here")
+    if reference is not None:
+        found, said = against_reference(view, reference, level="statistics", replicate=replicate)
+        checks, remarks = checks + found, remarks + said
+    if level in {"audit", "rerun"} and not _damaged(checks):
+        found, said = _audit(view, options)
+        checks, remarks = checks + found, remarks + said
+    if level == "rerun" and not _damaged(checks):
+        found, said = _run_again(view, rerun, reference=reference)
+        checks, remarks = checks + found, remarks + said
+    return checks, remarks + Remarks(sides=Sides(view.provenance))
+
+
+def examine_fresh(run: Path, *, reference: Reference, replicate: bool, options: Options) -> tuple[list[Check], Remarks]:
+    """The checks of a run that was just made from the caller's own spec, whose code may therefore be imported."""
+    view = open_run(run, data_dir=options.data_dir, trust_code=True)
+    checks, remarks = check_statistics(view)
+    found, said = _audit(view, options)
+    checks, remarks = checks + found, remarks + said
+    found, said = against_reference(view, reference, level="rerun", replicate=replicate)
+    return checks + found, remarks + said
+
+
+def against_reference(
+    view: RunView, reference: Reference, *, level: Level, replicate: bool
+) -> tuple[list[Check], Remarks]:
+    """Hold a run against a reference; nothing but the specs, if these differ."""
+    difference = spec_difference(view.spec, reference, level=level, replicate=replicate)
+    if difference is not None:
+        return [difference], Remarks(sides=Sides(view.provenance, reference.provenance, "reference"))
+    if replicate:
+        require_bands(reference)
+    side = Side(reference.folder, reference.statistics, reference.provenance, reference.bands, "reference")
+    comparison = Comparison(view, side, level=level, replicate=replicate)
+    checks = comparison.checks()
+    if replicate:
+        n, confidence = reference.bands.n, reference.bands.confidence
+        said = f"another seed: {n} replicates measured the bands, which hold all together with {confidence:.0%}"
+        return checks, comparison.remarks + Remarks(notes=(said,))
+    return checks, comparison.remarks + remarks_on_bits(checks, comparison.platforms, what="as the reference")
+
+
+def spec_difference(spec: Spec, reference: Reference, *, level: Level, replicate: bool) -> Check | None:
+    """The first field in which `spec` is not the reference's; with `replicate`, seeds may be others."""
+    found = (first_difference_beyond_seeds if replicate else first_difference)(spec, reference.spec)
+    if found is None:
+        return None
+    return Check(
+        level, SPEC, "different", f"not the reference's spec: {found} (here: verified; there: reference)", "reference"
+    )
+
+
+def require_bands(reference: Reference) -> None:
+    """Nothing, if `reference` can say what another seed may give.
+
+    Raises:
+        DamagedError: it was built from one run.
+    """
+    if not reference.bands.measured:
+        raise DamagedError(
+            f"reference {reference.folder}: it has no bands, so it cannot tell whether another seed agrees; "
+            "'tmrepro reference build SPEC --replicates 8' measures them"
+        )
+
+
+def _audit(view: RunView, options: Options) -> tuple[list[Check], Remarks]:
+    device = choose_device(options.device)
+    try:
+        _ = view.dataset
+    except ArtefactError as error:
+        return [Check("audit", "data", "damaged", str(error))], Remarks()
+    platforms = compare_platforms(view.provenance, this_platform(view.spec, device))
+    with computing("audit"):
+        checks, remarks = check_audit(
+            view,
+            share=options.share,
+            seed=secrets.randbits(32) if options.seed is None else options.seed,
+            device=device,
+            platforms=platforms,
+            reporter=options.reporter,
+        )
+    return checks, remarks + remarks_on_bits(checks, platforms, what="audited here")
+
+
+def _run_again(view: RunView, rerun: Rerun, *, reference: Reference | None) -> tuple[list[Check], Remarks]:
+    with tempfile.TemporaryDirectory(prefix="tmrepro-verify-") as folder:
+        fresh = Path(folder) / "run"
+        rerun(view.spec, fresh)
+        again = open_run(fresh)
+        same_spec = reference is not None and first_difference(view.spec, reference.spec) is None
+        bands = reference.bands if reference is not None and same_spec else None
+        side = Side(fresh, again.statistics, again.provenance, bands, "rerun")
+        comparison = Comparison(view, side, level="rerun", replicate=False)
+        checks = [*comparison.weights(), *comparison.checks()]
+        return checks, comparison.remarks + remarks_on_bits(checks, comparison.platforms, what="as the rerun")
+
+
+def _refuse_untrusted_code(view: RunView) -> None:
+    """Ask for every custom model before anything is computed: the view refuses what it may not import."""
+    for model in view.spec.models:
+        if isinstance(model, CustomModel):
+            view.model(model.name)
+
+
+def _damaged(checks: list[Check]) -> bool:
+    return any(check.grade == "damaged" for check in checks)

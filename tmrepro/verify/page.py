@@ -1,0 +1,194 @@
+"""The verdict as one self-contained page: for whoever has to decide whether to believe a run.
+
+It says what the JSON says, with the pictures; numbers stand in it with every digit as well (the `value` of their element).
+Names, messages and provenance may be a stranger's, so all of it is escaped (report.page_environment).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from tmrepro.errors import DamagedError, StorageError
+from tmrepro.figures import PixelDifference, compare_png, difference_png
+from tmrepro.report import UNDEFINED, number, page_environment
+from tmrepro.statistics import StatisticInfo, Value
+from tmrepro.verify.bands import LARGEST_EXPONENT
+from tmrepro.verify.drawing import BandPicture, draw_band
+from tmrepro.verify.evidence import FigureHeld, NumberHeld
+from tmrepro.verify.facts import number_info, pixel_difference, provenance_rows
+from tmrepro.verify.verdict import Check, Verdict
+from tmrepro.verify.words import GRADES, Against, Grade
+
+DIGITS = 7  # enough to see where two numbers part that are equal within 1e-4
+
+_EXPECTED: dict[Against, str] = {"itself": "Made again", "reference": "Reference", "rerun": "Run again"}
+
+
+def write_page(verdict: Verdict, path: Path) -> None:
+    """Write the page to `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render_page(verdict), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def render_page(verdict: Verdict) -> str:
+    """Return the page, HTML in UTF-8."""
+    environment = page_environment()
+    environment.filters.update(digits=digits, exact=exact)
+    tables = [table for check in verdict.checks for table in _tables(check, verdict.checks)]
+    return environment.get_template("verdict.html.j2").render(
+        verdict=verdict,
+        counts=[(grade, n) for grade in GRADES if (n := sum(check.grade == grade for check in verdict.checks))],
+        failed=[check for check in verdict.checks if not check.passed],
+        figures=_figures(verdict),
+        tables=sorted(tables, key=lambda table: table.folded),
+        has_bands=any(table.has_bands for table in tables),
+        provenance=() if verdict.sides is None else provenance_rows(verdict.sides),
+        expected=_EXPECTED,
+    )
+
+
+def digits(value: Value) -> str:
+    """Return a number with seven significant digits; counts whole; a dash where it is undefined."""
+    if value is None:
+        return UNDEFINED
+    return str(value) if isinstance(value, int) else f"{value:.{DIGITS}g}"
+
+
+def exact(value: Value) -> str:
+    """Return a number with every digit it has, for machines."""
+    return "" if value is None else repr(value)
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A figure on both sides, and where they differ; None: there is no such picture. Folded: told without pictures."""
+
+    figure: FigureHeld
+    grade: Grade | None
+    expected: bytes | None
+    found: bytes | None
+    difference: bytes | None
+    pixels: PixelDifference | None
+    folded: bool
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A number; `apart` how far value and expectation are, `mean`, `spread` and `says` its band in words."""
+
+    held: NumberHeld
+    info: StatisticInfo
+    apart: str
+    picture: BandPicture | None = None
+    mean: float | None = None
+    spread: str = ""
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The statistics of one surface of one network, or the numbers of its minimum. Folded: shown to whoever asks."""
+
+    check: Check
+    surface: str | None
+    model: str
+    rows: tuple[_Row, ...]
+    folded: bool
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether there is a band to show."""
+        return any(row.held.band is not None for row in self.rows)
+
+
+def _figures(verdict: Verdict) -> list[_Figure]:
+    """Those that were graded, in the order of the checks, then those that are only to be looked at."""
+    graded = [(check, check.figure) for check in verdict.checks if check.figure is not None]
+    elsewhere = {figure.name for _, figure in graded if figure.against != "itself"}
+    elsewhere |= {figure.name for figure in verdict.remarks.figures}
+    found = [
+        _figure(figure, check.grade, folded=_adds_nothing(check, elsewhere=figure.name in elsewhere))
+        for check, figure in graded
+    ]
+    found += [_figure(figure, None, folded=False) for figure in verdict.remarks.figures]
+    return sorted(found, key=lambda one: one.folded)
+
+
+def _figure(figure: FigureHeld, grade: Grade | None, *, folded: bool) -> _Figure:
+    return _Figure(
+        figure,
+        grade,
+        expected=_picture(figure.expected),
+        found=_picture(figure.found),
+        difference=None if folded else _difference(figure.expected, figure.found),
+        pixels=pixel_difference(figure),
+        folded=folded,
+    )
+
+
+def _picture(png: bytes | None) -> bytes | None:
+    """`png` if it is a picture: a browser need not meet what is none."""
+    try:
+        return None if png is None or not compare_png(png, png).identical else png
+    except DamagedError:
+        return None
+
+
+def _difference(expected: bytes | None, found: bytes | None) -> bytes | None:
+    try:
+        return None if expected is None or found is None else difference_png(expected, found)
+    except DamagedError:
+        return None
+
+
+def _tables(check: Check, checks: Sequence[Check]) -> list[_Table]:
+    others = {(held.surface, held.model) for other in checks if other.against != "itself" for held in other.numbers}
+    return [
+        _Table(check, *of, tuple(map(_row, group)), folded=_adds_nothing(check, elsewhere=of in others))
+        for of, group in groupby(check.numbers, key=lambda held: (held.surface, held.model))
+    ]
+
+
+def _adds_nothing(check: Check, *, elsewhere: bool) -> bool:
+    """That a run agrees with its own files says nothing new where the same thing is held against another's as well."""
+    return check.against == "itself" and check.grade == "identical" and elsewhere
+
+
+def _row(held: NumberHeld) -> _Row:
+    info, band = number_info(held), held.band
+    if band is None:
+        return _Row(held, info, _apart(held))
+    log = band.scale == "log"
+    return _Row(
+        held,
+        info,
+        _apart(held),
+        picture=draw_band(band, value=held.value, expected=held.expected),
+        # Logarithms are for machines: people read the geometric mean and a factor.
+        mean=_exp(band.mean) if log else band.mean,
+        spread=f"×/÷ {number(_exp(band.deviation))}" if log else f"± {number(band.deviation)}",
+        says=f"{held.name}: {digits(held.value)} on a band from {number(band.low)} to {number(band.high)}",
+    )
+
+
+def _exp(logarithm: float) -> float:
+    return math.exp(max(-LARGEST_EXPONENT, min(logarithm, LARGEST_EXPONENT)))
+
+
+def _apart(held: NumberHeld) -> str:
+    if held.value is None or held.expected is None or held.value == held.expected:
+        return ""
+    difference = held.value - held.expected
+    share = f" ({difference / abs(held.expected):+.2%})" if held.expected else ""
+    return f"{difference:+.3g}{share}"

@@ -1,0 +1,129 @@
+"""Which bits two computations owe each other: all of them on one platform, rounding apart on two.
+
+A tolerance must not hide that a promise was broken. So whoever grades something `equal` or `consistent` asks here whether
+that was to be expected, and if it wasn't, the verdict says so in a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tmrepro.determinism import Determinism
+from tmrepro.pipeline.provenance import package_versions, platform_facts
+from tmrepro.spec import Spec
+from tmrepro.verify.verdict import Check, Remarks
+
+# Packages that compute numbers or draw pictures; a new version of pydantic moves no bit.
+COMPUTING = ("tmrepro", "torch", "torchvision", "numpy", "scipy", "gudhi", "scikit-learn")
+DRAWING = ("tmrepro", "numpy", "matplotlib", "pillow")
+DRAWING_OPERATIONS = ("NumPy", "C library")  # of a fingerprint: what matplotlib and the statistics are computed with
+BY_RULE = "by rule"  # what a surface's stage says when nobody forced an evaluator
+_PLACES = (
+    ("platform", "system"),
+    ("platform", "machine"),
+    ("platform", "device"),
+    ("platform", "determinism", "asked"),
+    ("platform", "determinism", "reached"),
+    ("platform", "determinism", "threads"),
+)
+_PLACES_OF_A_MACHINE = (("platform", "processor"), ("platform", "torch_cpu_capability"))
+
+
+@dataclass(frozen=True)
+class Platforms:
+    """How two platforms differ, in words; where they don't, the same bits were promised (`exact`)."""
+
+    differences: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether both sides promised the same bits."""
+        return not self.differences
+
+
+def compare_platforms(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Platforms:
+    """Compare two provenance documents (design, section 7).
+
+    `portable` promises the same bits on any processor, `machine` on this one, `fast` on none. Names of packages and
+    processors are what is promised by; where the numerical fingerprints differ, it is plain that the promise cannot hold.
+    """
+    levels = [_at(side, ("platform", "determinism", "reached")) for side in (ours, theirs)]
+    if "fast" in levels:
+        return Platforms(("determinism fast promises no bits",))
+    forced = [_forced_evaluators(side) for side in (ours, theirs)]
+    evaluators = [f"evaluator forced: {', '.join(sorted(set().union(*forced)))}"] if any(forced) else []
+    places = _PLACES if levels == ["portable", "portable"] else _PLACES + _PLACES_OF_A_MACHINE
+    found = [*places, *(("packages", name) for name in COMPUTING)]
+    return Platforms((*evaluators, *_differing(ours, theirs, found), *_computing_otherwise(ours, theirs)))
+
+
+def drawn_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Platforms:
+    """Compare only what a figure's bytes depend on: a tick whose place is rounded otherwise is another pixel."""
+    found = [("packages", name) for name in DRAWING]
+    return Platforms((*_differing(ours, theirs, found), *_computing_otherwise(ours, theirs, only=DRAWING_OPERATIONS)))
+
+
+def this_platform(spec: Spec, device: torch.device) -> dict[str, Any]:
+    """What a run of `spec` on `device` would write about this machine."""
+    determinism = Determinism(spec.compute.determinism, spec.compute.threads)
+    return {"packages": package_versions(), "platform": platform_facts(device, determinism=determinism)}
+
+
+def remarks_on_bits(checks: Sequence[Check], platforms: Platforms, *, what: str) -> Remarks:
+    """Whether every bit of what passed is the same, and if not, whether it had to be. `what` follows "not the same bits"."""
+    loose = [check for check in checks if check.grade in {"equal", "consistent"}]
+    if not loose:
+        return Remarks()
+    subjects = ", ".join(check.subject for check in loose[:3]) + (", ..." if len(loose) > 3 else "")
+    if platforms.exact:
+        said = f"NOT the same bits {what}, though platform, packages and determinism level promise them: {subjects}"
+        return Remarks(warnings=(said,))
+    return Remarks(notes=(f"not the same bits {what} ({subjects}); these differ: {'; '.join(platforms.differences)}",))
+
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> list[str]:
+    found = []
+    for place in places:
+        here, there = _at(ours, place), _at(theirs, place)
+        if here != there:
+            found.append(f"{' '.join(place[1:])} {here}, there {there}")
+    return found
+
+
+def _computing_otherwise(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, only: tuple[str, ...] = ("",)
+) -> list[str]:
+    """What the numerical fingerprints of both sides differ in, where both have one; names that begin with one of `only`."""
+    found = [_operations(_at(side, ("platform", "fingerprint"))) for side in (ours, theirs)]
+    names = [name for name in found[0] if name in found[1] and name.startswith(only)]
+    different = [name for name in names if found[0][name] != found[1][name]]
+    return [f"other bits of {', '.join(different)}"] if different else []
+
+
+def _operations(fingerprint: object) -> dict[str, object]:
+    """Operation -> hash over all devices of a fingerprint."""
+    devices = fingerprint.items() if isinstance(fingerprint, Mapping) else ()
+    return {
+        operation if device == "cpu" else f"{operation} ({device})": digest
+        for device, operations in devices
+        if isinstance(operations, Mapping)
+        for operation, digest in operations.items()
+        if isinstance(operation, str)
+    }
+
+
+def _forced_evaluators(provenance: Mapping[str, Any]) -> set[str]:
+    """Evaluators that somebody chose instead of the rule: such a run rounds as another platform does (design, section 3)."""
+    stages = provenance.get("stages")
+    found = [_at(stage, ("inputs", "evaluator")) for stage in (stages.values() if isinstance(stages, Mapping) else ())]
+    return {name for name in found if isinstance(name, str) and name != BY_RULE}
+
+
+def _at(document: object, place: Sequence[str]) -> object:
+    for key in place:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document

@@ -1,0 +1,190 @@
+"""Taking a run as the new reference: what would change, whether it may be taken, and taking it.
+
+A reference is what all later runs are judged by, so a run becomes one only if it agrees with itself: damaged bytes,
+statistics that do not follow from its surfaces, or surfaces that do not follow from its models are refused. That it differs
+from the reference is what an update is for; each difference is shown before anybody is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tmrepro.errors import ArtefactError
+from tmrepro.records import Minimum
+from tmrepro.spec import first_difference
+from tmrepro.store.atomic import read_bytes, safe_path
+from tmrepro.store.minima import read_minimum
+from tmrepro.store.surfaces import read_surface
+from tmrepro.verify.bands import MINIMUM_NUMBERS, Replicate
+from tmrepro.verify.evidence import Sides
+from tmrepro.verify.facts import provenance_rows
+from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
+from tmrepro.verify.grades import grade_array, grade_number, worst
+from tmrepro.verify.reference import Reference, replace_reference, write_reference
+from tmrepro.verify.verdict import Check, Verdict
+from tmrepro.verify.words import Grade
+from tmrepro.view import RunView, open_run
+
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that an update changes: what the reference says now, and what it would say."""
+
+    what: str
+    now: str
+    after: str
+    grade: Grade
+
+
+@dataclass(frozen=True)
+class Update:
+    """A run that may become the reference `to`. `refusal` says why it may not; `remarks` what comes with it.
+
+    `to` is None where a damaged run does not even tell which reference is its own.
+    """
+
+    run: Path
+    to: Path | None
+    verdict: Verdict
+    changes: tuple[Change, ...]
+    remarks: tuple[str, ...]
+    refusal: str | None
+
+
+def propose_update(run: Path, *, to: Path | None, verdict: Verdict) -> Update:
+    """What it would mean to take `run`, of which `verdict` is told, as the reference `to`."""
+    failed = [check for check in verdict.checks if check.against != "reference" and not check.passed]
+    if failed or to is None:
+        return Update(run, to, verdict, (), (), _refusal(verdict, failed))
+    view, reference = open_run(run), Reference(to)
+    return Update(run, to, verdict, tuple(_changes(view, reference)), tuple(_remarks(view, reference)), None)
+
+
+def accept_update(update: Update) -> Path:
+    """Make the run the reference; returns its folder. Bands stay as long as the spec does.
+
+    Raises:
+        DamagedError: the run is no longer what its manifest says.
+        StorageError: the reference's folder cannot be written.
+    """
+    assert update.to is not None  # noqa: S101 - whoever was refused has been told why
+    view, reference = open_run(update.run), Reference(update.to)
+    if first_difference(view.spec, reference.spec) is None:
+        replace_reference(update.run, to=update.to, bands=reference.bands)
+    else:
+        minima = {name: view.minimum(name) for name in view.models}
+        write_reference(update.run, to=update.to, replicates=[Replicate(view.statistics, minima)])
+    return update.to
+
+
+def _refusal(verdict: Verdict, failed: Sequence[Check]) -> str:
+    more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    return (
+        f"{failed[0].subject}: {failed[0].detail}{more}; only a run that agrees with itself can become a reference, and only "
+        f"a whole reference can be compared: 'tmrepro verify {verdict.subject}' tells all"
+    )
+
+
+def _changes(view: RunView, reference: Reference) -> Iterator[Change]:
+    """Everything in which the reference is not the run, part by part; what is the same is left out."""
+    difference = first_difference(view.spec, reference.spec)
+    if difference is not None:
+        yield Change("spec", "its own", difference, "different")
+    yield from _changed_minima(view, reference.folder)
+    for place in dict.fromkeys([*_places(reference.statistics), *_places(view.statistics)]):
+        now, after = _at(reference.statistics, place), _at(view.statistics, place)
+        grade = grade_number(after, now)
+        if grade != "identical":
+            yield Change("/".join(place), _text(now), _text(after), grade)
+    yield from _changed_surfaces(view, reference.folder)
+    yield from _changed_figures(view.folder, reference.folder)
+    for row in provenance_rows(Sides(view.provenance, reference.provenance, "reference")):
+        if row.differs:
+            yield Change(f"provenance {row.path}", row.expected or NOTHING, row.run or NOTHING, "different")
+
+
+def _changed_minima(view: RunView, folder: Path) -> Iterator[Change]:
+    there = {path.parent.name for path in folder.glob("models/*/minimum.json")}
+    for model in dict.fromkeys([*view.models, *sorted(there)]):
+        now = read_minimum(folder, model) if model in there else None
+        after = view.minimum(model) if model in view.models else None
+        for name in ("category", *MINIMUM_NUMBERS):
+            ours, theirs = _field(after, name), _field(now, name)
+            same: Grade = "identical" if ours == theirs else "different"
+            grade = same if name == "category" else grade_number(ours, theirs)
+            if grade != "identical":
+                yield Change(f"models/{model}/{name}", _text(theirs), _text(ours), grade)
+
+
+def _changed_surfaces(view: RunView, folder: Path) -> Iterator[Change]:
+    for surface, model in view.surfaces:
+        ours = read_surface(view.folder, surface, model)[0]
+        try:
+            theirs = read_surface(folder, surface, model)[0]
+        except ArtefactError:
+            yield Change(f"surfaces.zarr/{surface}/{model}", NOTHING, f"{ours.loss.size} points", "different")
+            continue
+        found = [grade_array(getattr(ours, name), getattr(theirs, name)) for name in ("loss", "accuracy", "a", "b")]
+        grade = worst(one for one, _ in found)
+        if grade != "identical":
+            detail = next(text for one, text in found if one == grade)
+            yield Change(f"surfaces.zarr/{surface}/{model}", f"{theirs.loss.size} points", detail, grade)
+
+
+def _changed_figures(run: Path, folder: Path) -> Iterator[Change]:
+    names = sorted({path.name for side in (run, folder) for path in side.glob("figures/*.png")})
+    for name in names:
+        relative = f"figures/{name}"
+        here, there = (_picture(side, relative) for side in (run, folder))
+        if here is None or there is None:
+            yield Change(
+                relative, NOTHING if there is None else "a figure", NOTHING if here is None else "a figure", "different"
+            )
+        elif here != there:
+            grade, detail = grade_figure(here, there, pdf=False, exact=True)
+            yield Change(relative, "a figure", detail, grade or "different")
+
+
+def _picture(folder: Path, relative: str) -> bytes | None:
+    path = safe_path(folder, relative)
+    return read_bytes(path, limit_bytes=FIGURE_LIMIT_BYTES, name=relative) if path.is_file() else None
+
+
+def _remarks(view: RunView, reference: Reference) -> Iterator[str]:
+    bands, name = reference.bands, reference.spec.name
+    build = f"'tmrepro reference build SPEC --to {reference.folder} --replicates N' measures new ones"
+    if not bands.measured:
+        yield f"reference {name} has no bands; {build}"
+    elif first_difference(view.spec, reference.spec) is not None:
+        yield f"its bands are those of another spec, so they go; {build}"
+    else:
+        outside = [
+            "/".join(place)
+            for place in _places(view.statistics)
+            if (band := bands.of_statistic(*place)) is not None and not band.holds(_at(view.statistics, place))
+        ]
+        yield f"its bands stay, measured on {bands.n} replicates of the reference that is replaced"
+        if outside:
+            yield f"{len(outside)} statistics lie outside their bands ({', '.join(outside[:3])}): the bands are stale; {build}"
+
+
+def _places(statistics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, str, str]]:
+    return [(s, m, name) for s, models in statistics.items() for m, values in models.items() for name in values]
+
+
+def _at(statistics: Mapping[str, Mapping[str, Mapping[str, Any]]], place: tuple[str, str, str]) -> Any:
+    surface, model, name = place
+    return statistics.get(surface, {}).get(model, {}).get(name)
+
+
+def _field(minimum: Minimum | None, name: str) -> Any:
+    return None if minimum is None else getattr(minimum, name)
+
+
+def _text(value: Any) -> str:
+    return NOTHING if value is None else str(value)
