@@ -88,7 +88,11 @@ def examine(*, threads: int = 2, folder: Path | None = None, known: Known | None
     if not any(finding.status == "failed" for finding in findings):
         promise: Promise = "portable"
     else:
-        promise = "machine" if all_cores.get("repeats") else "nothing"
+        promise = (
+            "machine"
+            if all(probe.get("repeats") and "error" not in probe for probe in (one_core, all_cores))
+            else "nothing"
+        )
     return Diagnosis(
         promise, tuple(findings), str(all_cores.get("torch", "")), threads, all_cores.get("fingerprint", {})
     )

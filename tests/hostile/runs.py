@@ -435,7 +435,7 @@ def spec_changed(case: Case) -> None:
             lambda: path.write_text(
                 text.replace("name: dnn", f'name: "{random_.choice(("../x", "a/b", "..", "x" * 70))}"')
             ),
-            lambda: path.write_text(text.replace("K: 2", f"K: {random_.choice((3, 4096, 10**9, -1, '2.0'))}")),
+            lambda: path.write_text(text.replace("K: 5", f"K: {random_.choice((3, 4096, 10**9, -1, '2.0'))}")),
             lambda: path.write_text(
                 text.replace("training: 1", "training: 1000").replace("directions: 1", "directions: 3")
             ),

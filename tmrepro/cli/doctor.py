@@ -12,7 +12,7 @@ from tmrepro.cli.run import DebugOption
 if TYPE_CHECKING:
     from tmrepro.doctor import Diagnosis
 
-PLAIN_WIDTH = 160  # of a log, which has no width of its own
+PLAIN_WIDTH = 500  # of a log, which has no width of its own: each finding stays on its line
 STYLES = {"ok": "green", "note": "yellow", "failed": "red"}
 PROMISES = {
     "portable": "[bold green]portable[/]: a run on the CPU gives the same bytes here as on any other machine that can promise it",
