@@ -130,8 +130,6 @@ def _write(path: Path, data: bytes) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds tiny.yaml, its runs `runs/0` to `runs/2` with other seeds each, and its reference with bands."""
     folder = tmp_path_factory.mktemp("verify")
-    if Path("/tmp/vw/home").exists():
-        return Path("/tmp/vw/home")  # DEV
     (folder / "tiny.yaml").write_text(SPEC, encoding="utf-8")
     build_reference(folder / "tiny.yaml", to=folder / "reference", runs=folder / "runs", replicates=3)
     return folder
@@ -158,8 +156,6 @@ def whole_reference(home: Path) -> Path:
 def varied_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of VARIED_SPEC that nobody may change."""
     folder = tmp_path_factory.mktemp("varied")
-    if Path("/tmp/vw/varied").exists():
-        return Path("/tmp/vw/varied/run")  # DEV
     (folder / "varied.yaml").write_text(VARIED_SPEC, encoding="utf-8")
     return tmrepro.run(folder / "varied.yaml", out=folder / "run").run
 

@@ -94,7 +94,7 @@ def test_junit_is_what_its_parser_reads(command: Callable[..., Result], wrong_ru
     assert [case.classname for case in cases] == [f"tmrepro.verify.{check['level']}" for check in told["checks"]]
     assert [not case.result for case in cases] == [check["passed"] for check in told["checks"]]
     assert (suite.tests, suite.failures) == (len(cases), 1)
-    assert dict((one.name, one.value) for one in suite.properties())["exit_code"] == str(result.exit_code)
+    assert {one.name: one.value for one in suite.properties()}["exit_code"] == str(result.exit_code)
 
 
 def test_junit_holds_what_xml_cannot(tmp_path: Path) -> None:

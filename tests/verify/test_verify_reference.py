@@ -222,7 +222,6 @@ def test_outside_its_band_is_different_on_any_platform(
 
 def test_without_bands_another_platform_has_no_excuse(
     whole_run: Path,
-    tmp_path: Path,
     forger_of: Callable[[Path], Any],
     elsewhere: Callable[[Path], None],
     compare: Callable[..., tuple[dict[str, Check], Comparison]],
@@ -365,9 +364,7 @@ def test_another_seed_that_lies_outside_is_different(
     assert [check.subject for check in verdict.checks if not check.passed] == ["statistics paper/dnn"]
 
 
-def test_a_replicate_may_differ_in_seeds_only(
-    whole_run: Path, spec_file: Path, reference: Path, tmp_path: Path
-) -> None:
+def test_a_replicate_may_differ_in_seeds_only(spec_file: Path, reference: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(spec_file.read_text(encoding="utf-8").replace("K: 5", "K: 6"), encoding="utf-8")
     verdict = tmrepro.verify(other, reference=reference, replicate=True)
@@ -394,7 +391,7 @@ def test_a_reference_of_one_run_has_no_bands_and_cannot_judge_another_seed(
     assert not Reference(single).bands.measured
     assert tmrepro.verify(home / "runs" / "0", level="statistics", reference=single).grade == "identical"
     for target in (home / "runs" / "1", spec_file):
-        with pytest.raises(ArtefactError, match="has no bands.*--replicates") as caught:
+        with pytest.raises(ArtefactError, match=r"has no bands.*--replicates") as caught:
             tmrepro.verify(target, reference=single, replicate=True)
         assert caught.value.exit_code == 3
 
