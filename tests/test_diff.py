@@ -33,6 +33,7 @@ models:
 training: {batch_size: 20, max_epochs: 3, warmup_steps: 2, reseeds: 0, stop: {at: never}}
 surfaces:
   - {name: one, grid: {K: 3}, chunk: 2}
+compute: {threads: 1}
 """
 
 
@@ -72,7 +73,7 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
 
 
 def change_spec(run: Path) -> None:
-    replace(run / "spec.yaml", lambda text: text.replace("threads: 2", "threads: 7"))
+    replace(run / "spec.yaml", lambda text: text.replace("threads: 1", "threads: 7"))
 
 
 def change_data(run: Path) -> None:
@@ -129,7 +130,7 @@ def add_file(run: Path) -> None:
 
 
 CHANGES = [
-    (change_spec, "spec", r"compute\.threads: 2 here, 7 there"),
+    (change_spec, "spec", r"compute\.threads: 1 here, 7 there"),
     (change_data, "data", r"fingerprint: \w{64} here, f{64} there"),
     (change_theta, "training/dnn", r"theta\*, 3\.weight, \[2, 1\] \(1 of 80 differs\): \S+ here, -0\.75 there"),
     (change_minimum, "minimum/dnn", r"minimum\.json, gradient_norm: \S+ here, 2\.5 there"),
@@ -196,7 +197,10 @@ def test_here_and_there_are_not_mixed_up(run, other):
 
 
 def test_a_network_of_one_side_alone_is_a_difference(run, other):
-    replace(other / "spec.yaml", lambda text: text.replace("name: cnn\n", "name: mine\n"))
+    replace(
+        other / "spec.yaml",
+        lambda text: text.replace("name: cnn\n", "name: mine\n").replace("[dnn, cnn]", "[dnn, mine]"),
+    )
     (other / "models" / "cnn").rename(other / "models" / "mine")
     seal(other)
     stages = {stage.stage: stage.difference for stage in compare_runs(run, other).stages}
