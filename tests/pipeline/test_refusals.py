@@ -144,7 +144,7 @@ def mounted(tmp_path):
         return folder
 
     yield mount
-    subprocess.run(["umount", str(folder)], capture_output=True)
+    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True)
 
 
 def test_output_on_a_read_only_file_system(refused, file, mounted):

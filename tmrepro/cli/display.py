@@ -35,17 +35,24 @@ def make_reporter(*, quiet: bool) -> Iterator[Reporter]:
     if quiet:
         yield Silent()
     elif console.is_terminal:
-        progress = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-            BarColumn(bar_width=12),
-            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)),
-            console=console,
-            transient=True,
-        )
-        with progress:
-            yield _Bars(progress)
+        with bars(console) as reporter:
+            yield reporter
     else:
         yield _Lines()
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[Reporter]:
+    """A bar for the stage under way, on `console`; it goes when the stage is over, or the run interrupted."""
+    progress = Progress(
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=10),
+        TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)),
+        console=console,
+        transient=True,
+    )
+    with progress:
+        yield _Bars(progress)
 
 
 def closing_table(

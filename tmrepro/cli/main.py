@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -111,7 +112,9 @@ def _run(*, debug: bool) -> int:
     except OSError as error:  # what no room foresaw: the environment's fault, and rarely ours
         if isinstance(error, BrokenPipeError):
             return EXIT_PIPE
-        where = f"{error.filename}: " if error.filename is not None else ""
+        # All that we write to files names its file.
+        unnamed = "output cannot be written: " if error.errno == errno.ENOSPC else ""
+        where = f"{error.filename}: " if error.filename is not None else unnamed
         return _explain(error, debug=debug, code=ComputeError.exit_code, text=f"{where}{error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets a code and a short word of its own
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own errors, whose base class it hides
@@ -137,7 +140,7 @@ def _explain(error: BaseException, *, debug: bool, code: int, text: str | None =
 
 def _how_to_continue() -> str:
     goes_on = len(sys.argv) > 1 and sys.argv[1] in {"run", "reference"}
-    return "; what was done is kept, and the same command continues where it stopped" if goes_on else ""
+    return "; the same command continues where it stopped" if goes_on else ""
 
 
 def _say(text: str) -> None:
@@ -154,7 +157,7 @@ def _flushed(code: int) -> int:
             if isinstance(error, BrokenPipeError):
                 code = EXIT_PIPE
             elif stream is sys.stdout:
-                _say(f"error: standard output cannot be written: {error.strerror}")
+                _say(f"error: output cannot be written: {error.strerror}")
                 code = ComputeError.exit_code
     return code
 

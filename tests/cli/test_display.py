@@ -1,0 +1,137 @@
+"""What people see: tables that fit a terminal of 80 columns, and how long it still takes."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from tmrepro.cli import display
+from tmrepro.records import Epoch, Minimum
+from tmrepro.statistics import STATISTICS
+
+MINIMUM = Minimum(
+    model="resnet50",
+    category="collapsed",
+    reason="the network predicts the same for every image",
+    labels="hard",
+    epsilon=0.05,
+    epochs=200,
+    best_epoch=199,
+    stopped="max_epochs",
+    train_loss_last=1.0,
+    train_loss_previous=1.0,
+    train_loss_at_minimum=1.2345e-05,
+    validation_loss=None,
+    relabelled_loss=1.2345e-10,
+    train_accuracy=1.0,
+    validation_accuracy=1.0,
+    relabelled_accuracy=1.0,
+    gradient_norm=1.0,
+    theta_norm=1.0,
+    parameters=1,
+    seed=0,
+    seeds_collapsed=(),
+    lm_first_epoch=None,
+    gm_first_epoch=None,
+    validation_first_epoch=None,
+    lm_first_seconds=None,
+    gm_first_seconds=None,
+    validation_first_seconds=None,
+    training_seconds=12345.6,
+)
+
+
+def epoch(number: int, seconds: float) -> Epoch:
+    return Epoch(number, 0.123456, 0.5, float("inf"), 0.5, 0.01, seconds)
+
+
+def test_closing_tables_fit_80_columns_and_show_what_is_asked(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    values = {info.name: -1.2345e-05 for info in STATISTICS} | {"half_rise_radius": None}
+    display.closing_table(
+        Path("runs/[odd]/paper"),
+        minima={"resnet50": MINIMUM, "dnn": replace(MINIMUM, model="dnn", category="TM")},
+        statistics={"paper": {"resnet50": values, "dnn": values}},
+    )
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if not line.startswith(("figure", "report", "resnet50 is not"))]
+    assert max(map(len, told)) <= 80
+    row = next(line for line in lines if line.startswith("resnet50"))
+    assert row.split() == ["resnet50", "collapsed", "200", "12345.6", "1.23e-05", "-", "1.23e-10", "100.0%"]
+    assert "resnet50 is not a minimum: the network predicts the same for every image" in lines
+    assert "figure  runs/[odd]/paper/figures/paper.png" in lines
+    assert "report  runs/[odd]/paper/report.html" in lines
+
+
+def test_statistics_of_the_table_exist():
+    assert set(display.TABLE_STATISTICS) <= {info.name for info in STATISTICS}
+    assert all(heading.replace("\n", "") == name for name, heading in display.TABLE_STATISTICS.items())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (61.6, "1:02"), (3599.7, "1:00:00"), (90000.0, "25:00:00")]
+)
+def test_duration(seconds, text):
+    assert display.duration(seconds) == text
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that the display sees."""
+
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=lambda: Clock.now))
+    return Clock
+
+
+def test_lines_come_at_intervals_with_the_time_left(capsys, clock):
+    with display.make_reporter(quiet=False) as reporter:
+        reporter.stage("training/dnn", "runs", "not there yet")
+        clock.now += 9
+        reporter.epoch("dnn", epoch(1, 9.0), seed=3, max_epochs=11)
+        clock.now += 9
+        reporter.epoch("dnn", epoch(2, 18.0), seed=3, max_epochs=11)
+    assert capsys.readouterr().err.splitlines() == [
+        "training/dnn: runs (not there yet)",
+        "training/dnn: epoch 2 of at most 11, T 0.123 V inf, seed 3, at most 1:21 left",
+    ]
+
+
+def test_time_left_of_a_surface_counts_what_this_run_has_done(capsys, clock):
+    with display.make_reporter(quiet=False) as reporter:
+        reporter.stage("surface/one/dnn", "continues", "was interrupted")
+        reporter.chunk("one", "dnn", points_done=900, points=1000)
+        clock.now += 20
+        reporter.chunk("one", "dnn", points_done=910, points=1000)
+    # Ten points took 20 seconds; the 900 were there before.
+    assert capsys.readouterr().err.splitlines()[-1] == "surface/one/dnn: 910 of 1000 points, 3:00 left"
+
+
+def test_quiet_is_silent(capsys):
+    with display.make_reporter(quiet=True) as reporter:
+        reporter.stage("training/dnn", "runs", "not there yet")
+        reporter.note("something")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bars_fit_80_columns_and_end_with_their_stage(clock):
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False, color_system=None)
+    with display.bars(console) as reporter:
+        reporter.stage("training/resnet50.r12", "runs", "a reason [with] brackets")
+        clock.now += 1
+        reporter.epoch("resnet50.r12", epoch(123, 12300.0), seed=3, max_epochs=200)
+        reporter._progress.refresh()
+        reporter.stage("figures", "reused", "same inputs")
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+    assert "a reason [with] brackets" in shown
+    assert "epoch 123/200 T 0.123 V inf, <2:08:20 left" in shown
+    assert "reused    figures  same inputs" in shown
+    assert max(len(line) for line in re.split(r"[\r\n]", shown)) <= 80
