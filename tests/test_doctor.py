@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tmrepro import doctor
+from tmrepro.determinism import FOREIGN
 from tmrepro.doctor import examine, known_fingerprints
 
 COMMAND = "from tmrepro.cli import main; main()"
@@ -19,7 +20,7 @@ COMMAND = "from tmrepro.cli import main; main()"
 def command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-c", COMMAND, "doctor", *arguments],
-        env=os.environ | variables,
+        env={name: value for name, value in os.environ.items() if not FOREIGN.match(name)} | variables,
         capture_output=True,
         text=True,
         check=False,

@@ -27,7 +27,7 @@ Status = Literal["ok", "note", "failed"]
 Promise = Literal["portable", "machine", "nothing"]
 
 SHIPPED = Path(__file__).with_name("fingerprints.json")
-PROBE_SECONDS = 300
+PROBE_SECONDS = 900
 SLOW_FLUSH_SECONDS = 0.1
 
 # Version of torch -> threads -> operation -> hash.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,29 @@ def test_the_emulated_processor_is_another_one(emulated):
 
 def test_no_setting_of_the_caller_changes_the_manifest(small_spec, run_command, all_cores, untimed):
     assert untimed(run_command(small_spec, variables=CALLERS)) == untimed(all_cores)
+
+
+def test_torch_loaded_too_early_is_loaded_again_with_its_settings(small_spec, all_cores, tmp_path):
+    """A stand-in for torch is loaded at Python's start, as long as that has other settings than the spec asks for."""
+    diary, program = tmp_path / "diary", "from tmrepro.cli import main; main()"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys, types\n"
+        "early = os.environ.get('ATEN_CPU_CAPABILITY') != 'avx2'\n"
+        f"open({str(diary)!r}, 'a').write(f'{{early}} ')\n"
+        "if early:\n    sys.modules['torch'] = types.ModuleType('torch')\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", str(small_spec), "--out", str(all_cores)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert "nothing to do" in done.stdout
+    # First without NumPy's settings, then without torch's, then with all of them.
+    assert diary.read_text(encoding="utf-8").split() == ["True", "True", "False"]
 
 
 def test_an_emulated_haswell_gives_the_same_manifest(all_cores, emulated, start_emulated, untimed):  # noqa: ARG001

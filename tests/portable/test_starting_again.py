@@ -87,3 +87,22 @@ def test_settled_leaves_nothing_of_the_callers_but_what_is_none_of_ours():
     kept = {"HOME": "/home/me", "MKLROOT": "/opt", "COMPOSE": "1", "XOMP_X": "1"}
     assert settled(given | kept, wanted) == kept | wanted | NUMPY_ENVIRONMENT
     assert not PORTABLE_ENVIRONMENT.keys() & settled(wanted, environment(Determinism("machine", 2))).keys()
+
+
+def test_a_program_of_ones_own_is_told_of_a_harmful_setting():
+    """`tmrepro.run` cannot start its caller's program again: it refuses, and says what to start it without."""
+    program = (
+        "import sys, types; sys.modules['torch'] = types.ModuleType('torch')\n"
+        "from tmrepro.determinism import Determinism, prepare\n"
+        "from tmrepro.errors import UsageError\n"
+        "try:\n    prepare(Determinism('portable', 2))\nexcept UsageError as error:\n    print(error)\n"
+    )
+    settings = environment(Determinism("portable", 2)) | {"PATH": os.environ["PATH"]}
+
+    def said(**variables: str) -> str:
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=settings | variables, capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout
+
+    assert said() == ""
+    assert "start Python with no OMP_THREAD_LIMIT, or set compute.determinism to machine" in said(OMP_THREAD_LIMIT="1")

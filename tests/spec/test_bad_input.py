@@ -27,6 +27,22 @@ def findings_if_any(text):
 
 
 BAD_FIELDS = [
+    (
+        "surfaces: [{name: a, grid: {K: 4096}, chunk: 15}]",
+        "4:39: surfaces[0].chunk: cuts 4096 x 4096 points into 75076 chunks; must be at least 16 (got 15)",
+    ),
+    (
+        "surfaces: [{name: a, grid: {K: 4096}}, {name: b, grid: {K: 4096}}]",
+        "4:12: surfaces[0].chunk: makes 393216 chunks in all surfaces; at most 262144 fit into one run: raise chunk",
+    ),
+    (
+        "replicates: {training: 334, directions: 2}",
+        "4:14: replicates.training: makes 1002 trainings; at most 1000 fit into one run",
+    ),
+    (
+        "replicates: {directions: 999, training: 5}",
+        "4:14: replicates.directions: makes 14985 surfaces of single networks; at most 10000 fit into one run",
+    ),
     ("surfaces:\n  - name: a\n    grid:\n        K: 1\n", "7:9: surfaces[0].grid.K: must be at least 2 (got 1)"),
     ("surfaces: [{name: a, grid: {K: 0}}]", "4:29: surfaces[0].grid.K: must be at least 2 (got 0)"),
     ("surfaces: [{name: a, grid: {K: -3}}]", "4:29: surfaces[0].grid.K: must be at least 2 (got -3)"),

@@ -50,6 +50,7 @@ def test_a_whole_run_is_identical_and_the_sample_is_told(whole_run: Path) -> Non
     assert "held against itself only" in said
 
 
+@pytest.mark.slow
 def test_soft_labels_replicates_and_points_that_are_not_finite_are_identical(varied_run: Path) -> None:
     losses = tmrepro.open_run(varied_run).surface("far", "dnn").loss.to_numpy()
     assert not np.isfinite(losses).all()
@@ -57,7 +58,7 @@ def test_soft_labels_replicates_and_points_that_are_not_finite_are_identical(var
     assert verdict.exit_code == 0
     assert verdict.grade == "identical"
     subjects = {check.subject for check in verdict.checks}
-    assert {"models/dnn.r1", "surfaces.zarr/far.d1/dnn.r1", "surfaces.zarr/middle/dnn"} <= subjects
+    assert {"models/dnn.r1", "surfaces.zarr/far.d1/dnn.r1"} <= subjects
 
 
 def test_a_forged_surface_with_all_that_follows_from_it_is_found(
@@ -337,7 +338,7 @@ def test_an_image_that_changes_sides_is_a_difference_on_this_platform_only(
 
 @pytest.fixture
 def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec_file: Path) -> Path:
-    """A run with a model of one's own."""
+    """A run with a model of one's own, and a surface on the given labels."""
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
         "def make(classes, width):\n"
@@ -348,6 +349,7 @@ def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec_file: Path) -> 
     mine = "{name: dnn, kind: custom, factory: 'mine:make', arguments: {width: 5, classes: 10}}"
     text = spec_file.read_text(encoding="utf-8").replace("{name: dnn, kind: dnn, widths: [8, 10]}", mine)
     text = text.replace("  - {name: cnn, kind: cnn, channels: [4, 10]}\n", "").replace("name: tiny", "name: custom")
+    text = text.replace("{name: paper, grid", "{name: paper, labels: original, grid")
     (tmp_path / "custom.yaml").write_text(text.replace("max_epochs: 60", "max_epochs: 3"), encoding="utf-8")
     return tmrepro.run(tmp_path / "custom.yaml", out=tmp_path / "custom").run
 

@@ -14,6 +14,7 @@ from tmrepro.spec import dump_spec, load_spec, spec_hash
 from tmrepro.verify import Verdict
 
 
+@pytest.mark.slow
 def test_a_spec_is_run_again_and_passes_against_its_reference(spec_file: Path, whole_reference: Path) -> None:
     verdict = tmrepro.verify(spec_file, reference=whole_reference)
     assert (verdict.grade, verdict.exit_code, verdict.level) == ("identical", 0, "rerun")
@@ -21,6 +22,7 @@ def test_a_spec_is_run_again_and_passes_against_its_reference(spec_file: Path, w
     assert not verdict.warnings
 
 
+@pytest.mark.slow
 def test_a_run_is_run_again_and_is_the_same_to_the_bit(whole_run: Path) -> None:
     verdict = tmrepro.verify(whole_run, level="rerun")
     assert (verdict.grade, verdict.exit_code) == ("identical", 0)
@@ -44,6 +46,7 @@ def impostor(spec_file: Path, tmp_path: Path, forger_of: Callable[[Path], Any]) 
     return run
 
 
+@pytest.mark.slow
 def test_a_model_forged_with_everything_that_follows_from_it_is_found_by_running_again(
     impostor: Path, whole_reference: Path, failures: Callable[[Verdict], dict[str, tuple[str, str]]]
 ) -> None:

@@ -179,6 +179,7 @@ def test_a_pdf_is_what_it_draws_and_not_how_it_was_packed() -> None:
     assert grade_figure(stored, stored, pdf=True, exact=True)[0] == "identical"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "code"), [("statistics", 0), ("audit", 2)])
 def test_only_an_audit_minds_that_torch_was_loaded_before(whole_run: Path, level: str, code: int) -> None:
     program = (

@@ -62,8 +62,9 @@ def _show(found: "RunComparison") -> None:
     console.print(f"[bold red]DIFFERENT[/], first in {escape(told)}", soft_wrap=True)
     for reason in found.reasons:
         console.print(f"likely reason: {escape(reason)}", soft_wrap=True)
-    if not found.reasons:
+    if found.first.stage == "spec":
+        console.print("other numbers are to be expected of another spec", soft_wrap=True)
+    elif not found.reasons:
         console.print(
-            "code, packages, machines and arithmetic are the same: if the specs are, such runs owe each other every bit",
-            soft_wrap=True,
+            "code, packages, machines and arithmetic are the same: such runs owe each other every bit", soft_wrap=True
         )

@@ -157,7 +157,8 @@ def _show(verdict: "Verdict") -> None:
         table.add_column(heading, overflow="fold")
     for check in verdict.checks:
         style = STYLES[check.grade]
-        table.add_row(check.level, escape(check.subject), f"[{style}]{check.grade}[/]", escape(check.detail))
+        found = check.detail if check.against == "itself" else f"{check.against}: {check.detail}"
+        table.add_row(check.level, escape(check.subject), f"[{style}]{check.grade}[/]", escape(found))
     console.print(table)
     for note in verdict.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)

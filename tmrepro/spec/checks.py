@@ -23,9 +23,12 @@ from tmrepro.spec.surfaces import SurfaceSpec
 from tmrepro.spec.training import TrainingSpec
 
 MAX_PARAMETERS = 2**31  # 8 GiB a copy in float32, and training holds several
-MAX_TRAININGS = 10_000
-MAX_SURFACES = 100_000  # of single networks; each is a folder of files, and a row of some figure
-MAX_CHUNKS = 2**16  # per array of a surface: 4096 x 4096 points in the usual chunks of 16 x 16
+# What one run folder can hold, and provenance.json, which names every file of it, with it: a hundred models times a
+# thousand replicates of each is no run but a mistake.
+MAX_TRAININGS = 1000
+MAX_SURFACES = 10_000  # of single networks
+MAX_CHUNKS = 2**16  # of a surface of a single network: 4096 x 4096 points in the usual chunks of 16 x 16
+MAX_CHUNKS_IN_ALL = 2**18
 
 
 def find_problems(raw: Any) -> list[Problem]:
@@ -190,13 +193,14 @@ def _samples(spec: _Readable) -> Iterator[Problem]:
 def _chunks(spec: _Readable) -> Iterator[Problem]:
     """A chunk is two files, so a surface must not fall into millions of them."""
     for index, surface in enumerate(spec.surfaces):
-        if surface is None:
-            continue
-        count = math.ceil(surface.grid.K / surface.chunk) ** 2
-        if count > MAX_CHUNKS:
-            least = math.ceil(surface.grid.K / math.isqrt(MAX_CHUNKS))
-            message = f"cuts {surface.grid.K} x {surface.grid.K} points into {count} chunks; must be at least {least}"
+        if surface is not None and _chunk_count(surface) > MAX_CHUNKS:
+            K, least = surface.grid.K, math.ceil(surface.grid.K / math.isqrt(MAX_CHUNKS))
+            message = f"cuts {K} x {K} points into {_chunk_count(surface)} chunks; must be at least {least}"
             yield ("surfaces", index, "chunk"), f"{message} (got {surface.chunk})"
+
+
+def _chunk_count(surface: SurfaceSpec) -> int:
+    return math.ceil(surface.grid.K / surface.chunk) ** 2
 
 
 def _names(spec: _Readable) -> Iterator[Problem]:
@@ -234,16 +238,20 @@ def _optimizers(spec: _Readable) -> Iterator[Problem]:
 
 
 def _amount(spec: _Readable) -> Iterator[Problem]:
-    """What one run folder can hold, and one list in memory: a hundred of each times a thousand of each is too much."""
+    """Replicates multiply: trainings, surfaces and chunks must stay few enough for one run."""
     if spec.replicates is None:
         return
     trainings = len(spec.models) * spec.replicates.training
     if trainings > MAX_TRAININGS:
         yield ("replicates", "training"), f"makes {trainings} trainings; at most {MAX_TRAININGS} fit into one run"
-    models = sum(len(wanted) or len(spec.models) for wanted in spec.surface_models)
-    surfaces = models * spec.replicates.training * spec.replicates.directions
-    if surfaces > MAX_SURFACES:
-        yield (
-            ("replicates", "directions" if spec.replicates.directions > 1 else "training"),
-            f"makes {surfaces} surfaces of single networks; at most {MAX_SURFACES} fit into one run",
-        )
+    networks = [len(wanted) or len(spec.models) for wanted in spec.surface_models]
+    each = spec.replicates.training * spec.replicates.directions
+    at = ("replicates", "directions" if spec.replicates.directions > 1 else "training")
+    if (surfaces := sum(networks) * each) > MAX_SURFACES:
+        yield at, f"makes {surfaces} surfaces of single networks; at most {MAX_SURFACES} fit into one run"
+        return
+    pairs = zip(networks, spec.surfaces, strict=True)
+    chunks = sum(count * each * _chunk_count(surface) for count, surface in pairs if surface is not None)
+    if chunks > MAX_CHUNKS_IN_ALL:
+        message = f"makes {chunks} chunks in all surfaces; at most {MAX_CHUNKS_IN_ALL} fit into one run: raise chunk"
+        yield ("surfaces", 0, "chunk") if each == 1 else at, message
