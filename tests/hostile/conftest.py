@@ -122,7 +122,9 @@ def _meet(kind: str, scratch: Path, template: Path, first: int, count: int) -> t
         fate = "hangs, and nothing gets it out of it"
     finally:
         process.kill()
+        process.wait()
         reader.join()
+        process.stdout.close()
         errors.close()
     if len(reports) < count and fate is None:
         stacks = (scratch / "stacks.txt").read_text()[-3000:]
@@ -134,11 +136,3 @@ def _read(stream, lines: queue.Queue[str | None]) -> None:
     for line in stream:
         lines.put(line)
     lines.put(None)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These are long: `make soak` runs them."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.soak)

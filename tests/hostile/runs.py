@@ -21,6 +21,9 @@ from typing import Any
 
 import payloads
 
+from tmrepro.verify.bands import Replicate, measure_bands
+from tmrepro.view import open_run
+
 SURFACE = "surfaces.zarr/s/dnn"
 CODECS: list[dict[str, Any]] = [
     {"name": "bytes", "configuration": {"endian": "little"}},
@@ -77,11 +80,13 @@ def build(home: Path, *, seed: int, template: Path) -> Case:
     command = random_.choices([name for name, _ in COMMANDS], [weight for _, weight in COMMANDS])[0]
     if command == "continue":
         _unfinish(case)
+    if command == "reference":
+        _make_reference(case)
     for _ in range(random_.choice((1, 1, 1, 2, 3))):
         attack = random_.choices([name for name, _ in ATTACKS], [weight for _, weight in ATTACKS])[0]
         case.about.append(attack.__name__)
         attack(case)
-    if random_.random() < 0.75:
+    if random_.random() < 0.75 or command == "reference":
         case.about.append("forged")
         forge(case)
     case.argv = _argv(command, case)
@@ -90,7 +95,7 @@ def build(home: Path, *, seed: int, template: Path) -> Case:
 
 COMMANDS: list[tuple[str, float]] = [
     ("integrity", 18), ("statistics", 2), ("audit", 3), ("rerun", 0.3), ("stats", 20), ("figures", 2), ("report", 3),
-    ("view", 30), ("run", 6), ("continue", 5), ("reuse", 5), ("reference", 2), ("diff", 3),
+    ("view", 30), ("run", 6), ("continue", 5), ("reuse", 5), ("reference", 4), ("diff", 3),
 ]  # fmt: skip
 
 
@@ -99,7 +104,7 @@ def _argv(command: str, case: Case) -> list[str]:
     out = str(case.home / "cwd" / "out")
     match command:
         case "integrity" | "statistics" | "audit" | "rerun":
-            extra = case.random.choice([[], ["--json"], ["--junit", "verdict.xml"]])
+            extra = case.random.choice([[], ["--json"], ["--junit", "verdict.xml"], ["--html", "verdict.html"]])
             return ["verify", run, "--level", command, *extra]
         case "stats":
             return ["stats", run, *case.random.choice([[], ["--json"]])]
@@ -143,6 +148,26 @@ def _unfinish(case: Case) -> None:
             (stages / f"{name.replace('/', '+')}.json").write_text(json.dumps(stage))
     for name in ("manifest-sha256.txt", "ro-crate-metadata.json", "provenance.json", "report.html"):
         (case.run / name).unlink()
+
+
+def _make_reference(case: Case) -> None:
+    """As `reference build` leaves it: no weights, and bands measured on two replicates, here of one run and a tenth more."""
+    view = open_run(case.template)
+    minima = {name: view.minimum(name) for name in view.models}
+    more = {
+        surface: {
+            model: {name: value and value * 1.1 for name, value in values.items()} for model, values in models.items()
+        }
+        for surface, models in view.statistics.items()
+    }
+    replicates = [Replicate(view.statistics, minima), Replicate(more, minima)]
+    bands = measure_bands(replicates, points={"s": 5}, images=(20, 10))
+    for path in case.files():
+        if path.endswith((".pdf", ".safetensors", ".npy", "report.html", "ro-crate-metadata.json")):
+            (case.run / path).unlink()
+    (case.run / "bands.json").write_text(json.dumps(bands.document()))
+    if case.random.random() < 0.4:
+        json_changed(case, "bands.json")
 
 
 def forge(case: Case) -> None:
@@ -282,8 +307,8 @@ def swapped(case: Case) -> None:
     other.write_bytes(content)
 
 
-def json_changed(case: Case) -> None:
-    path = case.pick(".json")
+def json_changed(case: Case, name: str = ".json") -> None:
+    path = case.pick(name)
     if path.stat().st_size > 2**20:
         return
     try:
@@ -470,7 +495,7 @@ def manifest(case: Case) -> None:
     )  # fmt: skip
     lines.insert(random_.randint(0, len(lines)), added)
     if random_.random() < 0.05:
-        lines = [f"{n:064x}  f{n}" for n in range(300_000)]
+        lines = [f"{n:064x}  f{n}" for n in range(60_000)]
     path.write_text("\n".join(lines) + random_.choice(("\n", "", "\n\n")), errors="surrogateescape")
 
 

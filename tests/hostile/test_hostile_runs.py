@@ -6,10 +6,25 @@ error of ours, without a traceback, in time, below 2 GiB, without running code f
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-CASES = 150
+CASES, IMAGE_CASES = 100, 160  # with those of the specs, five hundred
+MISBEHAVIOUR = (
+    None, "outside/new.txt: written", "outside/secret.txt: removed", "code in the case was executed", "ZeroDivisionError",
+    "steers the terminal", "exit code 3 without a word", "MiB of memory", "the process ended", None,
+)  # fmt: skip
 SOAK_CASES = 5000
+
+
+def test_the_harness_notices_whatever_misbehaves(meet, tmp_path):
+    met = meet("misbehaving", first=0, count=len(MISBEHAVIOUR), template=tmp_path)
+
+    assert met.cases == len(MISBEHAVIOUR)
+    for number, expected in enumerate(MISBEHAVIOUR):
+        wrong = [what for what in met.wrong if what.startswith(f"case {number} of misbehaving")]
+        assert not wrong if expected is None else any(expected in what for what in wrong), (number, met.wrong)
 
 
 def test_hostile_runs_end_with_a_word_and_harm_nothing(meet, finished):
@@ -24,12 +39,13 @@ def test_hostile_runs_end_with_a_word_and_harm_nothing(meet, finished):
 def test_thousands_of_hostile_runs(meet, finished):
     met = meet("runs", first=CASES, count=SOAK_CASES, template=finished(K=5, chunk=3))
 
+    sys.stdout.write(f"hostile runs: {met}\n")
     assert not met.wrong, f"{met}\n" + "\n\n".join(met.wrong)
     assert met.cases == SOAK_CASES
 
 
 def test_hostile_image_folders_end_with_a_word_and_harm_nothing(meet, tmp_path):
-    met = meet("images", first=0, count=CASES, template=tmp_path)
+    met = meet("images", first=0, count=IMAGE_CASES, template=tmp_path)
 
     assert not met.wrong, "\n\n".join(met.wrong)
     assert met.codes.keys() >= {0, 3}
@@ -37,6 +53,7 @@ def test_hostile_image_folders_end_with_a_word_and_harm_nothing(meet, tmp_path):
 
 @pytest.mark.soak
 def test_thousands_of_hostile_image_folders(meet, tmp_path):
-    met = meet("images", first=CASES, count=SOAK_CASES // 2, template=tmp_path)
+    met = meet("images", first=IMAGE_CASES, count=SOAK_CASES // 2, template=tmp_path)
 
+    sys.stdout.write(f"hostile image folders: {met}\n")
     assert not met.wrong, f"{met}\n" + "\n\n".join(met.wrong)

@@ -237,7 +237,7 @@ def path(tmp_path_factory) -> Path:
 
 
 @given(content=spec_bytes())
-@short(130)
+@short(110)
 def test_specs_from_the_schema_are_taken_or_refused_in_words(content, path):
     met(content, path)
 
@@ -263,7 +263,7 @@ def test_thousands_of_raw_bytes(content, path):
 
 
 @given(value=VALID)
-@short(40)
+@short(35)
 def test_a_valid_spec_is_refused_only_for_what_no_schema_can_say(value, path):
     path.write_text(json.dumps(value))
     _, error = loaded(path)
@@ -272,7 +272,7 @@ def test_a_valid_spec_is_refused_only_for_what_no_schema_can_say(value, path):
 
 
 @given(value=nearly_valid())
-@short(40)
+@short(35)
 def test_what_the_schema_forbids_is_never_taken(value, path):
     path.write_text(json.dumps(value).replace("Infinity", ".inf").replace("NaN", ".nan"))
     _, error = loaded(path)

@@ -2,9 +2,9 @@
 
     python worker.py KIND SCRATCH TEMPLATE FIRST COUNT
 
-KIND is runs or images, and the cases are those of the seeds FIRST .. FIRST + COUNT - 1, so one that failed is met again
-alone. No test framework and no import hook: this is tmrepro as its users run it. A line is written before a case begins,
-so that whoever waits knows which one never ended.
+KIND is the name of a module beside this one that builds cases, and the cases are those of the seeds FIRST ..
+FIRST + COUNT - 1, so one that failed is met again alone. No test framework and no import hook: this is tmrepro as its
+users run it. A line is written before a case begins, so that whoever waits knows which one never ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 
 from tmrepro.determinism import Determinism, prepare, settle
 
-HANGS_SECONDS = 150  # by the clock: whoever waits for a pipe uses no processor, and a busy machine is slow
+HANGS_SECONDS = 600  # by the clock: who waits for a pipe uses no processor, and a busy machine can starve the others
 # Else the first case that needs them would be charged for them.
 LOADED_FIRST = ("tmrepro.cli.main", "tmrepro.pipeline", "tmrepro.verify", "tmrepro.view", "tmrepro.retell")
 ENVIRONMENT: dict[str, str] = {}
@@ -65,7 +65,7 @@ def _meet(case) -> dict[str, object]:
     before = _snapshot(case.home, but=writable)
     _reset_peak()
     used, begun = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    code, output, trace = _run(case.argv)
+    code, output, trace = _run(case.argv, getattr(case, "command", _command))
     spent = resource.getrusage(resource.RUSAGE_SELF)
     after = _snapshot(case.home, but=writable)
     wrong = [
@@ -88,13 +88,13 @@ def _meet(case) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _run(argv: list[str]) -> tuple[int, str, str]:
+def _run(argv: list[str], command: Callable[[list[str]], int]) -> tuple[int, str, str]:
     """Exit code, what was printed, and the traceback of whatever got out of the library or would have been called a bug."""
     output = io.StringIO()
     calls: dict[str, Callable[[list[str]], int]] = {"view": _view, "load": _load}
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
-            code = calls.get(argv[0], _command)(argv)
+            code = calls.get(argv[0], command)(argv)
         except BaseException as error:  # noqa: BLE001 - all of it is a finding
             return 70, f"{type(error).__name__}: {error}", traceback.format_exc()
     text = output.getvalue()
