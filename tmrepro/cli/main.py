@@ -17,6 +17,7 @@ from tmrepro.cli.diff import diff
 from tmrepro.cli.doctor import doctor
 from tmrepro.cli.inspect import figures, report, stats
 from tmrepro.cli.reference import reference_app
+from tmrepro.cli.reproduce import reproduce
 from tmrepro.cli.restart import start_again
 from tmrepro.cli.run import run
 from tmrepro.cli.spec import spec_app
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(verify)
+app.command()(reproduce)
 app.command()(figures)
 app.command()(report)
 app.command()(stats)
@@ -139,7 +141,7 @@ def _explain(error: BaseException, *, debug: bool, code: int, text: str | None =
 
 
 def _how_to_continue() -> str:
-    goes_on = len(sys.argv) > 1 and sys.argv[1] in {"run", "reference"}
+    goes_on = len(sys.argv) > 1 and sys.argv[1] in {"run", "reference", "reproduce"}
     return "; the same command continues where it stopped" if goes_on else ""
 
 

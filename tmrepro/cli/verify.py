@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tmrepro.cli.run import DataOption, DebugOption, QuietOption
-from tmrepro.cli.styles import PLAIN_WIDTH, STYLES
+from tmrepro.cli.verdict import show_verdict, write_verdict
 from tmrepro.errors import TmreproError, UsageError
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def verify(
     if as_json:
         typer.echo(json.dumps(verdict_document(verdict), indent=2, allow_nan=False))
     elif not update and (not quiet or not verdict.passed):
-        _show(verdict)
-    _write_files(verdict, junit=junit, html=html)
+        show_verdict(verdict)
+    write_verdict(verdict, junit=junit, html=html)
     raise typer.Exit(code)
 
 
@@ -107,17 +107,6 @@ def _check_files(target: Path | None, *, junit: Path | None, html: Path | None) 
     for option, path in (("--junit", junit), ("--html", html)):
         if path is not None:
             check_output_path(path, option=option, run=target)
-
-
-def _write_files(verdict: "Verdict", *, junit: Path | None, html: Path | None) -> None:
-    if junit is not None:
-        from tmrepro.verify.output import write_junit
-
-        write_junit(verdict, junit)
-    if html is not None:
-        from tmrepro.verify.page import write_page
-
-        write_page(verdict, html)
 
 
 def _verify(target: Path | None, how: dict[str, Any], *, quiet: bool) -> "Verdict":
@@ -144,25 +133,3 @@ def _update(target: Path | None, how: dict[str, Any], *, yes: bool, quiet: bool)
             **how,
         )
     return update.verdict, tell_outcome(update, accepted=accepted, quiet=quiet)
-
-
-def _show(verdict: "Verdict") -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("level", "subject", "grade", "found"):
-        table.add_column(heading, overflow="fold")
-    for check in verdict.checks:
-        style = STYLES[check.grade]
-        found = check.detail if check.against == "itself" else f"{check.against}: {check.detail}"
-        table.add_row(check.level, escape(check.subject), f"[{style}]{check.grade}[/]", escape(found))
-    console.print(table)
-    for note in verdict.notes:
-        console.print(f"note: {escape(note)}", soft_wrap=True)
-    for warning in verdict.warnings:
-        console.print(f"[bold yellow]WARNING[/]: {escape(warning)}", soft_wrap=True)
-    word, rest = verdict.headline.split(":", maxsplit=1)
-    console.print(f"[bold {STYLES[verdict.grade]}]{word}[/]:{escape(rest)}", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,20 @@ def check_output_path(path: Path, *, option: str, run: Path | None) -> None:
         raise UsageError(
             f"{option} {path} lies in the run folder, which stays as its manifest says; choose another file"
         )
+
+
+def write_json(verdict: Verdict, path: Path) -> None:
+    """The document as a file.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    text = json.dumps(verdict_document(verdict), indent=2, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def write_junit(verdict: Verdict, path: Path) -> None:

@@ -1,0 +1,54 @@
+"""`tmrepro reproduce`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmrepro.cli.run import DataOption, DebugOption, QuietOption
+from tmrepro.cli.verdict import show_verdict, write_verdict
+
+
+def reproduce(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the run, verdict.json and verdict.html.")] = Path("out"),
+    data_dir: DataOption = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces.")] = 1,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Reproduce the paper and verify the result: what the container does. Exit code of the verdict.
+
+    With a GPU and the published files of CIFAR-10 it runs spec/paper.yaml; without them it says what is missing and runs
+    spec/quickstart.yaml: the same networks and algorithms on embedded data. Continues what was interrupted.
+
+    Examples:
+      tmrepro reproduce
+
+      tmrepro reproduce --data-dir ~/data --out /scratch/paper
+    """
+    from tmrepro.api import run, verify
+    from tmrepro.cli.display import closing_table, make_reporter
+    from tmrepro.reproduction import make_plan
+    from tmrepro.verify.output import write_json
+
+    plan = make_plan(data_dir=data_dir)
+    if not quiet:
+        for what in plan.missing:
+            typer.echo(f"missing for spec/paper.yaml: {what}", err=True)
+        instead = " instead, the paper's networks and algorithms on embedded data" if plan.missing else ""
+        typer.echo(f"reproducing spec/{plan.spec.name}.yaml{instead}", err=True)
+    folder = out / plan.spec.name
+    with make_reporter(quiet=quiet) as reporter:
+        result = run(plan.spec, out=folder, data_dir=data_dir, device=plan.device, workers=workers, reporter=reporter)
+        verdict = verify(folder, data_dir=data_dir, device=plan.device, reporter=reporter)
+    write_verdict(verdict, junit=None, html=out / "verdict.html")
+    write_json(verdict, out / "verdict.json")
+    if not quiet:
+        closing_table(folder, minima=result.minima, statistics=result.statistics)
+        typer.echo()
+    if not quiet or not verdict.passed:
+        show_verdict(verdict)
+    if not quiet:
+        typer.echo(f"page: {out / 'verdict.html'}")
+    raise typer.Exit(verdict.exit_code)

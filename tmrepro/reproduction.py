@@ -1,0 +1,56 @@
+"""What `tmrepro reproduce` does here: the paper where its data and a GPU are at hand, else the quickstart, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmrepro.determinism import Determinism, prepare
+from tmrepro.errors import DataError
+from tmrepro.shipped import find_spec
+from tmrepro.spec import Spec, load_spec
+
+PAPER, INSTEAD = Path("spec/paper.yaml"), Path("spec/quickstart.yaml")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec, the device it runs on, and what the paper's own spec would need and is `missing`."""
+
+    spec: Spec
+    device: str
+    missing: tuple[str, ...]
+
+
+def make_plan(*, data_dir: Path | None) -> Plan:
+    """Choose the spec. Checks the MD5 of all of CIFAR-10 if it is there, and loads torch.
+
+    The quickstart runs on the CPU, also where there is a GPU: its reference was computed on one, and has the same bits.
+
+    Raises:
+        LoadedTooEarlyError: torch is already loaded with other settings.
+    """
+    paper = load_spec(find_spec(PAPER))
+    prepare(Determinism(paper.compute.determinism, paper.compute.threads))
+    missing = tuple(what for what in (_missing_gpu(), _missing_data(paper, data_dir=data_dir)) if what)
+    if not missing:
+        return Plan(paper, "cuda", ())
+    return Plan(load_spec(find_spec(INSTEAD)), "cpu", missing)
+
+
+def _missing_gpu() -> str | None:
+    import torch
+
+    if torch.cuda.is_available():
+        return None
+    return "a GPU that torch can use (in a container: --gpus all)"
+
+
+def _missing_data(paper: Spec, *, data_dir: Path | None) -> str | None:
+    from tmrepro.data import load_dataset
+
+    try:
+        load_dataset(paper.data, data_dir=data_dir)
+    except DataError as error:
+        return f"the published files of CIFAR-10 ({error})"
+    return None
