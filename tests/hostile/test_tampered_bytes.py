@@ -10,9 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import combinations
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -21,6 +24,8 @@ from tmrepro.verify.integrity import check_integrity
 from tmrepro.verify.verdict import Verdict
 
 DAMAGED = 3
+COMMAND = "from tmrepro.cli import main; main()"
+main = import_module("tmrepro.cli.main")  # its package has a function of that name
 PER_FILE = 12
 
 
@@ -56,12 +61,12 @@ def flips(run: Path, *, per_file: int | None) -> Iterator[tuple[str, int, bytes]
             yield path, place, data[:place] + bytes([data[place] ^ (1 << place % 8)]) + data[place + 1 :]
 
 
-def named(path: str, place: int, before: bytes, found: set[str]) -> bool:
-    """Whether a flip is blamed on its file; one in the manifest, on the file of that line or on the manifest."""
+def names(path: str, place: int, before: bytes) -> set[str]:
+    """What a flip may be blamed on: its file; one in the manifest, on the file of that line or on the manifest."""
     if path != MANIFEST:
-        return path in found
+        return {path}
     line = before[: before.find(b"\n", place)].rpartition(b"\n")[2].decode()
-    return not found.isdisjoint({MANIFEST, line[66:]})
+    return {MANIFEST, line[66:]}
 
 
 def flip_each(run: Path, *, per_file: int | None) -> int:
@@ -71,7 +76,7 @@ def flip_each(run: Path, *, per_file: int | None) -> int:
     for path, place, data in flips(run, per_file=per_file):
         (run / path).write_bytes(data)
         found = blamed(run)
-        assert named(path, place, whole[path], found), f"byte {place} of {path}: {found or 'passes'}"
+        assert found & names(path, place, whole[path]), f"byte {place} of {path}: {found or 'passes'}"
         (run / path).write_bytes(whole[path])
         flipped += 1
     assert blamed(run) == set()
@@ -179,12 +184,57 @@ def test_the_command_names_the_file_and_exits_with_3(run):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(bytes(data))
-    command = "from tmrepro.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", command, "verify", str(run), "--level", "integrity"], capture_output=True, text=True
-    )
-    assert done.returncode == DAMAGED, done.stderr
-    assert "surfaces.zarr/s/dnn/loss/c/1/0" in done.stdout
+    code, said = command_alone("verify", str(run), "--level", "integrity")
+    assert code == DAMAGED
+    assert "surfaces.zarr/s/dnn/loss/c/1/0" in said
+
+
+@pytest.fixture
+def command_here(monkeypatch, capsys):
+    """`tmrepro ARGUMENTS` in this process: the exit code and standard output."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["tmrepro", *arguments])
+        return main._run(debug=False), capsys.readouterr().out
+
+    return run
+
+
+def command_alone(*arguments: str) -> tuple[int, str]:
+    """`tmrepro ARGUMENTS` in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.soak
+def test_a_thousand_random_bits_are_found_by_the_command(finished, tmp_path, command_here, capsys):
+    """Of the run that TMREPRO_SOAK_RUN names, or of a small one; half of them spread over all bits, half over the files."""
+    taken = os.environ.get("TMREPRO_SOAK_RUN") or finished(K=2, chunk=1)
+    run = Path(shutil.copytree(taken, tmp_path / "run"))
+    whole = {path: (run / path).read_bytes() for path in files(run)}
+    sizes = [len(data) for data in whole.values()]
+    random, alone, by_name = Random(3), 0, Counter()  # noqa: S311
+    assert command_here("verify", str(run), "--level", "integrity")[0] == 0
+    for number in range(1000):
+        (path,) = random.choices(list(whole), sizes if number % 2 else None)
+        place, bit = random.randrange(len(whole[path])), random.randrange(8)
+        data = bytearray(whole[path])
+        data[place] ^= 1 << bit
+        (run / path).write_bytes(data)
+        command = command_here if number % 50 else command_alone
+        code, said = command("verify", str(run), "--level", "integrity")
+        expected = names(path, place, whole[path])
+        assert code == DAMAGED, f"bit {bit} of byte {place} of {path}: {code}\n{said}"
+        assert any(name in said for name in expected), f"bit {bit} of byte {place} of {path}: {said}"
+        (run / path).write_bytes(whole[path])
+        alone += command is command_alone
+        by_name[path] += 1
+    assert command_here("verify", str(run), "--level", "integrity")[0] == 0
+    with capsys.disabled():
+        sys.stdout.write(
+            f"1000 bits of {sum(sizes)} bytes in {len(whole)} files flipped, one at a time, {alone} of them before a process "
+            f"of its own: each time exit code 3 and the file named; {len(by_name)} files were hit\n"
+        )
 
 
 def test_a_manifest_of_a_million_wrong_lines_is_told_in_a_thousand(run):

@@ -70,12 +70,14 @@ class Forger:
     def minimum(self, model: str, /, **values: Any) -> None:
         self.json(f"models/{model}/minimum.json", lambda document: document.update(values))
 
-    def surface(self, surface: str, model: str, change: Callable[[np.ndarray, np.ndarray], None]) -> None:
+    def surface(
+        self, surface: str, model: str, change: Callable[[np.ndarray, np.ndarray], None], *, chunk: int = CHUNK
+    ) -> None:
         """Change loss and accuracy of a surface in place; checksums and metadata stay valid."""
         values = read_surface(self.run, surface, model)[0]
         loss, accuracy = values.loss.copy(), values.accuracy.copy()
         change(loss, accuracy)
-        for index, rows, columns in chunk_slices(len(values.a), CHUNK):
+        for index, rows, columns in chunk_slices(len(values.a), chunk):
             write_chunk(self.run, surface, model, index, loss[rows, columns], accuracy[rows, columns])
         shutil.rmtree(self.run / ".work", ignore_errors=True)
 

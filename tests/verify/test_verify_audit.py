@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 import tmrepro
 from tmrepro.errors import UsageError
@@ -114,6 +116,89 @@ def test_one_forged_point_is_found_at_the_rate_that_is_stated() -> None:
     )  # four deviations: one wrong alarm in 16,000, and the seeds are fixed
     assert hits / seeds == pytest.approx(points / K**2, abs=spread)
     assert hits / seeds >= stated - spread
+
+
+WIDE = 21
+
+
+@pytest.fixture(scope="module")
+def wide_run(tmp_path_factory: pytest.TempPathFactory, spec_file: Path) -> Path:
+    """A run with a surface of WIDE x WIDE points in one chunk, of which 16 are audited."""
+    text = spec_file.read_text(encoding="utf-8").replace("K: 5", f"K: {WIDE}").replace("chunk: 3", f"chunk: {WIDE}")
+    text = text.replace("  - {name: cnn, kind: cnn, channels: [4, 10]}\n", "").replace("name: tiny", "name: wide")
+    folder = tmp_path_factory.mktemp("wide")
+    (folder / "wide.yaml").write_text(text, encoding="utf-8")
+    return tmrepro.run(folder / "wide.yaml", out=folder / "run").run
+
+
+def chance_of_finding(forged: int, *, points: int, of: int) -> float:
+    """That a sample of so many different points holds a forged one (hypergeometric)."""
+    return 1 - math.comb(of - forged, points) / math.comb(of, points)
+
+
+def chance_of_as_unlikely(found: int, chances: Sequence[float]) -> float:
+    """Two-sided p-value of so many successes in independent trials with these chances (Poisson binomial)."""
+    counts = np.ones(1)
+    for chance in chances:
+        counts = np.convolve(counts, [1 - chance, chance])
+    return float(min(1.0, 2 * min(counts[: found + 1].sum(), counts[found:].sum())))
+
+
+@pytest.mark.parametrize(
+    ("forgeries", "complete"),
+    [pytest.param(40, False, id="40"), pytest.param(200, True, id="200", marks=pytest.mark.soak)],
+)
+def test_forged_surfaces_are_found_as_often_as_the_audit_says(
+    forgeries: int,
+    complete: bool,
+    wide_run: Path,
+    tmp_path: Path,
+    forger_of: Callable[[Path], Any],
+    audit: Callable[..., list[Check]],
+) -> None:
+    """Each forges a random share of a surface's points; in the long form with statistics, figures and manifest to match."""
+    random, N, n, subject = np.random.default_rng(11), WIDE * WIDE, LEAST_POINTS, "surfaces.zarr/paper/dnn"
+    run = Path(shutil.copytree(wide_run, tmp_path / "forged"))
+    forger, honest = forger_of(run), tmrepro.open_run(run).surface("paper", "dnn").loss.to_numpy().copy()
+    found, chances, stated = [], [], []
+    for seed in range(forgeries):
+        forged = int(random.integers(1, N // 6))
+        points = random.permutation(N)[:forged]
+
+        def forge(loss: np.ndarray, _: np.ndarray, points: np.ndarray = points) -> None:
+            loss[:] = honest
+            loss.reshape(-1)[points] *= 1 + random.choice([-1, 1], len(points)) * random.uniform(
+                0.001, 0.1, len(points)
+            )
+
+        forger.surface("paper", "dnn", forge, chunk=WIDE)
+        if complete:
+            forger.restate()
+            forger.seal()
+        if complete and seed % 20 == 0:
+            assert tmrepro.verify(run, level="statistics").exit_code == 0
+            whole = {check.subject for check in tmrepro.verify(run, seed=seed).checks if not check.passed}
+            assert whole == {check.subject for check in audit(run, share=0.01, seed=seed)} <= {subject}
+        found.append(subject in {check.subject for check in audit(run, share=0.01, seed=seed)})
+        sample = draw_sample(WIDE, points=n, seed=seed, subject="paper/dnn")
+        assert found[-1] == any(i * WIDE + j in points for i, j in sample)
+        chances.append(chance_of_finding(forged, points=n, of=N))
+        stated.append(1 - (1 - forged / N) ** n)
+    assert all(chance >= least for chance, least in zip(chances, stated, strict=True))
+    p = chance_of_as_unlikely(sum(found), chances)
+    sys.stdout.write(
+        f"{sum(found)} of {forgeries} forgeries found; expected {sum(chances):.1f} (hypergeometric), "
+        f"at least {sum(stated):.1f} (as stated); p = {p:.2f}\n"
+    )
+    assert p > 1e-4  # two-sided; the seeds are fixed, so this never fails by chance
+
+
+def test_the_chances_of_a_sample_are_those_of_the_textbooks() -> None:
+    assert chance_of_finding(1, points=16, of=441) == pytest.approx(16 / 441)
+    assert chance_of_finding(10, points=16, of=441) == pytest.approx(stats.hypergeom.sf(0, 441, 10, 16))
+    assert chance_of_as_unlikely(0, [0.3] * 9) == pytest.approx(2 * 0.7**9)
+    assert chance_of_as_unlikely(3, [0.5] * 6) == 1
+    assert chance_of_as_unlikely(40, [0.5] * 40) < 1e-4
 
 
 @given(K=st.integers(2, 60), share=st.floats(0.001, 1), seed=st.integers(0, 2**64 - 1))
