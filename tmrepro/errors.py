@@ -99,4 +99,4 @@ class DivergedError(ComputeError):
 
 
 class StorageError(ComputeError):
-    """The run folder cannot be written: disk full, read-only, or another file system error."""
+    """The run folder cannot be written (disk full, read-only, another file system error), or too many files are open."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +17,9 @@ import pytest
 
 import tmrepro
 from tmrepro.progress import Silent
+from tmrepro.store.manifest import check_manifest
+from tmrepro.store.stages import StageBook
+from tmrepro.store.surfaces import chunk_is_whole, chunk_slices
 
 HERE = Path(__file__).parent
 NETWORKS = HERE / "networks"
@@ -31,6 +36,19 @@ models:
 training: {batch_size: 20, warmup_steps: 2, max_epochs: 6}
 surfaces:
   - {name: one, grid: {K: 5, step: 0.5}, chunk: 2}
+compute: {threads: 1}
+"""
+
+# For hundreds of runs: one network, four chunks.
+SMALL_SPEC = """
+version: 1
+name: small
+data: {name: digits, train: 60, validation: 20, size: 8}
+models:
+  - {name: norm, kind: custom, factory: "tiny_networks:with_batch_norm", arguments: {width: 5}}
+training: {batch_size: 20, warmup_steps: 2, max_epochs: 3}
+surfaces:
+  - {name: one, grid: {K: 4, step: 0.5}, chunk: 2}
 compute: {threads: 1}
 """
 
@@ -153,7 +171,7 @@ def _environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory) -> Iterator[Callable[..., Command]]:
-    """Start the command line: start("run", spec, ..., blow=(pattern, n, signal)); see fork_server.py."""
+    """Start the command line: start("run", spec, ..., blow=(pattern, n, signal, seconds)); see fork_server.py."""
     server = subprocess.Popen(
         [sys.executable, str(HERE / "fork_server.py")],
         stdin=subprocess.PIPE,
@@ -162,7 +180,7 @@ def start(tmp_path_factory) -> Iterator[Callable[..., Command]]:
         env=_environment(),
     )
 
-    def start(*arguments, blow=None, env=None) -> Command:
+    def start(*arguments, blow=None, fail=None, log=None, files=None, env=None) -> Command:
         folder = tmp_path_factory.mktemp("command")
         out, err = folder / "out", folder / "err"
         request = {
@@ -171,7 +189,10 @@ def start(tmp_path_factory) -> Iterator[Callable[..., Command]]:
             "cwd": str(folder),
             "out": str(out),
             "err": str(err),
-            "blow": blow,
+            "blow": None if blow is None else (*blow, 0)[:4],
+            "fail": fail,
+            "log": None if log is None else str(log),
+            "files": files,
         }
         return Command(_ask(server, request)["pid"], server, out, err)
 
@@ -201,3 +222,84 @@ def fingerprint() -> Callable[[Path], dict[str, object]]:
         return found
 
     return lines
+
+
+def _members(group: int) -> list[str]:
+    """What still runs of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = stat.read_text().rpartition(")")
+            state, _, leader, *_ = rest.split()
+            if int(leader) == group and state != "Z":
+                found.append(name)
+    return found
+
+
+@pytest.fixture(scope="session")
+def group_is_gone() -> Callable[[int], bool]:
+    """Whether nothing of a process group runs; multiprocessing's own tracker ends a moment after the process it serves."""
+
+    def is_gone(group: int) -> bool:
+        for _ in range(200):
+            if not _members(group):
+                return True
+            select.select([], [], [], 0.05)
+        return False
+
+    return is_gone
+
+
+@dataclass(frozen=True)
+class Small:
+    """The smaller spec, a run of it that nothing disturbed, and what that did to the disk: (seconds, operation)."""
+
+    spec: Path
+    run: Path
+    operations: list[tuple[float, str]]
+    unwatched: list[str]
+
+    @staticmethod
+    def chunks() -> list[tuple[int, int]]:
+        return [index for index, _, _ in chunk_slices(4, 2)]
+
+    def kept(self, run: Path) -> dict[str, int]:
+        """The files that nobody may make again: of stages that are done, and of chunks whole in both arrays; with inodes."""
+        paths = {path for record in StageBook(run).records() if record.complete for path in record.files}
+        for index in self.chunks():
+            if chunk_is_whole(run, "one", "norm", index):
+                paths |= {f"surfaces.zarr/one/norm/{array}/c/{index[0]}/{index[1]}" for array in ("loss", "accuracy")}
+        return {path: (run / path).stat().st_ino for path in sorted(paths)}
+
+
+@pytest.fixture(scope="session")
+def small(start, write_spec, tmp_path_factory) -> Small:
+    folder = tmp_path_factory.mktemp("small")
+    spec = write_spec(text=SMALL_SPEC)
+    command = start("run", spec, "--out", folder / "run", log=folder / "log")
+    assert command.wait() == 0, command.err
+    lines = (folder / "log").read_text(encoding="utf-8").splitlines()
+    timed = [line.partition(" ") for line in lines if not line.startswith("unwatched ")]
+    return Small(
+        spec,
+        folder / "run",
+        [(float(seconds), what) for seconds, _, what in timed],
+        [line for line in lines if line.startswith("unwatched ") and f"{folder / 'run'}" in line],
+    )
+
+
+@pytest.fixture(scope="session")
+def assert_same_in_the_end(small, fingerprint) -> Callable[..., None]:
+    """The folder is what an undisturbed run leaves, to the last file and folder, and holds `kept` as it was."""
+
+    def everything(run: Path) -> set[str]:
+        return {path.relative_to(run).as_posix() for path in run.rglob("*")}
+
+    def check(run: Path, told: str, *, kept: dict[str, int] | None = None) -> None:
+        assert everything(run) == everything(small.run), told
+        assert fingerprint(run) == fingerprint(small.run), told
+        assert check_manifest(run) == [], told
+        kept = kept or {}
+        assert {path: (run / path).stat().st_ino for path in kept} == kept, told
+
+    return check

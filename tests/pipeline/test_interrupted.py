@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import select
 import shutil
 import signal
 from pathlib import Path
@@ -130,29 +128,8 @@ def test_interrupt_and_termination_say_how_to_continue_and_leave_a_folder_that_d
     assert fingerprint(run) == fingerprint(finished)
 
 
-def members(group: int) -> list[str]:
-    """What still runs of a process group."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            name, _, rest = stat.read_text().rpartition(")")
-            state, _, leader, *_ = rest.split()
-            if int(leader) == group and state != "Z":
-                found.append(name)
-    return found
-
-
-def group_is_gone(group: int) -> bool:
-    """Whether nothing of a process group runs; multiprocessing's own tracker ends a moment after the process it serves."""
-    for _ in range(200):
-        if not members(group):
-            return True
-        select.select([], [], [], 0.05)
-    return False
-
-
 @pytest.mark.slow
-def test_workers_end_with_ctrl_c_and_give_the_same_bytes(spec, start, tmp_path, finished, fingerprint):
+def test_workers_end_with_ctrl_c_and_give_the_same_bytes(spec, start, group_is_gone, tmp_path, finished, fingerprint):
     run = tmp_path / "run"
     blow = (r"_replace .*/one/dnn/loss/c/1/1", 1, int(signal.SIGINT))
     command = start("run", spec, "--out", run, "--workers", "2", blow=blow)

@@ -29,7 +29,7 @@ from tmrepro.spec import Spec, dump_spec, expand_models, expand_surfaces
 from tmrepro.statistics import STATISTICS
 from tmrepro.store.atomic import WORK, remove, work_folder, write_text
 from tmrepro.store.documents import read_json, write_json
-from tmrepro.store.lock import run_lock
+from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.manifest import write_manifest
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import SPEC
@@ -68,8 +68,9 @@ def execute(
         return _result(out, spec, already_complete=True)  # without the lock, which would leave a trace in the folder
     donor = open_donor(reuse, out=out)
     with run_lock(out), leaving_no_trace(out):
+        open_folder(out, spec)  # again, now that nobody else can write there
         if is_complete(out):  # the process that finished it was killed while it tidied up
-            remove(out / WORK)
+            remove_work(out)
             return _result(out, spec, already_complete=True)
         reopen(out, reporter)
         dataset = load_dataset(spec.data, data_dir=data_dir, download=download)
@@ -146,7 +147,7 @@ def _run(context: Context) -> RunResult:
         raise _failure(context)
     store_crate(context, provenance=provenance)
     write_manifest(out, work=work)
-    remove(out / WORK)
+    remove_work(out)
     return RunResult(out, already_complete=False, minima=minima, statistics=statistics)
 
 

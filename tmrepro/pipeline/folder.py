@@ -8,12 +8,13 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from tmrepro.errors import DamagedError, UsageError
+from tmrepro.errors import DamagedError, StorageError, UsageError
 from tmrepro.pipeline.context import Context
 from tmrepro.progress import Reporter
 from tmrepro.spec import Spec, dump_spec, first_difference
 from tmrepro.store.atomic import WORK, remove, safe_path, shown
 from tmrepro.store.crate import CRATE
+from tmrepro.store.lock import remove_work
 from tmrepro.store.manifest import MANIFEST, check_manifest, listed_hash
 from tmrepro.store.specs import SPEC, read_spec
 from tmrepro.store.stages import StageBook, StageRecord, finished_stages
@@ -61,10 +62,10 @@ def leaving_no_trace(out: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError):
+        with suppress(OSError, StorageError):  # what is wrong has been said already
             nothing_begun = {item.name for item in out.iterdir()} == {WORK}
             if nothing_begun or (out / MANIFEST).exists():
-                remove(out / WORK)
+                remove_work(out)
             if nothing_begun:
                 out.rmdir()
         raise

@@ -63,11 +63,21 @@ def remove(path: Path) -> None:
     with _storage_errors(path):
         if not os.path.lexists(path):
             return
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        _remove(path)
         _flush_folder(path.parent)
+
+
+def remove_last(path: Path) -> None:
+    """Remove the last file of a folder and the folder, durably; another process may do the same, or need the folder again."""
+    with _storage_errors(path):
+        with contextlib.suppress(FileNotFoundError):
+            _remove(path)
+        try:
+            _rmdir(path.parent)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+        _flush_folder(path.parent.parent)
 
 
 def safe_path(root: Path, relative: str) -> Path:
@@ -113,6 +123,7 @@ def open_plain(path: Path, *, name: str) -> Iterator[io.BufferedReader]:
 
     Raises:
         DamagedError: missing, a link, not a plain file, or unreadable, also while the body reads it.
+        StorageError: too many files are open, which says nothing about this one.
     """
     try:
         # O_NONBLOCK: opening a named pipe would otherwise wait for a writer that never comes.
@@ -127,9 +138,21 @@ def open_plain(path: Path, *, name: str) -> Iterator[io.BufferedReader]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DamagedError(f"{shown(name)}: missing") from error
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            refuse_too_many(error, name=name)
         is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
         why = "a symbolic link; expected a plain file" if is_link else f"cannot be read ({error})"
         raise DamagedError(f"{shown(name)}: {why}") from error
+
+
+def refuse_too_many(error: OSError, *, name: str) -> None:
+    """Nothing, unless `name` could not be opened because too many files are: nobody may take it for damaged then.
+
+    Raises:
+        StorageError: that is so.
+    """
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        raise StorageError(f"{shown(name)}: cannot be read: {_why(error)}, then run the same command again") from error
 
 
 def shown(name: str) -> str:
@@ -142,18 +165,24 @@ def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        match error.errno:
-            case errno.ENOSPC | errno.EDQUOT:
-                why, remedy = "the disk is full", "free some space"
-            case errno.EROFS:
-                why, remedy = "the file system is read-only", "make it writable or choose another --out"
-            case errno.EACCES | errno.EPERM:
-                why, remedy = "permission denied", "make the folder writable or choose another --out"
-            case _:
-                why, remedy = error.strerror or str(error), "see to it"
         raise StorageError(
-            f"{path}: cannot be written: {why}; {remedy}, then the same command continues where it stopped"
+            f"{path}: cannot be written: {_why(error)}, then the same command continues where it stopped"
         ) from error
+
+
+def _why(error: OSError) -> str:
+    """What stands in the way, and what to do about it."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "the disk is full; free some space"
+        case errno.EROFS:
+            return "the file system is read-only; make it writable or choose another --out"
+        case errno.EACCES | errno.EPERM:
+            return "permission denied; make the folder writable or choose another --out"
+        case errno.EMFILE | errno.ENFILE:
+            return "too many open files; allow more (ulimit -n), or use fewer --workers"
+        case _:
+            return f"{error.strerror or error}; see to it"
 
 
 def _make_folder(path: Path) -> None:
@@ -209,3 +238,14 @@ def _mkdir(path: Path) -> None:
 
 def _replace(source: Path, target: Path) -> None:
     source.replace(target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _rmdir(path: Path) -> None:
+    path.rmdir()

@@ -11,13 +11,18 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tmrepro.errors import DamagedError, StorageError, UsageError
-from tmrepro.store.atomic import WORK, make_folder, read_bytes, safe_path, work_folder, write_text
+from tmrepro.store.atomic import WORK, make_folder, read_bytes, remove, remove_last, safe_path, work_folder, write_text
 from tmrepro.store.manifest import refuse_strange
+
+# Whoever has just taken the lock needs a moment to say who it is, and whoever is done, to remove it.
+PATIENCE_SECONDS = 1.0
+
+_LOCK = "lock"
 
 
 @contextlib.contextmanager
 def run_lock(run: Path) -> Iterator[None]:
-    """Hold RUN/.work/lock while the body runs; the body may remove `.work` when the run is complete.
+    """Hold RUN/.work/lock while the body runs, which may call `remove_work` when the run is complete.
 
     This is where all writing into a run folder begins, so it is here that a folder with links in it is refused.
 
@@ -26,12 +31,10 @@ def run_lock(run: Path) -> Iterator[None]:
         DamagedError: something in the folder is neither a plain file nor a folder.
         StorageError: the folder cannot be written.
     """
-    path, holder = safe_path(run, f"{WORK}/lock"), safe_path(run, f"{WORK}/holder")
-    _refuse_other_file(path)
-    make_folder(path.parent)
+    path, holder = safe_path(run, f"{WORK}/{_LOCK}"), safe_path(run, f"{WORK}/holder")
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        _acquire(lock, path)
     except Timeout as error:
         raise UsageError(
             f"another process (pid {_pid(holder)}) is working in this folder; wait for it or choose another --out"
@@ -44,6 +47,30 @@ def run_lock(run: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def remove_work(run: Path) -> None:
+    """Remove RUN/.work, for whoever holds its lock: the lock itself last, so that nobody else begins there before.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    work = run / WORK
+    for path in sorted(work.iterdir()) if work.is_dir() else ():
+        if path.name != _LOCK:
+            remove(path)
+    remove_last(work / _LOCK)  # from here on another process may have a lock of its own there
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    """Take the lock, making its folder, which another process may be about to remove."""
+    for _ in range(3):
+        _refuse_other_file(path)
+        make_folder(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            lock.acquire(timeout=PATIENCE_SECONDS)
+            return
+    raise Timeout(str(path))
 
 
 def _refuse_other_file(path: Path) -> None:

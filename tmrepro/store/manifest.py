@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from tmrepro.errors import DamagedError
-from tmrepro.store.atomic import WORK, open_plain, remove, safe_path, shown, write_text
+from tmrepro.store.atomic import WORK, open_plain, refuse_too_many, remove, safe_path, shown, write_text
 
 MANIFEST = "manifest-sha256.txt"
 FILE_LIMIT_BYTES = 2**34 + 2**24  # the largest weights that we read; a file of nothing but a hole can say any size
@@ -202,6 +202,7 @@ def _entries(run: Path) -> Iterator[tuple[str, str]]:
             with os.scandir(run / folder) as entries:
                 found = [(f"{folder}{entry.name}", entry.stat(follow_symlinks=False).st_mode) for entry in entries]
         except OSError as error:
+            refuse_too_many(error, name=str(run / folder))
             yield folder.rstrip("/") or ".", f"folder that cannot be read ({error.strerror})"
             continue
         if folder and not found:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.errors import DamagedError, UsageError
-from tmrepro.store.atomic import read_bytes, safe_path, shown, work_folder, write_bytes
+from tmrepro.store.atomic import read_bytes, refuse_too_many, safe_path, shown, work_folder, write_bytes
 from tmrepro.store.documents import parse_json
 from tmrepro.store.layout import METADATA, Layout, read_group, read_layout
 
@@ -89,6 +89,7 @@ def folders(run: Path, relative: str) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
+        refuse_too_many(error, name=relative)
         raise DamagedError(f"{relative}: expected a folder ({error.strerror or error})") from error
     for name in found:
         if not _NAME.fullmatch(name) or not safe_path(run, f"{relative}/{name}").is_dir():
