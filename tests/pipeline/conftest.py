@@ -171,7 +171,7 @@ def _environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory) -> Iterator[Callable[..., Command]]:
-    """Start the command line: start("run", spec, ..., blow=(pattern, n, signal, seconds)); see fork_server.py."""
+    """Start the command line: start("run", spec, ..., blow=(pattern, n, signal)); what else it takes: fork_server.py."""
     server = subprocess.Popen(
         [sys.executable, str(HERE / "fork_server.py")],
         stdin=subprocess.PIPE,
@@ -180,7 +180,7 @@ def start(tmp_path_factory) -> Iterator[Callable[..., Command]]:
         env=_environment(),
     )
 
-    def start(*arguments, blow=None, fail=None, log=None, files=None, env=None) -> Command:
+    def start(*arguments, blow=None, fail=None, log=None, files=None, later=0, env=None) -> Command:
         folder = tmp_path_factory.mktemp("command")
         out, err = folder / "out", folder / "err"
         request = {
@@ -193,6 +193,7 @@ def start(tmp_path_factory) -> Iterator[Callable[..., Command]]:
             "fail": fail,
             "log": None if log is None else str(log),
             "files": files,
+            "later": later,
         }
         return Command(_ask(server, request)["pid"], server, out, err)
 
@@ -238,16 +239,30 @@ def _members(group: int) -> list[str]:
 
 @pytest.fixture(scope="session")
 def group_is_gone() -> Callable[[int], bool]:
-    """Whether nothing of a process group runs; multiprocessing's own tracker ends a moment after the process it serves."""
+    """Whether nothing of a process group runs; multiprocessing's tracker, and a worker that only starts, end a moment later."""
 
     def is_gone(group: int) -> bool:
-        for _ in range(200):
+        for _ in range(1200):
             if not _members(group):
                 return True
             select.select([], [], [], 0.05)
         return False
 
     return is_gone
+
+
+@pytest.fixture(scope="session")
+def wait_until_stopped() -> Callable[[int], None]:
+    """Return when a process, which is to get SIGSTOP, has got it."""
+
+    def wait(pid: int) -> None:
+        for _ in range(2400):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                return
+            select.select([], [], [], 0.05)
+        pytest.fail("the process was not stopped")
+
+    return wait
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ as in "_replace RUN/statistics.json". A request may ask for
     log     a file that gets a line for each operation: seconds, name and path; and one for whatever else is done to
             files in a writing way, which begins with "unwatched"
     files   how many files the process may have open
+    later   seconds to wait before it begins
 """
 
 from __future__ import annotations
@@ -158,6 +159,7 @@ def _child(request: dict, told: int) -> None:
     disk = Disk(request)
     if request["files"] is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (request["files"], request["files"]))
+    time.sleep(request["later"])
     disk.touch("begin")
     try:
         main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -133,6 +134,22 @@ def test_stages_of_a_run_are_known_by_what_it_writes(small):
 @pytest.mark.slow
 def test_run_killed_at_any_moment_continues_to_the_same_manifest(trial):
     assert hits(run_trials(trial, range(20))) >= 14
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_process_that_is_killed_alone(
+    small, start, wait_until_stopped, group_is_gone, assert_same_in_the_end, tmp_path
+):
+    run, place = tmp_path / "run", r"_replace .*/one/norm/loss/c/"
+    command = start("run", small.spec, "--out", run, "--workers", 2, blow=(place, 1, int(signal.SIGSTOP)))
+    wait_until_stopped(command.pid)
+    os.kill(command.pid, signal.SIGKILL)
+    assert command.wait() == -KILL
+    os.killpg(command.pid, signal.SIGCONT)
+    assert group_is_gone(command.pid)
+    command = start("run", small.spec, "--out", run)
+    assert command.wait() == 0, command.err
+    assert_same_in_the_end(run, "killed alone")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -88,6 +89,9 @@ def main() -> NoReturn:
     """Run the command line and exit with its code; no traceback reaches a user for anything they did."""
     start_again(settle())
     debug = "--debug" in sys.argv or bool(os.environ.get("TMREPRO_DEBUG"))
+    if not debug:  # what an error left half made (zarr's event loop) is told with a traceback when it is dropped
+        sys.unraisablehook = lambda _: None
+        warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
     # Whatever the parent ignores: a shell script starts what it puts in the background with ctrl-C ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
@@ -114,10 +118,7 @@ def _run(*, debug: bool) -> int:
     except OSError as error:  # what no room foresaw: the environment's fault, and rarely ours
         if isinstance(error, BrokenPipeError):
             return EXIT_PIPE
-        # All that we write to files names its file.
-        unnamed = "output cannot be written: " if error.errno == errno.ENOSPC else ""
-        where = f"{error.filename}: " if error.filename is not None else unnamed
-        return _explain(error, debug=debug, code=ComputeError.exit_code, text=f"{where}{error.strerror or error}")
+        return _explain(error, debug=debug, code=ComputeError.exit_code, text=_words_of(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets a code and a short word of its own
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own errors, whose base class it hides
             error.show()
@@ -127,6 +128,15 @@ def _run(*, debug: bool) -> int:
             "Run the command again with --debug and report what it prints."
         )
         return _explain(error, debug=debug, code=EXIT_BUG, text=text)
+
+
+def _words_of(error: OSError) -> str:
+    # All that we write to files names its file.
+    unnamed = "output cannot be written: " if error.errno == errno.ENOSPC else ""
+    where = f"{error.filename}: " if error.filename is not None else unnamed
+    too_many = error.errno in {errno.EMFILE, errno.ENFILE}
+    remedy = f"; allow more (ulimit -n), or use fewer --workers{_how_to_continue()}" if too_many else ""
+    return f"{where}{error.strerror or error}{remedy}"
 
 
 def _explain(error: BaseException, *, debug: bool, code: int, text: str | None = None) -> int:

@@ -11,7 +11,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tmrepro.errors import DamagedError, StorageError, UsageError
-from tmrepro.store.atomic import WORK, make_folder, read_bytes, remove, remove_last, safe_path, work_folder, write_text
+from tmrepro.store.atomic import (
+    WORK,
+    make_folder,
+    read_bytes,
+    refuse_too_many,
+    remove,
+    remove_last,
+    safe_path,
+    work_folder,
+    write_text,
+)
 from tmrepro.store.manifest import refuse_strange
 
 # Whoever has just taken the lock needs a moment to say who it is, and whoever is done, to remove it.
@@ -40,6 +50,7 @@ def run_lock(run: Path) -> Iterator[None]:
             f"another process (pid {_pid(holder)}) is working in this folder; wait for it or choose another --out"
         ) from error
     except OSError as error:
+        refuse_too_many(error, name=str(path))
         raise StorageError(f"{path}: cannot be locked: {error.strerror or error}; choose another --out") from error
     try:
         refuse_strange(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -74,7 +75,7 @@ def _in_processes(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(_packed(problem), determinism, forced),
+        initargs=(_packed(problem), determinism, forced, os.getpid()),
     )
     try:
         pending: set[Future[ChunkResult]] = {pool.submit(_work, chunk) for chunk in chunks}
@@ -110,11 +111,13 @@ def _packed(problem: Problem) -> bytes:
 _worker_evaluator: Evaluator | None = None
 
 
-def _start_worker(packed: bytes, determinism: Determinism, forced: str | None) -> None:
+def _start_worker(packed: bytes, determinism: Determinism, forced: str | None, parent: int) -> None:
     global _worker_evaluator
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # killed while this process was starting
+            os._exit(1)
     apply(determinism)
     problem: Problem = pickle.loads(packed)  # noqa: S301 - our parent's bytes
     _worker_evaluator = choose_evaluator(problem, forced=forced)
