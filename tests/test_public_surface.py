@@ -20,7 +20,7 @@ COMMANDS = {
         "--level", "--reference", "--replicate", "--share", "--seed", "--data-dir", "--device", "--workers",
         "--json", "--junit", "--html", "--update", "--yes", "--schema", "--trust-code", "--quiet", "--debug",
     },
-    "reproduce": {"--out", "--data-dir", "--workers", "--quiet", "--debug"},
+    "reproduce": {"--out", "--data-dir", "--download", "--workers", "--quiet", "--debug"},
     "figures": {"--to", "--scale", "--debug"},
     "report": {"--to", "--debug"},
     "stats": {"--json", "--debug"},

@@ -22,17 +22,22 @@ class Plan:
     missing: tuple[str, ...]
 
 
-def make_plan(*, data_dir: Path | None) -> Plan:
+def make_plan(*, data_dir: Path | None, download: bool = False) -> Plan:
     """Choose the spec. Checks the MD5 of all of CIFAR-10 if it is there, and loads torch.
+
+    With `download` CIFAR-10 is fetched where nothing else is missing.
 
     The quickstart runs on the CPU, also where there is a GPU: its reference was computed on one, and has the same bits.
 
     Raises:
+        StorageError: the download cannot be written.
         LoadedTooEarlyError: torch is already loaded with other settings.
     """
     paper = load_spec(find_spec(PAPER))
     prepare(Determinism(paper.compute.determinism, paper.compute.threads))
-    missing = tuple(what for what in (_missing_gpu(), _missing_data(paper, data_dir=data_dir)) if what)
+    gpu = _missing_gpu()
+    data = _missing_data(paper, data_dir=data_dir, download=download and gpu is None)
+    missing = tuple(what for what in (gpu, data) if what)
     if not missing:
         return Plan(paper, "cuda", ())
     return Plan(load_spec(find_spec(INSTEAD)), "cpu", missing)
@@ -46,11 +51,11 @@ def _missing_gpu() -> str | None:
     return "a GPU that torch can use (in a container: --gpus all)"
 
 
-def _missing_data(paper: Spec, *, data_dir: Path | None) -> str | None:
+def _missing_data(paper: Spec, *, data_dir: Path | None, download: bool) -> str | None:
     from tmrepro.data import load_dataset
 
     try:
-        load_dataset(paper.data, data_dir=data_dir)
+        load_dataset(paper.data, data_dir=data_dir, download=download)
     except DataError as error:
         return f"the published files of CIFAR-10 ({error})"
     return None

@@ -64,9 +64,17 @@ def test_with_both_it_is_the_paper_on_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     asked = []
     monkeypatch.setattr("tmrepro.data.load_dataset", lambda data, **where: asked.append((data, where)))
-    plan = make_plan(data_dir=Path("data"))
+    plan = make_plan(data_dir=Path("data"), download=True)
     assert (plan.spec.name, plan.device, plan.missing) == ("paper", "cuda", ())
-    assert [(data.name, where) for data, where in asked] == [("cifar10", {"data_dir": Path("data")})]
+    assert [(data.name, where) for data, where in asked] == [("cifar10", {"data_dir": Path("data"), "download": True})]
+
+
+def test_nothing_is_downloaded_where_no_gpu_could_use_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = []
+    monkeypatch.setattr("tmrepro.data.load_dataset", lambda _data, **where: asked.append(where))
+    make_plan(data_dir=Path("data"), download=True)
+    assert asked == [{"data_dir": Path("data"), "download": False}]
 
 
 @pytest.mark.usefixtures("tiny")

@@ -36,7 +36,7 @@ def build(
 
     Replicate r adds r to every model's training seed and 1000 r to the direction seeds.
 
-    Example: tmrepro reference build spec/quickstart.yaml --replicates 8
+    Example: tmrepro reference build spec/quickstart.yaml --replicates 20
     """
     from tmrepro.api import build_reference
     from tmrepro.cli.display import make_reporter

@@ -13,6 +13,9 @@ def reproduce(
     *,
     out: Annotated[Path, typer.Option(help="Folder for the run, verdict.json and verdict.html.")] = Path("out"),
     data_dir: DataOption = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch CIFAR-10 into the data folder if there is a GPU for it.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces.")] = 1,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
@@ -32,7 +35,7 @@ def reproduce(
     from tmrepro.reproduction import make_plan
     from tmrepro.verify.output import write_json
 
-    plan = make_plan(data_dir=data_dir)
+    plan = make_plan(data_dir=data_dir, download=download)
     if not quiet:
         for what in plan.missing:
             typer.echo(f"missing for spec/paper.yaml: {what}", err=True)

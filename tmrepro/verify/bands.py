@@ -1,8 +1,13 @@
 """Bands: where a number of another replicate lies, measured on replicates and not guessed.
 
 A band is the Student-t prediction interval for one more replicate, mean +- t s sqrt(1 + 1/n) with n - 1 degrees of
-freedom; of logarithms for losses, whose spread is multiplicative. Its level is such that all bands together hold with
-`CONFIDENCE` (Bonferroni). Categories have no mean: those that were seen are kept with their counts.
+freedom, of logarithms where a number is positive by its nature and its spread multiplicative. Its level is such that all
+bands together hold (Bonferroni), at first with `CONFIDENCE`. But t is right for normal numbers only, and these have
+heavier tails: so each replicate is left out once, and the level raised until every one of them lies in all bands that the
+others measure. Of exchangeable replicates the next one is the farthest out with probability 1 / (n + 1), so `coverage`, what
+the bands together can promise, is n / (n + 1), or `CONFIDENCE` if that is less.
+
+Categories have no mean: those that were seen are kept with their counts.
 """
 
 from __future__ import annotations
@@ -10,8 +15,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -22,11 +27,17 @@ from tmrepro.records import Minimum
 from tmrepro.verify.grades import as_number
 
 CONFIDENCE = 0.95
-# Statistics and numbers of a minimum that are losses, or the slope of one.
 LOSSES = frozenset(
     {"loss_at_minimum", "loss_min", "loss_max", "loss_mean", "loss_median"}
-    | {"train_loss_at_minimum", "validation_loss", "relabelled_loss", "gradient_norm"}
+    | {"train_loss_at_minimum", "validation_loss", "relabelled_loss"}
 )
+# What else has its band on logarithms: slopes, lengths, ratios, times.
+_POSITIVE = frozenset(
+    {"slope_at_minimum", "gradient_norm", "sharpness_0.1", "sharpness_0.25", "sharpness_0.5"}
+    | {"half_rise_radius", "theta_norm", "roughness", "axis_asymmetry", "point_asymmetry", "epochs"}
+)
+# Rises that no tolerance sees (1e-4 relative, 1e-6 absolute) are as small as another, and may be 0.
+_FLOORS = {"slope_at_minimum": 1e-6, "sharpness_0.1": 0.01, "sharpness_0.25": 0.01, "sharpness_0.5": 0.01}
 MINIMUM_NUMBERS = (
     "epochs",
     "train_loss_at_minimum",
@@ -71,14 +82,19 @@ class Band:
 
 @checked_dataclass(frozen=True)
 class Bands:
-    """All bands of a reference. A number that was undefined in some replicate, or not positive on its log scale, has none.
+    """All bands of a reference.
+
+    No band has a number that was undefined in some replicate, or not positive on its log scale, or a statistic that took
+    the same value in half of them: most of the time at its bound, it does not show how far it leaves that.
 
     `statistics`: SURFACE -> MODEL -> statistic -> band; `minima`: MODEL -> number of minimum.json -> band; `categories`:
-    MODEL -> category -> how many replicates ended there. `comparisons` is the number of bands that hold together.
+    MODEL -> category -> how many replicates ended there. `comparisons` is the number m of bands that hold together, each at
+    the level 1 - (1 - confidence) / m; `coverage` is what they can promise together.
     """
 
     n: int
     confidence: Finite
+    coverage: Finite
     comparisons: int
     statistics: dict[str, dict[str, dict[str, Band]]]
     minima: dict[str, dict[str, Band]]
@@ -118,75 +134,144 @@ def read_bands(document: object, *, name: str) -> Bands:
         raise DamagedError(f"{name}: expected the bands of a reference, found {where}: {first['msg']}") from error
 
 
-def measure_bands(
-    replicates: Sequence[Replicate],
-    *,
-    points: Mapping[str, int],
-    images: tuple[int, int],
-    confidence: float = CONFIDENCE,
-) -> Bands:
+def measure_bands(replicates: Sequence[Replicate], *, points: Mapping[str, int], images: tuple[int, int]) -> Bands:
     """The bands of everything that `replicates` measured; none from fewer than two.
 
     `points` is K of each surface and `images` the numbers of training and validation images: what is counted has steps,
     and replicates that agree by chance have not shown that there is no spread.
     """
     n = len(replicates)
-    first = replicates[0]
     categories: dict[str, dict[str, int]] = {
         model: dict(Counter(str(replicate.minima[model].category) for replicate in replicates))
-        for model in first.minima
+        for model in replicates[0].minima
     }
-    samples: dict[tuple[str, ...], tuple[list[float], float]] = {}
+    if n < 2:
+        return Bands(n, CONFIDENCE, 0.0, 0, {}, {}, categories)
+    samples = _samples(replicates, points=points, images=images)
+    measured = {place: sample for place, sample in samples.items() if _shows_its_spread(sample)}
+    quantile = _quantile(n, comparisons=len(measured)) * max(1.0, _farthest_left_out(samples, n=n))
+    statistics: dict[str, dict[str, dict[str, Band]]] = {}
+    minima: dict[str, dict[str, Band]] = {}
+    for place, sample in measured.items():
+        match place:
+            case (surface, model, name):
+                statistics.setdefault(surface, {}).setdefault(model, {})[name] = _band(sample, quantile=quantile)
+            case (model, name):
+                minima.setdefault(model, {})[name] = _band(sample, quantile=quantile)
+    confidence = _confidence(quantile, n=n, comparisons=len(measured))
+    return Bands(n, confidence, min(CONFIDENCE, n / (n + 1)), len(measured), statistics, minima, categories)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A number's values, a replicate each; the step in which it moves (0: none), and whether it may be stuck at a bound."""
+
+    name: str
+    values: tuple[float, ...]
+    step: float
+    may_be_stuck: bool
+
+    @property
+    def log(self) -> bool:
+        return self.name in LOSSES or self.name in _POSITIVE
+
+    @property
+    def floor(self) -> float:
+        return _FLOORS.get(self.name, 0.0)
+
+    def placed(self, value: float) -> float:
+        """`value` on the scale of the band."""
+        return math.log(max(value, self.floor)) if self.log else value
+
+    def spread(self) -> tuple[float, float]:
+        """Mean and deviation on the scale of the band."""
+        points, n = [self.placed(value) for value in self.values], len(self.values)
+        mean = math.fsum(points) / n
+        step = self.step / (math.fsum(self.values) / n) if self.log else self.step
+        # A number that moves in steps hides a spread of up to step^2 / 12, the variance of rounding to it (Sheppard 1898).
+        variance = math.fsum((point - mean) ** 2 for point in points) / (n - 1) + step * step / 12
+        return mean, math.sqrt(variance)
+
+    def without(self, index: int) -> _Sample:
+        return replace(self, values=self.values[:index] + self.values[index + 1 :])
+
+
+def _samples(
+    replicates: Sequence[Replicate], *, points: Mapping[str, int], images: tuple[int, int]
+) -> dict[tuple[str, ...], _Sample]:
+    """Every number that is defined in all replicates, and positive where its scale wants that."""
+    found: dict[tuple[str, ...], _Sample] = {}
+
+    def collect(
+        place: tuple[str, ...], values: Sequence[float | int | None], *, step: float, may_be_stuck: bool
+    ) -> None:
+        numbers = tuple(float(value) for value in values if value is not None)
+        sample = _Sample(place[-1], numbers, step, may_be_stuck)
+        if len(numbers) == len(values) and not (sample.log and max(min(numbers), sample.floor) <= 0):
+            found[place] = sample
+
+    first = replicates[0]
     for surface, models in first.statistics.items():
         for model, values in models.items():
             for name in values:
-                found = [replicate.statistics[surface][model][name] for replicate in replicates]
-                _collect(samples, (surface, model, name), found, step=_step_of_statistic(name, K=points[surface]))
+                collect(
+                    (surface, model, name),
+                    [replicate.statistics[surface][model][name] for replicate in replicates],
+                    step=_step_of_statistic(name, K=points[surface]),
+                    may_be_stuck=name != "non_finite",
+                )
     for model in first.minima:
         for name in MINIMUM_NUMBERS:
-            found = [getattr(replicate.minima[model], name) for replicate in replicates]
-            _collect(samples, (model, name), found, step=_step_of_number(name, images=images))
-    if n < 2:
-        return Bands(n, confidence, 0, {}, {}, categories)
+            numbers = [getattr(replicate.minima[model], name) for replicate in replicates]
+            collect((model, name), numbers, step=_step_of_number(name, images=images), may_be_stuck=False)
+    return found
+
+
+def _shows_its_spread(sample: _Sample) -> bool:
+    n, different = len(sample.values), len({sample.placed(value) for value in sample.values})
+    return not sample.may_be_stuck or 2 * different > n
+
+
+def _quantile(n: int, *, comparisons: int) -> float:
     from scipy import stats
 
-    quantile = float(stats.t.ppf(1 - (1 - confidence) / (2 * max(len(samples), 1)), n - 1))
-    statistics: dict[str, dict[str, dict[str, Band]]] = {}
-    minima: dict[str, dict[str, Band]] = {}
-    for place, (sample, step) in samples.items():
-        band = _band(sample, step=step, quantile=quantile, log=place[-1] in LOSSES)
-        match place:
-            case (surface, model, name):
-                statistics.setdefault(surface, {}).setdefault(model, {})[name] = band
-            case (model, name):
-                minima.setdefault(model, {})[name] = band
-    return Bands(n, confidence, len(samples), statistics, minima, categories)
+    return float(stats.t.ppf(1 - (1 - CONFIDENCE) / (2 * max(comparisons, 1)), n - 1))
 
 
-def _collect(
-    samples: dict[tuple[str, ...], tuple[list[float], float]],
-    place: tuple[str, ...],
-    found: Sequence[float | int | None],
-    *,
-    step: float,
-) -> None:
-    numbers = [float(value) for value in found if value is not None]
-    if len(numbers) == len(found) and not (place[-1] in LOSSES and min(numbers) <= 0):
-        samples[place] = (numbers, step)
+def _confidence(quantile: float, *, n: int, comparisons: int) -> float:
+    """The joint confidence whose quantile that is; the inverse of `_quantile`."""
+    from scipy import stats
+
+    return 1 - 2 * max(comparisons, 1) * float(stats.t.sf(quantile, n - 1))
 
 
-def _band(sample: Sequence[float], *, step: float, quantile: float, log: bool) -> Band:
-    transform: Callable[[float], float] = math.log if log else float
-    points, n = [transform(value) for value in sample], len(sample)
-    mean = math.fsum(points) / n
-    variance = math.fsum((point - mean) ** 2 for point in points) / (n - 1)
-    # A number that moves in steps hides a spread of up to step^2 / 12, the variance of rounding to it (Sheppard 1898).
-    deviation = math.sqrt(variance + step * step / 12)
+def _farthest_left_out(samples: Mapping[tuple[str, ...], _Sample], *, n: int) -> float:
+    """How much wider the bands of n - 1 replicates must be to hold the one left out, whichever that is."""
+    if n < 3:
+        return 1.0
+    farthest = 0.0
+    for index in range(n):
+        left = {place: sample.without(index) for place, sample in samples.items()}
+        left = {place: sample for place, sample in left.items() if _shows_its_spread(sample)}
+        reach = _quantile(n - 1, comparisons=len(left)) * math.sqrt(1 + 1 / (n - 1))
+        for place, sample in left.items():
+            mean, deviation = sample.spread()
+            if deviation > 0:
+                distance = abs(sample.placed(samples[place].values[index]) - mean)
+                farthest = max(farthest, distance / (reach * deviation))
+    return farthest
+
+
+def _band(sample: _Sample, *, quantile: float) -> Band:
+    n = len(sample.values)
+    mean, deviation = sample.spread()
     reach = quantile * deviation * math.sqrt(1 + 1 / n)
     low, high = mean - reach, mean + reach
-    if log:
-        low, high = (math.exp(max(-LARGEST_EXPONENT, min(end, LARGEST_EXPONENT))) for end in (low, high))
-    return Band(n, mean, deviation, low, high, "log" if log else "linear")
+    if not sample.log:
+        return Band(n, mean, deviation, low, high, "linear")
+    low, high = (math.exp(max(-LARGEST_EXPONENT, min(end, LARGEST_EXPONENT))) for end in (low, high))
+    # What counts as the floor may be anything below it.
+    return Band(n, mean, deviation, low if low > sample.floor else 0.0, high, "log")
 
 
 def _step_of_statistic(name: str, *, K: int) -> float:

@@ -174,9 +174,8 @@ class Comparison:
         for name, (found, expected) in pairs.items():
             grade = self._judge(found, expected, bands[name])
             if grade is None:
-                self.unjudged.append(
-                    f"{name} of {subject} (undefined in a replicate of the reference, so without a band)"
-                )
+                why = "undefined here" if found is None else "the reference has no band of it"
+                self.unjudged.append(f"{name} of {subject} ({why})")
             else:
                 grades[name] = grade
         grade = worst(grades.values())
@@ -193,11 +192,11 @@ class Comparison:
         return grade, f"{first}: {pairs[first][0]}, expected {pairs[first][1]}{reach}{rest}"
 
     def _judge(self, found: object, expected: object, band: Band | None) -> Grade | None:
-        """Grade a number, by its band if it differs; None where others have bands and it has none."""
+        """Grade a number, by its band if it differs; None where others have bands and it has none, or no value."""
         grade = grade_number(found, expected)
         if grade != "different" or self.bands is None:
             return grade
-        if band is None:
+        if band is None or found is None:
             return None
         return "consistent" if band.holds(found) else grade
 

@@ -78,8 +78,8 @@ def against_reference(
     comparison = Comparison(view, side, level=level, replicate=replicate)
     checks = comparison.checks()
     if replicate:
-        n, confidence = reference.bands.n, reference.bands.confidence
-        said = f"another seed: {n} replicates measured the bands, which hold all together with {confidence:.0%}"
+        n, coverage = reference.bands.n, reference.bands.coverage
+        said = f"another seed: {n} replicates measured the bands, which hold an honest one, all together, with {coverage:.0%}"
         return checks, comparison.remarks + Remarks(notes=(said,))
     return checks, comparison.remarks + remarks_on_bits(checks, comparison.platforms, what="as the reference")
 
@@ -103,7 +103,7 @@ def require_bands(reference: Reference) -> None:
     if not reference.bands.measured:
         raise DamagedError(
             f"reference {reference.folder}: it has no bands, so it cannot tell whether another seed agrees; "
-            "'tmrepro reference build SPEC --replicates 8' measures them"
+            "'tmrepro reference build SPEC --replicates 20' measures them"
         )
 
 

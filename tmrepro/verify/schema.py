@@ -83,7 +83,9 @@ def _number_held() -> dict[str, Any]:
         unit=_text("its unit; empty for a pure number"),
         value=_number("in the run; null: undefined"),
         expected=_number("in what the run is held against; null: undefined"),
-        grade=_choice(Grade, f"{_GRADES}; null: it differs, and without a band nobody can judge it", null=True),
+        grade=_choice(
+            Grade, f"{_GRADES}; null: it differs, and nobody can judge it, without a band or a value", null=True
+        ),
         band=_or_null(_band()),
     )
 
