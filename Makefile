@@ -41,7 +41,7 @@ bench: .venv/.dev
 
 # The long forms of the tests: hours are fine here; docs/results.md has the figures.
 soak: .venv/.dev
-	$(BIN)/python -m pytest -m soak -o addopts="--strict-markers --strict-config -ra --import-mode=importlib"
+	$(BIN)/python -m pytest -m soak -o addopts="--strict-markers --strict-config -rP --import-mode=importlib"
 
 # Both locks from pyproject.toml; the pins are the newest that CI has proven.
 lock: .venv/.dev

@@ -39,7 +39,7 @@ surfaces:
   - {name: paper, directions: {normalization: filter}, grid: {K: 7, origin: center, step: 2.0}, chunk: 4}
 compute: {threads: 1}
 """
-REPLICATES = 8  # of the reference, with the first seeds
+REPLICATES = 19  # of the reference, with the first seeds
 HONEST, FAULTY = 20, 100  # the first replicates that the reference does not know
 TRIALS = 20
 
