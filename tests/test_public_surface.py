@@ -46,7 +46,7 @@ def found_commands() -> dict[str, Any]:
 
 
 def test_python_names() -> None:
-    assert sorted(tmrepro.__all__) == ["load_spec", "open_run", "run", "verify"]
+    assert sorted(tmrepro.__all__) == ["load_spec", "loss_surface", "open_run", "run", "verify"]
     for name in tmrepro.__all__:
         assert callable(getattr(tmrepro, name))
         assert inspect.getdoc(getattr(tmrepro, name))

@@ -5,6 +5,7 @@
     result = tmrepro.run("spec/quickstart.yaml")
     view = tmrepro.open_run(result.run)
     view.surface("paper", "dnn").loss
+    tmrepro.loss_surface(model, "cross_entropy", inputs, targets)
 
 This file loads nothing until a name is used: determinism must be set before torch is imported.
 """
@@ -17,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tmrepro.api import run, verify
+    from tmrepro.landscape import loss_surface
     from tmrepro.spec import load_spec
     from tmrepro.view import open_run
 
-__all__ = ["load_spec", "open_run", "run", "verify"]
+__all__ = ["load_spec", "loss_surface", "open_run", "run", "verify"]
 
 _HOMES = {
     "load_spec": "tmrepro.spec",
+    "loss_surface": "tmrepro.landscape",
     "open_run": "tmrepro.view",
     "run": "tmrepro.api",
     "verify": "tmrepro.api",

@@ -7,6 +7,7 @@ a global random state, which is what kept the field's reference tool from giving
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -88,9 +89,45 @@ def draw_directions(
     moves: Moves,
 ) -> DirectionPair:
     """delta^ and eta^ of a surface: the streams of both `seeds`, each normalised against `theta` [n]."""
+    streams = [draw_stream(seed, size=theta.size) for seed in seeds]
+    return _pair(streams, seeds=seeds, theta=theta, layout=layout, normalization=normalization, moves=moves)
+
+
+def own_directions(
+    vectors: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
+    *,
+    theta: Float[np.ndarray, " n"],
+    layout: Layout,
+    normalization: Normalization,
+    moves: Moves,
+) -> DirectionPair:
+    """delta^ and eta^ from two vectors of the caller's own, each normalised against `theta` [n] as a drawn one is.
+
+    Raises:
+        UsageError: a vector moves nothing.
+    """
+    for name, vector in zip(("delta", "eta"), vectors, strict=True):
+        parts = split_theta(vector, layout=layout).values()
+        weights_only = moves == "weights" or normalization in {"filter", "layer"}
+        if not any(np.any(part) for part in parts if part.ndim >= 2 or not weights_only):
+            raise UsageError(
+                f"directions: {name} moves nothing: it is zero wherever moves {moves!r} and normalization "
+                f"{normalization!r} leave something"
+            )
+    return _pair(vectors, seeds=(None, None), theta=theta, layout=layout, normalization=normalization, moves=moves)
+
+
+def _pair(
+    streams: Sequence[Float[np.ndarray, " n"]],
+    *,
+    seeds: tuple[int | None, int | None],
+    theta: Float[np.ndarray, " n"],
+    layout: Layout,
+    normalization: Normalization,
+    moves: Moves,
+) -> DirectionPair:
     pair, facts = [], []
-    for seed in seeds:
-        stream = draw_stream(seed, size=theta.size)
+    for seed, stream in zip(seeds, streams, strict=True):
         digest = hashlib.sha256(stream.astype("<f4", copy=False).tobytes()).hexdigest()
         direction = normalize(stream, theta=theta, layout=layout, normalization=normalization, moves=moves)
         pair.append(direction)
@@ -102,7 +139,7 @@ def draw_directions(
 
 
 def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) -> np.ndarray:
-    """`part` with the norm of `trained`, filter by filter or as a whole; zero where there are no filters."""
+    """`part` with the norm of `trained`, filter by filter or as a whole; zero where there are no filters, or `part` is."""
     if part.ndim < 2:
         return np.zeros_like(part)
     rows = part.shape[0] if per_filter else 1
@@ -110,6 +147,7 @@ def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) ->
     target = trained.reshape(rows, -1).astype(np.float64)
     drawn_norm = np.sqrt(np.sum(drawn * drawn, axis=1, keepdims=True))
     target_norm = np.sqrt(np.sum(target * target, axis=1, keepdims=True))
-    scaled = drawn * (target_norm / drawn_norm)
+    ratio = np.divide(target_norm, drawn_norm, out=np.zeros_like(target_norm), where=drawn_norm > 0)
+    scaled = drawn * ratio
     rounded: np.ndarray = scaled.astype(np.float32).reshape(part.shape)
     return rounded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,11 +19,13 @@ EVALUATION_BATCH = 128
 class Targets:
     """What outputs are compared with: classes [n] (hard labels) or distributions [n, classes] (soft labels).
 
-    `clip` is the spec's clip_probability; it applies to hard labels only.
+    `clip` is the spec's clip_probability; it applies to hard labels only. `loss` is a loss of the caller's own, of which
+    `values` are whatever it takes: (outputs, values) -> one loss per image [n].
     """
 
     values: Tensor
     clip: float | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def soft(self) -> bool:
@@ -36,7 +39,7 @@ class Targets:
 
     def part(self, begin: int, end: int) -> Targets:
         """The targets of images `begin` up to `end`."""
-        return Targets(self.values[begin:end], self.clip)
+        return Targets(self.values[begin:end], self.clip, self.loss)
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,28 @@ class Evaluation:
     accuracy: float
 
 
-def image_losses(logits: Float[Tensor, "n c"], targets: Targets) -> Float64[Tensor, " n"]:
+def image_losses(logits: Float[Tensor, "n ..."], targets: Targets) -> Float64[Tensor, " n"]:
     """Loss per image [n], in float64 from the logits on.
 
     Hard labels: cross entropy. Soft labels: the Kullback-Leibler divergence sum y (log y - log p), which is 0 where the
-    outputs are the labels (their cross entropy would be their entropy).
+    outputs are the labels (their cross entropy would be their entropy). A loss of the caller's own gets the outputs as they
+    are.
     """
+    if targets.loss is not None:
+        return targets.loss(logits, targets.values).double()
     log_p = logits.double().log_softmax(1)
     if targets.soft:
         wanted = targets.values.double()
         # A class of no weight costs nothing, even if log p is -inf; 0 x inf would be nan.
         return (torch.xlogy(wanted, wanted) - wanted * log_p.masked_fill(wanted == 0, 0.0)).sum(1)
     return clipped(-log_p.gather(1, targets.values[:, None]).squeeze(1), targets.clip)
+
+
+def count_right(logits: Tensor, targets: Targets) -> Int64[Tensor, ""]:
+    """How many images have their largest output at the right class; 0 where outputs or targets aren't of classes."""
+    if logits.ndim != 2 or targets.values.ndim != (2 if targets.soft else 1):
+        return torch.zeros((), dtype=torch.int64, device=logits.device)
+    return (logits.argmax(1) == targets.classes).sum()
 
 
 def clipped(losses: Tensor, clip: float | None) -> Tensor:

@@ -109,9 +109,12 @@ class Minimum:
 
 @dataclass(frozen=True)
 class Direction:
-    """What is known of one direction of a surface: its seed, the SHA-256 of its raw stream, its norm as used."""
+    """What is known of one direction of a surface: its seed, the SHA-256 of its raw stream, its norm as used.
 
-    seed: int
+    A direction of the caller's own has no seed.
+    """
+
+    seed: int | None
     sha256: str
     norm: float
 

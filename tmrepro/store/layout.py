@@ -34,18 +34,23 @@ _DIMENSIONS = {"loss": ("a", "b"), "accuracy": ("a", "b"), "a": ("a",), "b": ("b
 
 @dataclass(frozen=True)
 class Layout:
-    """How a surface is cut: K points along each axis, chunks of `chunk` x `chunk` points, axes in one chunk each."""
+    """How a surface is cut: K points along each axis, chunks of `chunk` x `chunk` points, axes in one chunk each.
+
+    `K_b`: points along b, where they are not as many as along a; a run's surfaces are square.
+    """
 
     K: int
     chunk: int
+    K_b: int | None = None
 
     def shape(self, array: str) -> tuple[int, ...]:
         """The shape of one of `ARRAYS`."""
-        return (self.K,) * len(_DIMENSIONS[array])
+        lengths = {"a": self.K, "b": self.K if self.K_b is None else self.K_b}
+        return tuple(lengths[axis] for axis in _DIMENSIONS[array])
 
     def chunk_shape(self, array: str) -> tuple[int, ...]:
         """The shape of that array's chunks; those at the edge are filled up to it."""
-        return (self.chunk, self.chunk) if len(_DIMENSIONS[array]) == 2 else (self.K,)
+        return (self.chunk, self.chunk) if len(_DIMENSIONS[array]) == 2 else self.shape(array)
 
 
 def metadata_files(group: str, *, layout: Layout, attributes: Mapping[str, Any]) -> dict[str, bytes]:

@@ -14,12 +14,12 @@ from typing import Literal, Protocol, assert_never, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
 from tmrepro.directions import DirectionPair
 from tmrepro.errors import UsageError
-from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
+from tmrepro.inference import EVALUATION_BATCH, Targets, count_right, image_losses
 from tmrepro.parameters import theta_of
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16"]
@@ -27,11 +27,11 @@ Precision = Literal["float32", "float64", "tf32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Problem:
-    """What a surface is of: a model that holds theta* (eval mode), its directions, images [n, 3, h, w] and labels."""
+    """What a surface is of: a model that holds theta* (eval mode), its directions, images [n, ...] and labels."""
 
     model: nn.Module
     directions: DirectionPair
-    inputs: Float[Tensor, "n 3 h w"]
+    inputs: Shaped[Tensor, "n ..."]
     targets: Targets
     precision: Precision
 
@@ -61,7 +61,7 @@ class PlainEvaluator:
         self._targets = problem.targets
         if self._precision == "float64":
             self._model = self._model.double()
-            self._inputs = self._inputs.double()
+            self._inputs = self._inputs.double() if self._inputs.is_floating_point() else self._inputs
         theta = torch.from_numpy(theta_of(problem.model))
         self._theta, self._delta, self._eta, self._row = (
             vector.to(self._inputs.device, torch.float64)
@@ -111,7 +111,7 @@ class PlainEvaluator:
                 targets = self._targets.part(begin, end)
                 logits = self._model(self._inputs[begin:end])
                 loss_sum += image_losses(logits, targets).sum()
-                right += (logits.argmax(1) == targets.classes).sum()
+                right += count_right(logits, targets)
         return float(loss_sum) / n, int(right) / n
 
     @contextmanager

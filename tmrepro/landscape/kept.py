@@ -1,0 +1,105 @@
+"""A surface that is kept in a folder: continued where it stopped, only read once it is complete."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from tmrepro.inference import EVALUATION_BATCH, image_losses
+from tmrepro.landscape.question import CROSS_ENTROPY
+from tmrepro.parameters import layout_of
+from tmrepro.store.lock import remove_work, run_lock
+from tmrepro.store.nodes import ChunkIndex
+from tmrepro.store.rectangles import Block, check_question, open_rectangle, read_block, write_block
+from tmrepro.surface import Evaluator, Problem
+
+Cell = tuple[ChunkIndex, slice, slice]
+
+FIRST_LOSS_DIGITS = 4  # fewer than any platform changes
+
+
+def keep(
+    folder: Path,
+    problem: Problem,
+    evaluator: Evaluator,
+    *,
+    a: Float64[np.ndarray, " I"],
+    b: Float64[np.ndarray, " J"],
+    cells: Sequence[Cell],
+    chunk: int,
+    attributes: dict[str, Any],
+) -> Generator[tuple[Cell, Block], None, None]:
+    """Every cell with its block: first those that `folder` keeps whole, then the others, each kept once it is computed.
+
+    Raises:
+        UsageError: the folder answers another question, holds something else, or another process works in it.
+        StorageError: it cannot be written.
+    """
+    question = question_of(problem, a=a, b=b, chunk=chunk, evaluator=evaluator.name)
+    check_question(folder, question)
+    with run_lock(folder):
+        check_question(folder, question)
+        layout = open_rectangle(folder, question, a=a, b=b, chunk=chunk, attributes=attributes)
+        missing = []
+        for cell in cells:
+            index, rows, columns = cell
+            shape = (rows.stop - rows.start, columns.stop - columns.start)
+            kept = read_block(folder, index, shape=shape, layout=layout)
+            if kept is None:
+                missing.append(cell)
+            else:
+                yield cell, kept
+        for cell in missing:
+            index, rows, columns = cell
+            block = evaluator.block(a[rows], b[columns])
+            write_block(folder, index, block, layout=layout)
+            yield cell, block
+        remove_work(folder)
+
+
+def question_of(
+    problem: Problem, *, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"], chunk: int, evaluator: str
+) -> dict[str, Any]:
+    """What a surface depends on, by hashes. Code can't be hashed: what it gives for the first inputs stands for it."""
+    loss = problem.targets.loss
+    facts = problem.directions
+    return {
+        "parameters": _hash_of_state(problem.model),
+        "inputs": _hash(problem.inputs),
+        "targets": _hash(problem.targets.values),
+        "loss": CROSS_ENTROPY if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__),
+        "model": type(problem.model).__qualname__,
+        "loss at theta*": _first_loss(problem),
+        "directions": [hashlib.sha256(vector.tobytes()).hexdigest() for vector in (facts.delta, facts.eta)],
+        "grid": {"a": a.tolist(), "b": b.tolist(), "chunk": chunk},
+        "precision": problem.precision,
+        "evaluator": evaluator,
+    }
+
+
+def _first_loss(problem: Problem) -> str:
+    """The mean loss of the first inputs, in as many digits as every platform gives."""
+    first = min(EVALUATION_BATCH, len(problem.inputs))
+    with torch.no_grad():
+        losses = image_losses(problem.model(problem.inputs[:first]), problem.targets.part(0, first))
+    return f"{float(losses.mean()):.{FIRST_LOSS_DIGITS}g}"
+
+
+def _hash_of_state(model: nn.Module) -> str:
+    digest = hashlib.sha256(repr(layout_of(model)).encode())
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        digest.update(f"{name} {_hash(value)}".encode())
+    return digest.hexdigest()
+
+
+def _hash(tensor: Tensor) -> str:
+    data = tensor.detach().cpu().contiguous()
+    body = data.reshape(-1).view(torch.uint8) if data.numel() else data
+    return hashlib.sha256(f"{data.dtype} {list(data.shape)} ".encode() + body.numpy().tobytes()).hexdigest()

@@ -1,0 +1,241 @@
+"""The loss of anyone's network over a plane around its parameters: the engine of `tmrepro run`, without a spec or a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float64
+from torch import nn
+
+from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directions, own_directions
+from tmrepro.errors import UsageError
+from tmrepro.landscape.kept import keep
+from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, own_model, own_vectors
+from tmrepro.landscape.undisturbed import undisturbed
+from tmrepro.parameters import layout_of, norm_of, theta_of
+from tmrepro.store.rectangles import rectangle_slices
+from tmrepro.surface import Problem, build_grid, choose_evaluator
+from tmrepro.surface.evaluators import Precision
+
+Origin = Literal["corner", "center"]
+Unit = Literal["absolute", "relative"]
+Progress = Callable[[int, int], None]
+
+LARGEST_K = 4096
+SEEDS = 2**63
+
+
+@dataclass(frozen=True)
+class Points:
+    """The axes of a surface, and the (i, j) of theta* where it is one of the points."""
+
+    a: Float64[np.ndarray, " I"]
+    b: Float64[np.ndarray, " J"]
+    home: tuple[int, int] | None
+
+
+def loss_surface(
+    model: nn.Module,
+    loss: Loss = CROSS_ENTROPY,
+    inputs: Any = None,
+    targets: Any = None,
+    directions: Any = (1, 2),
+    grid: int | tuple[Sequence[float], Sequence[float]] = 51,
+    *,
+    origin: Origin | None = None,
+    step: float | None = None,
+    unit: Unit = "absolute",
+    normalization: Normalization | None = None,
+    moves: Moves = "all",
+    precision: Precision = "float32",
+    chunk: int = 16,
+    evaluator: str | None = None,
+    threads: int | None = None,
+    progress: bool | Progress = False,
+    out: Path | str | None = None,
+) -> xr.Dataset:
+    """The mean loss of `model` at theta* + a delta^ + b eta^ over a grid of (a, b), theta* being its parameters as they are.
+
+    The model is evaluated in eval mode, on a copy: parameters, buffers, modes, random generators and torch's settings stay
+    as they are, also when the computation is interrupted.
+
+    Args:
+        model: any module with float32 parameters, on one device, that maps `inputs` to outputs [n, ...].
+        loss: `cross_entropy`, of outputs [n, classes]; or a function (outputs, targets) -> one loss per input [n], such as
+            torch's with reduction="none".
+        inputs: a tensor or array [n, ...]; floating point becomes float32.
+        targets: labels [n] or distributions [n, classes]; for a function, whatever it takes, one per input.
+        directions: two seeds, from which anyone draws the same two directions; or two of your own, each a dict of tensors
+            by parameter name (what is missing doesn't move) or one vector over all parameters in their order.
+        grid: K, for K x K points; or the two axes a and b themselves, ascending, of any lengths.
+        origin: of a grid given by K: corner (a, b = 0, step, ...; the default) or center.
+        step: of a grid given by K: between neighbouring points; 1 by default.
+        unit: of a and b: absolute, lengths of the normalised direction; or relative, those times ||theta*||.
+        normalization: l2, filter, layer or none; by default l2 for seeds, none for directions of your own.
+        moves: all parameters, or only weights (tensors of two or more dimensions).
+        precision: float32, float64, tf32 or bfloat16. Losses from the outputs on, and their sums, are float64.
+        chunk: points per axis of the unit of work and of resume.
+        evaluator: one by name, instead of by rule.
+        threads: of torch, meanwhile; by default as many as there are.
+        progress: True for a bar, or a function that is told (points done, points).
+        out: a folder in which the surface is kept, so that the same call continues it after an interruption, and only reads
+            it once it is complete. A loss given as a function is known by its name and by what it gives at theta*.
+
+    Returns:
+        loss [a, b] in nats (or the function's unit) and, for labels of classes, accuracy [a, b], with the coordinates a and b.
+        Attributes: theta_norm (||theta*||), delta_norm, eta_norm, cosine (of the angle between them), the directions' SHA-256
+        and seeds, home (the (i, j) of theta*, where it is a point), and the evaluator with the reason why it was chosen.
+        A loss that is not finite is a result and stays as it is.
+
+    Raises:
+        UsageError: an argument that cannot be, in words.
+        StorageError: `out` cannot be written.
+    """
+    choice("precision", precision, Precision)
+    choice("moves", moves, Moves)
+    choice("unit", unit, Unit)
+    _positive("chunk", chunk)
+    if threads is not None:
+        _positive("threads", threads)
+    copied = own_model(model)
+    device = next(copied.parameters()).device
+    with undisturbed(device=device, threads=threads):
+        data = own_data(copied, inputs, targets, loss=loss)
+        pair = _pair(directions, model=copied, normalization=normalization, moves=moves)
+        theta_norm = norm_of(theta_of(copied))
+        points = _points(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm)
+        problem = Problem(copied, pair, data.inputs, data.targets, precision)
+        chosen = choose_evaluator(problem, forced=evaluator)
+        attributes = _attributes(problem, points, theta_norm=theta_norm) | {"evaluator": chosen.name}
+        size = min(chunk, max(len(points.a), len(points.b)))
+        cells = list(rectangle_slices(len(points.a), len(points.b), size))
+        if out is None:
+            blocks = ((cell, chosen.block(points.a[cell[1]], points.b[cell[2]])) for cell in cells)
+        else:
+            blocks = keep(
+                Path(out), problem, chosen, a=points.a, b=points.b, cells=cells, chunk=size, attributes=attributes
+            )
+        values = np.full((2, len(points.a), len(points.b)), np.nan)
+        with closing(blocks), _told(progress, points=values[0].size) as tell:
+            for (_, rows, columns), (losses, accuracies) in blocks:
+                values[0, rows, columns], values[1, rows, columns] = losses, accuracies
+                tell(losses.size)
+    return _dataset(values, points, attributes, has_accuracy=data.has_accuracy)
+
+
+def _pair(directions: Any, *, model: nn.Module, normalization: Any, moves: Moves) -> DirectionPair:
+    if normalization is not None:
+        choice("normalization", normalization, Normalization)
+    theta, layout = theta_of(model), layout_of(model)
+    vectors = own_vectors(directions, layout=layout)
+    if vectors is not None:
+        return own_directions(vectors, theta=theta, layout=layout, normalization=normalization or "none", moves=moves)
+    delta, eta = (int(seed) for seed in directions)
+    if delta == eta or not (0 <= delta < SEEDS and 0 <= eta < SEEDS):
+        raise UsageError(f"directions: expected two different seeds of at least 0, below 2^63, got {delta} and {eta}")
+    return draw_directions((delta, eta), theta=theta, layout=layout, normalization=normalization or "l2", moves=moves)
+
+
+def _points(
+    grid: Any,
+    *,
+    origin: Any,
+    step: Any,
+    unit: Unit,
+    theta_norm: float,
+) -> Points:
+    if isinstance(grid, int | np.integer):
+        K = int(grid)
+        chosen: Origin = origin or "corner"
+        spacing = 1.0 if step is None else float(step)
+        choice("origin", chosen, Origin)
+        if isinstance(grid, bool) or not 2 <= K <= LARGEST_K:
+            raise UsageError(f"grid: expected at least 2 and at most {LARGEST_K} points along each axis (got {grid})")
+        if chosen == "center" and K % 2 == 0:
+            raise UsageError(f"grid: must be odd when the origin is center, so that theta* is a point (got {K})")
+        if not (spacing > 0 and math.isfinite(spacing * K)):
+            raise UsageError(f"step: expected a finite number above 0 (got {step})")
+        made = build_grid(K, origin=chosen, step=spacing, unit=unit, theta_norm=theta_norm)
+        return Points(made.a, made.b, made.home)
+    if origin is not None or step is not None:
+        raise UsageError("origin and step are for a grid given by K; axes of your own say where each point is")
+    match grid:
+        case (first, second):
+            scale = theta_norm if unit == "relative" else 1.0
+            a, b = _axis(first, "a") * scale, _axis(second, "b") * scale
+        case _:
+            raise UsageError(f"grid: expected K, or the two axes (a, b), got {type(grid).__name__}")
+    at_home = [np.flatnonzero(axis == 0) for axis in (a, b)]
+    home = (int(at_home[0][0]), int(at_home[1][0])) if all(len(found) for found in at_home) else None
+    return Points(a, b, home)
+
+
+def _axis(given: Any, name: str) -> Float64[np.ndarray, " I"]:
+    try:
+        axis = np.array(given.numpy(force=True) if isinstance(given, torch.Tensor) else given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"grid: axis {name}: expected numbers ({error})") from error
+    if axis.ndim != 1 or not 1 <= len(axis) <= LARGEST_K:
+        raise UsageError(f"grid: axis {name}: expected 1 to {LARGEST_K} numbers in a row, got shape {list(axis.shape)}")
+    if not np.all(np.isfinite(axis)) or not np.all(axis[1:] > axis[:-1]):
+        raise UsageError(f"grid: axis {name}: expected finite numbers, each above the one before it")
+    return axis
+
+
+def _positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name}: expected a whole number of at least 1 (got {value!r})")
+
+
+def _attributes(problem: Problem, points: Points, *, theta_norm: float) -> dict[str, Any]:
+    """What gives the axes their meaning."""
+    pair = problem.directions
+    found: dict[str, Any] = {
+        "theta_norm": theta_norm,
+        "delta_norm": pair.delta_facts.norm,
+        "eta_norm": pair.eta_facts.norm,
+        "cosine": pair.cosine,
+        "delta_sha256": pair.delta_facts.sha256,
+        "eta_sha256": pair.eta_facts.sha256,
+        "images": len(problem.inputs),
+        "precision": problem.precision,
+    }
+    if pair.delta_facts.seed is not None and pair.eta_facts.seed is not None:
+        found |= {"delta_seed": pair.delta_facts.seed, "eta_seed": pair.eta_facts.seed}
+    return found | ({"home": list(points.home)} if points.home is not None else {})
+
+
+@contextmanager
+def _told(progress: Any, *, points: int) -> Iterator[Callable[[int], None]]:
+    """A function to be called with the number of points that are newly done."""
+    done = 0
+    if progress is True:
+        from rich.progress import Progress as Bar
+
+        with Bar(transient=True) as bar:
+            task = bar.add_task("loss surface", total=points)
+            yield lambda more: bar.advance(task, more)
+        return
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        if callable(progress):
+            progress(done, points)
+
+    yield tell
+
+
+def _dataset(values: np.ndarray, points: Points, attributes: dict[str, Any], *, has_accuracy: bool) -> xr.Dataset:
+    variables = {"loss": (("a", "b"), values[0])}
+    if has_accuracy:
+        variables["accuracy"] = (("a", "b"), values[1])
+    return xr.Dataset(variables, coords={"a": ("a", points.a), "b": ("b", points.b)}, attrs=attributes)

@@ -1,0 +1,77 @@
+"""What a computation in somebody else's process must leave as it found it: torch's settings and the random generators.
+
+The caller's settings of precision don't count meanwhile: float32 means float32, also where TF32 or autocast was switched on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch
+
+_BACKENDS: Any = torch.backends
+# How each library under torch multiplies float32 numbers; each has a setting of its own.
+_FLOAT32_ROOMS = (
+    _BACKENDS.cuda.matmul,
+    _BACKENDS.cudnn.conv,
+    _BACKENDS.cudnn.rnn,
+    _BACKENDS.mkldnn.matmul,
+    _BACKENDS.mkldnn.conv,
+    _BACKENDS.mkldnn.rnn,
+)
+
+
+@contextmanager
+def undisturbed(*, device: torch.device, threads: int | None) -> Iterator[None]:
+    """Run the body with `threads` threads (None: as many as there are), true float32 and no autocast; put all back after.
+
+    All: threads, what is deterministic, precision, and the states of the generators of torch (of the CPU and of `device`),
+    NumPy and Python. Also where the body is interrupted.
+    """
+    with ExitStack() as back:
+        back.callback(torch.set_num_threads, torch.get_num_threads())
+        back.callback(
+            torch.use_deterministic_algorithms,
+            torch.are_deterministic_algorithms_enabled(),
+            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        back.callback(random.setstate, random.getstate())
+        back.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - the caller's, not ours
+        back.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
+        back.enter_context(_true_float32())
+        for kind in {device.type, "cpu"}:
+            back.enter_context(torch.autocast(kind, enabled=False))
+        if threads is not None:
+            torch.set_num_threads(threads)
+        yield
+
+
+@contextmanager
+def _true_float32() -> Iterator[None]:
+    """Products of float32 in float32. Torch has two interfaces for this; where a caller mixed them, the older can't be read."""
+    rooms = [room.fp32_precision for room in _FLOAT32_ROOMS]
+    matmul: str | None = None
+    cudnn: bool | None = None
+    with suppress(RuntimeError):
+        matmul = torch.get_float32_matmul_precision()
+    with suppress(RuntimeError):
+        cudnn = _BACKENDS.cudnn.allow_tf32
+    try:
+        if matmul is not None:
+            torch.set_float32_matmul_precision("highest")
+        if cudnn is not None:
+            _BACKENDS.cudnn.allow_tf32 = False
+        for room in _FLOAT32_ROOMS:
+            room.fp32_precision = "ieee"
+        yield
+    finally:
+        if matmul is not None:
+            torch.set_float32_matmul_precision(matmul)
+        if cudnn is not None:
+            _BACKENDS.cudnn.allow_tf32 = cudnn
+        for room, precision in zip(_FLOAT32_ROOMS, rooms, strict=True):
+            room.fp32_precision = precision
