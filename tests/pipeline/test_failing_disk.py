@@ -64,6 +64,8 @@ def test_run_survives_a_failing_disk(small, trial):
         error = list(ERRORS)[step % 2]
         assert trial(number, error, for_ever=step // 2 % 2 == 1), number
     assert not trial(last + 1, errno.EIO, for_ever=False)
+    locks = next(number for number, (_, what) in enumerate(small.operations, 1) if what.startswith("_lock"))
+    assert trial(locks, errno.ENOSPC, for_ever=True)
 
 
 @pytest.mark.soak

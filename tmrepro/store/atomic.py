@@ -160,14 +160,17 @@ def shown(name: str) -> str:
     return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
 
 
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """What to raise when `path` cannot be written: why, and how to go on."""
+    return StorageError(f"{path}: cannot be written: {_why(error)}, then the same command continues where it stopped")
+
+
 @contextlib.contextmanager
 def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be written: {_why(error)}, then the same command continues where it stopped"
-        ) from error
+        raise storage_error(path, error) from error
 
 
 def _why(error: OSError) -> str:

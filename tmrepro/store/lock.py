@@ -10,15 +10,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tmrepro.errors import DamagedError, StorageError, UsageError
+from tmrepro.errors import DamagedError, UsageError
 from tmrepro.store.atomic import (
     WORK,
     make_folder,
     read_bytes,
-    refuse_too_many,
     remove,
     remove_last,
     safe_path,
+    storage_error,
     work_folder,
     write_text,
 )
@@ -50,8 +50,7 @@ def run_lock(run: Path) -> Iterator[None]:
             f"another process (pid {_pid(holder)}) is working in this folder; wait for it or choose another --out"
         ) from error
     except OSError as error:
-        refuse_too_many(error, name=str(path))
-        raise StorageError(f"{path}: cannot be locked: {error.strerror or error}; choose another --out") from error
+        raise storage_error(path, error) from error
     try:
         refuse_strange(run)
         write_text(holder, f"{os.getpid()}\n", work=work_folder(run))
