@@ -91,7 +91,7 @@ def test_spec_that_is_not_there_or_a_folder(refused, tmp_path):
         (["--workers", "0"], "--workers"),
         (["--workers", "many"], "--workers"),
         (["--wrokers", "2"], "No such option"),
-        (["--evaluator", "plain"], "No such option"),  # not built yet
+        (["--evaluator", "quick"], "there is no evaluator 'quick': choose one of "),
     ],
 )
 def test_wrong_option(refused, file, tmp_path, options, words):

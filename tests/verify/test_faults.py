@@ -61,7 +61,7 @@ def evaluator_that(change: Callable[[Any], None]) -> Patch:
     """An evaluator that is changed once it is set up."""
 
     def make(patch: pytest.MonkeyPatch) -> None:
-        from tmrepro.surface.evaluators import PlainEvaluator
+        from tmrepro.surface import PlainEvaluator
 
         real = PlainEvaluator.__init__
 
@@ -113,7 +113,7 @@ def a_tenth_of_the_rate(patch: pytest.MonkeyPatch) -> None:
 
 
 def theta_in_float16(patch: pytest.MonkeyPatch) -> None:
-    from tmrepro.surface.evaluators import PlainEvaluator
+    from tmrepro.surface import PlainEvaluator
 
     real = PlainEvaluator._move
 

@@ -32,6 +32,14 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces.")] = 1,
     reuse: Annotated[Path | None, typer.Option(help="Take over from this run folder whatever still holds.")] = None,
+    evaluator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How surfaces are evaluated, instead of by rule; 'plain' is the definition itself.",
+            show_default="by rule",
+        ),
+    ] = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
@@ -56,6 +64,7 @@ def run(
             device=device,
             workers=workers,
             reuse=reuse,
+            evaluator=evaluator,
             reporter=reporter,
         )
     if quiet:

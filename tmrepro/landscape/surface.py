@@ -22,8 +22,7 @@ from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, ow
 from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.store.rectangles import rectangle_slices
-from tmrepro.surface import Problem, build_grid, choose_evaluator
-from tmrepro.surface.evaluators import Precision
+from tmrepro.surface import Precision, Problem, build_grid, choose
 
 Origin = Literal["corner", "center"]
 Unit = Literal["absolute", "relative"]
@@ -113,8 +112,10 @@ def loss_surface(
         theta_norm = norm_of(theta_of(copied))
         points = _points(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm)
         problem = Problem(copied, pair, data.inputs, data.targets, precision)
-        chosen = choose_evaluator(problem, forced=evaluator)
-        attributes = _attributes(problem, points, theta_norm=theta_norm) | {"evaluator": chosen.name}
+        rule = choose(problem, forced=evaluator)
+        chosen = rule.kind(problem)
+        facts = {"evaluator": rule.kind.name, "evaluator_reason": rule.reason}
+        attributes = _attributes(problem, points, theta_norm=theta_norm) | facts
         size = min(chunk, max(len(points.a), len(points.b)))
         cells = list(rectangle_slices(len(points.a), len(points.b), size))
         if out is None:

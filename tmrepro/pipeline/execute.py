@@ -36,6 +36,7 @@ from tmrepro.store.specs import SPEC
 from tmrepro.store.stages import StageBook, StageRecord
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import consolidate
+from tmrepro.surface import find_evaluator
 from tmrepro.view import load_theta
 
 
@@ -63,6 +64,8 @@ def execute(
 ) -> RunResult:
     """Run `spec` into the folder `out`, continuing what is there (see `tmrepro.run` for the arguments and errors)."""
     chosen = choose_device(device)
+    if evaluator is not None:
+        find_evaluator(evaluator)  # before hours of training
     open_folder(out, spec)
     if not os.path.lexists(out / WORK) and is_complete(out):
         return _result(out, spec, already_complete=True)  # without the lock, which would leave a trace in the folder

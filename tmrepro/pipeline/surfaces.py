@@ -20,7 +20,7 @@ from tmrepro.store.atomic import remove
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, write_chunk
 from tmrepro.store.tensors import check_labels, load_labels
-from tmrepro.surface import Problem, build_grid, choose_evaluator, evaluate_chunks
+from tmrepro.surface import Choice, Problem, build_grid, choose, evaluate_chunks
 from tmrepro.surface.executors import Chunk
 from tmrepro.view import load_theta
 
@@ -42,10 +42,10 @@ def evaluate_surface(
 
     def compute() -> tuple[list[str], dict[str, Any]]:
         with computing(f"surface {drawn.name} of {model.name}", users_code=users_code(model.spec)):
-            evaluator = _fill(context, drawn, model)
+            choice = _fill(context, drawn, model)
         written = [path for path in sorted((context.run / folder).rglob("*")) if path.is_file()]
         files = [path.relative_to(context.run).as_posix() for path in written]
-        return files, {"folder": folder, "evaluator": evaluator}
+        return files, {"folder": folder, "evaluator": choice.kind.name, "evaluator_reason": choice.reason}
 
     earlier = context.book.get(name)
     if earlier is None or earlier.key != key:
@@ -80,8 +80,8 @@ def surface_problem(
     return problem, grid, _facts(pair, theta_norm=theta_norm, images=images, labels=spec.labels)
 
 
-def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> str:
-    """Evaluate and store every chunk that is not there whole. Returns the evaluator's name."""
+def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> Choice:
+    """Evaluate and store every chunk that is not there whole. Returns which evaluator did."""
     spec = drawn.spec
     module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
     problem, grid, facts = surface_problem(
@@ -112,7 +112,7 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> str:
             write_chunk(context.run, drawn.name, model.name, result.index, result.loss, result.accuracy)
             done += result.loss.size
             context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
-    return choose_evaluator(problem, forced=context.evaluator).name
+    return choose(problem, forced=context.evaluator)
 
 
 def _labels(context: Context, spec: SurfaceSpec, model: str) -> torch.Tensor:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from tmrepro.surface.evaluators import Evaluator, PlainEvaluator, Problem, choose_evaluator
+from tmrepro.surface.evaluators import Choice, choose, choose_evaluator, evaluator_names, find_evaluator
 from tmrepro.surface.executors import evaluate_chunks
 from tmrepro.surface.grid import build_grid
+from tmrepro.surface.plain import PlainEvaluator
+from tmrepro.surface.problem import Evaluator, Precision, Problem
 
-__all__ = ["Evaluator", "PlainEvaluator", "Problem", "build_grid", "choose_evaluator", "evaluate_chunks"]
+__all__ = [
+    "Choice",
+    "Evaluator",
+    "PlainEvaluator",
+    "Precision",
+    "Problem",
+    "build_grid",
+    "choose",
+    "choose_evaluator",
+    "evaluate_chunks",
+    "evaluator_names",
+    "find_evaluator",
+]

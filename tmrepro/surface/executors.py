@@ -19,7 +19,8 @@ from jaxtyping import Float64
 
 from tmrepro.determinism import Determinism, apply
 from tmrepro.errors import ComputeError, UsageError
-from tmrepro.surface.evaluators import Evaluator, Problem, choose_evaluator, find_evaluator
+from tmrepro.surface.evaluators import choose, choose_evaluator
+from tmrepro.surface.problem import Evaluator, Problem
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel ends a worker whose parent was killed
 
@@ -56,9 +57,9 @@ def evaluate_chunks(
 
     Raises:
         ComputeError: a worker died (out of memory, most likely).
-        UsageError: no such evaluator, or a custom model that cannot be sent to worker processes.
+        UsageError: no such evaluator, one that does not fit, or a custom model that cannot be sent to worker processes.
     """
-    find_evaluator(forced)
+    choose(problem, forced=forced)
     if workers <= 1 or len(chunks) <= 1:
         evaluator = choose_evaluator(problem, forced=forced)
         for chunk in chunks:

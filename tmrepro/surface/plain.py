@@ -1,0 +1,106 @@
+"""The plain evaluator: slow, obviously right, and what every faster one is measured against."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import assert_never
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
+from tmrepro.parameters import theta_of
+from tmrepro.surface.problem import Problem
+
+
+class PlainEvaluator:
+    """The definition itself: form theta_ij afresh, put it into the model, run all images through it."""
+
+    name = "plain"
+
+    @staticmethod
+    def unfit(problem: Problem) -> str | None:  # noqa: ARG004 - the interface's
+        """None: it evaluates everything."""
+        return None
+
+    def __init__(self, problem: Problem) -> None:
+        self._precision = problem.precision
+        self._model = copy.deepcopy(problem.model).eval()
+        self._inputs = problem.inputs
+        self._targets = problem.targets
+        if self._precision == "float64":
+            self._model = self._model.double()
+            self._inputs = self._inputs.double() if self._inputs.is_floating_point() else self._inputs
+        theta = torch.from_numpy(theta_of(problem.model))
+        self._theta, self._delta, self._eta, self._row = (
+            vector.to(self._inputs.device, torch.float64)
+            for vector in (
+                theta,
+                torch.from_numpy(problem.directions.delta),
+                torch.from_numpy(problem.directions.eta),
+                theta,
+            )
+        )
+        largest = max(value.numel() for value in self._model.parameters())
+        self._scratch = torch.empty(largest, dtype=torch.float64, device=self._inputs.device)
+
+    def block(
+        self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
+    ) -> tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]:
+        """See `Evaluator.block`."""
+        loss = np.empty((len(a), len(b)))
+        accuracy = np.empty((len(a), len(b)))
+        for i, a_i in enumerate(a):
+            torch.mul(self._delta, float(a_i), out=self._row).add_(self._theta)
+            for j, b_j in enumerate(b):
+                self._move(float(b_j))
+                loss[i, j], accuracy[i, j] = self._point()
+        return loss, accuracy
+
+    def _move(self, b: float) -> None:
+        """Put (theta* + a delta^) + b eta^ into the model: formed in float64, rounded once, parameter by parameter.
+
+        There are no running sums, which drift. A product and a sum, never fused, so that numpy gives the same bits.
+        """
+        offset = 0
+        with torch.no_grad():
+            for value in self._model.parameters():
+                part = slice(offset, offset + value.numel())
+                moved = torch.mul(self._eta[part], b, out=self._scratch[: value.numel()]).add_(self._row[part])
+                value.copy_(moved.view(value.shape))
+                offset = part.stop
+
+    def _point(self) -> tuple[float, float]:
+        loss_sum = torch.zeros((), dtype=torch.float64, device=self._inputs.device)
+        right = torch.zeros((), dtype=torch.int64, device=self._inputs.device)
+        n = len(self._inputs)
+        with torch.no_grad(), self._arithmetic():
+            for begin in range(0, n, EVALUATION_BATCH):
+                end = min(begin + EVALUATION_BATCH, n)
+                targets = self._targets.part(begin, end)
+                logits = self._model(self._inputs[begin:end])
+                loss_sum += image_losses(logits, targets).sum()
+                right += count_right(logits, targets)
+        return float(loss_sum) / n, int(right) / n
+
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        match self._precision:
+            case "float64" | "float32":
+                yield
+            case "tf32":
+                # A CPU has no TF32: there this is float32.
+                allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+                try:
+                    yield
+                finally:
+                    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+            case "bfloat16":
+                with torch.autocast(self._inputs.device.type, dtype=torch.bfloat16):
+                    yield
+            case _:
+                assert_never(self._precision)

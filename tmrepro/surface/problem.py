@@ -1,0 +1,57 @@
+"""What an evaluator is asked, and what it answers: the one interface of all evaluators, and the words for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+from torch import Tensor, nn
+
+from tmrepro.directions import DirectionPair
+from tmrepro.inference import Targets
+
+Precision = Literal["float32", "float64", "tf32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a surface is of: a model that holds theta* (eval mode), its directions, images [n, ...] and labels."""
+
+    model: nn.Module
+    directions: DirectionPair
+    inputs: Shaped[Tensor, "n ..."]
+    targets: Targets
+    precision: Precision
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """Losses and accuracies at the points a x b of a block of the grid.
+
+    An answer depends on the problem and on the block alone: never on blocks that were asked for before.
+    """
+
+    name: str
+
+    def block(
+        self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
+    ) -> tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]:
+        """loss[i, j] (mean over the images, nats) and accuracy[i, j] at theta* + a[i] delta^ + b[j] eta^."""
+        ...
+
+
+@runtime_checkable
+class EvaluatorKind(Protocol):
+    """A class of evaluators, as the rule sees it."""
+
+    name: str
+
+    def __call__(self, problem: Problem) -> Evaluator:
+        """The evaluator of a problem that fits."""
+        ...
+
+    def unfit(self, problem: Problem) -> str | None:
+        """Why it cannot evaluate `problem`, in a few words; None if it can. Cheap, and the same on every machine."""
+        ...
