@@ -3,11 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test verify lint bench clean soak lock
+.PHONY: help run test verify lint bench clean soak lock image
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
-	@echo "make verify, lint, bench, soak, lock, clean"
+	@echo "make verify, lint, bench, soak, lock, image, clean"
 
 # A stamp per set of packages: the second is the first plus what tests and checks need.
 .venv/.run: requirements.lock pyproject.toml
@@ -35,6 +35,7 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/surface.py
@@ -42,6 +43,10 @@ bench: .venv/.dev
 # The long forms of the tests: hours are fine here; docs/results.md has the figures.
 soak: .venv/.dev
 	$(BIN)/python -m pytest -m soak -o addopts="--strict-markers --strict-config -rP --import-mode=importlib"
+
+# The container image of the checked-out commit; docs/container.md.
+image:
+	docker/build
 
 # Both locks from pyproject.toml; the pins are the newest that CI has proven.
 lock: .venv/.dev

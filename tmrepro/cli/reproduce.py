@@ -11,7 +11,9 @@ from tmrepro.cli.verdict import show_verdict, write_verdict
 
 def reproduce(
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the run, verdict.json and verdict.html.")] = Path("out"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the run, verdict.json and verdict.html.", envvar="TMREPRO_OUT")
+    ] = Path("out"),
     data_dir: DataOption = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR-10 into the data folder if there is a GPU for it.")
