@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tmrepro.errors import UsageError
+from tmrepro.normal import standard_normal
 from tmrepro.parameters import Layout, norm_of, split_theta
 from tmrepro.records import Direction
 
@@ -35,7 +36,7 @@ class DirectionPair:
 
 def draw_stream(seed: int, *, size: int) -> Float[np.ndarray, " n"]:
     """`size` standard normal float32 numbers of the Philox stream with key `seed`."""
-    return np.random.Generator(np.random.Philox(key=seed)).standard_normal(size, dtype=np.float32)
+    return standard_normal(seed, size=size)
 
 
 def normalize(

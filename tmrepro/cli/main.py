@@ -168,7 +168,9 @@ def _flushed(code: int) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if isinstance(error, BrokenPipeError):
                 code = EXIT_PIPE
-            elif stream is sys.stdout:
+            elif (
+                stream is sys.stdout and code != ComputeError.exit_code
+            ):  # else it is said: some Pythons keep what failed
                 _say(f"error: output cannot be written: {error.strerror}")
                 code = ComputeError.exit_code
     return code
