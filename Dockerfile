@@ -87,6 +87,7 @@ RUN ./install requirements-dev.lock
 COPY pyproject.toml ./
 COPY spec spec
 COPY tests tests
+ENV HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
 CMD ["-m", "not slow and not soak"]
