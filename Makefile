@@ -3,11 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test verify lint bench clean soak lock image
+.PHONY: help run test verify lint bench clean soak lock image image-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
-	@echo "make verify, lint, bench, soak, lock, image, clean"
+	@echo "make verify, lint, bench, soak, lock, image, image-test, clean"
 
 # A stamp per set of packages: the second is the first plus what tests and checks need.
 .venv/.run: requirements.lock pyproject.toml
@@ -44,9 +44,13 @@ bench: .venv/.dev
 soak: .venv/.dev
 	$(BIN)/python -m pytest -m soak -o addopts="--strict-markers --strict-config -rP --import-mode=importlib"
 
-# The container image of the checked-out commit; docs/container.md.
+# The container image of the checked-out commit, and what it promises, tried in it; docs/container.md.
 image:
 	docker/build
+
+image-test: image
+	TARGET=test IMAGE=$${IMAGE:-tmrepro}-test docker/build
+	docker/test
 
 # Both locks from pyproject.toml; the pins are the newest that CI has proven.
 lock: .venv/.dev
