@@ -14,11 +14,12 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tmrepro.errors import LoadedTooEarlyError
 
 Level = Literal["portable", "machine", "fast"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 # All three are needed, none alone is enough: instruction sets of torch's own kernels, of oneDNN, and of MKL.
 PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tmrepro.cli.bench import bench
 from tmrepro.cli.diff import diff
 from tmrepro.cli.doctor import doctor
 from tmrepro.cli.inspect import figures, report, stats
@@ -62,6 +63,7 @@ app.command()(report)
 app.command()(stats)
 app.command()(diff)
 app.command()(doctor)
+app.command()(bench)
 app.add_typer(reference_app, name="reference")
 app.add_typer(spec_app, name="spec")
 

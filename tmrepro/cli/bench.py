@@ -1,0 +1,76 @@
+"""`tmrepro bench`."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tmrepro.cli.run import DebugOption
+
+if TYPE_CHECKING:
+    from tmrepro.benchmark import Benchmark
+
+
+def bench(
+    *,
+    model: Annotated[
+        list[str] | None, typer.Option(help="dnn, cnn or resnet50; may be given again.", show_default="all three")
+    ] = None,
+    images: Annotated[int, typer.Option(min=20, help="Handwritten digits that each surface is over.")] = 500,
+    points: Annotated[int, typer.Option("--grid", metavar="K", min=2, help="K of the K x K grid.")] = 11,
+    level: Annotated[str, typer.Option(help="portable, machine or fast.")] = "portable",
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads, as compute.threads has it.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all evaluators take their turns.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Measure each evaluator against the plain one on this machine, beside its fastest matrix product.
+
+    Example: tmrepro bench --model resnet50 --grid 5 --level machine
+    """
+    from tmrepro.benchmark import MODELS, run_benchmark
+    from tmrepro.determinism import LEVELS
+    from tmrepro.errors import UsageError
+
+    if level not in LEVELS:
+        raise UsageError(f"--level {level}: choose {', '.join(LEVELS)}")
+    found = run_benchmark(
+        models=model or MODELS,
+        images=images,
+        K=points,
+        level=level,
+        threads=threads,
+        rounds=repeats,
+        note=lambda text: typer.echo(text, err=True),
+    )
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=2))
+    else:
+        _show(found)
+
+
+def _show(found: "Benchmark") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("network", "evaluator", "ms a point", "of plain's time", "of peak"):
+        table.add_column(heading, justify="left" if heading in {"network", "evaluator"} else "right", no_wrap=True)
+    for each in found.models:
+        for timing in each.timings:
+            median, least, largest = timing.ratio
+            table.add_row(
+                each.model,
+                timing.evaluator,
+                f"{1000 * timing.point_seconds[0]:.3g}",
+                f"{median:.3g} ({least:.3g} to {largest:.3g})",
+                f"{timing.peak_share:.0%}",
+            )
+    console.print(table)
+    console.print(
+        f"{found.images} images, K = {found.K}, {found.threads} threads, {found.level}, torch {found.torch}; medians of "
+        f"{found.rounds} rounds, with their range. Peak: {found.peak_operations / 1e9:.0f} billion operations a second, of "
+        "the fastest matrix product here; counted from the network's graph, so an evaluator that does without some is above it.",
+        soft_wrap=True,
+    )
