@@ -194,6 +194,14 @@ def table() -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _plain_evaluator() -> Iterator[None]:
+    """The mistakes are made in the plain evaluator, so that is the one that runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tmrepro.surface.evaluators._BY_RULE", ())
+        yield
+
+
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Holds faults.yaml and `reference`, with the bands of honest replicates."""
