@@ -77,13 +77,15 @@ def test_portable_fixes_instruction_sets_and_threads() -> None:
         "MKL_NUM_THREADS": "3",
         "MKL_DYNAMIC": "FALSE",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "NUMBA_CPU_NAME": "x86-64-v3",
+        "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse3,+sse4.1,+sse4.2,+ssse3",
     }
 
 
 @pytest.mark.parametrize("level", ["machine", "fast"])
 def test_other_levels_use_all_instruction_sets(level: Any) -> None:
     wanted = environment(Determinism(level, 2))
-    assert not wanted.keys() & {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"}
+    assert not wanted.keys() & {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "NUMBA_CPU_NAME"}
     assert wanted["OMP_NUM_THREADS"] == "2"
 
 

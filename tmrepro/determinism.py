@@ -24,15 +24,22 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 # All three are needed, none alone is enough: instruction sets of torch's own kernels, of oneDNN, and of MKL.
 PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 CUDA_ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+# What numba compiles has the same bits on every processor; with these it is the same code too.
+NUMBA_ENVIRONMENT = {
+    "NUMBA_CPU_NAME": "x86-64-v3",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse3,+sse4.1,+sse4.2,+ssse3",
+}
 # NumPy draws figures and shifts vectors about, where instruction sets save no time: the oldest do, at every level.
 NUMPY_ENVIRONMENT = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
     "OPENBLAS_NUM_THREADS": "1",
 }
-# Whose settings begin so: OpenMP (two makes of it), MKL, oneDNN (two names of it), torch, cuBLAS, NumPy and its BLAS, zarr.
+# Whose settings begin so: OpenMP (two makes of it), MKL, oneDNN (two names of it), torch, cuBLAS, NumPy and its BLAS, zarr,
+# numba (where it keeps what it compiled is a user's business).
 FOREIGN = re.compile(
-    r"(OMP|GOMP|KMP|MKL|ONEDNN|DNNL|ATEN|CUBLAS|NPY|OPENBLAS|ZARR)_|(TORCH_ALLOW_TF32_CUBLAS|NVIDIA_TF32)_OVERRIDE$"
+    r"(OMP|GOMP|KMP|MKL|ONEDNN|DNNL|ATEN|CUBLAS|NPY|OPENBLAS|ZARR|NUMBA(?!_CACHE_DIR$))_"
+    r"|(TORCH_ALLOW_TF32_CUBLAS|NVIDIA_TF32)_OVERRIDE$"
 )
 # With fewer threads than torch was told of, it sums what no thread has written.
 HARMFUL = ("OMP_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS")
@@ -60,7 +67,7 @@ def environment(determinism: Determinism) -> dict[str, str]:
         "MKL_DYNAMIC": "FALSE",
         **CUDA_ENVIRONMENT,
     }
-    return wanted | PORTABLE_ENVIRONMENT if determinism.level == "portable" else wanted
+    return wanted | PORTABLE_ENVIRONMENT | NUMBA_ENVIRONMENT if determinism.level == "portable" else wanted
 
 
 def prepare(determinism: Determinism) -> None:

@@ -28,6 +28,8 @@ NUMPY_DRAWS = frozenset(
 )
 TORCH_DRAWS = frozenset({"seed", "manual_seed", "rand", "randn", "randint", "randperm", "normal", "bernoulli"})
 OPTIMIZERS = "torch.optim."
+# What numba compiles does its products and sums as they stand, unless it is told otherwise.
+KERNELS = {"surface/kernels.py": ["from numba import njit"]}
 
 
 def forbidden(source: str) -> list[str]:
@@ -118,4 +120,14 @@ def test_no_such_operator_is_on_the_portable_path():
     modules = portable_modules()
     assert len(modules) > 30
     found = {str(path.relative_to(PACKAGE)): forbidden(path.read_text(encoding="utf-8")) for path in modules}
-    assert {path: lines for path, lines in found.items() if lines} == {}
+    assert {path: lines for path, lines in found.items() if lines} == KERNELS
+
+
+def test_kernels_are_compiled_without_leave_to_reorder():
+    from tmrepro.surface import kernels
+
+    source = Path(kernels.__file__).read_text(encoding="utf-8")
+    names = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+    assert not NUMPY_KERNELS & names
+    assert kernels.HOW["fastmath"] is False
+    assert "parallel" not in kernels.HOW

@@ -30,6 +30,8 @@ CALLERS = {
     "OPENBLAS_NUM_THREADS": "2",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4",
     "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-AVX2",
+    "NUMBA_DISABLE_JIT": "1",
+    "NUMBA_CPU_NAME": "generic",
     "ZARR_DEFAULT_ZARR_FORMAT": "2",
     "PYTHONHASHSEED": "7",
     "PYTHONOPTIMIZE": "1",

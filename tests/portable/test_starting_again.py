@@ -83,8 +83,14 @@ def test_interpreter_options_are_kept_and_the_current_folder_is_no_module_path(s
 
 def test_settled_leaves_nothing_of_the_callers_but_what_is_none_of_ours():
     wanted = environment(Determinism("portable", 2))
-    given = {"OMP_THREAD_LIMIT": "1", "ONEDNN_CPU_ISA_HINTS": "PREFER_YMM", "NVIDIA_TF32_OVERRIDE": "1", "ZARR_X": "1"}
-    kept = {"HOME": "/home/me", "MKLROOT": "/opt", "COMPOSE": "1", "XOMP_X": "1"}
+    given = {
+        "OMP_THREAD_LIMIT": "1",
+        "ONEDNN_CPU_ISA_HINTS": "PREFER_YMM",
+        "NVIDIA_TF32_OVERRIDE": "1",
+        "ZARR_X": "1",
+        "NUMBA_OPT": "0",
+    }
+    kept = {"HOME": "/home/me", "MKLROOT": "/opt", "COMPOSE": "1", "XOMP_X": "1", "NUMBA_CACHE_DIR": "/cache"}
     assert settled(given | kept, wanted) == kept | wanted | NUMPY_ENVIRONMENT
     assert not PORTABLE_ENVIRONMENT.keys() & settled(wanted, environment(Determinism("machine", 2))).keys()
 

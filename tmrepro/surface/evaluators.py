@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from tmrepro.errors import UsageError
 from tmrepro.surface.folded import FoldedEvaluator
 from tmrepro.surface.plain import PlainEvaluator
+from tmrepro.surface.prefix import PrefixEvaluator
 from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
+from tmrepro.surface.tracked import TrackedEvaluator
 
 # Faster ones, the fastest first. The rule takes the first that fits: by the problem alone, never by timing.
 _BY_RULE: tuple[EvaluatorKind, ...] = (FoldedEvaluator,)
 # Those that are used only where they are forced.
-_ON_REQUEST: tuple[EvaluatorKind, ...] = ()
+_ON_REQUEST: tuple[EvaluatorKind, ...] = (TrackedEvaluator, PrefixEvaluator)
 
 
 @dataclass(frozen=True)

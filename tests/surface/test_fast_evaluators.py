@@ -1,0 +1,355 @@
+"""The faster evaluators against the plain one in float64, on networks drawn at random: within the design's bound everywhere."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import multiprocessing
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from tmrepro.determinism import Determinism
+from tmrepro.directions import DirectionPair
+from tmrepro.inference import Targets
+from tmrepro.models import build_model
+from tmrepro.parameters import theta_of
+from tmrepro.records import Direction
+from tmrepro.spec import CnnModel, DnnModel
+from tmrepro.surface import PlainEvaluator, Problem, evaluate_chunks, find_evaluator
+from tmrepro.surface import geometry as geometry_module
+from tmrepro.surface import prefix as prefix_module
+from tmrepro.surface.executors import Chunk
+
+FAST = ("tracked", "prefix")
+CLASSES = 4
+HEIGHT, WIDTH = 7, 5
+IMAGES = 23
+MACHINE = Determinism("portable", 1)
+# More than 16 points along b, so that tracking begins afresh within the block; the corner is not (0, 0).
+A, B = np.linspace(-0.6, 1.3, 5), np.linspace(-1.7, 2.2, 19)
+
+activations = st.sampled_from([nn.ReLU, nn.Tanh, nn.GELU, nn.LeakyReLU, nn.Identity])
+
+
+class Residual(nn.Module):
+    """A tail with a way of its own: a branch, a parameter outside a layer, tied layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.one = nn.Linear(width, width)
+        self.other = nn.Linear(width, width)
+        self.other.weight = self.one.weight
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.scale * self.other(torch.relu(self.one(x)))
+
+
+@st.composite
+def dense(draw: st.DrawFn) -> list[nn.Module]:
+    widths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))
+    layers: list[nn.Module] = [
+        nn.Flatten(),
+        nn.Linear(3 * HEIGHT * WIDTH, widths[0], bias=draw(st.booleans())),
+        nn.ReLU(),
+    ]
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after, bias=draw(st.booleans())), draw(activations)()]
+    layers += [Residual(widths[-1])] if draw(st.booleans()) and len(widths) > 1 else []
+    return [*layers, nn.Linear(widths[-1], CLASSES)]
+
+
+def convolution(draw: st.DrawFn, before: int, after: int) -> nn.Conv2d:
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    return nn.Conv2d(
+        before,
+        after,
+        draw(pair),
+        stride=draw(pair),
+        padding=draw(st.tuples(st.integers(0, 2), st.integers(0, 2))),
+        dilation=draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
+        bias=draw(st.booleans()),
+    )
+
+
+@st.composite
+def convolutional(draw: st.DrawFn) -> list[nn.Module]:
+    one, two = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    layers: list[nn.Module] = [convolution(draw, 3, one), nn.ReLU()]
+    if draw(st.booleans()):
+        layers += [convolution(draw, one, two), draw(activations)()]
+    if draw(st.booleans()):
+        layers += [nn.LazyBatchNorm2d(), nn.AdaptiveAvgPool2d((2, 1))]
+    layers += [nn.Flatten(), nn.LazyLinear(5), draw(activations)(), nn.Dropout(0.5)]
+    return [*layers, nn.Linear(5, CLASSES)]
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> nn.Module:
+    layers = draw(st.one_of(dense(), convolutional()))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(draw(st.integers(0, 10_000)))
+        model = nn.Sequential(*layers)
+        try:
+            model(torch.randn(4, 3, HEIGHT, WIDTH))  # sizes the lazy layers, and moves the statistics of batch norm
+        except RuntimeError:
+            assume(condition=False)  # a kernel larger than its maps
+        for value in model.parameters():
+            nn.init.normal_(value, std=1.2 / math.sqrt(max(value[0].numel(), 1)))
+    return model.eval()
+
+
+def pose(model: nn.Module, *, precision: Any = "float32", labels: str = "hard", clip: float | None = None) -> Problem:
+    """A problem on normal images; two of them are black."""
+    generator = torch.Generator().manual_seed(2)
+    inputs = torch.randn(IMAGES, 3, HEIGHT, WIDTH, generator=generator)
+    inputs[3:5] = 0
+    draws = np.random.default_rng(3).normal(size=(2, theta_of(model).size))
+    draws *= np.array([[1.5], [0.8]]) * np.linalg.norm(theta_of(model)) / np.linalg.norm(draws, axis=1, keepdims=True)
+    facts = Direction(seed=0, sha256="", norm=1.0)
+    values = torch.arange(IMAGES) % CLASSES
+    if labels == "soft":
+        values = torch.randn(IMAGES, CLASSES, generator=generator).softmax(1)
+    pair = DirectionPair(*draws.astype(np.float32), facts, facts, 0.0)
+    return Problem(model, pair, inputs, Targets(values, clip), precision)
+
+
+def check(problem: Problem, name: str, a: np.ndarray = A, b: np.ndarray = B) -> tuple[np.ndarray, np.ndarray]:
+    """What evaluator `name` gives, found within the bound of float64 (design, section 3)."""
+    loss, accuracy = find_evaluator(name)(problem).block(a, b)
+    expected, right = PlainEvaluator(replace(problem, precision="float64")).block(a, b)
+    assert loss.shape == accuracy.shape == (len(a), len(b))
+    assert (np.abs(loss - expected) <= 1e-5 * (np.abs(expected) + 0.01)).all()
+    assert np.abs(accuracy - right).max() <= 1 / len(problem.inputs)  # two logits may be nearly alike
+    return loss, accuracy
+
+
+@settings(max_examples=60)
+@given(networks(), st.sampled_from(FAST), st.sampled_from(["hard", "soft", "clipped"]))
+def test_random_networks_are_within_the_bound(model: nn.Module, name: str, labels: str) -> None:
+    problem = pose(model, labels=labels, clip=0.05 if labels == "clipped" else None)
+    assume(find_evaluator(name).unfit(problem) is None)
+    check(problem, name)
+
+
+@pytest.mark.parametrize("kind", ["dnn", "cnn"])
+@pytest.mark.parametrize("name", FAST)
+def test_the_papers_networks_are_within_the_bound(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In corner and centre, in tiles and groups that are smaller than the images, with columns in any order."""
+    monkeypatch.setattr(geometry_module, "LARGEST_TILE", 10)
+    monkeypatch.setattr(prefix_module, "GROUP_BYTES", 1)
+    monkeypatch.setattr(prefix_module, "EVALUATION_BATCH", 10)
+    spec: Any = DnnModel(name="d", kind="dnn") if kind == "dnn" else CnnModel(name="c", kind="cnn")
+    model = build_model(spec, classes=10, size=8, seed=1).eval()
+    problem = pose(model)
+    problem = replace(problem, inputs=torch.randn(IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(1)))
+    loss, accuracy = check(problem, name)
+    assert np.ptp(loss) > 0.1
+    assert np.ptp(accuracy) > 0
+    check(problem, name, np.array([0.0, 0.5, 1.0]), np.array([0.0, 1.0]))
+    order = np.array([2, 0, 1])
+    turned = find_evaluator(name)(problem).block(A, B[order])[0]
+    assert turned.tobytes() == find_evaluator(name)(problem).block(A, B[:3])[0][:, order].tobytes() or name == "prefix"
+    check(problem, name, A[::-1].copy(), B[order])
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_functions_and_flattening_in_a_forward_are_seen(name: str) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.tensor(0.3))
+            self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+            self.second = nn.Linear(6 * 4 * 3, 8)
+            self.last = self.again = nn.Linear(8, CLASSES)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.flatten(torch.relu(self.first((x - self.mean) * 2)), 1)
+            return self.again(nn.functional.relu(self.second(x)).abs())
+
+    torch.manual_seed(0)
+    check(pose(Own().eval()), name)
+
+
+def test_a_unit_that_no_direction_moves_and_one_at_zero() -> None:
+    """z = 0 exactly on black images without a bias, and along b everywhere in the first layer."""
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(105, 6, bias=False), nn.ReLU(), nn.Linear(6, 5), nn.Linear(5, CLASSES)
+    )
+    problem = pose(model)
+    eta, delta = problem.directions.eta.copy(), problem.directions.delta.copy()
+    eta[: 105 * 6] = 0
+    delta[: 105 * 3] = 0
+    check(replace(problem, directions=replace(problem.directions, delta=delta, eta=eta)), "tracked")
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_what_is_not_finite_is_what_the_plain_evaluator_says(name: str) -> None:
+    torch.manual_seed(1)
+    problem = pose(nn.Sequential(nn.Flatten(), nn.Linear(105, 6), nn.ReLU(), nn.Linear(6, CLASSES)))
+    a, b = np.array([0.0, 1e30, 3e38]), np.array([-1e20, 0.0, 1.0])
+    loss, accuracy = find_evaluator(name)(problem).block(a, b)
+    expected, right = PlainEvaluator(problem).block(a, b)
+    assert np.array_equal(np.isfinite(loss), np.isfinite(expected))
+    assert not np.isfinite(loss).all()
+    assert np.isfinite(loss[0, 2])
+    np.testing.assert_allclose(loss[0, 1:], expected[0, 1:], rtol=1e-5)
+    np.testing.assert_array_equal(np.isnan(loss), np.isnan(expected))
+    assert np.abs(accuracy - right)[0, 1:].max() <= 1 / IMAGES
+
+
+def small(kind: str) -> Problem:
+    torch.manual_seed(3)
+    layers = {
+        "dense": [nn.Flatten(), nn.Linear(105, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, CLASSES)],
+        "maps": [
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 6, 3, 2),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(36, 4),
+        ],
+    }[kind]
+    return pose(nn.Sequential(*layers).eval())
+
+
+CHUNKS = [Chunk((i, j), A[3 * i : 3 * i + 3], B[7 * j : 7 * j + 7]) for i in range(2) for j in range(3)]
+
+
+def bytes_of(
+    problem: Problem, name: str, chunks: list[Chunk], **how: Any
+) -> dict[tuple[int, int], tuple[bytes, bytes]]:
+    results = evaluate_chunks(problem, chunks=chunks, determinism=MACHINE, forced=name, **how)
+    return {result.index: (result.loss.tobytes(), result.accuracy.tobytes()) for result in results}
+
+
+@pytest.mark.parametrize("kind", ["dense", "maps"])
+@pytest.mark.parametrize("name", FAST)
+def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(name: str, kind: str) -> None:
+    problem = small(kind)
+    whole = bytes_of(problem, name, CHUNKS)
+    assert len(whole) == 6
+    assert bytes_of(problem, name, CHUNKS[::-1]) == whole
+    for chunk in CHUNKS:
+        assert bytes_of(problem, name, [chunk])[chunk.index] == whole[chunk.index]
+
+
+@pytest.mark.parametrize("kind", ["dense", "maps"])
+def test_tracked_bytes_do_not_depend_on_threads(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry_module, "LARGEST_TILE", 5)
+    found = set()
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        loss, accuracy = find_evaluator("tracked")(small(kind)).block(A, B)
+        assert torch.get_num_threads() == threads
+        found.add((loss.tobytes(), accuracy.tobytes()))
+    torch.set_num_threads(1)
+    assert len(found) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAST)
+def test_worker_processes_give_the_same_bits(name: str) -> None:
+    assert bytes_of(small("maps"), name, CHUNKS, workers=2) == bytes_of(small("maps"), name, CHUNKS)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_evaluating_leaves_the_model_and_the_images_alone(name: str) -> None:
+    problem = small("maps")
+    theta, inputs = theta_of(problem.model).tobytes(), problem.inputs.clone()
+    find_evaluator(name)(problem).block(A, B)
+    assert theta_of(problem.model).tobytes() == theta
+    assert torch.equal(problem.inputs, inputs)
+
+
+def layers(*behind: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), *behind)
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(105, 8), nn.Linear(113, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.flatten(1)
+        return self.last(torch.cat([flat, self.first(flat)], 1))
+
+
+class Undecided(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(105, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.first(x.flatten(1)) if x.sum() > 0 else self.first(-x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "tracked", "prefix"),
+    [
+        (layers(nn.Linear(105, 8), nn.Tanh(), nn.Linear(8, CLASSES)), "Tanh follows the first layer", None),
+        (layers(nn.Linear(105, 8), nn.Linear(8, CLASSES)), "no ReLU between", None),
+        (layers(nn.Linear(105, CLASSES)), "do not follow one another", None),
+        (layers(nn.BatchNorm1d(105), nn.Linear(105, CLASSES)), "is a BatchNorm1d", "is a BatchNorm1d"),
+        (Branching(), "cat follows the first layer", "depends on what comes before"),
+        (Undecided(), "cannot be traced", "cannot be traced"),
+        (nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.ReLU(), nn.Flatten(), nn.Linear(90, 4)), "groups", "groups"),
+        (nn.Sequential(nn.Conv2d(3, 6, 1), nn.Flatten(), nn.Linear(210, 4)), "no ReLU", "fewer than 16 inputs"),
+    ],
+)
+def test_what_does_not_fit_says_why(model: nn.Module, tracked: str | None, prefix: str | None) -> None:
+    for name, expected in (("tracked", tracked), ("prefix", prefix)):
+        why = find_evaluator(name).unfit(pose(model.eval()))
+        assert why is None if expected is None else expected in why
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_other_numbers_are_left_to_the_plain_evaluator(name: str) -> None:
+    problem = small("dense")
+    assert "bfloat16" in find_evaluator(name).unfit(replace(problem, precision="bfloat16"))
+    assert "not floating point" in find_evaluator(name).unfit(replace(problem, inputs=problem.inputs.long()))
+
+
+def test_prefix_takes_float64_and_losses_of_ones_own() -> None:
+    def squared(outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return (outputs - wanted).square().sum(1)
+
+    problem = replace(small("maps"), targets=Targets(torch.randn(IMAGES, CLASSES), loss=squared))
+    assert "caller's own" in find_evaluator("tracked").unfit(problem)
+    check(problem, "prefix")
+    wide = replace(small("maps"), precision="float64")
+    loss, _ = find_evaluator("prefix")(wide).block(A, B)
+    np.testing.assert_allclose(loss, PlainEvaluator(wide).block(A, B)[0], rtol=1e-12)
+
+
+def test_tracking_works_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container without a home and a writable root: numba finds no folder for what it compiled."""
+
+    from numba.core import caching
+
+    from tmrepro.surface import kernels
+
+    expected = find_evaluator("tracked")(small("dense")).block(A, B)[0].tobytes()
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", _refuse)
+    try:
+        importlib.reload(kernels)
+        assert find_evaluator("tracked")(small("dense")).block(A, B)[0].tobytes() == expected
+    finally:
+        monkeypatch.undo()
+        importlib.reload(kernels)
+
+
+def _refuse(_: object) -> None:
+    raise PermissionError("read-only")

@@ -1,0 +1,308 @@
+"""A network's graph, cut where a faster evaluator needs it: `inputs -> before -> first -> ... -> second -> tail -> logits`.
+
+`first` is the first layer with parameters. If it is linear, what comes out of it is linear in the coordinates of the
+surface, whatever follows. Traced by torch.fx, so a network with a forward of its own counts as one of layers does; one
+whose way depends on its data cannot be traced, and has no cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+Operator = nn.Linear | nn.Conv2d
+
+_RELU_FUNCTIONS = (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_RELU_METHODS = ("relu", "relu_")
+_FLATTEN_METHODS = ("flatten",)
+
+
+class Uncut(Exception):  # noqa: N818 - no error: the reason why there is no cut
+    """Why a network cannot be cut, in a few words."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """`before` has no parameters; `first` and `second` are layers, by name; `tail` is all that follows.
+
+    Without a second layer (`second` is None) the tail begins behind the first. `flattened`: one vector per image goes
+    into the second layer, where the first one gives maps. `relu`: the second layer's outputs pass a ReLU, and the tail
+    begins behind it.
+    """
+
+    before: nn.Module
+    first: Operator
+    first_name: str
+    second: Operator | None
+    second_name: str | None
+    flattened: bool
+    relu: bool
+    tail: fx.GraphModule
+
+
+def cut_behind_first(model: nn.Module) -> Cut:
+    """Cut `model` behind its first layer.
+
+    Raises:
+        Uncut: its first layer is not linear, or what follows depends on more than that layer's outputs.
+    """
+    traced = _traced(model)
+    first = _first_layer(traced)
+    return Cut(
+        before=_part(traced, _inputs(traced), _only_input(first)),
+        first=_operator(traced, first),
+        first_name=str(first.target),
+        second=None,
+        second_name=None,
+        flattened=False,
+        relu=False,
+        tail=_behind(traced, first),
+    )
+
+
+def cut_behind_second(model: nn.Module) -> Cut:
+    """Cut `model`, a linear layer, a ReLU, a linear layer and any tail, behind its second layer.
+
+    Raises:
+        Uncut: it is not of that kind.
+    """
+    traced = _traced(model)
+    first = _first_layer(traced)
+    operator = _operator(traced, first)
+    node, relus, flattened = _next(first), 0, False
+    while not _is_layer(traced, node):
+        if _is_relu(traced, node):
+            relus += 1
+        elif _is_flatten(traced, node):
+            flattened = True
+        elif not _is_identity(traced, node):
+            raise Uncut(f"{_words(traced, node)} follows the first layer, not a ReLU and a linear layer")
+        node = _next(node)
+    if not relus:
+        raise Uncut("no ReLU between the first two layers")
+    second = _operator(traced, node)
+    if isinstance(second, nn.Linear) and isinstance(operator, nn.Conv2d) and not flattened:
+        raise Uncut("the second layer is a matrix on maps")
+    last, relu = node, False
+    followers = list(node.users)
+    if len(followers) == 1 and _is_relu(traced, followers[0]):
+        last, relu = followers[0], True
+    return Cut(
+        before=_part(traced, _inputs(traced), _only_input(first)),
+        first=operator,
+        first_name=str(first.target),
+        second=second,
+        second_name=str(node.target),
+        flattened=flattened,
+        relu=relu,
+        tail=_behind(traced, last),
+    )
+
+
+def is_chain_of_matrices(tail: fx.GraphModule) -> bool:
+    """Whether all layers of `tail` are plain matrices, one after the other, each with parameters of its own."""
+    if len(list(tail.parameters())) < len(list(tail.named_parameters(remove_duplicate=False))):
+        return False
+    nodes = [node for node in tail.graph.nodes if node.op not in {"placeholder", "output"}]
+    return (
+        all(
+            len(node.all_input_nodes) == 1
+            and (
+                (_is_layer(tail, node) and type(_module(tail, node)) is nn.Linear)
+                or _is_relu(tail, node)
+                or _is_identity(tail, node)
+            )
+            for node in nodes
+        )
+        and [node.all_input_nodes[0] for node in nodes] == list(tail.graph.nodes)[: len(nodes)]
+    )
+
+
+def matrices_of(tail: fx.GraphModule) -> list[str | None]:
+    """The layers of a chain of matrices by name, None for each ReLU, in order."""
+    steps: list[str | None] = []
+    for node in tail.graph.nodes:
+        if _is_relu(tail, node):
+            steps.append(None)
+        elif node.op == "call_module" and _is_layer(tail, node):
+            steps.append(str(node.target))
+    return steps
+
+
+def names_in(part: fx.GraphModule, *, of: nn.Module) -> dict[str, str]:
+    """A part's parameters, each once: its name in the part -> its name in the network `of`, which may know it by another."""
+    known = {id(value): name for name, value in of.named_parameters()}
+    return {name: known[id(value)] for name, value in part.named_parameters()}
+
+
+def layer_of(parts: Mapping[str, Tensor], name: str | None) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias (None without one) of the layer `name`, of parameters by name."""
+    return parts[f"{name}.weight"], parts.get(f"{name}.bias")
+
+
+def apply_layer(layer: Operator, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What `layer` does, with other parameters."""
+    if isinstance(layer, nn.Linear):
+        return functional.linear(x, weight, bias)
+    padding: Any = layer.padding
+    return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation)
+
+
+def _traced(model: nn.Module) -> fx.GraphModule:
+    if _has_hooks(model):
+        raise Uncut("it has hooks")
+    try:
+        return fx.symbolic_trace(model)
+    except Exception as error:  # the user's code may raise anything when it meets no data
+        raise Uncut(f"its forward cannot be traced ({type(error).__name__})") from error
+
+
+def _inputs(traced: fx.GraphModule) -> fx.Node:
+    found: list[fx.Node] = [node for node in traced.graph.nodes if node.op == "placeholder"]
+    if len(found) != 1:
+        raise Uncut("its forward takes more than the images")
+    return found[0]
+
+
+def _first_layer(traced: fx.GraphModule) -> fx.Node:
+    node: fx.Node
+    for node in traced.graph.nodes:
+        if node.op == "get_attr" and _is_parameter(traced, str(node.target)):
+            raise Uncut("a parameter is used outside a layer")
+        if _is_layer(traced, node):
+            return node
+    raise Uncut("it has no layer")
+
+
+def _operator(traced: fx.GraphModule, node: fx.Node) -> Operator:
+    """The layer of `node`, if it is a matrix or a convolution as torch has them, used once, with parameters of its own."""
+    module, name = _module(traced, node), str(node.target)
+    match module:
+        case nn.Conv2d() if type(module) is nn.Conv2d:
+            if module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str):
+                raise Uncut(f"{name} is a convolution with groups or padding of another kind")
+        case nn.Linear() if type(module) is nn.Linear:
+            pass
+        case _:
+            raise Uncut(
+                f"{name}, the {'first' if node is _first_layer(traced) else 'second'} layer, is a {type(module).__name__}"
+            )
+    if set(dict(module.named_parameters())) - {"weight", "bias"} or _has_hooks(module):
+        raise Uncut(f"{name} is more than a plain layer")
+    if sum(str(other.target) == name for other in traced.graph.nodes if other.op == "call_module") > 1:
+        raise Uncut(f"{name} is used more than once")
+    own = {id(value) for value in module.parameters()}
+    owners = [
+        n for n, other in traced.named_modules() if own & {id(value) for value in other.parameters(recurse=False)}
+    ]
+    if owners != [name]:
+        raise Uncut(f"{name} shares its parameters")
+    _only_input(node)
+    return module
+
+
+def _behind(traced: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
+    output = next(other for other in traced.graph.nodes if other.op == "output")
+    return _part(traced, node, output.all_input_nodes[0] if len(output.all_input_nodes) == 1 else output)
+
+
+def _part(traced: fx.GraphModule, begin: fx.Node, end: fx.Node) -> fx.GraphModule:
+    """What turns the value of `begin` into that of `end`; refused if it needs anything else that was computed before."""
+    graph, placed = fx.Graph(), {}
+    placed[begin] = graph.placeholder("x")
+    wanted = _needed(begin, end)
+    for node in traced.graph.nodes:
+        if node in wanted:
+            if node.op == "placeholder":
+                raise Uncut("something behind the cut depends on what comes before it")
+            placed[node] = graph.node_copy(node, lambda other: placed[other])
+    graph.output(placed[end])
+    return fx.GraphModule(traced, graph)
+
+
+def _needed(begin: fx.Node, end: fx.Node) -> set[fx.Node]:
+    found: set[fx.Node] = set()
+    waiting = [end]
+    while waiting:
+        node = waiting.pop()
+        if node is not begin and node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return found
+
+
+def _only_input(node: fx.Node) -> fx.Node:
+    if len(node.all_input_nodes) != 1 or len(node.args) != 1 or node.kwargs:
+        raise Uncut(f"{node.target} takes more than one input")
+    return node.all_input_nodes[0]
+
+
+def _next(node: fx.Node) -> fx.Node:
+    users = list(node.users)
+    if len(users) != 1 or users[0].op == "output":
+        raise Uncut("its first two layers do not follow one another")
+    return users[0]
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - torch has no other way to ask
+
+
+def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module:
+    return traced.get_submodule(str(node.target))
+
+
+def _is_layer(traced: fx.GraphModule, node: fx.Node) -> bool:
+    return node.op == "call_module" and any(True for _ in _module(traced, node).parameters())
+
+
+def _is_parameter(traced: fx.GraphModule, name: str) -> bool:
+    return name in dict(traced.named_parameters())
+
+
+def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
+    match node.op:
+        case "call_module":
+            return type(_module(traced, node)) is nn.ReLU
+        case "call_function":
+            return node.target in _RELU_FUNCTIONS
+        case "call_method":
+            return node.target in _RELU_METHODS
+        case _:
+            return False
+
+
+def _is_flatten(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether it makes one vector of each image, in the order of memory."""
+    match node.op:
+        case "call_module":
+            module = _module(traced, node)
+            return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+        case "call_function" | "call_method":
+            is_it = node.target is torch.flatten or node.target in _FLATTEN_METHODS
+            return is_it and list(_plain(node.args[1:])) in ([1], [1, -1]) and not node.kwargs
+        case _:
+            return False
+
+
+def _is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op != "call_module":
+        return False
+    module = _module(traced, node)
+    return type(module) is nn.Identity or (isinstance(module, _DROPOUTS) and not module.training)
+
+
+def _plain(arguments: Sequence[object]) -> Iterable[object]:
+    return (argument for argument in arguments if not isinstance(argument, fx.Node))
+
+
+def _words(traced: fx.GraphModule, node: fx.Node) -> str:
+    if node.op == "call_module":
+        return type(_module(traced, node)).__name__
+    return str(getattr(node.target, "__name__", node.target))

@@ -1,0 +1,125 @@
+"""The linear prefix: what the first layer gives is linear in (a, b), so three products per image serve the whole grid.
+
+z(a, b) = A0 + a A1 + b A2, where A0, A1, A2 are the first layer's outputs under theta*, delta^ and eta^. What follows the layer
+is run at every point, as the plain evaluator runs it. Images go in groups whose A fit into memory; a group is as large as
+the network makes it, by rule, and its sums are added in order.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
+from tmrepro.parameters import layout_of, split_theta, theta_of
+from tmrepro.surface.graph import Uncut, apply_layer, cut_behind_first, layer_of, names_in
+from tmrepro.surface.problem import Problem
+
+GROUP_BYTES = 192 * 2**20  # of one group's A0, A1 and A2
+LEAST_INPUTS = 16  # per output of the first layer: below, three products and two sums save nothing
+
+Block = tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]
+Three = tuple[Tensor, Tensor, Tensor]
+
+
+class PrefixEvaluator:
+    """See the module. Float32 and float64 on the CPU; any loss, and anything behind the first layer."""
+
+    name = "prefix"
+
+    @staticmethod
+    def unfit(problem: Problem) -> str | None:
+        """Why it cannot evaluate `problem`; None if it can."""
+        if problem.inputs.device.type != "cpu":
+            return "it computes on the CPU"
+        if problem.precision not in {"float32", "float64"}:
+            return f"it computes in float32 and float64, not {problem.precision}"
+        if not problem.inputs.is_floating_point():
+            return "the inputs are not floating point numbers"
+        try:
+            cut = cut_behind_first(problem.model)
+        except Uncut as reason:
+            return str(reason)
+        if cut.first.weight[0].numel() < LEAST_INPUTS:
+            return f"its first layer has fewer than {LEAST_INPUTS} inputs to an output, and gains nothing"
+        return None
+
+    def __init__(self, problem: Problem) -> None:
+        self._dtype = torch.float64 if problem.precision == "float64" else torch.float32
+        self._inputs, self._targets = problem.inputs, problem.targets
+        self._cut = cut_behind_first(problem.model)
+        self._before = copy.deepcopy(self._cut.before).to(self._dtype)
+        layout = layout_of(problem.model)
+        vectors = theta_of(problem.model), problem.directions.delta, problem.directions.eta
+        parts = [
+            {name: torch.from_numpy(part) for name, part in split_theta(vector, layout=layout).items()}
+            for vector in vectors
+        ]
+        self._first = [
+            layer_of({name: value.to(self._dtype) for name, value in part.items()}, self._cut.first_name)
+            for part in parts
+        ]
+        names = names_in(self._cut.tail, of=problem.model)
+        self._moving = [tuple(part[name].double() for part in parts) for name in names.values()]
+        tail = copy.deepcopy(self._cut.tail).to(self._dtype)
+        self._tail, self._parameters = tail, [tail.get_parameter(name) for name in names]
+        with torch.no_grad():
+            units = math.prod(self._outputs(0, 1)[0].shape)
+        batches = GROUP_BYTES // (3 * units * EVALUATION_BATCH * self._dtype.itemsize)
+        self._group = max(batches, 1) * EVALUATION_BATCH
+        self._kept: list[Three] | None = None
+
+    def block(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Block:
+        """See `Evaluator.block`."""
+        n = len(self._inputs)
+        loss, right = np.zeros((len(a), len(b))), np.zeros((len(a), len(b)))
+        with torch.no_grad():
+            for begin in range(0, n, self._group):
+                end = min(begin + self._group, n)
+                outputs = self._outputs_of(begin, end)
+                for i, a_i in enumerate(a.tolist()):
+                    rows = [delta * a_i + theta for theta, delta, _ in self._moving]
+                    firsts = [torch.add(z0, z1, alpha=a_i) for z0, z1, _ in outputs]
+                    for j, b_j in enumerate(b.tolist()):
+                        self._move(rows, b_j)
+                        z = (torch.add(first, z2, alpha=b_j) for first, (_, _, z2) in zip(firsts, outputs, strict=True))
+                        more = self._point(z, begin, end)
+                        loss[i, j] += more[0]
+                        right[i, j] += more[1]
+        return loss / n, right / n
+
+    def _move(self, rows: list[Tensor], b: float) -> None:
+        """Put (theta* + a delta^) + b eta^ into the tail: formed in float64 and rounded once, as plainly."""
+        for value, row, (_, _, eta) in zip(self._parameters, rows, self._moving, strict=True):
+            value.copy_(eta * b + row)
+
+    def _point(self, z: Iterator[Tensor], begin: int, end: int) -> tuple[float, int]:
+        """The sum of the losses, and how many are right, of the images `begin` up to `end`."""
+        loss_sum, right = torch.zeros((), dtype=torch.float64), 0
+        for start, outputs in zip(range(begin, end, EVALUATION_BATCH), z, strict=True):
+            targets = self._targets.part(start, min(start + EVALUATION_BATCH, end))
+            logits = self._tail(outputs)
+            loss_sum += image_losses(logits, targets).sum()
+            right += int(count_right(logits, targets))
+        return float(loss_sum), right
+
+    def _outputs_of(self, begin: int, end: int) -> list[Three]:
+        """A0, A1 and A2 of each batch of the group; of the only group, kept from block to block."""
+        if self._kept is not None:
+            return self._kept
+        starts = range(begin, end, EVALUATION_BATCH)
+        found = [self._outputs(start, min(start + EVALUATION_BATCH, end)) for start in starts]
+        if len(self._inputs) <= self._group:
+            self._kept = found
+        return found
+
+    def _outputs(self, begin: int, end: int) -> Three:
+        x = self._before(self._inputs[begin:end].to(self._dtype))
+        one, two, three = (apply_layer(self._cut.first, x, weight, bias) for weight, bias in self._first)
+        return one, two, three

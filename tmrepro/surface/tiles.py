@@ -1,0 +1,148 @@
+"""Images in tiles, each computed by one thread: what the evaluators share that cut a network behind a linear layer.
+
+The sizes of tiles follow from the network by rule and tiles are summed in their order, so no bit depends on how many
+threads there are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from tmrepro.inference import clipped, image_losses
+from tmrepro.parameters import layout_of, split_theta, theta_of
+from tmrepro.surface.graph import Cut, apply_layer, layer_of, names_in
+from tmrepro.surface.plain import PlainEvaluator
+from tmrepro.surface.problem import Problem
+from tmrepro.surface.tail import SIDE, Row, Tail
+
+# Of the first layer's outputs, if those of all images fit; else each square computes them again.
+KEPT_BYTES = 192 * 2**20
+
+Square = tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]
+Three = tuple[Tensor, Tensor, Tensor]
+
+
+class TiledEvaluator(ABC):
+    """An evaluator by tiles. A subclass says how many images a tile has, and what their outputs are in a square."""
+
+    def __init__(self, problem: Problem, cut: Cut, *, tile: int, units: int) -> None:
+        from tmrepro.surface import kernels  # numba loads where it is used
+
+        self._kernels = kernels
+        self._problem, self._cut, self._size = problem, cut, tile
+        self._classes = problem.targets.classes.numpy()
+        self._plain: PlainEvaluator | None = None
+        layout = layout_of(problem.model)
+        vectors = theta_of(problem.model), problem.directions.delta, problem.directions.eta
+        self._parts = [
+            {name: torch.from_numpy(part) for name, part in split_theta(vector, layout=layout).items()}
+            for vector in vectors
+        ]
+        names = names_in(cut.tail, of=problem.model)
+        self._tail = Tail(cut.tail, names=names, parameters=(self._parts[0], self._parts[1], self._parts[2]))
+        self._kept: dict[int, Three] = {}
+        self._keeps = 12 * units * len(problem.inputs) <= KEPT_BYTES
+
+    def block(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
+        """See `Evaluator.block`."""
+        loss, accuracy = np.empty((len(a), len(b))), np.empty((len(a), len(b)))
+        if np.any(b[1:] < b[:-1]):  # a unit changes its state once only on the way in one direction
+            order = np.argsort(b, kind="stable")
+            loss[:, order], accuracy[:, order] = self.block(a, b[order])
+            return loss, accuracy
+        for i, j in itertools.product(range(0, len(a), SIDE), range(0, len(b), SIDE)):
+            rows, columns = slice(i, i + SIDE), slice(j, j + SIDE)
+            loss[rows, columns], accuracy[rows, columns] = self._square(a[rows], b[columns])
+        return loss, accuracy
+
+    @abstractmethod
+    def _rows(
+        self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
+    ) -> Callable[[int, int, Callable[[int], Row], Callable[[int, Tensor], None]], None]:
+        """A function (begin, end, points, take) that gives `take` each row's logits [J, T, C] of these images."""
+
+    def _square(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
+        n = len(self._problem.inputs)
+        rows, points = self._rows(a, b), self._tail.points(a, b)
+
+        def tile(begin: int, end: int) -> Square:
+            losses, right = np.empty((len(a), len(b))), np.empty((len(a), len(b)))
+
+            def take(i: int, logits: Tensor) -> None:
+                losses[i], right[i] = self._losses(logits, begin, end)
+
+            with torch.no_grad():
+                rows(begin, end, points, take)
+            return losses, right
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # each thread has tiles of its own, and must not split their work once more
+        try:
+            # A thread's first product would else be split as MKL's own settings have it.
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                tiles = [pool.submit(tile, begin, min(begin + self._size, n)) for begin in range(0, n, self._size)]
+                try:
+                    found = [one.result() for one in tiles]
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        finally:
+            torch.set_num_threads(threads)
+        losses, right = (np.sum([one[k] for one in found], axis=0) for k in range(2))
+        if not np.isfinite(losses).all():
+            # What was infinite once stays in sums that are continued, so here only the definition will do.
+            self._plain = self._plain or PlainEvaluator(self._problem)
+            return self._plain.block(a, b)
+        return losses / n, right / n
+
+    def _first_outputs(self, begin: int, end: int) -> Three:
+        """The first layer's outputs by theta*, delta^ and eta^, of the images `begin` up to `end`."""
+        if begin in self._kept:
+            return self._kept[begin]
+        x = self._cut.before(self._problem.inputs[begin:end])
+        one, two, three = (
+            apply_layer(self._cut.first, x, *layer_of(parts, self._cut.first_name)) for parts in self._parts
+        )
+        if self._keeps:
+            self._kept[begin] = one, two, three
+        return one, two, three
+
+    def _losses(
+        self, logits: Float[Tensor, "J T C"], begin: int, end: int
+    ) -> tuple[Float64[np.ndarray, " J"], Float64[np.ndarray, " J"]]:
+        """Sums of the losses, and how many are right, at each point of a row; losses in float64 from the logits on."""
+        J, T, C = logits.shape
+        targets = self._problem.targets.part(begin, end)
+        shifted = torch.empty(J * T, C, dtype=torch.float64)
+        right = np.empty(J * T, dtype=np.bool_)
+        flat = logits.reshape(J * T, C).contiguous().numpy()
+        self._kernels.shift(flat, self._classes[begin:end], shifted.numpy(), right)
+        if targets.soft:
+            losses = torch.stack([image_losses(row, targets) for row in logits])
+        else:
+            picked = shifted.view(J, T, C).gather(2, targets.values.expand(J, T)[..., None]).squeeze(2)
+            sums = torch.empty(J * T, dtype=torch.float64)
+            self._kernels.sum_rows(shifted.exp_().numpy(), sums.numpy())
+            losses = clipped(sums.log_().view(J, T) - picked, targets.clip)
+        return losses.sum(1).numpy(), right.reshape(J, T).sum(1).astype(np.float64)
+
+
+def unfit_for_tiles(problem: Problem) -> str | None:
+    """Why no evaluator of this kind can evaluate `problem`, whatever its network; None if one may."""
+    if problem.inputs.device.type != "cpu":
+        return "it computes on the CPU"
+    if problem.precision != "float32":
+        return f"it computes in float32, not {problem.precision}"
+    if problem.targets.loss is not None:
+        return "the loss is the caller's own"
+    if not problem.inputs.is_floating_point():
+        return "the inputs are not floating point numbers"
+    return None
