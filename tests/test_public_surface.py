@@ -15,7 +15,9 @@ import tmrepro
 from tmrepro.cli.main import app
 
 COMMANDS = {
-    "run": {"--out", "--data-dir", "--download", "--device", "--evaluator", "--workers", "--reuse", "--quiet", "--debug"},
+    "run": {
+        "--out", "--data-dir", "--download", "--device", "--evaluator", "--preview", "--workers", "--reuse", "--quiet", "--debug",
+    },
     "verify": {
         "--level", "--reference", "--replicate", "--share", "--seed", "--data-dir", "--device", "--workers",
         "--json", "--junit", "--html", "--update", "--yes", "--schema", "--trust-code", "--quiet", "--debug",

@@ -35,6 +35,7 @@ def run(
     workers: int = 1,
     reuse: Path | str | None = None,
     evaluator: str | None = None,
+    preview: bool = False,
     reporter: Reporter | None = None,
 ) -> RunResult:
     """Run a spec, continuing what its folder holds.
@@ -48,6 +49,8 @@ def run(
         workers: processes that evaluate surfaces, each with compute.threads threads. The bytes don't depend on it.
         reuse: another run folder, from which stages with the same key are taken over after their bytes are checked.
         evaluator: force an evaluator by name instead of by rule.
+        preview: draw RUN/.work/preview/SURFACE.MODEL.png as soon as there is something to see of a surface; gone when the
+            run is complete.
         reporter: is told what happens; silent by default.
 
     Raises:
@@ -70,6 +73,7 @@ def run(
         workers=workers,
         reuse=Path(reuse) if reuse is not None else None,
         evaluator=evaluator,
+        preview=preview,
         reporter=reporter or Silent(),
     )
 

@@ -40,6 +40,9 @@ def run(
             show_default="by rule",
         ),
     ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Draw each surface early, from the points that there are, and say where.")
+    ] = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
@@ -65,6 +68,7 @@ def run(
             workers=workers,
             reuse=reuse,
             evaluator=evaluator,
+            preview=preview,
             reporter=reporter,
         )
     if quiet:

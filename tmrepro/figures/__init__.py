@@ -18,7 +18,7 @@ from __future__ import annotations
 from tmrepro.figures.landscape import draw_landscape
 from tmrepro.figures.panel import Panel
 from tmrepro.figures.pixels import PixelDifference, compare_png, difference_png
-from tmrepro.figures.save import save_figure
+from tmrepro.figures.save import render, save_figure
 from tmrepro.figures.training import draw_training
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "difference_png",
     "draw_landscape",
     "draw_training",
+    "render",
     "save_figure",
 ]

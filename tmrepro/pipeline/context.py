@@ -47,6 +47,7 @@ class Context:
     dataset: Dataset
     examples: Examples
     evaluator: str | None = None
+    preview: bool = False
     donor: Donor | None = None
     failures: list[ComputeError] = field(default_factory=list)
 

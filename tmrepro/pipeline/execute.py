@@ -60,6 +60,7 @@ def execute(
     workers: int,
     reuse: Path | None,
     evaluator: str | None,
+    preview: bool,
     reporter: Reporter,
 ) -> RunResult:
     """Run `spec` into the folder `out`, continuing what is there (see `tmrepro.run` for the arguments and errors)."""
@@ -94,6 +95,7 @@ def execute(
             dataset=dataset,
             examples=examples_on(dataset, scaling=spec.data.scaling, device=chosen),
             evaluator=evaluator,
+            preview=preview,
             donor=donor,
         )
         return _run(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +15,7 @@ from tmrepro.inference import Targets
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import users_code
+from tmrepro.pipeline.preview import draw_preview
 from tmrepro.records import Grid, SurfaceFacts
 from tmrepro.spec import DrawnSurface, SurfaceSpec, TrainedModel
 from tmrepro.store.atomic import remove
@@ -22,6 +24,7 @@ from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface,
 from tmrepro.store.tensors import check_labels, load_labels
 from tmrepro.surface import Choice, Problem, build_grid, choose, evaluate_chunks
 from tmrepro.surface.executors import Chunk
+from tmrepro.surface.order import coarse_first, lattice_step
 from tmrepro.view import load_theta
 
 
@@ -99,6 +102,9 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> Choice:
             done += len(grid.a[rows]) * len(grid.b[columns])
         else:
             wanted.append(Chunk(index, grid.a[rows], grid.b[columns]))
+    home = (grid.home[0] // spec.chunk, grid.home[1] // spec.chunk)
+    wanted.sort(key=lambda chunk: coarse_first(chunk.index, home=home))
+    missing = Counter(lattice_step(chunk.index, home=home) for chunk in wanted)
     context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
     results = evaluate_chunks(
         problem,
@@ -112,6 +118,10 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> Choice:
             write_chunk(context.run, drawn.name, model.name, result.index, result.loss, result.accuracy)
             done += result.loss.size
             context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
+            step = lattice_step(result.index, home=home)
+            missing[step] -= 1
+            if context.preview and not missing[step]:
+                draw_preview(context, drawn, model.name, grid=grid, facts=facts, points_done=done)
     return choose(problem, forced=context.evaluator)
 
 

@@ -6,6 +6,7 @@ because something says so; a damaged one is not done, and is computed again.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,19 @@ def chunk_is_whole(run: Path, surface: str, model: str, index: ChunkIndex) -> bo
     except DamagedError:
         return False
     return True
+
+
+def read_part(run: Path, surface: str, model: str, *, grid: Grid) -> Surface:
+    """What is there so far of a surface that is being written here; nan where a chunk is still missing or damaged."""
+    group = group_key(surface, model)
+    layout = stored_layout(run, group)
+    values = {array: np.full(layout.shape(array), np.nan) for array in ("loss", "accuracy")}
+    for index, rows, columns in chunk_slices(layout.K, layout.chunk):
+        for array, whole in values.items():
+            with contextlib.suppress(DamagedError):
+                block = _read_chunk(run, chunk_key(group, array, index), shape=layout.chunk_shape(array))
+                whole[rows, columns] = block[: rows.stop - rows.start, : columns.stop - columns.start]
+    return Surface(**values, a=grid.a, b=grid.b)
 
 
 def read_surface(run: Path, surface: str, model: str) -> tuple[Surface, SurfaceFacts, tuple[int, int], float]:
