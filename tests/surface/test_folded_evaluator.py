@@ -304,6 +304,18 @@ class Undecided(nn.Module):
         return self.norm(self.first(x.flatten(1))) if x.sum() > 0 else self.first(x.flatten(1))
 
 
+class Counting(nn.Module):
+    """Does something else from its second call on; its graph knows the first alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.calls = nn.Linear(108, 3), nn.BatchNorm1d(3), 0
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.calls += 1
+        return self.norm(self.first(x.flatten(1))) * (1 if self.calls == 1 else 2)
+
+
 def shared() -> nn.Module:
     """A matrix that is used twice, each time with its norm: neither can be folded into it."""
     matrix = nn.Linear(108, 108)
@@ -335,6 +347,7 @@ def watched() -> nn.Module:
             lambda: nn.Sequential(nn.Flatten(), nn.Linear(108, 3), nn.BatchNorm1d(3, track_running_stats=False)),
             "it has no batch norm behind a convolution or matrix",
         ),
+        (Counting, "its graph gives other outputs than itself"),
         (shared, "it has no batch norm behind a convolution or matrix"),
         (watched, "it has no batch norm behind a convolution or matrix"),
     ],

@@ -65,9 +65,12 @@ def fold_network(model: nn.Module, inputs: Tensor) -> FoldedNetwork | str:
     names = {id(value): name for name, value in own.named_parameters()}
     sizes = _Sizes(traced)
     try:
-        sizes.run(inputs)
+        with torch.no_grad():
+            same = torch.equal(sizes.run(inputs.clone()), own(inputs.clone()))
     except Exception as error:  # noqa: BLE001 - such as a batch norm that wants many images at once
         return f"it fails on {len(inputs)} inputs alone ({type(error).__name__})"
+    if not same:
+        return "its graph gives other outputs than itself"
     folds = list(_make_layers(traced, names=names, sizes=sizes.found))
     if not any(fold.norm for fold in folds):
         return "it has no batch norm behind a convolution or matrix"
