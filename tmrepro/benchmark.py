@@ -123,7 +123,7 @@ def run_benchmark(
     measured = []
     for model in expand_models(spec):
         note(f"{model.name}: training on {images} digits")
-        problem, grid = _problem(spec, model)
+        problem, grid = trained_problem(spec, model)
         note(f"{model.name}: {rounds} rounds")
         measured.append(_measure(model.name, problem, grid, rounds=rounds, peak=peak))
     return Benchmark(
@@ -166,7 +166,7 @@ def count_operations(model: nn.Module, inputs: Tensor) -> int:
     return int(counter.get_total_flops()) * len(inputs)
 
 
-def _problem(spec: Any, model: TrainedModel) -> tuple[Problem, Grid]:
+def trained_problem(spec: Any, model: TrainedModel) -> tuple[Problem, Grid]:
     """The relabelled surface around the trained network, as a run has it."""
     import torch
 
