@@ -8,7 +8,6 @@ ARG BASE=docker.io/library/python:3.13-slim-trixie@sha256:9d2e5553305c7c7b009799
 
 # hadolint ignore=DL3006
 FROM ${BASE} AS packages
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ENV PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 # pip lives in a venv of its own, so that none is in the one that is published.
@@ -62,14 +61,9 @@ ENV HOME=/tmp \
     TMREPRO_DATA=/data \
     TMREPRO_OUT=/out
 
-# Volumes stay writable under --read-only.
-VOLUME ["/tmp", "/out"]
-WORKDIR /out
-USER 10001:10001
-ENTRYPOINT ["tmrepro"]
-CMD ["reproduce"]
-
 ARG VERSION="" REVISION="" SOURCE=""
+# In a file too: buildah's cache asks what a RUN is given, but takes an ENV or a LABEL for the same whatever its argument.
+RUN printf 'tmrepro %s\ncommit %s\n%s\n' "$VERSION" "$REVISION" "$SOURCE" > /opt/tmrepro/origin.txt
 ENV TMREPRO_REVISION=$REVISION
 LABEL org.opencontainers.image.title="tmrepro" \
       org.opencontainers.image.description="Loss landscapes around true minima: run them, and prove what you got" \
@@ -78,12 +72,19 @@ LABEL org.opencontainers.image.title="tmrepro" \
       org.opencontainers.image.revision=$REVISION \
       org.opencontainers.image.source=$SOURCE
 
+# Volumes stay writable under --read-only.
+VOLUME ["/tmp", "/out"]
+WORKDIR /out
+USER 10001:10001
+ENTRYPOINT ["tmrepro"]
+CMD ["reproduce"]
+
 # The tests on top of what is published; never published itself.
 FROM final AS test
 USER 0
 WORKDIR /src
 COPY --from=packages /tools /tools
-COPY docker/install docker/cpu_lock.py requirements-dev.lock ./
+COPY docker/install docker/cpu_lock.py requirements.lock requirements-dev.lock ./
 ARG TORCH_CPU_INDEX=""
 RUN ./install requirements-dev.lock
 COPY pyproject.toml ./

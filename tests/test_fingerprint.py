@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-import tmrepro
 from tmrepro.determinism import NUMPY_ENVIRONMENT, Determinism, environment
 from tmrepro.doctor import known_fingerprints
 from tmrepro.fingerprint import _array, fingerprint, torch_release
 
-ROOT = Path(tmrepro.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 HAS_AVX512 = "avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 # Which operation tells that a setting is missing.
