@@ -16,9 +16,9 @@ from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
 from tmrepro.surface.tracked import TrackedEvaluator
 
 # Faster ones, the fastest first. The rule takes the first that fits: by the problem alone, never by timing.
-_BY_RULE: tuple[EvaluatorKind, ...] = (FoldedEvaluator,)
+_BY_RULE: tuple[EvaluatorKind, ...] = (TrackedEvaluator, FoldedEvaluator, PrefixEvaluator)
 # Those that are used only where they are forced.
-_ON_REQUEST: tuple[EvaluatorKind, ...] = (TrackedEvaluator, PrefixEvaluator)
+_ON_REQUEST: tuple[EvaluatorKind, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class FoldedEvaluator:
     """See the module; `Evaluator` for the interface."""
 
     name = "folded"
+    pointwise = True
 
     @staticmethod
     def unfit(problem: Problem) -> str | None:

@@ -20,6 +20,7 @@ class PlainEvaluator:
     """The definition itself: form theta_ij afresh, put it into the model, run all images through it."""
 
     name = "plain"
+    pointwise = True
 
     @staticmethod
     def unfit(problem: Problem) -> str | None:  # noqa: ARG004 - the interface's

@@ -32,6 +32,7 @@ class PrefixEvaluator:
     """See the module. Float32 and float64 on the CPU; any loss, and anything behind the first layer."""
 
     name = "prefix"
+    pointwise = True
 
     @staticmethod
     def unfit(problem: Problem) -> str | None:

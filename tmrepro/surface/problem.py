@@ -44,9 +44,10 @@ class Evaluator(Protocol):
 
 @runtime_checkable
 class EvaluatorKind(Protocol):
-    """A class of evaluators, as the rule sees it."""
+    """A class of evaluators, as the rule sees it. `pointwise`: a point's bits are the same in whatever block it is."""
 
     name: str
+    pointwise: bool
 
     def __call__(self, problem: Problem) -> Evaluator:
         """The evaluator of a problem that fits."""

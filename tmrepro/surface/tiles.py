@@ -25,6 +25,7 @@ from tmrepro.surface.tail import SIDE, Row, Tail
 
 # Of the first layer's outputs, if those of all images fit; else each square computes them again.
 KEPT_BYTES = 192 * 2**20
+LEAST_POINTS = 9  # to start costs three products by the first layer and nine by the second: below, nothing is saved
 
 Square = tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]
 Three = tuple[Tensor, Tensor, Tensor]
@@ -70,6 +71,8 @@ class TiledEvaluator(ABC):
         """A function (begin, end, points, take) that gives `take` each row's logits [J, T, C] of these images."""
 
     def _square(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
+        if len(a) * len(b) < LEAST_POINTS:
+            return self._by_definition(a, b)
         n = len(self._problem.inputs)
         rows, points = self._rows(a, b), self._tail.points(a, b)
 
@@ -99,9 +102,12 @@ class TiledEvaluator(ABC):
         losses, right = (np.sum([one[k] for one in found], axis=0) for k in range(2))
         if not np.isfinite(losses).all():
             # What was infinite once stays in sums that are continued, so here only the definition will do.
-            self._plain = self._plain or PlainEvaluator(self._problem)
-            return self._plain.block(a, b)
+            return self._by_definition(a, b)
         return losses / n, right / n
+
+    def _by_definition(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
+        self._plain = self._plain or PlainEvaluator(self._problem)
+        return self._plain.block(a, b)
 
     def _first_outputs(self, begin: int, end: int) -> Three:
         """The first layer's outputs by theta*, delta^ and eta^, of the images `begin` up to `end`."""

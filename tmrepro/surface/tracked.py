@@ -26,6 +26,7 @@ class TrackedEvaluator(TiledEvaluator):
     """See the module. Float32 on the CPU; cross entropy, of hard or soft labels."""
 
     name = "tracked"
+    pointwise = False
 
     @staticmethod
     def unfit(problem: Problem) -> str | None:

@@ -1,7 +1,7 @@
 """Level `audit`: do the stored models give the stored minima and surfaces?
 
 All of Algorithm 1 is done again for every model, which costs little; of each surface, a random sample of grid points is
-evaluated again from theta*. If a share f of the points is forged, n points find that with probability 1 - (1 - f)^n, or
+evaluated again from theta*, as `points` has it. If a share f of the points is forged, n points find that with probability 1 - (1 - f)^n, or
 more since no point is drawn twice; the sample is drawn when the audit starts, so nobody can forge around it.
 """
 
@@ -21,9 +21,9 @@ from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
 from tmrepro.store.stages import damaged_files, recorded_stages
 from tmrepro.store.surfaces import read_surface
-from tmrepro.surface import choose_evaluator
-from tmrepro.verify.grades import ABSOLUTE, grade_array, grade_number, images_that_may_move, worst
+from tmrepro.verify.grades import grade_array, grade_number, worst
 from tmrepro.verify.platforms import Platforms
+from tmrepro.verify.points import Sampled, check_points
 from tmrepro.verify.relabelling import check_minimum
 from tmrepro.verify.verdict import Check, Remarks
 from tmrepro.view import RunView
@@ -47,6 +47,7 @@ def check_audit(
             checks.append(check_minimum(view, model, device=device, exact=platforms.exact))
         except ArtefactError as error:
             checks.append(Check("audit", f"models/{model.name}", "damaged", str(error)))
+    recorded = _recorded_evaluators(view)
     promises: dict[str, None] = {}  # said once, in order
     for drawn in expand_surfaces(view.spec):
         K = drawn.spec.grid.K
@@ -55,7 +56,18 @@ def check_audit(
         for name in drawn.models:
             sample = draw_sample(K, points=sample_points, seed=seed, subject=f"{drawn.name}/{name}")
             reporter.stage(f"audit {drawn.name}/{name}", "runs", f"{len(sample)} of {K * K} points")
-            checks.append(_check_surface(view, drawn, models[name], sample, device=device, platforms=platforms))
+            checks.append(
+                _check_surface(
+                    view,
+                    drawn,
+                    models[name],
+                    sample,
+                    device=device,
+                    platforms=platforms,
+                    recorded=recorded.get(f"surface/{drawn.name}/{name}"),
+                    seed=seed,
+                )
+            )
     return checks, Remarks(notes=(f"audit: the sample's seed is {seed} (--seed {seed} repeats it)", *promises))
 
 
@@ -106,6 +118,8 @@ def _check_surface(
     *,
     device: torch.device,
     platforms: Platforms,
+    recorded: str | None,
+    seed: int,
 ) -> Check:
     subject = f"surfaces.zarr/{drawn.name}/{model.name}"
     try:
@@ -128,36 +142,22 @@ def _check_surface(
     wrong = _first_wrong_fact(stored_facts, facts)
     if wrong:
         return Check("audit", subject, "different", wrong)
-    evaluator = choose_evaluator(problem)
-    kept, again = (np.empty((2, len(sample))) for _ in range(2))
-    for position, (i, j) in enumerate(sample):
-        loss, accuracy = evaluator.block(grid.a[i : i + 1], grid.b[j : j + 1])
-        again[:, position] = loss[0, 0], accuracy[0, 0]
-        kept[:, position] = stored.loss[i, j], stored.accuracy[i, j]
-    grades = []
-    tolerance = ABSOLUTE if platforms.exact else images_that_may_move(facts.images) / facts.images + ABSOLUTE
-    for row, name, absolute in ((0, "loss", ABSOLUTE), (1, "accuracy", tolerance)):
-        grade, _ = grade_array(kept[row], again[row], absolute=absolute)
-        grades.append((grade, _first_wrong_point(name, sample, kept[row], again[row], absolute=absolute)))
-    grade = worst([*(one for one, _ in grades), *axes])
-    detail = next((words for one, words in grades if one == grade), "its axes are not the same bits")
-    return Check("audit", subject, grade, f"{len(sample)} of {K * K} points: {detail}")
+    sampled = Sampled(stored, grid, tuple(sample), chunk=drawn.spec.chunk, pick=seed)
+    grade, detail = check_points(problem, sampled, recorded=recorded, exact=platforms.exact)
+    worst_of_all = worst([grade, *axes])
+    if worst_of_all != grade:
+        detail = "its axes are not the same bits"
+    return Check("audit", subject, worst_of_all, f"{len(sample)} of {K * K} points: {detail}")
 
 
-def _first_wrong_point(
-    name: str, sample: list[tuple[int, int]], kept: np.ndarray, again: np.ndarray, *, absolute: float
-) -> str:
-    """The first point of the worst grade, in words."""
-    grades = [
-        grade_array(kept[index : index + 1], again[index : index + 1], absolute=absolute)[0]
-        for index in range(len(sample))
-    ]
-    grade = worst(grades)
-    if grade == "identical":
-        return "theta* gives the stored bits"
-    index = grades.index(grade)
-    i, j = sample[index]
-    return f"{name} at (i, j) = ({i}, {j}): stored {kept[index]:.9g}, theta* gives {again[index]:.9g}"
+def _recorded_evaluators(view: RunView) -> dict[str, str]:
+    """Stage -> the evaluator that it says it used."""
+    try:
+        stages = recorded_stages(view.folder)
+    except ArtefactError:
+        return {}  # said where the records are checked
+    named = {stage.name: stage.facts.get("evaluator") for stage in stages}
+    return {stage: name for stage, name in named.items() if isinstance(name, str)}
 
 
 def _first_wrong_fact(stored: SurfaceFacts, expected: SurfaceFacts) -> str | None:

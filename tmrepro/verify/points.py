@@ -1,0 +1,105 @@
+"""Points of a stored surface, evaluated again: by the definition, and bit for bit by the evaluator that made them.
+
+The plain evaluator shares no code with the faster ones, so a mistake in one of them does not confirm itself; it gives the same
+numbers but for rounding. Bits are owed by the recorded evaluator, on the platform of the run: at the same points where a
+point's bits are its own, else in one whole chunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmrepro.errors import UsageError
+from tmrepro.records import Grid, Surface
+from tmrepro.surface import Evaluator, PlainEvaluator, Problem, choose
+from tmrepro.verify.grades import ABSOLUTE, grade_array, images_that_may_move, worst
+from tmrepro.verify.words import Grade
+
+Points = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A stored surface on its grid, and the points (i, j) to look at; `pick` says whose chunk is done again."""
+
+    stored: Surface
+    grid: Grid
+    points: Points
+    chunk: int
+    pick: int
+
+
+def check_points(problem: Problem, sampled: Sampled, *, recorded: str | None, exact: bool) -> tuple[Grade, str]:
+    """How well theta* gives the stored points, with the first wrong one in words.
+
+    `recorded` is the evaluator that the run names; `exact`, whether this platform owes the run's bits.
+    """
+    plainly = recorded in {None, PlainEvaluator.name}
+    by_plain = _grade(
+        sampled, sampled.points, _at_points(PlainEvaluator(problem), sampled), problem, exact=exact and plainly
+    )
+    if plainly or not exact or by_plain[0] == "different":
+        return by_plain
+    try:
+        kind = choose(problem, forced=recorded).kind
+    except UsageError as error:
+        return by_plain[0], f"{by_plain[1]}; {error}"
+    if kind.pointwise:
+        points, again = sampled.points, _at_points(kind(problem), sampled)
+    else:
+        points, again = _a_chunk(kind(problem), sampled)
+    grade, words = _grade(sampled, points, again, problem, exact=True)
+    where = "there" if kind.pointwise else f"in the {len(points)} points of a chunk"
+    return grade, f"plain agrees; {kind.name} {where}: {words}"
+
+
+def _at_points(evaluator: Evaluator, sampled: Sampled) -> np.ndarray:
+    """Losses and accuracies [2, n] at the sampled points, each evaluated alone."""
+    again = np.empty((2, len(sampled.points)))
+    for position, (i, j) in enumerate(sampled.points):
+        loss, accuracy = evaluator.block(sampled.grid.a[i : i + 1], sampled.grid.b[j : j + 1])
+        again[:, position] = loss[0, 0], accuracy[0, 0]
+    return again
+
+
+def _a_chunk(evaluator: Evaluator, sampled: Sampled) -> tuple[Points, np.ndarray]:
+    """All points of the chunk of one of the sampled points, and their losses and accuracies [2, n]."""
+    K, size = len(sampled.grid.a), sampled.chunk
+    i, j = (index // size * size for index in sampled.points[sampled.pick % len(sampled.points)])
+    rows, columns = range(i, min(i + size, K)), range(j, min(j + size, K))
+    again = np.stack(
+        evaluator.block(sampled.grid.a[rows.start : rows.stop], sampled.grid.b[columns.start : columns.stop])
+    )
+    return tuple((row, column) for row in rows for column in columns), again.reshape(2, -1)
+
+
+def _grade(sampled: Sampled, points: Points, again: np.ndarray, problem: Problem, *, exact: bool) -> tuple[Grade, str]:
+    """The worst of losses and accuracies. Where bits aren't owed, a few images may change sides."""
+    at = tuple(np.array(points).T)
+    images = len(problem.inputs)
+    moved = ABSOLUTE if exact else images_that_may_move(images) / images + ABSOLUTE
+    grades = []
+    for kept, found, name, absolute in (
+        (sampled.stored.loss[at], again[0], "loss", ABSOLUTE),
+        (sampled.stored.accuracy[at], again[1], "accuracy", moved),
+    ):
+        grade, _ = grade_array(kept, found, absolute=absolute)
+        grades.append((grade, _first_wrong_point(name, points, kept, found, absolute=absolute)))
+    grade = worst(one for one, _ in grades)
+    return grade, next(words for one, words in grades if one == grade)
+
+
+def _first_wrong_point(name: str, points: Points, kept: np.ndarray, again: np.ndarray, *, absolute: float) -> str:
+    """The first point of the worst grade, in words."""
+    grades = [
+        grade_array(kept[index : index + 1], again[index : index + 1], absolute=absolute)[0]
+        for index in range(len(points))
+    ]
+    grade = worst(grades)
+    if grade == "identical":
+        return "theta* gives the stored bits"
+    index = grades.index(grade)
+    i, j = points[index]
+    return f"{name} at (i, j) = ({i}, {j}): stored {kept[index]:.9g}, theta* gives {again[index]:.9g}"
