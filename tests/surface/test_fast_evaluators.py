@@ -23,7 +23,7 @@ from tmrepro.models import build_model
 from tmrepro.parameters import theta_of
 from tmrepro.records import Direction
 from tmrepro.spec import CnnModel, DnnModel
-from tmrepro.surface import PlainEvaluator, Problem, evaluate_chunks, find_evaluator
+from tmrepro.surface import PlainEvaluator, Problem, choose, evaluate_chunks, find_evaluator
 from tmrepro.surface import geometry as geometry_module
 from tmrepro.surface import prefix as prefix_module
 from tmrepro.surface.executors import Chunk
@@ -154,7 +154,7 @@ def test_the_papers_networks_are_within_the_bound(name: str, kind: str, monkeypa
     loss, accuracy = check(problem, name)
     assert np.ptp(loss) > 0.1
     assert np.ptp(accuracy) > 0
-    check(problem, name, np.array([0.0, 0.5, 1.0]), np.array([0.0, 1.0]))
+    check(problem, name, np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.2, 0.9, 1.0]))
     order = np.array([2, 0, 1])
     turned = find_evaluator(name)(problem).block(A, B[order])[0]
     assert turned.tobytes() == find_evaluator(name)(problem).block(A, B[:3])[0][:, order].tobytes() or name == "prefix"
@@ -196,7 +196,7 @@ def test_a_unit_that_no_direction_moves_and_one_at_zero() -> None:
 def test_what_is_not_finite_is_what_the_plain_evaluator_says(name: str) -> None:
     torch.manual_seed(1)
     problem = pose(nn.Sequential(nn.Flatten(), nn.Linear(105, 6), nn.ReLU(), nn.Linear(6, CLASSES)))
-    a, b = np.array([0.0, 1e30, 3e38]), np.array([-1e20, 0.0, 1.0])
+    a, b = np.array([0.0, 1e30, 3e39]), np.array([-1e20, 0.0, 1.0])
     loss, accuracy = find_evaluator(name)(problem).block(a, b)
     expected, right = PlainEvaluator(problem).block(a, b)
     assert np.array_equal(np.isfinite(loss), np.isfinite(expected))
@@ -242,6 +242,11 @@ def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(name: str, k
     assert bytes_of(problem, name, CHUNKS[::-1]) == whole
     for chunk in CHUNKS:
         assert bytes_of(problem, name, [chunk])[chunk.index] == whole[chunk.index]
+    kind = find_evaluator(name)
+    if kind.pointwise:
+        loss, accuracy = kind(problem).block(CHUNKS[1].a[1:2], CHUNKS[1].b[2:3])
+        whole_loss, whole_accuracy = kind(problem).block(CHUNKS[1].a, CHUNKS[1].b)
+        assert (loss[0, 0], accuracy[0, 0]) == (whole_loss[1, 2], whole_accuracy[1, 2])
 
 
 @pytest.mark.parametrize("kind", ["dense", "maps"])
@@ -255,6 +260,28 @@ def test_tracked_bytes_do_not_depend_on_threads(kind: str, monkeypatch: pytest.M
         found.add((loss.tobytes(), accuracy.tobytes()))
     torch.set_num_threads(1)
     assert len(found) == 1
+
+
+def test_a_few_points_alone_are_not_tracked() -> None:
+    """To begin costs more than to evaluate them plainly."""
+    problem = small("maps")
+    a, b = A[:2], B[:4]
+    assert (
+        find_evaluator("tracked")(problem).block(a, b)[0].tobytes() == PlainEvaluator(problem).block(a, b)[0].tobytes()
+    )
+    a = A[:3]
+    assert (
+        find_evaluator("tracked")(problem).block(a, b)[0].tobytes() != PlainEvaluator(problem).block(a, b)[0].tobytes()
+    )
+
+
+def test_the_rule_takes_the_first_that_fits_and_says_why() -> None:
+    assert choose(small("dense")).kind.name == "tracked"
+    turned = choose(pose(layers(nn.Linear(105, 8), nn.Tanh(), nn.Linear(8, CLASSES)).eval()))
+    assert turned.kind.name == "prefix"
+    assert "not tracked: Tanh follows the first layer" in turned.reason
+    assert "not folded: the network has no batch norm" in turned.reason
+    assert choose(pose(Undecided().eval())).kind.name == "plain"
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from torch import Tensor
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
 from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.surface.graph import Uncut, apply_layer, cut_behind_first, layer_of, names_in
+from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
 
 GROUP_BYTES = 192 * 2**20  # of one group's A0, A1 and A2
@@ -75,6 +76,8 @@ class PrefixEvaluator:
         batches = GROUP_BYTES // (3 * units * EVALUATION_BATCH * self._dtype.itemsize)
         self._group = max(batches, 1) * EVALUATION_BATCH
         self._kept: list[Three] | None = None
+        self._problem = problem
+        self._plain: PlainEvaluator | None = None
 
     def block(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Block:
         """See `Evaluator.block`."""
@@ -84,16 +87,27 @@ class PrefixEvaluator:
             for begin in range(0, n, self._group):
                 end = min(begin + self._group, n)
                 outputs = self._outputs_of(begin, end)
-                for i, a_i in enumerate(a.tolist()):
-                    rows = [delta * a_i + theta for theta, delta, _ in self._moving]
-                    firsts = [torch.add(z0, z1, alpha=a_i) for z0, z1, _ in outputs]
-                    for j, b_j in enumerate(b.tolist()):
-                        self._move(rows, b_j)
-                        z = (torch.add(first, z2, alpha=b_j) for first, (_, _, z2) in zip(firsts, outputs, strict=True))
+                for i, alpha in enumerate(self._rounded(a)):
+                    rows = [delta * float(a[i]) + theta for theta, delta, _ in self._moving]
+                    firsts = [torch.add(z0, z1, alpha=alpha) for z0, z1, _ in outputs]
+                    for j, beta in enumerate(self._rounded(b)):
+                        self._move(rows, float(b[j]))
+                        z = (
+                            torch.add(first, z2, alpha=beta) for first, (_, _, z2) in zip(firsts, outputs, strict=True)
+                        )
                         more = self._point(z, begin, end)
                         loss[i, j] += more[0]
                         right[i, j] += more[1]
-        return loss / n, right / n
+        loss, accuracy = loss / n, right / n
+        for i, j in np.argwhere(~np.isfinite(loss)):  # inf + inf and inf - inf are others in another order
+            self._plain = self._plain or PlainEvaluator(self._problem)
+            loss[i, j], accuracy[i, j] = (value.item() for value in self._plain.block(a[i : i + 1], b[j : j + 1]))
+        return loss, accuracy
+
+    def _rounded(self, axis: Float64[np.ndarray, " I"]) -> list[float]:
+        """Coordinates in the precision of the products; beyond it, infinity, where torch would refuse them."""
+        found: list[float] = torch.from_numpy(axis).to(self._dtype).tolist()
+        return found
 
     def _move(self, rows: list[Tensor], b: float) -> None:
         """Put (theta* + a delta^) + b eta^ into the tail: formed in float64 and rounded once, as plainly."""

@@ -81,7 +81,7 @@ class _Corner:
         self._geometry = geometry
         self.a0, self.b0 = float(a[0]), float(b[0])
         self.alphas: list[float] = (a - a[0]).tolist()
-        self.betas = (b - b[0]).astype(np.float32)
+        self.betas = torch.from_numpy(b - b[0]).float().numpy()
         (weight, bias), *moving = layer
         here = weight.double() + self.a0 * moving[0][0].double() + self.b0 * moving[1][0].double()
         self._stacked = torch.cat([here.float(), moving[0][0], moving[1][0]])
@@ -90,8 +90,9 @@ class _Corner:
             d, e = moving[0][1].double(), moving[1][1].double()
             self._biases = [bias.double() + self.a0 * d + self.b0 * e, d, e]
         M = geometry.width
-        self.weights = [_by_tap(self._stacked[k * M : (k + 1) * M]) for k in range(3)]
-        self.rows = [self.weights[0] + np.float32(alpha) * self.weights[1] for alpha in self.alphas]
+        w, d, e = (_by_tap(self._stacked[k * M : (k + 1) * M]) for k in range(3))
+        self.weights = w.numpy(), d.numpy(), e.numpy()
+        self.rows = [(d * alpha + w).numpy() for alpha in self.alphas]  # as far as infinity without a warning
 
     def coefficients(self, *units: Float32[Tensor, "T ..."]) -> Float64[np.ndarray, "T 6 Q"]:
         """The six coefficients of each output, of units that are on at the corner (0 where they are off)."""
@@ -119,6 +120,6 @@ class _Corner:
         return six.flatten(2).numpy()
 
 
-def _by_tap(weight: Float32[Tensor, "M ..."]) -> Float32[np.ndarray, "rows M"]:
+def _by_tap(weight: Float32[Tensor, "M ..."]) -> Float32[Tensor, "rows M"]:
     """A layer's weights, a row for each input and tap of the kernel."""
-    return weight.flatten(1).t().contiguous().numpy()
+    return weight.flatten(1).t().contiguous()

@@ -1,8 +1,8 @@
 """Level `audit`: do the stored models give the stored minima and surfaces?
 
 All of Algorithm 1 is done again for every model, which costs little; of each surface, a random sample of grid points is
-evaluated again from theta*, as `points` has it. If a share f of the points is forged, n points find that with probability 1 - (1 - f)^n, or
-more since no point is drawn twice; the sample is drawn when the audit starts, so nobody can forge around it.
+evaluated again from theta*, as `points` has it. If a share f of the points is forged, n points find that with probability
+1 - (1 - f)^n, or more since no point is drawn twice; the sample is drawn when the audit starts, so nobody can forge around it.
 """
 
 from __future__ import annotations
