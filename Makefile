@@ -38,7 +38,7 @@ lint: .venv/.dev
 	$(BIN)/hadolint Dockerfile
 
 bench: .venv/.dev
-	$(BIN)/python benchmarks/surface.py
+	$(BIN)/python benchmarks/surface.py runs/quickstart
 
 # The long forms of the tests: hours are fine here; docs/results.md has the figures.
 soak: .venv/.dev

@@ -1,82 +1,120 @@
-"""The surface evaluators against the definition in float64: time per point and image, and largest error, in one run.
+"""What a faster evaluator costs of the plain one's time, for the surface of a finished run's model, in one run.
 
-    python benchmarks/surface.py [--images 256] [--rounds 3]
+    make run && python benchmarks/surface.py runs/quickstart [--model dnn] [--grid 51] [--level machine]
 
-A B A B: in each round both take the same grid points of the paper's three networks, so that a noisy machine hits both. The
-median of the rounds is printed with its range; one JSON line per network.
+The faster one evaluates the whole K x K grid as the surface stage of `tmrepro run` does, chunk by chunk and with nothing
+kept from the round before; the plain one a few points of it, whose time is scaled to the grid: it has no reason to do one
+point at another speed than the next. Both take turns, so that a busy machine hits both; a ratio is of one round. One JSON
+line per level: the median of the ratios and their range, microseconds per point and image, the largest error against the
+plain evaluator in float64 over 1e-5 (|S| + 0.01), and by how much memory grew at most. Networks that nobody trained have
+other statistics, so the weights and images are those of a run.
 """
 
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from tmrepro.determinism import Determinism, apply, prepare
-from tmrepro.spec import expand_models, expand_surfaces, parse_spec
 
-SPEC = """
-version: 1
-name: bench
-data: {name: digits}
-surfaces: [{name: filter, directions: {normalization: filter}, grid: {K: 3, origin: center, step: 0.2}}]
-"""
+PLAIN_POINTS = 4
+CHECKED_IMAGES, CHECKED_POINTS = 256, 6
+CHUNK = 16
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--model", default="dnn")
+    parser.add_argument("--evaluator", default=None, help="by default the one that the rule takes")
+    parser.add_argument("--grid", type=int, default=51)
+    parser.add_argument("--images", type=int, default=None)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--level", choices=["machine", "portable"], default=None, help="both, each in a process, by default"
+    )
+    return parser.parse_args()
+
+
+def memory(name: str) -> int:
+    """VmRSS or VmHWM of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    spec = parse_spec(SPEC)
-    determinism = Determinism(spec.compute.determinism, spec.compute.threads)
+    arguments = parsed()
+    if arguments.level is None:
+        for level in ("machine", "portable"):
+            subprocess.run([sys.executable, *sys.argv, "--level", level], check=True)
+        return
+    determinism = Determinism(arguments.level, arguments.threads)
     prepare(determinism)
 
     import torch
 
-    from tmrepro.models import build_model
-    from tmrepro.pipeline.surfaces import surface_problem
-    from tmrepro.surface import PlainEvaluator
+    import tmrepro
+    from tmrepro.directions import draw_directions
+    from tmrepro.inference import Targets
+    from tmrepro.parameters import layout_of, norm_of, theta_of
+    from tmrepro.surface import PlainEvaluator, Problem, build_grid, choose, evaluate_chunks
+    from tmrepro.surface.executors import Chunk
 
     apply(determinism)
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(arguments.images, 3, 32, 32, generator=generator)
-    labels = torch.arange(arguments.images) % 10
-    for model in expand_models(spec):
-        module = build_model(model.spec, classes=10, size=32, seed=0).eval()
-        evaluators, points = {}, None
-        for precision in ("float32", "float64"):
-            drawn = expand_surfaces(spec)[0]
-            surface = drawn.spec.model_copy(update={"precision": precision})
-            problem, points, _ = surface_problem(
-                module, surface, seeds=drawn.seeds, inputs=inputs, labels=labels, clip=None
-            )
-            evaluators[precision] = PlainEvaluator(problem)
-        seconds: dict[str, list[float]] = {name: [] for name in evaluators}
-        losses = {}
-        for _ in range(arguments.rounds):
-            for name, evaluator in evaluators.items():
-                begin = time.perf_counter()
-                losses[name], _ = evaluator.block(points.a, points.b)
-                seconds[name].append(time.perf_counter() - begin)
-        work = points.a.size * points.b.size * arguments.images
-        ratios = [fast / plain for fast, plain in zip(seconds["float32"], seconds["float64"], strict=True)]
-        bound = 1e-5 * (np.abs(losses["float64"]) + 0.01)
-        print(
-            json.dumps(
-                {
-                    "model": model.name,
-                    "microseconds_per_point_and_image": {
-                        name: round(statistics.median(each) / work * 1e6, 2) for name, each in seconds.items()
-                    },
-                    "ratio": round(statistics.median(ratios), 3),
-                    "range": [round(min(ratios), 3), round(max(ratios), 3)],
-                    "error_over_bound": float(np.max(np.abs(losses["float32"] - losses["float64"]) / bound)),
-                }
-            ),
-            flush=True,
-        )
+    run = tmrepro.open_run(arguments.run)
+    module, labels = run.model(arguments.model), run.labels(arguments.model)
+    inputs = run.inputs()[: arguments.images]
+    pair = draw_directions((1, 2), theta=theta_of(module), layout=layout_of(module), normalization="l2", moves="all")
+    problem = Problem(module, pair, inputs, Targets(labels[: len(inputs)]), "float32")
+    grid = build_grid(arguments.grid, origin="corner", step=1.0, unit="absolute", theta_norm=norm_of(theta_of(module)))
+    starts = range(0, arguments.grid, CHUNK)
+    chunks = [Chunk((i, j), grid.a[i : i + CHUNK], grid.b[j : j + CHUNK]) for i in starts for j in starts]
+    choice = choose(problem, forced=arguments.evaluator)
+    fast = {"determinism": determinism, "forced": choice.kind.name}
+    plain = PlainEvaluator(problem)
+    warm = replace(problem, inputs=inputs[:64], targets=problem.targets.part(0, 64))
+    list(evaluate_chunks(warm, chunks=chunks[:1], **fast))  # compiles, or loads what was compiled
+    points = arguments.grid**2 * len(inputs)
+    ratios, seconds, grown = [], {"plain": [], choice.kind.name: []}, 0
+    for _ in range(arguments.rounds):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM begins anew
+        before, begin = memory("VmRSS"), time.perf_counter()
+        with closing(evaluate_chunks(problem, chunks=chunks, **fast)) as results:
+            for _result in results:
+                pass
+        seconds[choice.kind.name].append(time.perf_counter() - begin)
+        grown = max(grown, memory("VmHWM") - before)
+        begin = time.perf_counter()
+        plain.block(grid.a[1:2], grid.b[:PLAIN_POINTS])
+        seconds["plain"].append((time.perf_counter() - begin) * arguments.grid**2 / PLAIN_POINTS)
+        ratios.append(seconds[choice.kind.name][-1] / seconds["plain"][-1])
+    few = replace(problem, inputs=inputs[:CHECKED_IMAGES], targets=problem.targets.part(0, CHECKED_IMAGES))
+    a, b = grid.a[: 3 * CHECKED_POINTS : CHECKED_POINTS], grid.b[:CHUNK]
+    losses = choice.kind(few).block(grid.a[:CHUNK], b)[0][::CHECKED_POINTS]
+    expected = PlainEvaluator(replace(few, precision="float64")).block(a[: len(losses)], b)[0]
+    found = {
+        "model": arguments.model,
+        "evaluator": choice.kind.name,
+        "level": arguments.level,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": arguments.threads,
+        "images": len(inputs),
+        "K": arguments.grid,
+        "ratio": round(statistics.median(ratios), 4),
+        "range": [round(min(ratios), 4), round(max(ratios), 4)],
+        "microseconds": {name: round(statistics.median(each) / points * 1e6, 3) for name, each in seconds.items()},
+        "error_over_bound": round(float(np.max(np.abs(losses - expected) / (1e-5 * (np.abs(expected) + 0.01)))), 4),
+        "grown_mebibytes": grown // 2**20,
+    }
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

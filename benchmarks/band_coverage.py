@@ -1,6 +1,6 @@
 """How often does an honest replicate lie in all bands that the others measured? Each run is left out once.
 
-    python benchmarks/coverage.py runs/reference-quickstart/*
+    python benchmarks/band_coverage.py runs/reference-quickstart/*
 
 The folders are finished runs of one spec with different seeds, as `tmrepro reference build --replicates N` leaves them.
 """
