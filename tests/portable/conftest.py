@@ -25,7 +25,7 @@ models:
   - {name: cnn, kind: cnn}
 training: {batch_size: 16, max_epochs: 2, warmup_steps: 2, reseeds: 0, stop: {at: never}}
 surfaces:
-  - {name: paper, grid: {K: 2}}
+  - {name: paper, grid: {K: 3}}  # the fewest points that are tracked
 """
 COMMAND = "from tmrepro.cli import main; main()"
 MINUTES = 60

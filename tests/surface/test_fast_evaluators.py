@@ -323,6 +323,18 @@ class Undecided(nn.Module):
         return self.first(x.flatten(1)) if x.sum() > 0 else self.first(-x.flatten(1))
 
 
+class Counting(nn.Module):
+    """Does something else from its second call on; its graph knows the first alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.calls = nn.Linear(105, CLASSES), 0
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.calls += 1
+        return self.first(x.flatten(1)) * (1 if self.calls == 1 else 2)
+
+
 @pytest.mark.parametrize(
     ("model", "tracked", "prefix"),
     [
@@ -332,6 +344,7 @@ class Undecided(nn.Module):
         (layers(nn.BatchNorm1d(105), nn.Linear(105, CLASSES)), "is a BatchNorm1d", "is a BatchNorm1d"),
         (Branching(), "cat follows the first layer", "depends on what comes before"),
         (Undecided(), "cannot be traced", "cannot be traced"),
+        (Counting(), "gives other outputs", "gives other outputs"),
         (nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.ReLU(), nn.Flatten(), nn.Linear(90, 4)), "groups", "groups"),
         (nn.Sequential(nn.Conv2d(3, 6, 1), nn.Flatten(), nn.Linear(210, 4)), "no ReLU", "fewer than 16 inputs"),
     ],

@@ -7,6 +7,7 @@ whose way depends on its data cannot be traced, and has no cut.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 Operator = nn.Linear | nn.Conv2d
+
+TRIED = 2  # inputs on which a graph is compared with the network itself
 
 _RELU_FUNCTIONS = (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -31,11 +34,14 @@ class Uncut(Exception):  # noqa: N818 - no error: the reason why there is no cut
 class Cut:
     """`before` has no parameters; `first` and `second` are layers, by name; `tail` is all that follows.
 
+    All are made of the modules of `network`, a copy of what was cut.
+
     Without a second layer (`second` is None) the tail begins behind the first. `flattened`: one vector per image goes
     into the second layer, where the first one gives maps. `relu`: the second layer's outputs pass a ReLU, and the tail
     begins behind it.
     """
 
+    network: nn.Module
     before: nn.Module
     first: Operator
     first_name: str
@@ -46,15 +52,16 @@ class Cut:
     tail: fx.GraphModule
 
 
-def cut_behind_first(model: nn.Module) -> Cut:
-    """Cut `model` behind its first layer.
+def cut_behind_first(model: nn.Module, inputs: Tensor) -> Cut:
+    """Cut `model` behind its first layer; a few `inputs` show that its graph is what it does.
 
     Raises:
         Uncut: its first layer is not linear, or what follows depends on more than that layer's outputs.
     """
-    traced = _traced(model)
+    network, traced = _traced(model, inputs)
     first = _first_layer(traced)
     return Cut(
+        network=network,
         before=_part(traced, _inputs(traced), _only_input(first)),
         first=_operator(traced, first),
         first_name=str(first.target),
@@ -66,13 +73,13 @@ def cut_behind_first(model: nn.Module) -> Cut:
     )
 
 
-def cut_behind_second(model: nn.Module) -> Cut:
-    """Cut `model`, a linear layer, a ReLU, a linear layer and any tail, behind its second layer.
+def cut_behind_second(model: nn.Module, inputs: Tensor) -> Cut:
+    """Cut `model`, a linear layer, a ReLU, a linear layer and any tail, behind its second layer; `inputs` as above.
 
     Raises:
         Uncut: it is not of that kind.
     """
-    traced = _traced(model)
+    network, traced = _traced(model, inputs)
     first = _first_layer(traced)
     operator = _operator(traced, first)
     node, relus, flattened = _next(first), 0, False
@@ -94,6 +101,7 @@ def cut_behind_second(model: nn.Module) -> Cut:
     if len(followers) == 1 and _is_relu(traced, followers[0]):
         last, relu = followers[0], True
     return Cut(
+        network=network,
         before=_part(traced, _inputs(traced), _only_input(first)),
         first=operator,
         first_name=str(first.target),
@@ -154,13 +162,19 @@ def apply_layer(layer: Operator, x: Tensor, weight: Tensor, bias: Tensor | None)
     return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation)
 
 
-def _traced(model: nn.Module) -> fx.GraphModule:
+def _traced(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, fx.GraphModule]:
     if _has_hooks(model):
         raise Uncut("it has hooks")
+    own = copy.deepcopy(model).eval()
     try:
-        return fx.symbolic_trace(model)
+        traced = fx.symbolic_trace(own)
+        with torch.no_grad():
+            same = torch.equal(traced(inputs.clone()), own(inputs.clone()))
     except Exception as error:  # the user's code may raise anything when it meets no data
         raise Uncut(f"its forward cannot be traced ({type(error).__name__})") from error
+    if not same:
+        raise Uncut("its graph gives other outputs than itself")
+    return own, traced
 
 
 def _inputs(traced: fx.GraphModule) -> fx.Node:

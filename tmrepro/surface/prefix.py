@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
 from tmrepro.parameters import layout_of, split_theta, theta_of
-from tmrepro.surface.graph import Uncut, apply_layer, cut_behind_first, layer_of, names_in
+from tmrepro.surface.graph import TRIED, Uncut, apply_layer, cut_behind_first, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
 
@@ -45,7 +45,7 @@ class PrefixEvaluator:
         if not problem.inputs.is_floating_point():
             return "the inputs are not floating point numbers"
         try:
-            cut = cut_behind_first(problem.model)
+            cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
         except Uncut as reason:
             return str(reason)
         if cut.first.weight[0].numel() < LEAST_INPUTS:
@@ -55,7 +55,7 @@ class PrefixEvaluator:
     def __init__(self, problem: Problem) -> None:
         self._dtype = torch.float64 if problem.precision == "float64" else torch.float32
         self._inputs, self._targets = problem.inputs, problem.targets
-        self._cut = cut_behind_first(problem.model)
+        self._cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
         self._before = copy.deepcopy(self._cut.before).to(self._dtype)
         layout = layout_of(problem.model)
         vectors = theta_of(problem.model), problem.directions.delta, problem.directions.eta
@@ -67,7 +67,7 @@ class PrefixEvaluator:
             layer_of({name: value.to(self._dtype) for name, value in part.items()}, self._cut.first_name)
             for part in parts
         ]
-        names = names_in(self._cut.tail, of=problem.model)
+        names = names_in(self._cut.tail, of=self._cut.network)
         self._moving = [tuple(part[name].double() for part in parts) for name in names.values()]
         tail = copy.deepcopy(self._cut.tail).to(self._dtype)
         self._tail, self._parameters = tail, [tail.get_parameter(name) for name in names]

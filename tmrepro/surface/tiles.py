@@ -47,7 +47,7 @@ class TiledEvaluator(ABC):
             {name: torch.from_numpy(part) for name, part in split_theta(vector, layout=layout).items()}
             for vector in vectors
         ]
-        names = names_in(cut.tail, of=problem.model)
+        names = names_in(cut.tail, of=cut.network)
         self._tail = Tail(cut.tail, names=names, parameters=(self._parts[0], self._parts[1], self._parts[2]))
         self._kept: dict[int, Three] = {}
         self._keeps = 12 * units * len(problem.inputs) <= KEPT_BYTES

@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from tmrepro.surface.geometry import Geometry, geometry_of
-from tmrepro.surface.graph import Uncut, apply_layer, cut_behind_second, layer_of
+from tmrepro.surface.graph import TRIED, Uncut, apply_layer, cut_behind_second, layer_of
 from tmrepro.surface.problem import Problem
 from tmrepro.surface.tail import Row
 from tmrepro.surface.tiles import TiledEvaluator, unfit_for_tiles
@@ -34,13 +34,13 @@ class TrackedEvaluator(TiledEvaluator):
         why = unfit_for_tiles(problem)
         if why is None:
             try:
-                geometry_of(cut_behind_second(problem.model), problem.inputs[:1])
+                geometry_of(cut_behind_second(problem.model, problem.inputs[:TRIED]), problem.inputs[:1])
             except Uncut as reason:
                 return str(reason)
         return why
 
     def __init__(self, problem: Problem) -> None:
-        cut = cut_behind_second(problem.model)
+        cut = cut_behind_second(problem.model, problem.inputs[:TRIED])
         self._geometry = geometry_of(cut, problem.inputs[:1])
         super().__init__(problem, cut, tile=self._geometry.tile, units=self._geometry.units)
 

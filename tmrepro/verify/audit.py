@@ -65,7 +65,6 @@ def check_audit(
                     device=device,
                     platforms=platforms,
                     recorded=recorded.get(f"surface/{drawn.name}/{name}"),
-                    seed=seed,
                 )
             )
     return checks, Remarks(notes=(f"audit: the sample's seed is {seed} (--seed {seed} repeats it)", *promises))
@@ -119,7 +118,6 @@ def _check_surface(
     device: torch.device,
     platforms: Platforms,
     recorded: str | None,
-    seed: int,
 ) -> Check:
     subject = f"surfaces.zarr/{drawn.name}/{model.name}"
     try:
@@ -142,7 +140,7 @@ def _check_surface(
     wrong = _first_wrong_fact(stored_facts, facts)
     if wrong:
         return Check("audit", subject, "different", wrong)
-    sampled = Sampled(stored, grid, tuple(sample), chunk=drawn.spec.chunk, pick=seed)
+    sampled = Sampled(stored, grid, tuple(sample), chunk=drawn.spec.chunk)
     grade, detail = check_points(problem, sampled, recorded=recorded, exact=platforms.exact)
     worst_of_all = worst([grade, *axes])
     if worst_of_all != grade:

@@ -2,7 +2,7 @@
 
 The plain evaluator shares no code with the faster ones, so a mistake in one of them does not confirm itself; it gives the same
 numbers but for rounding. Bits are owed by the recorded evaluator, on the platform of the run: at the same points where a
-point's bits are its own, else in one whole chunk.
+point's bits are its own, else in the whole chunks that hold them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ Points = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Sampled:
-    """A stored surface on its grid, and the points (i, j) to look at; `pick` says whose chunk is done again."""
+    """A stored surface on its grid in chunks, and the points (i, j) to look at."""
 
     stored: Surface
     grid: Grid
     points: Points
     chunk: int
-    pick: int
 
 
 def check_points(problem: Problem, sampled: Sampled, *, recorded: str | None, exact: bool) -> tuple[Grade, str]:
@@ -49,9 +48,9 @@ def check_points(problem: Problem, sampled: Sampled, *, recorded: str | None, ex
     if kind.pointwise:
         points, again = sampled.points, _at_points(kind(problem), sampled)
     else:
-        points, again = _a_chunk(kind(problem), sampled)
+        points, again = _in_chunks(kind(problem), sampled)
     grade, words = _grade(sampled, points, again, problem, exact=True)
-    where = "there" if kind.pointwise else f"in the {len(points)} points of a chunk"
+    where = "there" if kind.pointwise else f"in the {len(points)} points of their chunks"
     return grade, f"plain agrees; {kind.name} {where}: {words}"
 
 
@@ -64,15 +63,17 @@ def _at_points(evaluator: Evaluator, sampled: Sampled) -> np.ndarray:
     return again
 
 
-def _a_chunk(evaluator: Evaluator, sampled: Sampled) -> tuple[Points, np.ndarray]:
-    """All points of the chunk of one of the sampled points, and their losses and accuracies [2, n]."""
-    K, size = len(sampled.grid.a), sampled.chunk
-    i, j = (index // size * size for index in sampled.points[sampled.pick % len(sampled.points)])
-    rows, columns = range(i, min(i + size, K)), range(j, min(j + size, K))
-    again = np.stack(
-        evaluator.block(sampled.grid.a[rows.start : rows.stop], sampled.grid.b[columns.start : columns.stop])
-    )
-    return tuple((row, column) for row in rows for column in columns), again.reshape(2, -1)
+def _in_chunks(evaluator: Evaluator, sampled: Sampled) -> tuple[Points, np.ndarray]:
+    """All points of the chunks that hold sampled points, and their losses and accuracies [2, n]."""
+    K, size, grid = len(sampled.grid.a), sampled.chunk, sampled.grid
+    points: list[tuple[int, int]] = []
+    again = []
+    for i, j in sorted({(i // size * size, j // size * size) for i, j in sampled.points}):
+        rows, columns = range(i, min(i + size, K)), range(j, min(j + size, K))
+        block = evaluator.block(grid.a[i : rows.stop], grid.b[j : columns.stop])
+        points += [(row, column) for row in rows for column in columns]
+        again.append(np.stack(block).reshape(2, -1))
+    return tuple(points), np.concatenate(again, axis=1)
 
 
 def _grade(sampled: Sampled, points: Points, again: np.ndarray, problem: Problem, *, exact: bool) -> tuple[Grade, str]:
