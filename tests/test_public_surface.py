@@ -27,7 +27,7 @@ COMMANDS = {
     "report": {"--to", "--debug"},
     "stats": {"--json", "--debug"},
     "diff": {"--json", "--debug"},
-    "bench": {"--model", "--images", "--grid", "--level", "--threads", "--repeats", "--json", "--debug"},
+    "bench": {"--model", "--evaluator", "--images", "--grid", "--level", "--threads", "--repeats", "--json", "--debug"},
     "doctor": {"--folder", "--threads", "--json", "--debug"},
     "reference build": {
         "--to", "--replicates", "--runs", "--data-dir", "--device", "--workers", "--quiet", "--debug",

@@ -49,7 +49,8 @@ compute: {{determinism: {level}, threads: {threads}}}
 class Timing:
     """An evaluator on a network: the median, least and largest of the rounds.
 
-    `ratio` is to the plain evaluator's time of the same round; `peak_share` counts the operations that the network's graph
+    `ratio` is to the plain evaluator's time of the same round, `processor_ratio` the same of the processor's time, which other
+    processes change less (with one thread: hardly); `peak_share` counts the operations that the network's graph
     asks for, so it is above 1 where an evaluator does without most of them. `difference` is the largest from the plain one's
     losses, over 1e-5 (|loss| + 0.01).
     """
@@ -57,6 +58,7 @@ class Timing:
     evaluator: str
     point_seconds: tuple[float, float, float]
     ratio: tuple[float, float, float]
+    processor_ratio: tuple[float, float, float]
     peak_share: float
     difference: float
 
@@ -98,12 +100,15 @@ def run_benchmark(
     level: Level = "portable",
     threads: int = 2,
     rounds: int = 3,
+    evaluators: Sequence[str] | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Benchmark:
     """Train `models`, and time one surface of each with every evaluator that fits, `rounds` times in turn.
 
+    `evaluators`: only these, and the plain one.
+
     Raises:
-        UsageError: an unknown model, or more images than the digits have; `portable` after torch was loaded otherwise.
+        UsageError: an unknown model or evaluator, or too many images; `portable` after torch was loaded otherwise.
     """
     if unknown := sorted(set(models) - set(MODELS)):
         raise UsageError(f"there is no network {unknown[0]!r} to measure: choose of {', '.join(MODELS)}")
@@ -115,6 +120,9 @@ def run_benchmark(
     prepare(determinism)
     import torch
 
+    from tmrepro.surface import evaluator_names, find_evaluator
+
+    chosen = [find_evaluator(name).name for name in evaluators or evaluator_names()]
     apply(determinism)
     listed = ", ".join(f"{{name: {name}, kind: {name}, training: {{max_epochs: {EPOCHS[name]}}}}}" for name in models)
     spec = parse_spec(SPEC.format(images=images, models=listed, K=K, level=level, threads=threads))
@@ -125,7 +133,7 @@ def run_benchmark(
         note(f"{model.name}: training on {images} digits")
         problem, grid = trained_problem(spec, model)
         note(f"{model.name}: {rounds} rounds")
-        measured.append(_measure(model.name, problem, grid, rounds=rounds, peak=peak))
+        measured.append(_measure(model.name, problem, grid, evaluators=chosen, rounds=rounds, peak=peak))
     return Benchmark(
         platform.processor() or platform.machine(),
         str(torch.__version__),
@@ -192,25 +200,30 @@ def trained_problem(spec: Any, model: TrainedModel) -> tuple[Problem, Grid]:
     return problem, grid
 
 
-def _measure(name: str, problem: Problem, grid: Grid, *, rounds: int, peak: float) -> ModelTimings:
+def _measure(
+    name: str, problem: Problem, grid: Grid, *, evaluators: Sequence[str], rounds: int, peak: float
+) -> ModelTimings:
     import numpy as np
 
-    from tmrepro.surface import PlainEvaluator, evaluator_names, find_evaluator
+    from tmrepro.surface import PlainEvaluator, find_evaluator
 
-    unfit = {each: find_evaluator(each).unfit(problem) for each in evaluator_names() if each != PlainEvaluator.name}
-    evaluators: dict[str, Evaluator] = {PlainEvaluator.name: PlainEvaluator(problem)}
-    evaluators |= {each: find_evaluator(each)(problem) for each, why in unfit.items() if why is None}
+    unfit = {each: find_evaluator(each).unfit(problem) for each in evaluators if each != PlainEvaluator.name}
+    fitting: dict[str, Evaluator] = {PlainEvaluator.name: PlainEvaluator(problem)}
+    fitting |= {each: find_evaluator(each)(problem) for each, why in unfit.items() if why is None}
     row = np.zeros(1)
-    for evaluator in evaluators.values():  # once before it counts: libraries choose and compile what they will use
+    for evaluator in fitting.values():  # once before it counts: libraries choose and compile what they will use
         evaluator.block(row, grid.b[:2])
-    seconds: dict[str, list[float]] = {each: [] for each in evaluators}
+    seconds: dict[str, list[float]] = {each: [] for each in fitting}
+    processor: dict[str, list[float]] = {each: [] for each in fitting}
     losses = {}
     for _ in range(rounds):
-        for each, evaluator in evaluators.items():
+        for each, evaluator in fitting.items():
             a = row if each == PlainEvaluator.name else grid.a
-            begin = time.perf_counter()
+            begin, begin_processor = time.perf_counter(), time.process_time()
             losses[each] = evaluator.block(a, grid.b)[0][0]
-            seconds[each].append((time.perf_counter() - begin) / (len(a) * len(grid.b)))
+            points = len(a) * len(grid.b)
+            seconds[each].append((time.perf_counter() - begin) / points)
+            processor[each].append((time.process_time() - begin_processor) / points)
     operations = count_operations(problem.model, problem.inputs)
     plain, expected = seconds[PlainEvaluator.name], losses[PlainEvaluator.name]
     timings = tuple(
@@ -218,6 +231,7 @@ def _measure(name: str, problem: Problem, grid: Grid, *, rounds: int, peak: floa
             each,
             _spread(found),
             _spread([one / other for one, other in zip(found, plain, strict=True)]),
+            _spread([one / other for one, other in zip(processor[each], processor[PlainEvaluator.name], strict=True)]),
             operations / statistics.median(found) / peak,
             float(np.nanmax(np.abs(losses[each] - expected) / (1e-5 * (np.abs(expected) + 0.01)))),
         )

@@ -20,6 +20,10 @@ def bench(
     points: Annotated[int, typer.Option("--grid", metavar="K", min=2, help="K of the K x K grid.")] = 11,
     level: Annotated[str, typer.Option(help="portable, machine or fast.")] = "portable",
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads, as compute.threads has it.")] = 2,
+    evaluator: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this one beside plain; may be given again.", show_default="all that fit"),
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all evaluators take their turns.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
@@ -41,6 +45,7 @@ def bench(
         level=level,
         threads=threads,
         rounds=repeats,
+        evaluators=evaluator,
         note=lambda text: typer.echo(text, err=True),
     )
     if as_json:
