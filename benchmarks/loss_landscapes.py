@@ -1,10 +1,11 @@
 """The same plane by tmrepro and by PyPI's `loss-landscapes` 3.0.6: same weights, directions, images and machine, in turns.
 
     python -m pip install --no-deps --target build/loss-landscapes loss-landscapes==3.0.6
-    python benchmarks/loss_landscapes.py [--models dnn cnn resnet50] [--images 500] [--grid 5] [--rounds 3]
+    python -P benchmarks/loss_landscapes.py [--models dnn cnn resnet50] [--images 500] [--grid 5] [--rounds 3]
 
 Each network is trained on digits for a few epochs, as `tmrepro bench` does it. Both evaluate K x K points from theta* along
 delta^ and eta^, one step apart. tmrepro with its default, `portable` determinism; both with two threads.
+(-P: else numba would take benchmarks/coverage.py for the package of that name.)
 
 What `planar_interpolation` gives is not quite that plane: it steps along its second direction before each evaluation, forwards in
 even columns and backwards in odd ones, so its even columns are the points b = 1, ..., K and its odd ones b = 0, ..., K - 1. Both

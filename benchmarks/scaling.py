@@ -1,6 +1,6 @@
 """How a surface's time and memory grow with K, images and threads: one process for each case, since peak memory is of a process.
 
-    python benchmarks/scaling.py [--models dnn cnn resnet50] [--evaluator NAME] [--level machine]
+    python -P benchmarks/scaling.py [--models dnn cnn resnet50] [--evaluator NAME] [--level machine]
 
 Around a base case one thing is changed at a time. Time is that of all chunks of the surface, peak memory what the process had
 over what it had before the first chunk (model, data and directions are there by then). One JSON line per case.
