@@ -36,6 +36,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.run = self.home / "run"
         # What each chunk file holds, filled up with nan to a whole chunk; a file that is damaged or gone is not there.
         self.files: dict[tuple[str, tuple[int, int]], np.ndarray] = {}
+        self.links: set[tuple[str, tuple[int, int]]] = set()
         self.norm = 2.0
         self.metadata: set[str] = {"loss", "accuracy", "a", "b"}
         self.copied: float | None = None  # whose metadata the root holds a copy of
@@ -58,8 +59,15 @@ class StoreMachine(RuleBasedStateMachine):
             with pytest.raises(DamagedError):
                 write_chunk(self.run, "paper", "dnn", index, block, -block)
             return
-        write_chunk(self.run, "paper", "dnn", index, block, -block)
+        linked = [array for array in ("loss", "accuracy") if (array, index) in self.links]
+        if linked:  # nothing is written through a link; loss is written first
+            with pytest.raises(DamagedError, match=f"{linked[0]}/c/.*a symbolic link"):
+                write_chunk(self.run, "paper", "dnn", index, block, -block)
+        else:
+            write_chunk(self.run, "paper", "dnn", index, block, -block)
         for array, content in (("loss", block), ("accuracy", -block)):
+            if array in linked:
+                break
             self.files[array, index] = np.full((CHUNK, CHUNK), np.nan)
             self.files[array, index][: block.shape[0], : block.shape[1]] = content
 
@@ -93,6 +101,7 @@ class StoreMachine(RuleBasedStateMachine):
             path = self._path(array, index)
             path.replace(self.home / "elsewhere")
             path.symlink_to(self.home / "elsewhere")
+            self.links.add((array, index))
 
     @rule(one=indices, other=indices, array=arrays)
     def swap(self, one, other, array):
@@ -117,6 +126,7 @@ class StoreMachine(RuleBasedStateMachine):
         """The same surface whole: its chunks stay. Another one, or one with damaged metadata: they go."""
         if norm != self.norm or len(self.metadata) < 4:
             self.files.clear()
+            self.links.clear()
         self.norm, self.metadata = norm, {"loss", "accuracy", "a", "b"}
         create_surface(self.run, "paper", "dnn", grid=GRID, chunk=CHUNK, facts=FACTS[norm])
 
