@@ -51,12 +51,12 @@ ENV PATH=/opt/tmrepro/bin:$PATH \
     OPENBLAS_NUM_THREADS=1 \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # Whoever runs this may have no name and no home here: all that is written for a while goes to /tmp.
-ENV HOME=/tmp \
-    USER=tmrepro \
-    MPLCONFIGDIR=/tmp/matplotlib \
-    NUMBA_CACHE_DIR=/tmp/numba \
-    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor \
-    XDG_CACHE_HOME=/tmp/cache \
+ENV HOME=/tmp
+ENV USER=tmrepro \
+    MPLCONFIGDIR=$HOME/matplotlib \
+    NUMBA_CACHE_DIR=$HOME/numba \
+    TORCHINDUCTOR_CACHE_DIR=$HOME/torchinductor \
+    XDG_CACHE_HOME=$HOME/cache \
     PYTHONDONTWRITEBYTECODE=1 \
     TMREPRO_DATA=/data \
     TMREPRO_OUT=/out
@@ -90,7 +90,7 @@ RUN ./install requirements-dev.lock
 COPY pyproject.toml ./
 COPY spec spec
 COPY tests tests
-ENV HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
+ENV HYPOTHESIS_STORAGE_DIRECTORY=$HOME/hypothesis
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
 CMD ["-m", "not slow and not soak"]
