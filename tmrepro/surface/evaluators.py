@@ -17,8 +17,6 @@ from tmrepro.surface.tracked import TrackedEvaluator
 
 # Faster ones, the fastest first. The rule takes the first that fits: by the problem alone, never by timing.
 _BY_RULE: tuple[EvaluatorKind, ...] = (TrackedEvaluator, FoldedEvaluator, PrefixEvaluator)
-# Those that are used only where they are forced.
-_ON_REQUEST: tuple[EvaluatorKind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,4 +71,4 @@ def find_evaluator(name: str) -> EvaluatorKind:
 
 
 def _kinds() -> tuple[EvaluatorKind, ...]:
-    return (*_BY_RULE, *_ON_REQUEST, PlainEvaluator)
+    return (*_BY_RULE, PlainEvaluator)
