@@ -106,12 +106,13 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> Choice:
     wanted.sort(key=lambda chunk: coarse_first(chunk.index, home=home))
     missing = Counter(lattice_step(chunk.index, home=home) for chunk in wanted)
     context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
+    choice = choose(problem, forced=context.evaluator)
     results = evaluate_chunks(
         problem,
         chunks=wanted,
         workers=context.workers,
         determinism=context.determinism,
-        forced=context.evaluator,
+        forced=choice.kind.name,
     )
     with closing(results):  # whatever happens here ends the workers, which would otherwise be waited for
         for result in results:
@@ -122,7 +123,7 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> Choice:
             missing[step] -= 1
             if context.preview and not missing[step]:
                 draw_preview(context, drawn, model.name, grid=grid, facts=facts, points_done=done)
-    return choose(problem, forced=context.evaluator)
+    return choice
 
 
 def _labels(context: Context, spec: SurfaceSpec, model: str) -> torch.Tensor:

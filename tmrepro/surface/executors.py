@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from tmrepro.determinism import Determinism, apply
 from tmrepro.errors import ComputeError, UsageError
-from tmrepro.surface.evaluators import choose, choose_evaluator
+from tmrepro.surface.evaluators import choose, find_evaluator
 from tmrepro.surface.problem import Evaluator, Problem
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel ends a worker whose parent was killed
@@ -59,24 +59,24 @@ def evaluate_chunks(
         ComputeError: a worker died (out of memory, most likely).
         UsageError: no such evaluator, one that does not fit, or a custom model that cannot be sent to worker processes.
     """
-    choose(problem, forced=forced)
+    kind = choose(problem, forced=forced).kind
     if workers <= 1 or len(chunks) <= 1:
-        evaluator = choose_evaluator(problem, forced=forced)
+        evaluator = kind(problem)
         for chunk in chunks:
             yield _evaluate(evaluator, chunk)
         return
-    yield from _in_processes(problem, chunks, min(workers, len(chunks)), determinism, forced)
+    yield from _in_processes(problem, chunks, min(workers, len(chunks)), determinism, kind.name)
 
 
 def _in_processes(
-    problem: Problem, chunks: Sequence[Chunk], workers: int, determinism: Determinism, forced: str | None
+    problem: Problem, chunks: Sequence[Chunk], workers: int, determinism: Determinism, evaluator: str
 ) -> Iterator[ChunkResult]:
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(_packed(problem), determinism, forced, os.getpid()),
+        initargs=(_packed(problem), determinism, evaluator, os.getpid()),
     )
     try:
         pending: set[Future[ChunkResult]] = {pool.submit(_work, chunk) for chunk in chunks}
@@ -112,7 +112,7 @@ def _packed(problem: Problem) -> bytes:
 _worker_evaluator: Evaluator | None = None
 
 
-def _start_worker(packed: bytes, determinism: Determinism, forced: str | None, parent: int) -> None:
+def _start_worker(packed: bytes, determinism: Determinism, evaluator: str, parent: int) -> None:
     global _worker_evaluator
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     if sys.platform == "linux":
@@ -121,7 +121,7 @@ def _start_worker(packed: bytes, determinism: Determinism, forced: str | None, p
             os._exit(1)
     apply(determinism)
     problem: Problem = pickle.loads(packed)  # noqa: S301 - our parent's bytes
-    _worker_evaluator = choose_evaluator(problem, forced=forced)
+    _worker_evaluator = find_evaluator(evaluator)(problem)
 
 
 def _work(chunk: Chunk) -> ChunkResult:
