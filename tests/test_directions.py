@@ -14,6 +14,7 @@ from torch import nn
 
 from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directions, draw_stream, normalize
 from tmrepro.errors import UsageError
+from tmrepro.normal import END
 from tmrepro.parameters import Layout, ParameterShape, layout_of, theta_of
 
 LAYOUT: Layout = (
@@ -44,9 +45,11 @@ def drawn(
 
 @given(st.integers(0, 2**53 - 1), st.integers(1, 300))
 def test_stream_is_numpys_philox_in_float32(seed: int, n: int) -> None:
-    stream = draw_stream(seed, size=n)
+    stream, numpys = draw_stream(seed, size=n), stream_of(seed, n)
     assert stream.dtype == np.float32
-    assert stream.tobytes() == stream_of(seed, n).tobytes()
+    table = np.abs(numpys) <= END
+    assert stream[table].tobytes() == numpys[table].tobytes()
+    np.testing.assert_array_max_ulp(stream, numpys, maxulp=1)  # beyond it NumPy asks the C library: tests/test_normal.py
 
 
 def test_stream_does_not_depend_on_global_random_state() -> None:
