@@ -49,7 +49,9 @@ def test_stream_is_numpys_philox_in_float32(seed: int, n: int) -> None:
     assert stream.dtype == np.float32
     table = np.abs(numpys) <= END
     assert stream[table].tobytes() == numpys[table].tobytes()
-    np.testing.assert_array_max_ulp(stream, numpys, maxulp=1)  # beyond it NumPy asks the C library: tests/test_normal.py
+    np.testing.assert_array_max_ulp(
+        stream, numpys, maxulp=1
+    )  # beyond it NumPy asks the C library: tests/test_normal.py
 
 
 def test_stream_does_not_depend_on_global_random_state() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tmrepro.surface.graph import Cut, Uncut
 from tmrepro.surface.tail import SIDE
 
-TILE_BYTES = 24 * 2**20  # of one tile's own arrays, so that they stay near the processor
+TILE_BYTES = 48 * 2**20  # of one tile's own arrays, so that they stay near the processor
 LARGEST_TILE = 1024
 
 

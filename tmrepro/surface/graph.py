@@ -83,12 +83,12 @@ def cut_behind_second(model: nn.Module, inputs: Tensor) -> Cut:
     first = _first_layer(traced)
     operator = _operator(traced, first)
     node, relus, flattened = _next(first), 0, False
-    while not _is_layer(traced, node):
-        if _is_relu(traced, node):
+    while not is_layer(traced, node):
+        if is_relu(traced, node):
             relus += 1
-        elif _is_flatten(traced, node):
+        elif is_flatten(traced, node):
             flattened = True
-        elif not _is_identity(traced, node):
+        elif not is_identity(traced, node):
             raise Uncut(f"{_words(traced, node)} follows the first layer, not a ReLU and a linear layer")
         node = _next(node)
     if not relus:
@@ -98,7 +98,7 @@ def cut_behind_second(model: nn.Module, inputs: Tensor) -> Cut:
         raise Uncut("the second layer is a matrix on maps")
     last, relu = node, False
     followers = list(node.users)
-    if len(followers) == 1 and _is_relu(traced, followers[0]):
+    if len(followers) == 1 and is_relu(traced, followers[0]):
         last, relu = followers[0], True
     return Cut(
         network=network,
@@ -111,36 +111,6 @@ def cut_behind_second(model: nn.Module, inputs: Tensor) -> Cut:
         relu=relu,
         tail=_behind(traced, last),
     )
-
-
-def is_chain_of_matrices(tail: fx.GraphModule) -> bool:
-    """Whether all layers of `tail` are plain matrices, one after the other, each with parameters of its own."""
-    if len(list(tail.parameters())) < len(list(tail.named_parameters(remove_duplicate=False))):
-        return False
-    nodes = [node for node in tail.graph.nodes if node.op not in {"placeholder", "output"}]
-    return (
-        all(
-            len(node.all_input_nodes) == 1
-            and (
-                (_is_layer(tail, node) and type(_module(tail, node)) is nn.Linear)
-                or _is_relu(tail, node)
-                or _is_identity(tail, node)
-            )
-            for node in nodes
-        )
-        and [node.all_input_nodes[0] for node in nodes] == list(tail.graph.nodes)[: len(nodes)]
-    )
-
-
-def matrices_of(tail: fx.GraphModule) -> list[str | None]:
-    """The layers of a chain of matrices by name, None for each ReLU, in order."""
-    steps: list[str | None] = []
-    for node in tail.graph.nodes:
-        if _is_relu(tail, node):
-            steps.append(None)
-        elif node.op == "call_module" and _is_layer(tail, node):
-            steps.append(str(node.target))
-    return steps
 
 
 def names_in(part: fx.GraphModule, *, of: nn.Module) -> dict[str, str]:
@@ -162,8 +132,60 @@ def apply_layer(layer: Operator, x: Tensor, weight: Tensor, bias: Tensor | None)
     return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation)
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a module does more than its forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - torch has no other way to ask
+
+
+def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module:
+    """The module that `node` calls."""
+    return traced.get_submodule(str(node.target))
+
+
+def is_layer(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether `node` calls a module with parameters."""
+    return node.op == "call_module" and any(True for _ in module_of(traced, node).parameters())
+
+
+def is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether `node` is a ReLU, as a module, a function or a method."""
+    match node.op:
+        case "call_module":
+            module = module_of(traced, node)
+            return type(module) is nn.ReLU and not has_hooks(module)
+        case "call_function":
+            return node.target in _RELU_FUNCTIONS
+        case "call_method":
+            return node.target in _RELU_METHODS
+        case _:
+            return False
+
+
+def is_flatten(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether it makes one vector of each image, in the order of memory."""
+    match node.op:
+        case "call_module":
+            module = module_of(traced, node)
+            is_whole = type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+            return is_whole and not has_hooks(module)
+        case "call_function" | "call_method":
+            is_it = node.target is torch.flatten or node.target in _FLATTEN_METHODS
+            return is_it and list(_plain(node.args[1:])) in ([1], [1, -1]) and not node.kwargs
+        case _:
+            return False
+
+
+def is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether `node` does nothing in eval mode."""
+    if node.op != "call_module":
+        return False
+    module = module_of(traced, node)
+    does_nothing = type(module) is nn.Identity or (type(module) in _DROPOUTS and not module.training)
+    return does_nothing and not has_hooks(module)
+
+
 def _traced(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, fx.GraphModule]:
-    if _has_hooks(model):
+    if has_hooks(model):
         raise Uncut("it has hooks")
     own = copy.deepcopy(model).eval()
     try:
@@ -189,14 +211,14 @@ def _first_layer(traced: fx.GraphModule) -> fx.Node:
     for node in traced.graph.nodes:
         if node.op == "get_attr" and _is_parameter(traced, str(node.target)):
             raise Uncut("a parameter is used outside a layer")
-        if _is_layer(traced, node):
+        if is_layer(traced, node):
             return node
     raise Uncut("it has no layer")
 
 
 def _operator(traced: fx.GraphModule, node: fx.Node) -> Operator:
     """The layer of `node`, if it is a matrix or a convolution as torch has them, used once, with parameters of its own."""
-    module, name = _module(traced, node), str(node.target)
+    module, name = module_of(traced, node), str(node.target)
     match module:
         case nn.Conv2d() if type(module) is nn.Conv2d:
             if module.groups != 1 or module.padding_mode != "zeros" or isinstance(module.padding, str):
@@ -207,7 +229,7 @@ def _operator(traced: fx.GraphModule, node: fx.Node) -> Operator:
             raise Uncut(
                 f"{name}, the {'first' if node is _first_layer(traced) else 'second'} layer, is a {type(module).__name__}"
             )
-    if set(dict(module.named_parameters())) - {"weight", "bias"} or _has_hooks(module):
+    if set(dict(module.named_parameters())) - {"weight", "bias"} or has_hooks(module):
         raise Uncut(f"{name} is more than a plain layer")
     if sum(str(other.target) == name for other in traced.graph.nodes if other.op == "call_module") > 1:
         raise Uncut(f"{name} is used more than once")
@@ -264,52 +286,8 @@ def _next(node: fx.Node) -> fx.Node:
     return users[0]
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - torch has no other way to ask
-
-
-def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module:
-    return traced.get_submodule(str(node.target))
-
-
-def _is_layer(traced: fx.GraphModule, node: fx.Node) -> bool:
-    return node.op == "call_module" and any(True for _ in _module(traced, node).parameters())
-
-
 def _is_parameter(traced: fx.GraphModule, name: str) -> bool:
     return name in dict(traced.named_parameters())
-
-
-def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
-    match node.op:
-        case "call_module":
-            return type(_module(traced, node)) is nn.ReLU
-        case "call_function":
-            return node.target in _RELU_FUNCTIONS
-        case "call_method":
-            return node.target in _RELU_METHODS
-        case _:
-            return False
-
-
-def _is_flatten(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether it makes one vector of each image, in the order of memory."""
-    match node.op:
-        case "call_module":
-            module = _module(traced, node)
-            return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
-        case "call_function" | "call_method":
-            is_it = node.target is torch.flatten or node.target in _FLATTEN_METHODS
-            return is_it and list(_plain(node.args[1:])) in ([1], [1, -1]) and not node.kwargs
-        case _:
-            return False
-
-
-def _is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op != "call_module":
-        return False
-    module = _module(traced, node)
-    return type(module) is nn.Identity or (isinstance(module, _DROPOUTS) and not module.training)
 
 
 def _plain(arguments: Sequence[object]) -> Iterable[object]:
@@ -318,5 +296,5 @@ def _plain(arguments: Sequence[object]) -> Iterable[object]:
 
 def _words(traced: fx.GraphModule, node: fx.Node) -> str:
     if node.op == "call_module":
-        return type(_module(traced, node)).__name__
+        return type(module_of(traced, node)).__name__
     return str(getattr(node.target, "__name__", node.target))

@@ -43,97 +43,122 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @_compiled
-def enter_row(alpha, z0, z1, z2, on, six, w, d, e, start, places, taps, kernel):
-    """Move the first column's states `on` [T, U] and coefficients `six` [T, 6, Q] to the row at `alpha`."""
+def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, kernel, relu, out):
+    """The second layer's outputs `out` [J, T, Q] along the row at `alpha`.
+
+    Moves the first column's states `on` [T, U] and coefficients `six` [T, 6, Q] there from the row before. `weights` are the
+    second layer's w, d, e, and w + alpha d.
+    """
+    w, d, e, there = weights
     T, U = z0.shape
     P = start.shape[0] - 1
-    M = w.shape[1]
-    near = np.float32(alpha)
-    for t in range(T):
-        for u in range(U):
-            now = z0[t, u] + near * z1[t, u] > 0
-            if now == (on[t, u] != 0):
-                continue
-            on[t, u] = 1 if now else 0
-            sign = 1.0 if now else -1.0
-            p, s, r = sign * z0[t, u], sign * z1[t, u], sign * z2[t, u]
-            channel, place = u // P, u % P
-            for k in range(start[place], start[place + 1]):
-                q, row = places[k] * M, channel * kernel + taps[k]
-                for m in range(M):
-                    wm, dm, em = np.float64(w[row, m]), np.float64(d[row, m]), np.float64(e[row, m])
-                    six[t, 0, q + m] += p * wm
-                    six[t, 1, q + m] += s * wm + p * dm
-                    six[t, 2, q + m] += r * wm + p * em
-                    six[t, 3, q + m] += s * dm
-                    six[t, 4, q + m] += r * dm + s * em
-                    six[t, 5, q + m] += r * em
-
-
-@_compiled
-def track_row(alpha, betas, z0, z1, z2, on, six, wa, e, start, places, taps, kernel, relu, out):
-    """The second layer's outputs `out` [J, T, Q] along the row at `alpha`; `wa` are the weights there, w + alpha d."""
-    T, U = z0.shape
-    P = start.shape[0] - 1
-    M, J, Q = wa.shape[1], betas.shape[0], out.shape[2]
-    q0, q1, q2 = np.empty(Q), np.empty(Q), np.empty(Q)
-    found, column = np.empty(U, np.int32), np.empty(U, np.int32)
+    M, J, Q = w.shape[1], betas.shape[0], out.shape[2]
+    q = np.empty((Q // M, 3, M), np.float32)
+    changes = np.zeros((U + 7) // 8 * 8, np.uint8)  # 1: on the way to this row, 2: on the way along it
+    words = changes.view(np.uint64)
+    entering, moving = np.empty(U + 1, np.int32), np.empty(U + 1, np.int32)
+    values, slopes, column = np.empty(U, np.float32), np.empty(U, np.float32), np.empty(U, np.int32)
     begins, order = np.empty(J + 1, np.int32), np.empty(U, np.int32)
     near, last = np.float32(alpha), betas[J - 1]
     for t in range(T):
-        for m in range(Q):
-            q0[m] = six[t, 0, m] + alpha * (six[t, 1, m] + alpha * six[t, 3, m])
-            q1[m] = six[t, 2, m] + alpha * six[t, 4, m]
-            q2[m] = six[t, 5, m]
-        flips = 0
         for u in range(U):
-            if (z0[t, u] + near * z1[t, u] + last * z2[t, u] > 0) != (on[t, u] != 0):
-                found[flips] = u
-                flips += 1
+            here = z0[t, u] + near * z1[t, u]
+            first, now = here > 0, here + last * z2[t, u] > 0
+            changes[u] = (first != (on[t, u] != 0)) + 2 * (first != now)
+            on[t, u] = first
+        entries = flips = 0
+        for word in range(words.shape[0]):
+            if words[word] == 0:
+                continue
+            for u in range(8 * word, min(8 * word + 8, U)):
+                entering[entries], moving[flips] = u, u
+                entries += changes[u] & 1
+                flips += changes[u] >> 1
+        for n in range(entries):
+            u = entering[n]
+            sign = 1.0 if on[t, u] else -1.0
+            p, s, r = sign * z0[t, u], sign * z1[t, u], sign * z2[t, u]
+            channel, place = u // P, u % P
+            for k in range(start[place], start[place + 1]):
+                at, row = places[k] * M, channel * kernel + taps[k]
+                wr, dr, er = w[row], d[row], e[row]
+                s0, s1, s2 = six[t, 0, at : at + M], six[t, 1, at : at + M], six[t, 2, at : at + M]
+                s3, s4, s5 = six[t, 3, at : at + M], six[t, 4, at : at + M], six[t, 5, at : at + M]
+                for m in range(M):
+                    wm, dm, em = np.float64(wr[m]), np.float64(dr[m]), np.float64(er[m])
+                    s0[m] += p * wm
+                    s1[m] += s * wm + p * dm
+                    s2[m] += r * wm + p * em
+                    s3[m] += s * dm
+                    s4[m] += r * dm + s * em
+                    s5[m] += r * em
+        for place in range(Q // M):
+            for m in range(M):
+                at = place * M + m
+                q[place, 0, m] = six[t, 0, at] + alpha * (six[t, 1, at] + alpha * six[t, 3, at])
+                q[place, 1, m] = six[t, 2, at] + alpha * six[t, 4, at]
+                q[place, 2, m] = six[t, 5, at]
         begins[:] = 0
         for n in range(flips):
-            u = found[n]
-            here, low, high = on[t, u] != 0, 0, J - 1
-            while high - low > 1:  # its state is that of column `low`, and another at `high`
-                middle = (low + high) // 2
-                if (z0[t, u] + near * z1[t, u] + betas[middle] * z2[t, u] > 0) == here:
-                    low = middle
-                else:
-                    high = middle
-            column[n] = high
-            begins[high] += 1
+            u = moving[n]
+            base, slope, states = z0[t, u] + near * z1[t, u], z2[t, u], 0
+            for j in range(J):
+                states += base + betas[j] * slope > 0
+            values[n], slopes[n] = base, slope
+            column[n] = states if on[t, u] else J - states  # before it the state is the first column's
+            begins[column[n]] += 1
         total = 0
         for j in range(J + 1):
             count = begins[j]
             begins[j] = total
             total += count
         for n in range(flips):
-            order[begins[column[n]]] = found[n]
+            order[begins[column[n]]] = n
             begins[column[n]] += 1
         done = 0
         for j in range(J):
             while done < begins[j]:
-                u = order[done]
+                n = order[done]
+                u = moving[n]
                 done += 1
-                sign = -1.0 if on[t, u] != 0 else 1.0
-                p = sign * (np.float64(z0[t, u]) + alpha * np.float64(z1[t, u]))
-                s = sign * np.float64(z2[t, u])
+                sign = np.float32(-1.0 if on[t, u] else 1.0)
+                p, s = sign * values[n], sign * slopes[n]
                 channel, place = u // P, u % P
                 for k in range(start[place], start[place + 1]):
-                    q, row = places[k] * M, channel * kernel + taps[k]
+                    at, row = places[k], channel * kernel + taps[k]
+                    q0, q1, q2, wr, er = q[at, 0], q[at, 1], q[at, 2], there[row], e[row]
                     for m in range(M):
-                        wm, em = np.float64(wa[row, m]), np.float64(e[row, m])
-                        q0[q + m] += p * wm
-                        q1[q + m] += p * em + s * wm
-                        q2[q + m] += s * em
-            beta = np.float64(betas[j])
-            if relu:
-                for m in range(Q):
-                    value = np.float32(q0[m] + beta * (q1[m] + beta * q2[m]))
-                    out[j, t, m] = np.float32(0) if value < 0 else value  # nan stays
-            else:
-                for m in range(Q):
-                    out[j, t, m] = np.float32(q0[m] + beta * (q1[m] + beta * q2[m]))
+                        wm, em = wr[m], er[m]
+                        q0[m] += p * wm
+                        q1[m] += p * em + s * wm
+                        q2[m] += s * em
+            beta = betas[j]
+            for place in range(Q // M):
+                q0, q1, q2, row = q[place, 0], q[place, 1], q[place, 2], out[j, t, place * M : place * M + M]
+                if relu:
+                    for m in range(M):
+                        value = q0[m] + beta * (q1[m] + beta * q2[m])
+                        row[m] = np.float32(0) if value < 0 else value  # nan stays
+                else:
+                    for m in range(M):
+                        row[m] = q0[m] + beta * (q1[m] + beta * q2[m])
+
+
+@_compiled
+def gather(x, source, rows):
+    """rows[t, q, k] = x[t, source[q, k]], of x [T, P, C]; zero where there is no source (-1)."""
+    T, C = x.shape[0], x.shape[2]
+    Q, K = source.shape
+    for t in range(T):
+        for q in range(Q):
+            for k in range(K):
+                place, row = source[q, k], rows[t, q, k]
+                if place < 0:
+                    row[:] = 0
+                else:
+                    values = x[t, place]
+                    for c in range(C):
+                        row[c] = values[c]
 
 
 @_compiled

@@ -132,9 +132,8 @@ class Layer(nn.Module):
         return self._product(rows, weight, bias, like).view(n, height, width, out).permute(0, 3, 1, 2)
 
     def _product(self, rows: Tensor, weight: Tensor, bias: Tensor, addend: Tensor | None) -> Tensor:
-        done: Tensor
         if addend is None:
-            done = _ONEDNN._linear_pointwise(rows, weight, bias, "none", [], "")  # noqa: SLF001
+            done = multiply(rows, weight, bias)
         else:
             done = _ONEDNN._linear_pointwise.binary(rows, addend, weight, bias, "add")  # noqa: SLF001
         return self._activated(done)
@@ -150,8 +149,16 @@ class Layer(nn.Module):
         return outputs.relu_() if self.relu else outputs
 
 
+def multiply(
+    rows: Float32[Tensor, "R K"], weight: Float32[Tensor, "M K"], bias: Tensor | None
+) -> Float32[Tensor, "R M"]:
+    """A matrix product of oneDNN's, rows times the transposed weight, plus the bias."""
+    product: Tensor = _ONEDNN._linear_pointwise(rows, weight, bias, "none", [], "")  # noqa: SLF001
+    return product
+
+
 def is_supported() -> bool:
-    """Whether torch has what a layer calls."""
+    """Whether torch has what `multiply` calls."""
     return bool(torch.backends.mkldnn.is_available()) and hasattr(_ONEDNN, "_linear_pointwise")  # type: ignore[no-untyped-call]
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tmrepro.inference import clipped, image_losses
 from tmrepro.parameters import layout_of, split_theta, theta_of
+from tmrepro.surface.geometry import Geometry
 from tmrepro.surface.graph import Cut, apply_layer, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
@@ -34,11 +35,11 @@ Three = tuple[Tensor, Tensor, Tensor]
 class TiledEvaluator(ABC):
     """An evaluator by tiles. A subclass says how many images a tile has, and what their outputs are in a square."""
 
-    def __init__(self, problem: Problem, cut: Cut, *, tile: int, units: int) -> None:
+    def __init__(self, problem: Problem, cut: Cut, *, geometry: Geometry) -> None:
         from tmrepro.surface import kernels  # numba loads where it is used
 
         self._kernels = kernels
-        self._problem, self._cut, self._size = problem, cut, tile
+        self._problem, self._cut, self._size = problem, cut, geometry.tile
         self._classes = problem.targets.classes.numpy()
         self._plain: PlainEvaluator | None = None
         layout = layout_of(problem.model)
@@ -48,9 +49,10 @@ class TiledEvaluator(ABC):
             for vector in vectors
         ]
         names = names_in(cut.tail, of=cut.network)
-        self._tail = Tail(cut.tail, names=names, parameters=(self._parts[0], self._parts[1], self._parts[2]))
+        parameters = self._parts[0], self._parts[1], self._parts[2]
+        self._tail = Tail(cut.tail, names=names, parameters=parameters, size=geometry.size)
         self._kept: dict[int, Three] = {}
-        self._keeps = 12 * units * len(problem.inputs) <= KEPT_BYTES
+        self._keeps = 12 * geometry.units * len(problem.inputs) <= KEPT_BYTES
 
     def block(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
         """See `Evaluator.block`."""

@@ -42,7 +42,7 @@ class TrackedEvaluator(TiledEvaluator):
     def __init__(self, problem: Problem) -> None:
         cut = cut_behind_second(problem.model, problem.inputs[:TRIED])
         self._geometry = geometry_of(cut, problem.inputs[:1])
-        super().__init__(problem, cut, tile=self._geometry.tile, units=self._geometry.units)
+        super().__init__(problem, cut, geometry=self._geometry)
 
     def _rows(
         self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
@@ -59,11 +59,9 @@ class TrackedEvaluator(TiledEvaluator):
             states = on.reshape(end - begin, -1).numpy().view(np.uint8)
             out = np.empty((len(corner.betas), end - begin, geometry.outputs), dtype=np.float32)
             for i, alpha in enumerate(corner.alphas):
-                if i > 0:
-                    kernels.enter_row(alpha, *z, states, six, *corner.weights, *geometry.tables)
-                there, e = corner.rows[i], corner.weights[2]
-                kernels.track_row(alpha, corner.betas, *z, states, six, there, e, *geometry.tables, self._cut.relu, out)
-                take(i, self._tail(geometry.maps(torch.from_numpy(out)), points(i)))
+                weights = (*corner.weights, corner.rows[i])
+                kernels.track_row(alpha, corner.betas, *z, states, six, weights, *geometry.tables, self._cut.relu, out)
+                take(i, self._tail(torch.from_numpy(out), points(i)))
 
         return rows
 
