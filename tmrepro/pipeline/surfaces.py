@@ -20,11 +20,12 @@ from tmrepro.records import Grid, SurfaceFacts
 from tmrepro.spec import DrawnSurface, SurfaceSpec, TrainedModel
 from tmrepro.store.atomic import remove
 from tmrepro.store.stages import StageRecord, stage_key
-from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, write_chunk
+from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, read_part, write_chunk
 from tmrepro.store.tensors import check_labels, load_labels
-from tmrepro.surface import Choice, Problem, build_grid, choose, evaluate_chunks
+from tmrepro.surface import Problem, build_grid, choose, evaluate_chunks
 from tmrepro.surface.executors import Chunk
 from tmrepro.surface.order import coarse_first, lattice_step
+from tmrepro.surface.precision import precision_facts
 from tmrepro.view import load_theta
 
 
@@ -45,10 +46,10 @@ def evaluate_surface(
 
     def compute() -> tuple[list[str], dict[str, Any]]:
         with computing(f"surface {drawn.name} of {model.name}", users_code=users_code(model.spec)):
-            choice = _fill(context, drawn, model)
+            facts = _fill(context, drawn, model)
         written = [path for path in sorted((context.run / folder).rglob("*")) if path.is_file()]
         files = [path.relative_to(context.run).as_posix() for path in written]
-        return files, {"folder": folder, "evaluator": choice.kind.name, "evaluator_reason": choice.reason}
+        return files, {"folder": folder, **facts}
 
     earlier = context.book.get(name)
     if earlier is None or earlier.key != key:
@@ -83,8 +84,8 @@ def surface_problem(
     return problem, grid, _facts(pair, theta_norm=theta_norm, images=images, labels=spec.labels)
 
 
-def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> Choice:
-    """Evaluate and store every chunk that is not there whole. Returns which evaluator did."""
+def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[str, Any]:
+    """Evaluate and store every chunk that is not there whole. Returns how, for provenance.json."""
     spec = drawn.spec
     module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
     problem, grid, facts = surface_problem(
@@ -123,7 +124,13 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> Choice:
             missing[step] -= 1
             if context.preview and not missing[step]:
                 draw_preview(context, drawn, model.name, grid=grid, facts=facts, points_done=done)
-    return choice
+    surface = read_part(context.run, drawn.name, model.name, grid=grid)
+    return {
+        "evaluator": choice.kind.name,
+        "evaluator_reason": choice.reason,
+        "evaluator_blocks": choice.kind.blocks(problem),
+        **precision_facts(problem, surface, grid),
+    }
 
 
 def _labels(context: Context, spec: SurfaceSpec, model: str) -> torch.Tensor:

@@ -47,6 +47,11 @@ class FoldedEvaluator:
         folded = fold_network(problem.model, problem.inputs[:TRIED])
         return folded if isinstance(folded, str) else None
 
+    @staticmethod
+    def blocks(problem: Problem) -> dict[str, int]:  # noqa: ARG004 - the interface's
+        """See `EvaluatorKind.blocks`."""
+        return {"images": BLOCK, "points": 1}
+
     def __init__(self, problem: Problem) -> None:
         folded = fold_network(problem.model, problem.inputs[:TRIED])
         if not isinstance(folded, FoldedNetwork):

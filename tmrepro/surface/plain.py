@@ -27,6 +27,11 @@ class PlainEvaluator:
         """None: it evaluates everything."""
         return None
 
+    @staticmethod
+    def blocks(problem: Problem) -> dict[str, int]:  # noqa: ARG004 - the interface's
+        """See `EvaluatorKind.blocks`."""
+        return {"images": EVALUATION_BATCH, "points": 1}
+
     def __init__(self, problem: Problem) -> None:
         self._precision = problem.precision
         self._model = copy.deepcopy(problem.model).eval()

@@ -8,7 +8,6 @@ the network makes it, by rule, and its sums are added in order.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
 from tmrepro.parameters import layout_of, split_theta, theta_of
-from tmrepro.surface.graph import TRIED, Uncut, apply_layer, cut_behind_first, layer_of, names_in
+from tmrepro.surface.graph import TRIED, Cut, Uncut, apply_layer, cut_behind_first, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
 
@@ -52,8 +51,14 @@ class PrefixEvaluator:
             return f"its first layer has fewer than {LEAST_INPUTS} inputs to an output, and gains nothing"
         return None
 
+    @staticmethod
+    def blocks(problem: Problem) -> dict[str, int]:
+        """See `EvaluatorKind.blocks`; `group` images have their outputs kept at once, and their losses summed."""
+        cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
+        return {"images": EVALUATION_BATCH, "points": 1, "group": _group(problem, cut)}
+
     def __init__(self, problem: Problem) -> None:
-        self._dtype = torch.float64 if problem.precision == "float64" else torch.float32
+        self._dtype = _dtype(problem)
         self._inputs, self._targets = problem.inputs, problem.targets
         self._cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
         self._before = copy.deepcopy(self._cut.before).to(self._dtype)
@@ -71,10 +76,7 @@ class PrefixEvaluator:
         self._moving = [tuple(part[name].double() for part in parts) for name in names.values()]
         tail = copy.deepcopy(self._cut.tail).to(self._dtype)
         self._tail, self._parameters = tail, [tail.get_parameter(name) for name in names]
-        with torch.no_grad():
-            units = math.prod(self._outputs(0, 1)[0].shape)
-        batches = GROUP_BYTES // (3 * units * EVALUATION_BATCH * self._dtype.itemsize)
-        self._group = max(batches, 1) * EVALUATION_BATCH
+        self._group = _group(problem, self._cut)
         self._kept: list[Three] | None = None
         self._problem = problem
         self._plain: PlainEvaluator | None = None
@@ -138,3 +140,15 @@ class PrefixEvaluator:
         x = self._before(self._inputs[begin:end].to(self._dtype))
         one, two, three = (apply_layer(self._cut.first, x, weight, bias) for weight, bias in self._first)
         return one, two, three
+
+
+def _dtype(problem: Problem) -> torch.dtype:
+    return torch.float64 if problem.precision == "float64" else torch.float32
+
+
+def _group(problem: Problem, cut: Cut) -> int:
+    """How many images have their A0, A1 and A2 kept at once: whole batches, as many as fit."""
+    with torch.no_grad():
+        units: int = cut.first(cut.before(problem.inputs[:1].float())).numel()
+    batches = GROUP_BYTES // (3 * units * EVALUATION_BATCH * _dtype(problem).itemsize)
+    return max(batches, 1) * EVALUATION_BATCH

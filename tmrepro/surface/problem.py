@@ -56,3 +56,7 @@ class EvaluatorKind(Protocol):
     def unfit(self, problem: Problem) -> str | None:
         """Why it cannot evaluate `problem`, in a few words; None if it can. Cheap, and the same on every machine."""
         ...
+
+    def blocks(self, problem: Problem) -> dict[str, int]:
+        """How many images and points go through it at once, by name: what its bits depend on, for provenance.json."""
+        ...

@@ -18,7 +18,7 @@ from torch import Tensor
 from tmrepro.surface.geometry import Geometry, geometry_of
 from tmrepro.surface.graph import TRIED, Uncut, apply_layer, cut_behind_second, layer_of
 from tmrepro.surface.problem import Problem
-from tmrepro.surface.tail import Row
+from tmrepro.surface.tail import SIDE, Row
 from tmrepro.surface.tiles import TiledEvaluator, unfit_for_tiles
 
 
@@ -38,6 +38,12 @@ class TrackedEvaluator(TiledEvaluator):
             except Uncut as reason:
                 return str(reason)
         return why
+
+    @staticmethod
+    def blocks(problem: Problem) -> dict[str, int]:
+        """See `EvaluatorKind.blocks`."""
+        cut = cut_behind_second(problem.model, problem.inputs[:TRIED])
+        return {"images": geometry_of(cut, problem.inputs[:1]).tile, "points": SIDE * SIDE}
 
     def __init__(self, problem: Problem) -> None:
         cut = cut_behind_second(problem.model, problem.inputs[:TRIED])

@@ -25,6 +25,7 @@ from tmrepro.verify.grades import grade_array, grade_number, worst
 from tmrepro.verify.platforms import Platforms
 from tmrepro.verify.points import Sampled, check_points
 from tmrepro.verify.relabelling import check_minimum
+from tmrepro.verify.rounding import rounding_between
 from tmrepro.verify.verdict import Check, Remarks
 from tmrepro.view import RunView
 
@@ -141,7 +142,11 @@ def _check_surface(
     if wrong:
         return Check("audit", subject, "different", wrong)
     sampled = Sampled(stored, grid, tuple(sample), chunk=drawn.spec.chunk)
-    grade, detail = check_points(problem, sampled, recorded=recorded, exact=platforms.exact)
+    # This platform's own error is unknown: taken to be no larger than the one that the run measured.
+    rounding = rounding_between(
+        view.provenance, view.provenance, surface=drawn.spec, stage=f"surface/{drawn.name}/{model.name}"
+    )
+    grade, detail = check_points(problem, sampled, recorded=recorded, exact=platforms.exact, rounding=rounding)
     worst_of_all = worst([grade, *axes])
     if worst_of_all != grade:
         detail = "its axes are not the same bits"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tmrepro.errors import ArtefactError
+from tmrepro.spec import expand_surfaces
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
@@ -24,9 +25,10 @@ from tmrepro.store.tensors import load_tensors
 from tmrepro.verify.bands import MINIMUM_NUMBERS, Band, Bands
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
 from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
-from tmrepro.verify.grades import ABSOLUTE, grade_array, grade_number, images_that_may_move, worst
+from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, grade_number, images_that_may_move, worst
 from tmrepro.verify.minima import grade_minimum
 from tmrepro.verify.platforms import compare_platforms, drawn_alike
+from tmrepro.verify.rounding import Rounding, rounding_between
 from tmrepro.verify.verdict import Check, Grade, Level, Remarks
 from tmrepro.verify.words import Against
 from tmrepro.view import RunView
@@ -157,11 +159,21 @@ class Comparison:
     def _grade_surface(self, surface: str, model: str) -> tuple[Grade, str]:
         ours, facts, _, _ = read_surface(self.view.folder, surface, model)
         theirs, _, _, _ = read_surface(self.other.folder, surface, model)
-        moved = self._accuracy_tolerance(max(facts.images, 1))
+        of_losses = Rounding()
+        if not self.platforms.exact:
+            spec = next(drawn.spec for drawn in expand_surfaces(self.view.spec) if drawn.name == surface)
+            of_losses = rounding_between(
+                self.view.provenance, self.other.provenance, surface=spec, stage=f"surface/{surface}/{model}"
+            )
+        moved = self._accuracy_tolerance(max(facts.images, 1)) + of_losses.accuracy
         found = []
-        for name in ("loss", "accuracy", "a", "b"):
-            absolute = moved if name == "accuracy" else ABSOLUTE
-            grade, words = grade_array(getattr(ours, name), getattr(theirs, name), absolute=absolute)
+        for name, absolute, relative in (
+            ("loss", of_losses.absolute, of_losses.relative),
+            ("accuracy", moved, RELATIVE),
+            ("a", ABSOLUTE, RELATIVE),
+            ("b", ABSOLUTE, RELATIVE),
+        ):
+            grade, words = grade_array(getattr(ours, name), getattr(theirs, name), absolute=absolute, relative=relative)
             found.append((grade, f"{name}: {words}"))
         grade = worst(one for one, _ in found)
         return grade, next(words for one, words in found if one == grade)

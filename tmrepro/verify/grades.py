@@ -57,7 +57,11 @@ def images_that_may_move(images: int) -> int:
 
 
 def grade_array(
-    values: Float64[np.ndarray, ...], expected: Float64[np.ndarray, ...], *, absolute: float = ABSOLUTE
+    values: Float64[np.ndarray, ...],
+    expected: Float64[np.ndarray, ...],
+    *,
+    absolute: float = ABSOLUTE,
+    relative: float = RELATIVE,
 ) -> tuple[Grade, str]:
     """Grade an array, with the largest difference in words. Non-finite values must be the same ones.
 
@@ -75,7 +79,7 @@ def grade_array(
     excess = np.full(values.shape, -np.inf)
     here, there = values[finite], expected[finite]
     with np.errstate(over="ignore"):
-        excess[finite] = np.abs(here - there) - (RELATIVE * np.abs(there) + absolute)
+        excess[finite] = np.abs(here - there) - (relative * np.abs(there) + absolute)
     at = np.unravel_index(int(np.argmax(excess)), excess.shape)
     words = _words(values, expected, at=np.array(at), what="largest difference")
     return ("equal" if excess[at] <= 0 else "different"), words

@@ -14,7 +14,8 @@ import numpy as np
 from tmrepro.errors import UsageError
 from tmrepro.records import Grid, Surface
 from tmrepro.surface import Evaluator, PlainEvaluator, Problem, choose
-from tmrepro.verify.grades import ABSOLUTE, grade_array, images_that_may_move, worst
+from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, images_that_may_move, worst
+from tmrepro.verify.rounding import Rounding
 from tmrepro.verify.words import Grade
 
 Points = tuple[tuple[int, int], ...]
@@ -30,15 +31,17 @@ class Sampled:
     chunk: int
 
 
-def check_points(problem: Problem, sampled: Sampled, *, recorded: str | None, exact: bool) -> tuple[Grade, str]:
+def check_points(
+    problem: Problem, sampled: Sampled, *, recorded: str | None, exact: bool, rounding: Rounding
+) -> tuple[Grade, str]:
     """How well theta* gives the stored points, with the first wrong one in words.
 
-    `recorded` is the evaluator that the run names; `exact`, whether this platform owes the run's bits.
+    `recorded` is the evaluator that the run names; `exact`, whether this platform owes the run's bits; `rounding`, what the
+    numbers may differ by where it doesn't.
     """
     plainly = recorded in {None, PlainEvaluator.name}
-    by_plain = _grade(
-        sampled, sampled.points, _at_points(PlainEvaluator(problem), sampled), problem, exact=exact and plainly
-    )
+    again = _at_points(PlainEvaluator(problem), sampled)
+    by_plain = _grade(sampled, sampled.points, again, problem, exact=exact and plainly, rounding=rounding)
     if plainly or not exact or by_plain[0] == "different":
         return by_plain
     try:
@@ -49,7 +52,7 @@ def check_points(problem: Problem, sampled: Sampled, *, recorded: str | None, ex
         points, again = sampled.points, _at_points(kind(problem), sampled)
     else:
         points, again = _in_chunks(kind(problem), sampled)
-    grade, words = _grade(sampled, points, again, problem, exact=True)
+    grade, words = _grade(sampled, points, again, problem, exact=True, rounding=Rounding())
     where = "there" if kind.pointwise else f"in the {len(points)} points of their chunks"
     return grade, f"plain agrees; {kind.name} {where}: {words}"
 
@@ -76,26 +79,33 @@ def _in_chunks(evaluator: Evaluator, sampled: Sampled) -> tuple[Points, np.ndarr
     return tuple(points), np.concatenate(again, axis=1)
 
 
-def _grade(sampled: Sampled, points: Points, again: np.ndarray, problem: Problem, *, exact: bool) -> tuple[Grade, str]:
+def _grade(
+    sampled: Sampled, points: Points, again: np.ndarray, problem: Problem, *, exact: bool, rounding: Rounding
+) -> tuple[Grade, str]:
     """The worst of losses and accuracies. Where bits aren't owed, a few images may change sides."""
     at = tuple(np.array(points).T)
     images = len(problem.inputs)
-    moved = ABSOLUTE if exact else images_that_may_move(images) / images + ABSOLUTE
+    of_losses, moved = Rounding(), ABSOLUTE
+    if not exact:
+        of_losses, moved = rounding, images_that_may_move(images) / images + ABSOLUTE + rounding.accuracy
     grades = []
-    for kept, found, name, absolute in (
-        (sampled.stored.loss[at], again[0], "loss", ABSOLUTE),
-        (sampled.stored.accuracy[at], again[1], "accuracy", moved),
+    for kept, found, name, absolute, relative in (
+        (sampled.stored.loss[at], again[0], "loss", of_losses.absolute, of_losses.relative),
+        (sampled.stored.accuracy[at], again[1], "accuracy", moved, RELATIVE),
     ):
-        grade, _ = grade_array(kept, found, absolute=absolute)
-        grades.append((grade, _first_wrong_point(name, points, kept, found, absolute=absolute)))
+        grade, _ = grade_array(kept, found, absolute=absolute, relative=relative)
+        words = _first_wrong_point(name, points, kept, found, absolute=absolute, relative=relative)
+        grades.append((grade, words))
     grade = worst(one for one, _ in grades)
     return grade, next(words for one, words in grades if one == grade)
 
 
-def _first_wrong_point(name: str, points: Points, kept: np.ndarray, again: np.ndarray, *, absolute: float) -> str:
+def _first_wrong_point(
+    name: str, points: Points, kept: np.ndarray, again: np.ndarray, *, absolute: float, relative: float
+) -> str:
     """The first point of the worst grade, in words."""
     grades = [
-        grade_array(kept[index : index + 1], again[index : index + 1], absolute=absolute)[0]
+        grade_array(kept[index : index + 1], again[index : index + 1], absolute=absolute, relative=relative)[0]
         for index in range(len(points))
     ]
     grade = worst(grades)

@@ -1,0 +1,44 @@
+"""How far a surface's points may lie from another platform's for the rounding of its precision.
+
+Float32 and float64 keep to design section 6. For a precision below them the run measured its own error and wrote it down; since
+whoever forges a surface forges that too, no more than LARGEST of it is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tmrepro.spec import SurfaceSpec
+from tmrepro.surface.precision import FLOOR, LOWER
+from tmrepro.verify.grades import ABSOLUTE, RELATIVE, as_number
+
+LARGEST = 0.05
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Tolerances of losses, |d| <= relative |S| + absolute, and what an accuracy may move beyond what float32's may."""
+
+    relative: float = RELATIVE
+    absolute: float = ABSOLUTE
+    accuracy: float = 0.0
+
+
+def rounding_between(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, surface: SurfaceSpec, stage: str
+) -> Rounding:
+    """What two sides may differ by, given their provenance: both errors added. `stage` is surface/SURFACE/MODEL."""
+    if surface.precision not in LOWER:
+        return Rounding()
+    loss, accuracy = (sum(_recorded(side, stage, name) for side in (ours, theirs)) for name in ("loss", "accuracy"))
+    return Rounding(max(RELATIVE, loss), ABSOLUTE + FLOOR * loss, accuracy)
+
+
+def _recorded(provenance: Mapping[str, Any], stage: str, name: str) -> float:
+    found: object = provenance
+    for key in ("stages", stage, "facts", "precision_error", name):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    error = as_number(found)
+    return min(error, LARGEST) if error is not None and error >= 0 else 0.0
