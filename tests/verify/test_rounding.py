@@ -96,11 +96,12 @@ def test_the_run_writes_down_what_its_precision_costs(low_run: Path) -> None:
 
 
 def test_how_many_images_and_points_go_together_is_written_down(low_run: Path) -> None:
-    assert stage_facts(low_run, STAGE)["evaluator_blocks"] == {"images": 128, "points": 1}
+    low = stage_facts(low_run, STAGE)
+    assert (low["evaluator"], low["evaluator_blocks"]) == ("batched", {"images": 2**20, "points": 16})
     assert stage_facts(low_run, "surface/full/dnn")["evaluator_blocks"] == {"images": 1024, "points": 256}
 
 
-@pytest.mark.parametrize(("share", "passes"), [(0.0, True), (1.5, True), (3.0, False)])
+@pytest.mark.parametrize(("share", "passes"), [(0.0, True), (0.9, True), (3.5, False)])
 def test_elsewhere_twice_the_error_passes_and_no_more(
     low_run: Path, tmp_path: Path, forger_of: Any, share: float, passes: bool
 ) -> None:

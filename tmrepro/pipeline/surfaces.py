@@ -107,7 +107,7 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[st
     wanted.sort(key=lambda chunk: coarse_first(chunk.index, home=home))
     missing = Counter(lattice_step(chunk.index, home=home) for chunk in wanted)
     context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
-    choice = choose(problem, forced=context.evaluator)
+    choice = choose(problem, forced=context.evaluator, level=context.determinism.level)
     results = evaluate_chunks(
         problem,
         chunks=wanted,

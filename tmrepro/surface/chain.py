@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Int32
 from torch import Tensor, fx, nn
 
 from tmrepro.surface.graph import has_hooks, is_flatten, is_identity, is_relu, module_of
@@ -22,7 +22,7 @@ LARGE_PRODUCT = 2**18  # multiplications; a call of oneDNN costs as much as some
 
 Size = tuple[int, int]
 Row = Mapping[str, Tensor]
-Step = Callable[[Float32[Tensor, "J T P C"], Row], Float32[Tensor, "J T Q D"]]
+Step = Callable[[Float[Tensor, "J T P C"], Row], Float[Tensor, "J T Q D"]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Chain:
             return values
         return values.flatten(2)[:, :, patches.used].transpose(1, 2).flatten(1).contiguous()
 
-    def __call__(self, x: Float32[Tensor, "J T P C"], row: Row) -> Float32[Tensor, "J T classes"]:
+    def __call__(self, x: Float[Tensor, "J T P C"], row: Row) -> Float[Tensor, "J T classes"]:
         """Logits; `x` may be overwritten."""
         for step in self._steps:
             x = step(x, row)
@@ -112,11 +112,11 @@ class _Product:
     name: str
     patches: Patches | None
 
-    def __call__(self, x: Float32[Tensor, "J T P C"], row: Row) -> Float32[Tensor, "J T Q M"]:
+    def __call__(self, x: Float[Tensor, "J T P C"], row: Row) -> Float[Tensor, "J T Q M"]:
         weight, bias = row[f"{self.name}.weight"], row.get(f"{self.name}.bias")
         (J, T), (M, K) = x.shape[:2], weight.shape[1:]
         places = 1 if self.patches is None else len(self.patches.source)
-        if T * places * M * K >= LARGE_PRODUCT and is_supported():
+        if T * places * M * K >= LARGE_PRODUCT and _may_use_onednn(x):
             biases = [None] * J if bias is None else bias
             found = torch.stack([multiply(self._rows(x[j]), weight[j], biases[j]) for j in range(J)])
         else:
@@ -125,7 +125,7 @@ class _Product:
             found = torch.bmm(rows, weights) if bias is None else torch.baddbmm(bias[:, None], rows, weights)
         return found.view(J, T, places, M)
 
-    def _rows(self, x: Float32[Tensor, "T P C"]) -> Float32[Tensor, "rows inputs"]:
+    def _rows(self, x: Float[Tensor, "T P C"]) -> Float[Tensor, "rows inputs"]:
         if self.patches is None:
             return x.squeeze(1)
         from tmrepro.surface import kernels  # numba loads where it is used
@@ -136,13 +136,19 @@ class _Product:
         return rows
 
 
+def _may_use_onednn(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and is_supported()
+    )
+
+
 def _relu(x: Tensor, _row: Row) -> Tensor:
     return x.relu_()
 
 
-def _flatten(x: Float32[Tensor, "J T P C"], _row: Row) -> Float32[Tensor, "J T 1 N"]:
+def _flatten(x: Float[Tensor, "J T P C"], _row: Row) -> Float[Tensor, "J T 1 N"]:
     return x.transpose(2, 3).flatten(2).unsqueeze(2)
 
 
-def _mean(x: Float32[Tensor, "J T P C"], _row: Row) -> Float32[Tensor, "J T 1 C"]:
+def _mean(x: Float[Tensor, "J T P C"], _row: Row) -> Float[Tensor, "J T 1 C"]:
     return x.mean(2, keepdim=True)

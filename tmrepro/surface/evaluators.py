@@ -8,15 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tmrepro.determinism import Level
 from tmrepro.errors import UsageError
+from tmrepro.surface.batched import BatchedEvaluator
+from tmrepro.surface.compiled import CompiledEvaluator
 from tmrepro.surface.folded import FoldedEvaluator
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.prefix import PrefixEvaluator
 from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
+from tmrepro.surface.replayed import ReplayedEvaluator
 from tmrepro.surface.tracked import TrackedEvaluator
 
-# Faster ones, the fastest first. The rule takes the first that fits: by the problem alone, never by timing.
-_BY_RULE: tuple[EvaluatorKind, ...] = (TrackedEvaluator, FoldedEvaluator, PrefixEvaluator)
+# Faster ones, the fastest first. The rule takes the first that fits: by the problem alone, never by timing. The first three
+# compute on the CPU alone.
+_BY_RULE: tuple[EvaluatorKind, ...] = (
+    TrackedEvaluator,
+    FoldedEvaluator,
+    PrefixEvaluator,
+    BatchedEvaluator,
+    ReplayedEvaluator,
+)
+_WITHOUT_BITS: tuple[EvaluatorKind, ...] = (CompiledEvaluator,)  # for a level that promises none
 
 
 @dataclass(frozen=True)
@@ -32,20 +44,25 @@ def evaluator_names() -> tuple[str, ...]:
     return tuple(kind.name for kind in _kinds())
 
 
-def choose(problem: Problem, *, forced: str | None = None) -> Choice:
+def choose(problem: Problem, *, forced: str | None = None, level: Level = "portable") -> Choice:
     """The evaluator for a problem: the first by rule that fits, or the one that was `forced` by name.
 
     Raises:
-        UsageError: the one that was forced does not exist, or does not fit.
+        UsageError: the one that was forced does not exist, or does not fit the problem or the level of determinism.
     """
     if forced is not None:
         kind = find_evaluator(forced)
-        why = kind.unfit(problem)
+        needs_fast = kind in _WITHOUT_BITS and level != "fast"
+        why = (
+            f"its bits are promised by nobody, and the level is {level}, not fast"
+            if needs_fast
+            else kind.unfit(problem)
+        )
         if why is not None:
             raise UsageError(f"evaluator {forced!r} cannot evaluate this surface: {why}; leave it to the rule")
         return Choice(kind, "forced by name")
     unfit: list[str] = []
-    for kind in _BY_RULE:
+    for kind in (*_BY_RULE, *(_WITHOUT_BITS if level == "fast" else ())):
         why = kind.unfit(problem)
         if why is None:
             return Choice(kind, "; ".join([*unfit, f"{kind.name} fits"]))
@@ -71,4 +88,4 @@ def find_evaluator(name: str) -> EvaluatorKind:
 
 
 def _kinds() -> tuple[EvaluatorKind, ...]:
-    return (*_BY_RULE, PlainEvaluator)
+    return (*_BY_RULE, *_WITHOUT_BITS, PlainEvaluator)

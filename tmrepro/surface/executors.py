@@ -59,7 +59,7 @@ def evaluate_chunks(
         ComputeError: a worker died (out of memory, most likely).
         UsageError: no such evaluator, one that does not fit, or a custom model that cannot be sent to worker processes.
     """
-    kind = choose(problem, forced=forced).kind
+    kind = choose(problem, forced=forced, level=determinism.level).kind
     if workers <= 1 or len(chunks) <= 1:
         evaluator = kind(problem)
         for chunk in chunks:

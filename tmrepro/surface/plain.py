@@ -10,10 +10,11 @@ from typing import assert_never
 import numpy as np
 import torch
 from jaxtyping import Float64
+from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
 from tmrepro.parameters import theta_of
-from tmrepro.surface.problem import Problem
+from tmrepro.surface.problem import Precision, Problem
 
 
 class PlainEvaluator:
@@ -80,33 +81,41 @@ class PlainEvaluator:
                 offset = part.stop
 
     def _point(self) -> tuple[float, float]:
+        loss_sum, right = self._sums()
+        n = len(self._inputs)
+        return float(loss_sum) / n, int(right) / n
+
+    def _sums(self) -> tuple[Tensor, Tensor]:
+        """The sum of all losses, and how many are right, at the point where the model is."""
         loss_sum = torch.zeros((), dtype=torch.float64, device=self._inputs.device)
         right = torch.zeros((), dtype=torch.int64, device=self._inputs.device)
         n = len(self._inputs)
-        with torch.no_grad(), self._arithmetic():
+        with torch.no_grad(), arithmetic(self._precision, self._inputs.device):
             for begin in range(0, n, EVALUATION_BATCH):
                 end = min(begin + EVALUATION_BATCH, n)
                 targets = self._targets.part(begin, end)
                 logits = self._model(self._inputs[begin:end])
                 loss_sum += image_losses(logits, targets).sum()
                 right += count_right(logits, targets)
-        return float(loss_sum) / n, int(right) / n
+        return loss_sum, right
 
-    @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        match self._precision:
-            case "float64" | "float32":
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Products in a precision, of a model that is in float64 already where it is that."""
+    match precision:
+        case "float64" | "float32":
+            yield
+        case "tf32":
+            # A CPU has no TF32: there this is float32.
+            allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+            try:
                 yield
-            case "tf32":
-                # A CPU has no TF32: there this is float32.
-                allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-                torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-                try:
-                    yield
-                finally:
-                    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
-            case "bfloat16":
-                with torch.autocast(self._inputs.device.type, dtype=torch.bfloat16):
-                    yield
-            case _:
-                assert_never(self._precision)
+            finally:
+                torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+        case "bfloat16":
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                yield
+        case _:
+            assert_never(precision)

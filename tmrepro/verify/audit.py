@@ -142,7 +142,7 @@ def _check_surface(
     if wrong:
         return Check("audit", subject, "different", wrong)
     sampled = Sampled(stored, grid, tuple(sample), chunk=drawn.spec.chunk)
-    # This platform's own error is unknown: taken to be no larger than the one that the run measured.
+    # Twice what the run measured: other points than its sample may be somewhat further off.
     rounding = rounding_between(
         view.provenance, view.provenance, surface=drawn.spec, stage=f"surface/{drawn.name}/{model.name}"
     )

@@ -7,13 +7,14 @@ point's bits are its own, else in the whole chunks that hold them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tmrepro.errors import UsageError
 from tmrepro.records import Grid, Surface
 from tmrepro.surface import Evaluator, PlainEvaluator, Problem, choose
+from tmrepro.surface.precision import LOWER
 from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, images_that_may_move, worst
 from tmrepro.verify.rounding import Rounding
 from tmrepro.verify.words import Grade
@@ -40,7 +41,10 @@ def check_points(
     numbers may differ by where it doesn't.
     """
     plainly = recorded in {None, PlainEvaluator.name}
-    again = _at_points(PlainEvaluator(problem), sampled)
+    # A lower precision, where its bits aren't owed, is held against what the run measured its own error against.
+    in_float32 = problem.precision in LOWER and not (plainly and exact)
+    definition = PlainEvaluator(replace(problem, precision="float32") if in_float32 else problem)
+    again = _at_points(definition, sampled)
     by_plain = _grade(sampled, sampled.points, again, problem, exact=exact and plainly, rounding=rounding)
     if plainly or not exact or by_plain[0] == "different":
         return by_plain

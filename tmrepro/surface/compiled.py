@@ -1,0 +1,30 @@
+"""The plain evaluator with its model compiled by torch: for level `fast`, which promises numbers and no bits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+import torch
+
+from tmrepro.surface.plain import PlainEvaluator
+from tmrepro.surface.problem import Problem
+
+
+class CompiledEvaluator(PlainEvaluator):
+    """Any network that torch.compile takes; what it doesn't take runs as it is."""
+
+    name = "compiled"
+
+    @staticmethod
+    def unfit(problem: Problem) -> str | None:
+        """See `EvaluatorKind.unfit`."""
+        if problem.inputs.device.type == "cpu" and shutil.which(os.environ.get("CXX", "c++")) is None:
+            return "torch compiles for a CPU with a C++ compiler, and there is none"
+        return None
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        compiled: Any = torch.compile(self._model)
+        self._model = compiled

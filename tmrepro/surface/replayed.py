@@ -1,0 +1,57 @@
+"""The plain evaluator without launching kernels one by one: a pass over all images is recorded as a CUDA graph, then replayed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tmrepro.surface.plain import PlainEvaluator
+from tmrepro.surface.problem import Problem
+
+WARM_UP = 3  # passes before recording, so that libraries have chosen their kernels and got their memory
+
+
+class ReplayedEvaluator(PlainEvaluator):
+    """Any network on a CUDA device. Parameters change in place between replays, so the arithmetic is the plain one's."""
+
+    name = "replayed"
+
+    @staticmethod
+    def unfit(problem: Problem) -> str | None:
+        """See `EvaluatorKind.unfit`."""
+        if problem.inputs.device.type != "cuda":
+            return "it replays CUDA graphs"
+        if problem.targets.loss is not None:
+            return "the loss is the caller's own, which may wait for the device"
+        if any(vars(module)[hooks] for module in problem.model.modules() for hooks in _HOOKS):
+            return "the network has hooks, which a recording leaves out"
+        return None
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self._recorded: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
+
+    def _point(self) -> tuple[float, float]:
+        if self._recorded is None:
+            self._recorded = self._record()
+        graph, loss_sum, right = self._recorded
+        graph.replay()
+        n = len(self._inputs)
+        return float(loss_sum) / n, int(right) / n
+
+    def _record(self) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        stream: Any = torch.cuda.Stream(self._inputs.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self._inputs.device))
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                self._sums()
+        torch.cuda.current_stream(self._inputs.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            loss_sum, right = self._sums()
+        return graph, loss_sum, right
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
