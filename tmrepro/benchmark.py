@@ -133,7 +133,8 @@ def run_benchmark(
         note(f"{model.name}: training on {images} digits")
         problem, grid = trained_problem(spec, model)
         note(f"{model.name}: {rounds} rounds")
-        measured.append(_measure(model.name, problem, grid, evaluators=chosen, rounds=rounds, peak=peak))
+        timed = _measure(model.name, problem, grid, evaluators=chosen, level=level, rounds=rounds, peak=peak)
+        measured.append(timed)
     return Benchmark(
         platform.processor() or platform.machine(),
         str(torch.__version__),
@@ -201,18 +202,22 @@ def trained_problem(spec: Any, model: TrainedModel) -> tuple[Problem, Grid]:
 
 
 def _measure(
-    name: str, problem: Problem, grid: Grid, *, evaluators: Sequence[str], rounds: int, peak: float
+    name: str, problem: Problem, grid: Grid, *, evaluators: Sequence[str], level: Level, rounds: int, peak: float
 ) -> ModelTimings:
     import numpy as np
 
-    from tmrepro.surface import PlainEvaluator, find_evaluator
+    from tmrepro.surface import PlainEvaluator, find_evaluator, why_unfit
 
-    unfit = {each: find_evaluator(each).unfit(problem) for each in evaluators if each != PlainEvaluator.name}
+    unfit = {
+        each: why_unfit(find_evaluator(each), problem, level=level)
+        for each in evaluators
+        if each != PlainEvaluator.name
+    }
     fitting: dict[str, Evaluator] = {PlainEvaluator.name: PlainEvaluator(problem)}
     fitting |= {each: find_evaluator(each)(problem) for each, why in unfit.items() if why is None}
     row = np.zeros(1)
     for evaluator in fitting.values():  # once before it counts: libraries choose and compile what they will use
-        evaluator.block(row, grid.b[:2])
+        evaluator.block(grid.a[:3], grid.b[:3])  # enough for tracking, which takes fewer points for plain ones
     seconds: dict[str, list[float]] = {each: [] for each in fitting}
     processor: dict[str, list[float]] = {each: [] for each in fitting}
     losses = {}

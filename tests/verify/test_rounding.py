@@ -98,7 +98,7 @@ def test_the_run_writes_down_what_its_precision_costs(low_run: Path) -> None:
 def test_how_many_images_and_points_go_together_is_written_down(low_run: Path) -> None:
     low = stage_facts(low_run, STAGE)
     assert (low["evaluator"], low["evaluator_blocks"]) == ("batched", {"images": 2**20, "points": 16})
-    assert stage_facts(low_run, "surface/full/dnn")["evaluator_blocks"] == {"images": 1024, "points": 256}
+    assert stage_facts(low_run, "surface/full/dnn")["evaluator_blocks"] == {"images": 512, "points": 256}
 
 
 @pytest.mark.parametrize(("share", "passes"), [(0.0, True), (0.9, True), (3.5, False)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tmrepro.surface.evaluators import Choice, choose, choose_evaluator, evaluator_names, find_evaluator
+from tmrepro.surface.evaluators import Choice, choose, choose_evaluator, evaluator_names, find_evaluator, why_unfit
 from tmrepro.surface.executors import evaluate_chunks
 from tmrepro.surface.grid import build_grid
 from tmrepro.surface.plain import PlainEvaluator
@@ -20,4 +20,5 @@ __all__ = [
     "evaluate_chunks",
     "evaluator_names",
     "find_evaluator",
+    "why_unfit",
 ]

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from tmrepro.surface.graph import has_hooks, is_flatten, is_identity, is_relu, module_of
 from tmrepro.surface.layers import is_supported, multiply, shape_of
 
-LARGE_PRODUCT = 2**18  # multiplications; a call of oneDNN costs as much as some 2^17
+LARGE_PRODUCT = 2**22  # multiplications: below, a call of oneDNN costs too much, or a batch of products is faster
 
 Size = tuple[int, int]
 Row = Mapping[str, Tensor]

@@ -52,22 +52,24 @@ def choose(problem: Problem, *, forced: str | None = None, level: Level = "porta
     """
     if forced is not None:
         kind = find_evaluator(forced)
-        needs_fast = kind in _WITHOUT_BITS and level != "fast"
-        why = (
-            f"its bits are promised by nobody, and the level is {level}, not fast"
-            if needs_fast
-            else kind.unfit(problem)
-        )
+        why = why_unfit(kind, problem, level=level)
         if why is not None:
             raise UsageError(f"evaluator {forced!r} cannot evaluate this surface: {why}; leave it to the rule")
         return Choice(kind, "forced by name")
     unfit: list[str] = []
     for kind in (*_BY_RULE, *(_WITHOUT_BITS if level == "fast" else ())):
-        why = kind.unfit(problem)
+        why = why_unfit(kind, problem, level=level)
         if why is None:
             return Choice(kind, "; ".join([*unfit, f"{kind.name} fits"]))
         unfit.append(f"not {kind.name}: {why}")
     return Choice(PlainEvaluator, "; ".join([*unfit, "plain fits everything"]))
+
+
+def why_unfit(kind: EvaluatorKind, problem: Problem, *, level: Level) -> str | None:
+    """Why `kind` cannot evaluate `problem` under a level of determinism; None if it can."""
+    if kind in _WITHOUT_BITS and level != "fast":
+        return f"nobody promises its bits, and the level is {level}, not fast"
+    return kind.unfit(problem)
 
 
 def choose_evaluator(problem: Problem, *, forced: str | None = None) -> Evaluator:

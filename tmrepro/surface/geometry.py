@@ -15,7 +15,7 @@ from tmrepro.surface.graph import Cut, Uncut
 from tmrepro.surface.tail import SIDE
 
 TILE_BYTES = 48 * 2**20  # of one tile's own arrays, so that they stay near the processor
-LARGEST_TILE = 1024
+LARGEST_TILE = 512
 
 
 @dataclass(frozen=True)
