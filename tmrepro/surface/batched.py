@@ -12,7 +12,6 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from tmrepro.inference import Targets, image_losses
-from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.surface.chain import chain_of
 from tmrepro.surface.graph import TRIED, Cut, Uncut, apply_layer, cut_behind_first, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator, arithmetic
@@ -57,13 +56,7 @@ class BatchedEvaluator:
         self._problem = problem
         self._cut = cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
         self._group = _images(_first_outputs(problem, cut))
-        device, layout = problem.inputs.device, layout_of(problem.model)
-        vectors = theta_of(problem.model), problem.directions.delta, problem.directions.eta
-        one, two, three = (
-            {name: torch.from_numpy(part).to(device) for name, part in split_theta(vector, layout=layout).items()}
-            for vector in vectors
-        )
-        self._parts = one, two, three
+        self._parts = problem.by_name()
         self._tail = Tail(cut.tail, names=names_in(cut.tail, of=cut.network), parameters=self._parts, size=None)
         self._plain: PlainEvaluator | None = None
 

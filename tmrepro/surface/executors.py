@@ -60,6 +60,8 @@ def evaluate_chunks(
         UsageError: no such evaluator, one that does not fit, or a custom model that cannot be sent to worker processes.
     """
     kind = choose(problem, forced=forced, level=determinism.level).kind
+    if not chunks:
+        return
     if workers <= 1 or len(chunks) <= 1:
         evaluator = kind(problem)
         for chunk in chunks:

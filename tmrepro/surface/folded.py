@@ -16,7 +16,6 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
-from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.surface.folding import Fold, FoldedNetwork, fold_network, has_norms
 from tmrepro.surface.layers import Layer, is_supported
 from tmrepro.surface.problem import Problem
@@ -61,15 +60,11 @@ class FoldedEvaluator:
         if self._inputs.ndim == 4:
             self._inputs = self._inputs.contiguous(memory_format=torch.channels_last)
         weights = {fold.weight: fold.layer for fold in self._folds}
-        theta, layout, directions = theta_of(problem.model), layout_of(problem.model), problem.directions
-        vectors = [split_theta(vector, layout=layout) for vector in (theta, directions.delta, directions.eta)]
+        parts = problem.by_name()
         widest = max(fold.layer.weights[0].numel() for fold in self._folds)
         scratch = torch.empty(max(PIECE, widest), dtype=torch.float64)
         self._parts = {
-            name: _Part(
-                [torch.from_numpy(vector[name]) for vector in vectors], layer=weights.get(name), scratch=scratch
-            )
-            for name in (parameter.name for parameter in layout)
+            name: _Part([part[name] for part in parts], layer=weights.get(name), scratch=scratch) for name in parts[0]
         }
 
     def block(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
 from tmrepro.surface.graph import Cut, Uncut
@@ -55,12 +55,6 @@ class Geometry:
         """Images per tile: what fits into TILE_BYTES, by what an image needs."""
         image_bytes = 26 * self.units + (6 * 8 + 9 * 4 + 4 * SIDE) * self.outputs
         return min(max(TILE_BYTES // image_bytes, 1), LARGEST_TILE)
-
-    def maps(self, out: Float32[Tensor, "J T Q"]) -> Float32[Tensor, "J T ..."]:
-        """The second layer's outputs as the tail takes them."""
-        if self.size is None:
-            return out
-        return out.view(*out.shape[:2], *self.size, self.width).permute(0, 1, 4, 2, 3)
 
 
 def geometry_of(cut: Cut, image: Float[Tensor, "1 ..."]) -> Geometry:

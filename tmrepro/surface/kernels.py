@@ -68,13 +68,13 @@ def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, k
             on[t, u] = first
         entries = flips = 0
         for word in range(words.shape[0]):
-            if words[word] == 0:
+            if words[word] == 0:  # most of the time eight units at once
                 continue
             for u in range(8 * word, min(8 * word + 8, U)):
                 entering[entries], moving[flips] = u, u
                 entries += changes[u] & 1
                 flips += changes[u] >> 1
-        for n in range(entries):
+        for n in range(entries):  # the first column, from the row before to this one
             u = entering[n]
             sign = 1.0 if on[t, u] else -1.0
             p, s, r = sign * z0[t, u], sign * z1[t, u], sign * z2[t, u]
@@ -99,7 +99,7 @@ def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, k
                 q[place, 1, m] = six[t, 2, at] + alpha * six[t, 4, at]
                 q[place, 2, m] = six[t, 5, at]
         begins[:] = 0
-        for n in range(flips):
+        for n in range(flips):  # sorted by the column at which they change
             u = moving[n]
             base, slope, states = z0[t, u] + near * z1[t, u], z2[t, u], 0
             for j in range(J):

@@ -16,7 +16,6 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
-from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.surface.graph import TRIED, Cut, Uncut, apply_layer, cut_behind_first, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
@@ -62,12 +61,7 @@ class PrefixEvaluator:
         self._inputs, self._targets = problem.inputs, problem.targets
         self._cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
         self._before = copy.deepcopy(self._cut.before).to(self._dtype)
-        layout = layout_of(problem.model)
-        vectors = theta_of(problem.model), problem.directions.delta, problem.directions.eta
-        parts = [
-            {name: torch.from_numpy(part) for name, part in split_theta(vector, layout=layout).items()}
-            for vector in vectors
-        ]
+        parts = problem.by_name()
         self._first = [
             layer_of({name: value.to(self._dtype) for name, value in part.items()}, self._cut.first_name)
             for part in parts

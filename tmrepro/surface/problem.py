@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
 from tmrepro.directions import DirectionPair
 from tmrepro.inference import Targets
+from tmrepro.parameters import layout_of, split_theta, theta_of
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16"]
+Parts = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,18 @@ class Problem:
     inputs: Shaped[Tensor, "n ..."]
     targets: Targets
     precision: Precision
+
+    def by_name(self) -> tuple[Parts, Parts, Parts]:
+        """theta*, delta^ and eta^ by the names of the model's parameters, where the inputs are."""
+        layout = layout_of(self.model)
+        theta, delta, eta = (
+            {
+                name: torch.from_numpy(part).to(self.inputs.device)
+                for name, part in split_theta(vector, layout=layout).items()
+            }
+            for vector in (theta_of(self.model), self.directions.delta, self.directions.eta)
+        )
+        return theta, delta, eta
 
 
 @runtime_checkable

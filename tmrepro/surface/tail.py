@@ -14,11 +14,11 @@ from torch import Tensor, fx
 from torch.func import functional_call
 
 from tmrepro.surface.chain import Size, chain_of
+from tmrepro.surface.problem import Parts
 
 SIDE = 16  # points along each axis that are computed together
 POINTS_BYTES = 64 * 2**20  # of a block's parameters, formed once for all tiles; larger ones are formed row by row
 
-Parts = Mapping[str, Tensor]
 Row = dict[str, Tensor]
 
 

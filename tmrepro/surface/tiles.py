@@ -17,7 +17,6 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from tmrepro.inference import clipped, image_losses
-from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.surface.geometry import Geometry
 from tmrepro.surface.graph import Cut, apply_layer, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
@@ -42,15 +41,9 @@ class TiledEvaluator(ABC):
         self._problem, self._cut, self._size = problem, cut, geometry.tile
         self._classes = problem.targets.classes.numpy()
         self._plain: PlainEvaluator | None = None
-        layout = layout_of(problem.model)
-        vectors = theta_of(problem.model), problem.directions.delta, problem.directions.eta
-        self._parts = [
-            {name: torch.from_numpy(part) for name, part in split_theta(vector, layout=layout).items()}
-            for vector in vectors
-        ]
+        self._parts = problem.by_name()
         names = names_in(cut.tail, of=cut.network)
-        parameters = self._parts[0], self._parts[1], self._parts[2]
-        self._tail = Tail(cut.tail, names=names, parameters=parameters, size=geometry.size)
+        self._tail = Tail(cut.tail, names=names, parameters=self._parts, size=geometry.size)
         self._kept: dict[int, Three] = {}
         self._keeps = 12 * geometry.units * len(problem.inputs) <= KEPT_BYTES
 
