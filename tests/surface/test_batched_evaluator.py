@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -132,8 +131,14 @@ def test_compiled_is_for_level_fast() -> None:
     with pytest.raises(UsageError, match="level is portable, not fast"):
         choose(problem, forced="compiled")
     assert choose(problem).kind.name == "plain"
-    expected = "compiled" if shutil.which("c++") else "plain"
+    expected = "compiled" if find_evaluator("compiled").unfit(problem) is None else "plain"
     assert choose(problem, level="fast").kind.name == expected
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "C++ compiler" in find_evaluator("compiled").unfit(pose(Tanh()))
+    assert choose(pose(Tanh()), level="fast").kind.name == "plain"
 
 
 class Tanh(nn.Module):
@@ -148,9 +153,10 @@ class Tanh(nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 def test_compiled_numbers_are_within_the_bound() -> None:
     problem = pose(Tanh())
+    if why := find_evaluator("compiled").unfit(problem):
+        pytest.skip(why)
     chunks = [Chunk((0, 0), A, B[:4])]
     (result,) = evaluate_chunks(problem, chunks=chunks, determinism=Determinism("fast", 1), forced="compiled")
     expected = PlainEvaluator(replace(problem, precision="float64")).block(A, B[:4])[0]

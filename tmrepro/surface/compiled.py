@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sysconfig
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +22,11 @@ class CompiledEvaluator(PlainEvaluator):
     @staticmethod
     def unfit(problem: Problem) -> str | None:
         """See `EvaluatorKind.unfit`."""
-        if problem.inputs.device.type == "cpu" and shutil.which(os.environ.get("CXX", "c++")) is None:
-            return "torch compiles for a CPU with a C++ compiler, and there is none"
+        headers = Path(sysconfig.get_path("include")) / "Python.h"
+        if problem.inputs.device.type == "cpu" and not (
+            shutil.which(os.environ.get("CXX", "c++")) and headers.is_file()
+        ):
+            return "torch compiles for a CPU with a C++ compiler and Python's headers, and one is missing"
         return None
 
     def __init__(self, problem: Problem) -> None:
