@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from tmrepro.errors import SpecError
 from tmrepro.spec import canonical_dict, dump_spec, first_difference, load_spec, parse_spec, spec_hash
 
 SMALLEST = "version: 1\nname: tiny\ndata: {name: digits}\n"
@@ -34,6 +35,21 @@ def test_the_hash_is_that_of_sorted_json_without_spaces():
 
     text = json.dumps(integers(canonical_dict(spec)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert spec_hash(spec) == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("field", ["samples", "chunk", "directions: {seeds: {delta: 1, eta"])
+def test_every_integer_that_is_taken_has_a_hash(field):
+    """RFC 8785 has doubles for numbers, so none beyond 2^53 - 1."""
+
+    def with_integer(number):
+        closing = "}}" if "{" in field else ""
+        return SMALLEST.replace("digits", "images") + (
+            f"models: [{{name: a, kind: dnn}}]\nsurfaces: [{{name: s, {field}: {number}{closing}}}]"
+        )
+
+    assert len(spec_hash(parse_spec(with_integer(2**53 - 1)))) == 64
+    with pytest.raises(SpecError, match="must be at most 9007199254740991"):
+        parse_spec(with_integer(2**53))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def _without_sign_of_zero(number: float) -> float:
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+PositiveInteger = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 PositiveNumber = Annotated[float, Field(gt=0)]
 NonNegativeNumber = Annotated[float, Field(ge=0), AfterValidator(_without_sign_of_zero)]
 Decay = Annotated[float, Field(ge=0, lt=1), AfterValidator(_without_sign_of_zero)]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from tmrepro.spec.fields import Name, PositiveNumber, Section, Seed, chosen, contradiction, stated
+from tmrepro.spec.fields import Name, PositiveInteger, PositiveNumber, Section, Seed, chosen, contradiction, stated
 
 
 class SeedsSpec(Section):
@@ -78,13 +78,11 @@ class SurfaceSpec(Section):
     """The two directions."""
     grid: Annotated[GridSpec, stated("2")] = GridSpec()
     """The points."""
-    samples: Annotated[Annotated[int, Field(ge=1)] | None, stated("2")] = None
+    samples: Annotated[PositiveInteger | None, stated("2")] = None
     """Images of the training part that the loss is taken over, the first n in data order; null: all."""
     precision: Annotated[
         Literal["float64", "float32", "tf32", "bfloat16"], chosen("what networks are trained in; float64 to check it")
     ] = "float32"
     """Arithmetic of the evaluation; sums over images are always float64."""
-    chunk: Annotated[int, Field(ge=1), chosen("256 points are minutes of work lost at worst, and few enough files")] = (
-        16
-    )
+    chunk: Annotated[PositiveInteger, chosen("256 points are minutes of work lost at worst, and few enough files")] = 16
     """Points per axis of the unit of work and of resume; larger than K means K."""
