@@ -135,3 +135,19 @@ def test_bars_fit_80_columns_and_end_with_their_stage(clock):
     assert "epoch 123/200 T 0.123 V inf, <2:08:20 left" in shown
     assert "reused    figures  same inputs" in shown
     assert max(len(line) for line in re.split(r"[\r\n]", shown)) <= 80
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_that_is_told_steers_the_terminal(terminal, monkeypatch):
+    told = io.StringIO()
+    if terminal:
+        reporters = display.bars(Console(file=told, force_terminal=True, color_system=None, width=200))
+    else:
+        monkeypatch.setattr("sys.stderr", told)
+        reporters = display.make_reporter(quiet=False)
+    with reporters as reporter:
+        reporter.note("a\x1b[31mred is missing there")
+        reporter.stage("training/dnn", "reused", "as b\x1b]0;title\x07 in c")
+    assert "a\\x1b[31mred is missing" in told.getvalue()
+    assert "\x1b[31m" not in told.getvalue()
+    assert "\x1b]0" not in told.getvalue()

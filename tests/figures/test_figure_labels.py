@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,8 +52,6 @@ def test_numbers_of_one_axis_have_as_many_decimals_as_tell_them_apart(values, la
     count=st.integers(5, 18),
 )
 def test_levels_are_few_ascending_inside_the_range_and_told_apart(low, factor, kind, count):
-    import numpy as np
-
     scale = loss_scale([np.array([[low, low * factor]])], kind=kind)
     levels = scale.levels(np.array([scale.low, scale.high]), count=count)
     labels = scale.tick_labels(levels)
@@ -61,3 +60,17 @@ def test_levels_are_few_ascending_inside_the_range_and_told_apart(low, factor, k
     assert scale.low < levels[0]
     assert levels[-1] < scale.high
     assert len(set(labels)) == len(labels)
+
+
+# Between these the sums, powers and matrices of a drawing all overflow somewhere.
+any_loss = st.one_of(st.floats(), st.sampled_from([0.0, 5e-324, 1e-308, 1e308, -1e308, 1.7976931348623157e308]))
+
+
+@given(
+    losses=st.lists(any_loss, min_size=2, max_size=5), kind=st.sampled_from(["linear", "log"]), count=st.integers(5, 18)
+)
+def test_any_losses_have_levels_and_labels(losses, kind, count):
+    scale = loss_scale([np.array(losses)], kind=kind)
+    levels = scale.levels(scale.heights(np.array(losses)), count=count)
+    assert all(scale.low < level < scale.high for level in levels)
+    assert len(scale.tick_labels(levels)) == len(levels)

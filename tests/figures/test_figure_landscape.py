@@ -235,3 +235,22 @@ def test_heights_are_logarithms_and_gaps_stay_gaps():
     scale = loss_scale([loss], kind="log")
     np.testing.assert_allclose(scale.heights(loss), [[0, 2, -2], [np.nan, np.nan, -2]])
     assert (scale.low, scale.high, scale.floor, scale.floored) == (-2, 2, 0.01, 1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize(
+    "extremes", [(2e274, -1e308, 9e307), (-1.8e308, 1.0, 5e76), (1e308, 1.7e308, 0.0), (1e308, np.inf, np.nan)]
+)
+def test_losses_that_no_drawing_can_hold_are_gaps(make_panel, extremes, scale, shared):
+    """As a forged surface may have them."""
+
+    def losses(a, b):
+        values = a + 0.5 * b
+        values[0, 1], values[2, 2], values[3, 0] = extremes
+        return values
+
+    figure = draw([make_panel(losses, shape=(4, 4))], scale=scale, shared=shared)
+    assert axes_of(figure, "map dnn").get_xlim() == (0, 3)
+    (faces,) = [drawn for drawn in axes_of(figure, "solid dnn").collections if isinstance(drawn, Poly3DCollection)]
+    assert np.abs(np.asarray(faces._faces)).max() <= 1e100

@@ -153,6 +153,16 @@ class _Told(Silent):
         raise NotImplementedError
 
 
+def _harmless(text: str) -> str:
+    """`text` without what would steer the terminal: names in a folder of somebody else's may be anything."""
+    return "".join(
+        character
+        if character.isprintable() or character == "\n"
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
 class _Lines(_Told):
     """Plain lines, for logs: every stage, and now and then how far it is."""
 
@@ -174,7 +184,7 @@ class _Lines(_Told):
             self._next = time.monotonic() + PLAIN_LINE_SECONDS
 
     def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(_harmless(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Bars(_Told):
@@ -203,4 +213,4 @@ class _Bars(_Told):
             self._progress.update(self._task, completed=done, total=total, detail=short)
 
     def _line(self, text: str) -> None:
-        self._progress.console.print(text, soft_wrap=True)
+        self._progress.console.print(_harmless(text), soft_wrap=True)

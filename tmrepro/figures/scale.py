@@ -22,6 +22,7 @@ _ROUND_STEPS = (1, 2, 2.5, 5, 10)
 _FLAT = 1e-9  # relative range below which a surface is called constant: no label could tell its levels apart
 _FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with a power of ten
 _MOST_DIGITS = 14
+_LARGEST = 1e100  # nats; beyond lies no loss of float32's, and somewhere there drawing begins to overflow
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -39,12 +40,12 @@ class LossScale:
     floored: int
 
     def heights(self, loss: Losses) -> Losses:
-        """Return what is drawn for each loss; nan where the loss is not finite.
+        """Return what is drawn for each loss; nan where the loss is not finite, or too large to be drawn.
 
         Logarithms are the C library's, one by one: NumPy's differ in the last bit between processors, and a figure
         must not.
         """
-        finite = np.where(np.isfinite(loss), loss, np.nan)
+        finite = np.where(_is_drawn(loss), loss, np.nan)
         if self.kind == "linear":
             return finite
         logs = [math.nan if math.isnan(value) else math.log10(max(value, self.floor)) for value in finite.flat]
@@ -101,7 +102,7 @@ class LossScale:
 def loss_scale(losses: Iterable[Losses], *, kind: ScaleKind) -> LossScale:
     """Return the scale that holds all finite losses of all surfaces."""
     flat = np.concatenate([np.ravel(loss) for loss in losses] or [np.empty(0)])
-    finite = flat[np.isfinite(flat)]
+    finite = flat[_is_drawn(flat)]
     positive = finite[finite > 0]
     floor = float(positive.min()) if positive.size else 1.0
     floored = int((finite <= 0).sum()) if kind == "log" else 0
@@ -142,6 +143,11 @@ def loss_labels(values: Sequence[float]) -> list[str]:
     while digits < _MOST_DIGITS and len({loss_label(value, digits=digits) for value in values}) < len(values):
         digits += 1
     return [loss_label(value, digits=digits) for value in values]
+
+
+def _is_drawn(loss: Losses) -> np.ndarray:
+    drawn: np.ndarray = np.isfinite(loss) & (np.abs(loss) <= _LARGEST)
+    return drawn
 
 
 def _bounds(heights: Losses) -> tuple[float, float] | None:
