@@ -30,6 +30,8 @@ TORCH_DRAWS = frozenset({"seed", "manual_seed", "rand", "randn", "randint", "ran
 OPTIMIZERS = "torch.optim."
 # What numba compiles does its products and sums as they stand, unless it is told otherwise.
 KERNELS = {"surface/kernels.py": ["from numba import njit"]}
+# Level `fast` alone has it, as tests/surface/test_batched_evaluator.py sees to.
+NOT_PORTABLE = {"surface/compiled.py": ["torch.compile"]}
 
 
 def forbidden(source: str) -> list[str]:
@@ -120,7 +122,7 @@ def test_no_such_operator_is_on_the_portable_path():
     modules = portable_modules()
     assert len(modules) > 30
     found = {str(path.relative_to(PACKAGE)): forbidden(path.read_text(encoding="utf-8")) for path in modules}
-    assert {path: lines for path, lines in found.items() if lines} == KERNELS
+    assert {path: lines for path, lines in found.items() if lines} == KERNELS | NOT_PORTABLE
 
 
 def test_kernels_are_compiled_without_leave_to_reorder():
