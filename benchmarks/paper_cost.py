@@ -40,7 +40,7 @@ def main() -> None:
     from tmrepro.pipeline.execute import choose_device
     from tmrepro.pipeline.surfaces import surface_problem
     from tmrepro.store.surfaces import chunk_slices
-    from tmrepro.surface import choose_evaluator
+    from tmrepro.surface import PlainEvaluator
     from tmrepro.training import train
 
     apply(determinism)
@@ -89,7 +89,7 @@ def main() -> None:
         problem, grid, _ = surface_problem(
             module, drawn.spec, seeds=drawn.seeds, inputs=examples.inputs, labels=examples.labels, clip=None
         )
-        evaluator = choose_evaluator(problem)
+        evaluator = PlainEvaluator(problem)
         _, rows, columns = chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)[0]
         points = [(i, j) for i in range(rows.start, rows.stop) for j in range(columns.start, columns.stop)]
         begin, done = time.perf_counter(), 0

@@ -78,7 +78,7 @@ def main() -> None:
     starts = range(0, arguments.grid, CHUNK)
     chunks = [Chunk((i, j), grid.a[i : i + CHUNK], grid.b[j : j + CHUNK]) for i in starts for j in starts]
     choice = choose(problem, forced=arguments.evaluator)
-    fast = {"determinism": determinism, "forced": choice.kind.name}
+    fast = {"determinism": determinism, "kind": choice.kind}
     plain = PlainEvaluator(problem)
     warm = replace(problem, inputs=inputs[:64], targets=problem.targets.part(0, 64))
     list(evaluate_chunks(warm, chunks=chunks[:1], **fast))  # compiles, or loads what was compiled

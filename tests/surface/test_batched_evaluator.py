@@ -158,7 +158,9 @@ def test_compiled_numbers_are_within_the_bound() -> None:
     if why := find_evaluator("compiled").unfit(problem):
         pytest.skip(why)
     chunks = [Chunk((0, 0), A, B[:4])]
-    (result,) = evaluate_chunks(problem, chunks=chunks, determinism=Determinism("fast", 1), forced="compiled")
+    (result,) = evaluate_chunks(
+        problem, chunks=chunks, determinism=Determinism("fast", 1), kind=find_evaluator("compiled")
+    )
     expected = PlainEvaluator(replace(problem, precision="float64")).block(A, B[:4])[0]
     assert (np.abs(result.loss - expected) <= 1e-5 * (np.abs(expected) + 0.01)).all()
 

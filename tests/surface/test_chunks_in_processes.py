@@ -81,12 +81,5 @@ def test_a_model_that_cannot_travel_is_refused(problem: Problems) -> None:
     assert len(list(evaluate_chunks(asked, chunks=CHUNKS, determinism=MACHINE))) == 9
 
 
-def test_an_unknown_evaluator_is_refused_before_any_process_starts(network: Network, problem: Problems) -> None:
-    with pytest.raises(UsageError, match="no evaluator 'fast'"):
-        list(evaluate_chunks(problem(network("dnn")), chunks=CHUNKS, workers=2, determinism=MACHINE, forced="fast"))
-    with pytest.raises(UsageError, match="no evaluator 'fast'"):
-        list(evaluate_chunks(problem(network("dnn")), chunks=[], determinism=MACHINE, forced="fast"))
-
-
 def test_no_chunks_give_no_results(network: Network, problem: Problems) -> None:
     assert list(evaluate_chunks(problem(network("dnn")), chunks=[], workers=4, determinism=MACHINE)) == []

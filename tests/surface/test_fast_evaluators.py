@@ -229,7 +229,7 @@ CHUNKS = [Chunk((i, j), A[3 * i : 3 * i + 3], B[7 * j : 7 * j + 7]) for i in ran
 def bytes_of(
     problem: Problem, name: str, chunks: list[Chunk], **how: Any
 ) -> dict[tuple[int, int], tuple[bytes, bytes]]:
-    results = evaluate_chunks(problem, chunks=chunks, determinism=MACHINE, forced=name, **how)
+    results = evaluate_chunks(problem, chunks=chunks, determinism=MACHINE, kind=find_evaluator(name), **how)
     return {result.index: (result.loss.tobytes(), result.accuracy.tobytes()) for result in results}
 
 

@@ -20,7 +20,7 @@ from tmrepro.inference import Targets, evaluate
 from tmrepro.minimum import relabel
 from tmrepro.parameters import layout_of, theta_of
 from tmrepro.records import Direction
-from tmrepro.surface import PlainEvaluator, Problem, choose_evaluator
+from tmrepro.surface import PlainEvaluator, Problem, choose
 
 Network = Callable[[str], nn.Module]
 Problems = Callable[..., Problem]
@@ -277,8 +277,8 @@ def test_tied_weights_move_once(problem: Problems) -> None:
 
 def test_the_evaluator_is_chosen_by_rule_or_by_name(network: Network, problem: Problems) -> None:
     asked = problem(network("dnn"))
-    assert choose_evaluator(asked, forced="plain").name == "plain"
-    assert choose_evaluator(asked).name == "prefix"
+    assert choose(asked, forced="plain").kind.name == "plain"
+    assert choose(asked).kind.name == "prefix"
     for wrong in ("fast", ""):
         with pytest.raises(UsageError, match=f"no evaluator '{wrong}': choose one of .*plain"):
-            choose_evaluator(asked, forced=wrong)
+            choose(asked, forced=wrong)

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from tmrepro.progress import Action, Reporter, Silent
 from tmrepro.records import Epoch, Minimum
+from tmrepro.store.atomic import shown
 
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 # The main statistics, each heading broken where it may be: both tables fit into 80 columns.
@@ -155,12 +156,7 @@ class _Told(Silent):
 
 def _harmless(text: str) -> str:
     """`text` without what would steer the terminal: names in a folder of somebody else's may be anything."""
-    return "".join(
-        character
-        if character.isprintable() or character == "\n"
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
+    return "\n".join(shown(line) for line in text.split("\n"))
 
 
 class _Lines(_Told):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from tmrepro.store.tensors import check_labels, load_labels
 from tmrepro.surface import Problem, build_grid, choose, evaluate_chunks
 from tmrepro.surface.executors import Chunk
 from tmrepro.surface.order import coarse_first, lattice_step
-from tmrepro.surface.precision import precision_facts
+from tmrepro.surface.precision import LOWER, measure_precision_error
 from tmrepro.view import load_theta
 
 
@@ -113,7 +114,7 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[st
         chunks=wanted,
         workers=context.workers,
         determinism=context.determinism,
-        forced=choice.kind.name,
+        kind=choice.kind,
     )
     with closing(results):  # whatever happens here ends the workers, which would otherwise be waited for
         for result in results:
@@ -124,13 +125,15 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[st
             missing[step] -= 1
             if context.preview and not missing[step]:
                 draw_preview(context, drawn, model.name, grid=grid, facts=facts, points_done=done)
-    surface = read_part(context.run, drawn.name, model.name, grid=grid)
-    return {
+    how: dict[str, Any] = {
         "evaluator": choice.kind.name,
         "evaluator_reason": choice.reason,
         "evaluator_blocks": choice.kind.blocks(problem),
-        **precision_facts(problem, surface, grid),
     }
+    if problem.precision in LOWER:
+        surface = read_part(context.run, drawn.name, model.name, grid=grid)
+        how["precision_error"] = asdict(measure_precision_error(problem, surface, grid))
+    return how
 
 
 def _labels(context: Context, spec: SurfaceSpec, model: str) -> torch.Tensor:

@@ -157,7 +157,7 @@ def refuse_too_many(error: OSError, *, name: str) -> None:
 
 def shown(name: str) -> str:
     """A file name that is safe to print: control characters and undecodable bytes as escapes."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in name)
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

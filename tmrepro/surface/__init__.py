@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tmrepro.surface.evaluators import Choice, choose, choose_evaluator, evaluator_names, find_evaluator, why_unfit
+from tmrepro.surface.evaluators import Choice, choose, evaluator_names, find_evaluator, why_unfit
 from tmrepro.surface.executors import evaluate_chunks
 from tmrepro.surface.grid import build_grid
 from tmrepro.surface.plain import PlainEvaluator
@@ -16,7 +16,6 @@ __all__ = [
     "Problem",
     "build_grid",
     "choose",
-    "choose_evaluator",
     "evaluate_chunks",
     "evaluator_names",
     "find_evaluator",

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from tmrepro.inference import Targets, image_losses
 from tmrepro.surface.chain import chain_of
-from tmrepro.surface.graph import TRIED, Cut, Uncut, apply_layer, cut_behind_first, layer_of, names_in
+from tmrepro.surface.graph import TRIED, Cut, apply_layer, cut_behind_first, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator, arithmetic
+from tmrepro.surface.prefix import first_cut
 from tmrepro.surface.problem import Problem
 from tmrepro.surface.tail import Tail
 
@@ -35,12 +36,9 @@ class BatchedEvaluator:
             return "it computes in float32 and below"
         if problem.targets.loss is not None:
             return "the loss is the caller's own"
-        if not problem.inputs.is_floating_point():
-            return "the inputs are not floating point numbers"
-        try:
-            cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
-        except Uncut as reason:
-            return str(reason)
+        cut = first_cut(problem)
+        if isinstance(cut, str):
+            return cut
         outputs = _first_outputs(problem, cut)
         if outputs.ndim != 2 or chain_of(cut.tail, size=None) is None:
             return "what follows its first layer is no chain of matrices"

@@ -34,7 +34,7 @@ class Patches:
 
 
 class Chain:
-    """`steps` in their order, on maps of `size` (None: vectors). `arranged` puts parameters where their products want them."""
+    """`steps` in their order. `arranged` puts parameters where their products want them."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps

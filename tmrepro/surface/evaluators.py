@@ -15,7 +15,7 @@ from tmrepro.surface.compiled import CompiledEvaluator
 from tmrepro.surface.folded import FoldedEvaluator
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.prefix import PrefixEvaluator
-from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
+from tmrepro.surface.problem import EvaluatorKind, Problem
 from tmrepro.surface.replayed import ReplayedEvaluator
 from tmrepro.surface.tracked import TrackedEvaluator
 
@@ -70,11 +70,6 @@ def why_unfit(kind: EvaluatorKind, problem: Problem, *, level: Level) -> str | N
     if kind in _WITHOUT_BITS and level != "fast":
         return f"nobody promises its bits, and the level is {level}, not fast"
     return kind.unfit(problem)
-
-
-def choose_evaluator(problem: Problem, *, forced: str | None = None) -> Evaluator:
-    """An evaluator of the kind that `choose` names."""
-    return choose(problem, forced=forced).kind(problem)
 
 
 def find_evaluator(name: str) -> EvaluatorKind:

@@ -20,7 +20,7 @@ from jaxtyping import Float64
 from tmrepro.determinism import Determinism, apply
 from tmrepro.errors import ComputeError, UsageError
 from tmrepro.surface.evaluators import choose, find_evaluator
-from tmrepro.surface.problem import Evaluator, Problem
+from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel ends a worker whose parent was killed
 
@@ -49,19 +49,19 @@ def evaluate_chunks(
     chunks: Sequence[Chunk],
     workers: int = 1,
     determinism: Determinism,
-    forced: str | None = None,
+    kind: EvaluatorKind | None = None,
 ) -> Generator[ChunkResult, None, None]:
-    """Evaluate `chunks`, yielding each as soon as it is done, in any order.
+    """Evaluate `chunks` by evaluators of `kind` (None: the one by rule), yielding each as soon as it is done, in any order.
 
     Closing the iterator, or an exception in it (ctrl-C), ends the workers at once: their chunks are computed again later.
 
     Raises:
         ComputeError: a worker died (out of memory, most likely).
-        UsageError: no such evaluator, one that does not fit, or a custom model that cannot be sent to worker processes.
+        UsageError: a custom model that cannot be sent to worker processes.
     """
-    kind = choose(problem, forced=forced, level=determinism.level).kind
     if not chunks:
         return
+    kind = kind or choose(problem, level=determinism.level).kind
     if workers <= 1 or len(chunks) <= 1:
         evaluator = kind(problem)
         for chunk in chunks:

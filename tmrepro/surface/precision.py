@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,10 +40,3 @@ def measure_precision_error(problem: Problem, surface: Surface, grid: Grid) -> P
             losses.append(abs(surface.loss[i, j] - loss) / (abs(loss) + FLOOR))
             accuracies.append(abs(surface.accuracy[i, j] - accuracy))
     return PrecisionError(float(max(losses, default=0)), float(max(accuracies, default=0)), len(losses))
-
-
-def precision_facts(problem: Problem, surface: Surface, grid: Grid) -> dict[str, Any]:
-    """For provenance.json: the error of a precision below float32; nothing for the others."""
-    if problem.precision not in LOWER:
-        return {}
-    return {"precision_error": asdict(measure_precision_error(problem, surface, grid))}

@@ -40,12 +40,9 @@ class PrefixEvaluator:
             return "it computes on the CPU"
         if problem.precision not in {"float32", "float64"}:
             return f"it computes in float32 and float64, not {problem.precision}"
-        if not problem.inputs.is_floating_point():
-            return "the inputs are not floating point numbers"
-        try:
-            cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
-        except Uncut as reason:
-            return str(reason)
+        cut = first_cut(problem)
+        if isinstance(cut, str):
+            return cut
         if cut.first.weight[0].numel() < LEAST_INPUTS:
             return f"its first layer has fewer than {LEAST_INPUTS} inputs to an output, and gains nothing"
         return None
@@ -134,6 +131,16 @@ class PrefixEvaluator:
         x = self._before(self._inputs[begin:end].to(self._dtype))
         one, two, three = (apply_layer(self._cut.first, x, weight, bias) for weight, bias in self._first)
         return one, two, three
+
+
+def first_cut(problem: Problem) -> Cut | str:
+    """The network cut behind its first layer, or the reason why it can't be for images like these."""
+    if not problem.inputs.is_floating_point():
+        return "the inputs are not floating point numbers"
+    try:
+        return cut_behind_first(problem.model, problem.inputs[:TRIED])
+    except Uncut as reason:
+        return str(reason)
 
 
 def _dtype(problem: Problem) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""What follows the tracked layers: run at every point with that point's own parameters, a row of points at a time."""
+"""What follows the layers that are linear in the coordinates: a row of points at a time, each with its own parameters."""
 
 from __future__ import annotations
 
