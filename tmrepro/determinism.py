@@ -132,7 +132,8 @@ def apply(determinism: Determinism) -> None:
     torch.set_num_threads(determinism.threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = determinism.level != "fast"
-    torch.use_deterministic_algorithms(determinism.level != "fast")
+    # As use_deterministic_algorithms, which would load the compiler as well, a second for nothing.
+    torch.set_deterministic_debug_mode("default" if determinism.level == "fast" else "error")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 

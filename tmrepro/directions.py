@@ -72,7 +72,9 @@ def normalize(
         case "none":
             return drawn
         case "l2":
-            return (drawn.astype(np.float64) / norm_of(drawn)).astype(np.float32)
+            wide = drawn.astype(np.float64)
+            wide /= norm_of(drawn)
+            return wide.astype(np.float32)
         case "filter" | "layer":
             for part, trained in zip(parts.values(), split_theta(theta, layout=layout).values(), strict=True):
                 part[...] = _like_trained(part, trained, per_filter=normalization == "filter")
@@ -134,7 +136,9 @@ def _pair(
         pair.append(direction)
         facts.append(Direction(seed=seed, sha256=digest, norm=norm_of(direction)))
     delta, eta = pair
-    dot = float(np.sum(delta.astype(np.float64) * eta.astype(np.float64)))
+    products = delta.astype(np.float64)
+    products *= eta
+    dot = float(np.sum(products))
     length = facts[0].norm * facts[1].norm
     return DirectionPair(delta, eta, facts[0], facts[1], cosine=dot / length if length else 0.0)
 
@@ -149,6 +153,6 @@ def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) ->
     drawn_norm = np.sqrt(np.sum(drawn * drawn, axis=1, keepdims=True))
     target_norm = np.sqrt(np.sum(target * target, axis=1, keepdims=True))
     ratio = np.divide(target_norm, drawn_norm, out=np.zeros_like(target_norm), where=drawn_norm > 0)
-    scaled = drawn * ratio
-    rounded: np.ndarray = scaled.astype(np.float32).reshape(part.shape)
+    drawn *= ratio
+    rounded: np.ndarray = drawn.astype(np.float32).reshape(part.shape)
     return rounded

@@ -48,5 +48,6 @@ def split_theta(vector: Float[np.ndarray, " n"], *, layout: Layout) -> dict[str,
 
 def norm_of(vector: Float[np.ndarray, " n"]) -> float:
     """The L2 norm in float64. No BLAS: its sums differ between processors."""
-    wide = vector.astype(np.float64)
-    return float(np.sqrt(np.sum(wide * wide)))
+    squares = vector.astype(np.float64)
+    squares *= squares
+    return float(np.sqrt(np.sum(squares)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -90,6 +91,7 @@ class _Stopped(BaseException):
 def main() -> NoReturn:
     """Run the command line and exit with its code; no traceback reaches a user for anything they did."""
     start_again(settle())
+    gc.set_threshold(50_000, 10, 10)  # imports and figures make a million objects that stay: looking for garbage takes seconds
     debug = "--debug" in sys.argv or bool(os.environ.get("TMREPRO_DEBUG"))
     if not debug:  # what an error left half made (zarr's event loop) is told with a traceback when it is dropped
         sys.unraisablehook = lambda _: None
@@ -103,6 +105,7 @@ def main() -> NoReturn:
         code = _STOPPED[stop.number][1]
         with contextlib.suppress(OSError):
             _say(f"{_STOPPED[stop.number][0]}{_how_to_continue()}")
+    gc.freeze()  # Python's last look for garbage, among a million objects, would take two seconds
     sys.exit(_flushed(code))
 
 

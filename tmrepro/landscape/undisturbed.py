@@ -34,11 +34,7 @@ def undisturbed(*, device: torch.device, threads: int | None) -> Iterator[None]:
     """
     with ExitStack() as back:
         back.callback(torch.set_num_threads, torch.get_num_threads())
-        back.callback(
-            torch.use_deterministic_algorithms,
-            torch.are_deterministic_algorithms_enabled(),
-            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
+        back.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
         back.callback(random.setstate, random.getstate())
         back.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - the caller's, not ours
         back.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))

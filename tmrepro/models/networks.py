@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import nn
-from torchvision.models import resnet50
 
 IMAGE_CHANNELS = 3
 
@@ -36,6 +35,8 @@ def residual_network(classes: int, *, momentum: float, eps: float) -> nn.Module:
 
     `momentum` and `eps` are batch norm's, in torch's convention (momentum 0.01 is Keras's 0.99).
     """
+    from torchvision.models import resnet50  # loads torch's compiler with it, which takes a second
+
     network: nn.Module = resnet50(weights=None, num_classes=classes)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
