@@ -91,7 +91,7 @@ class _Stopped(BaseException):
 def main() -> NoReturn:
     """Run the command line and exit with its code; no traceback reaches a user for anything they did."""
     start_again(settle())
-    gc.set_threshold(50_000, 10, 10)  # imports and figures make a million objects that stay: looking for garbage takes seconds
+    gc.set_threshold(50_000, 10, 10)  # to look for garbage among the million objects of imports takes seconds
     debug = "--debug" in sys.argv or bool(os.environ.get("TMREPRO_DEBUG"))
     if not debug:  # what an error left half made (zarr's event loop) is told with a traceback when it is dropped
         sys.unraisablehook = lambda _: None
