@@ -126,6 +126,13 @@ def test_graphs_are_replayed_on_cuda_alone() -> None:
         choose(problem, forced="replayed")
 
 
+def test_a_gpu_gets_large_batches_of_small_images() -> None:
+    problem, replayed = pose(network([6])), find_evaluator("replayed")
+    small, large = (replace(problem, inputs=torch.zeros(2, 3, size, size)) for size in (32, 224))
+    assert replayed.blocks(small) == {"images": 1024, "points": 1}
+    assert replayed.blocks(large) == {"images": 128, "points": 1}
+
+
 def test_compiled_is_for_level_fast() -> None:
     problem = pose(Tanh())
     with pytest.raises(UsageError, match="level is portable, not fast"):

@@ -34,6 +34,7 @@ class PlainEvaluator:
         return {"images": EVALUATION_BATCH, "points": 1}
 
     def __init__(self, problem: Problem) -> None:
+        self._group = self.blocks(problem)["images"]
         self._precision = problem.precision
         self._model = copy.deepcopy(problem.model).eval()
         self._inputs = problem.inputs
@@ -91,8 +92,8 @@ class PlainEvaluator:
         right = torch.zeros((), dtype=torch.int64, device=self._inputs.device)
         n = len(self._inputs)
         with torch.no_grad(), arithmetic(self._precision, self._inputs.device):
-            for begin in range(0, n, EVALUATION_BATCH):
-                end = min(begin + EVALUATION_BATCH, n)
+            for begin in range(0, n, self._group):
+                end = min(begin + self._group, n)
                 targets = self._targets.part(begin, end)
                 logits = self._model(self._inputs[begin:end])
                 loss_sum += image_losses(logits, targets).sum()

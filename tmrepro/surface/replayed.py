@@ -7,14 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tmrepro.inference import EVALUATION_BATCH
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
 
 WARM_UP = 3  # passes before recording, so that libraries have chosen their kernels and got their memory
+# Numbers that go in together: 1,024 pictures of CIFAR-10's size. A GPU has work for all its units only in large batches.
+BATCH_NUMBERS = 3 * 2**20
 
 
 class ReplayedEvaluator(PlainEvaluator):
-    """Any network on a CUDA device. Parameters change in place between replays, so the arithmetic is the plain one's."""
+    """Any network on a CUDA device. Parameters change in place between replays; the arithmetic is the plain one's.
+
+    Batches are larger.
+    """
 
     name = "replayed"
 
@@ -28,6 +34,11 @@ class ReplayedEvaluator(PlainEvaluator):
         if any(vars(module)[hooks] for module in problem.model.modules() for hooks in _HOOKS):
             return "the network has hooks, which a recording leaves out"
         return None
+
+    @staticmethod
+    def blocks(problem: Problem) -> dict[str, int]:
+        """See `EvaluatorKind.blocks`."""
+        return {"images": max(BATCH_NUMBERS // problem.inputs[0].numel(), EVALUATION_BATCH), "points": 1}
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)

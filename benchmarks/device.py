@@ -1,0 +1,137 @@
+"""What the paper's surfaces take on a device, at full size: some points of each network and precision, the rest counted.
+
+    python -P benchmarks/device.py [--device cuda] [--images 50000] [--points 16] [--whole dnn]
+
+The networks are spec/paper.yaml's with their initial weights, the pixels random, neither of which changes a GPU's time, and the
+evaluator is the one that the rule takes there. Points lie along the first row of the grid; networks named by `--whole` are
+evaluated at all of it, chunk by chunk. One JSON line per network and precision: the evaluator, seconds a point and for the
+surface, the operations of the network's graph a second, and their share of what the fastest matrix product of that precision
+reaches here; the largest difference from the CPU's float64, over |S| + 0.01, on a few images; and the device's memory.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tmrepro.benchmark import count_operations
+from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.models import build_model
+from tmrepro.pipeline.execute import choose_device
+from tmrepro.pipeline.surfaces import surface_problem
+from tmrepro.shipped import find_spec
+from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces, load_spec
+from tmrepro.surface import Evaluator, PlainEvaluator, choose
+from tmrepro.surface.plain import arithmetic
+
+LEVEL = "machine"
+CHECKED_IMAGES, CHECKED_POINTS = 512, 4
+PRODUCT_TRIES = 10
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--points", type=int, default=16)
+    parser.add_argument("--models", nargs="*", default=["dnn", "cnn", "resnet50"])
+    parser.add_argument("--precisions", nargs="*", default=["float32", "tf32", "bfloat16"])
+    parser.add_argument("--whole", nargs="*", default=["dnn"])
+    parser.add_argument("--product", type=int, default=8192, help="rows, columns and inner of the matrix product")
+    return parser.parse_args()
+
+
+def block_seconds(evaluator: Evaluator, a: np.ndarray, b: np.ndarray) -> float:
+    """Of a block, whose losses have come back from the device when it returns."""
+    begin = time.perf_counter()
+    evaluator.block(a, b)
+    return time.perf_counter() - begin
+
+
+def product_rate(size: int, precision: str, device: torch.device) -> float:
+    """Operations a second of the fastest of some products of square matrices."""
+    square = torch.ones(size, size, device=device)
+    seconds = []
+    with arithmetic(precision, device):
+        for _ in range(PRODUCT_TRIES):
+            begin = time.perf_counter()
+            product = square @ square
+            product[0, 0].item()  # waits for the device
+            seconds.append(time.perf_counter() - begin)
+    return 2 * size**3 / min(seconds)
+
+
+def measured(
+    arguments: argparse.Namespace, model: TrainedModel, drawn: DrawnSurface, precision: str, device: torch.device
+) -> dict[str, Any]:
+    """All about one network in one precision."""
+
+    def built() -> nn.Module:
+        return build_model(model.spec, classes=10, size=32, seed=model.seed).eval()
+
+    inputs = torch.randn(arguments.images, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
+    labels = (torch.arange(arguments.images) % 10).to(device)
+    problem, grid, _ = surface_problem(
+        built().to(device), drawn.spec, seeds=drawn.seeds, inputs=inputs, labels=labels, clip=None
+    )
+    problem = replace(problem, precision=precision)
+    choice = choose(problem, level=LEVEL)
+    evaluator = choice.kind(problem)
+    a, b = grid.a[:1], grid.b[: arguments.points]
+    first = block_seconds(evaluator, a, b)  # records, chooses kernels
+    point = block_seconds(evaluator, a, b) / len(b)
+    whole = model.name in arguments.whole
+    if whole:
+        parts = [slice(k, k + drawn.spec.chunk) for k in range(0, drawn.spec.grid.K, drawn.spec.chunk)]
+        surface = sum(block_seconds(evaluator, grid.a[i], grid.b[j]) for i in parts for j in parts)
+    few = replace(problem, inputs=inputs[:CHECKED_IMAGES], targets=problem.targets.part(0, CHECKED_IMAGES))
+    exact = replace(
+        few,
+        model=built(),
+        inputs=few.inputs.cpu(),
+        targets=replace(few.targets, values=few.targets.values.cpu()),
+        precision="float64",
+    )
+    found = choice.kind(few).block(a, b[:CHECKED_POINTS])[0]
+    expected = PlainEvaluator(exact).block(a, b[:CHECKED_POINTS])[0]
+    rate = count_operations(problem.model, inputs) / point
+    on_gpu = device.type == "cuda"
+    return {
+        "model": model.name,
+        "device": torch.cuda.get_device_name(device) if on_gpu else str(device),
+        "torch": str(torch.__version__),
+        "precision": precision,
+        "evaluator": choice.kind.name,
+        "blocks": choice.kind.blocks(problem),
+        "images": len(inputs),
+        "first_block_seconds": round(first, 3),
+        "point_seconds": round(point, 6),
+        "surface_seconds": round(surface if whole else point * drawn.spec.grid.K**2, 2),
+        "surface_measured": whole,
+        "tera_operations_per_second": round(rate / 1e12, 3),
+        "of_matrix_product": round(rate / product_rate(arguments.product, precision, device), 3),
+        "difference": float(np.max(np.abs(found - expected) / (np.abs(expected) + 0.01))),
+        "memory_mebibytes": torch.cuda.max_memory_allocated(device) // 2**20 if on_gpu else None,
+    }
+
+
+def main() -> None:
+    arguments = parsed()
+    spec = load_spec(find_spec("spec/paper.yaml"))
+    determinism = Determinism(LEVEL, spec.compute.threads)
+    prepare(determinism)
+    apply(determinism)
+    device = choose_device(arguments.device)
+    drawn = expand_surfaces(spec)[0]
+    for model in expand_models(spec):
+        for precision in arguments.precisions if model.name in arguments.models else ():
+            print(json.dumps(measured(arguments, model, drawn, precision, device)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
