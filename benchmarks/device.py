@@ -26,8 +26,10 @@ from tmrepro.pipeline.execute import choose_device
 from tmrepro.pipeline.surfaces import surface_problem
 from tmrepro.shipped import find_spec
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces, load_spec
+from tmrepro.store.surfaces import chunk_slices
 from tmrepro.surface import Evaluator, PlainEvaluator, choose
 from tmrepro.surface.plain import arithmetic
+from tmrepro.surface.precision import FLOOR
 
 LEVEL = "machine"
 CHECKED_IMAGES, CHECKED_POINTS = 512, 4
@@ -87,8 +89,8 @@ def measured(
     point = block_seconds(evaluator, a, b) / len(b)
     whole = model.name in arguments.whole
     if whole:
-        parts = [slice(k, k + drawn.spec.chunk) for k in range(0, drawn.spec.grid.K, drawn.spec.chunk)]
-        surface = sum(block_seconds(evaluator, grid.a[i], grid.b[j]) for i in parts for j in parts)
+        chunks = chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)
+        surface = sum(block_seconds(evaluator, grid.a[rows], grid.b[columns]) for _, rows, columns in chunks)
     few = replace(problem, inputs=inputs[:CHECKED_IMAGES], targets=problem.targets.part(0, CHECKED_IMAGES))
     exact = replace(
         few,
@@ -115,7 +117,7 @@ def measured(
         "surface_measured": whole,
         "tera_operations_per_second": round(rate / 1e12, 3),
         "of_matrix_product": round(rate / product_rate(arguments.product, precision, device), 3),
-        "difference": float(np.max(np.abs(found - expected) / (np.abs(expected) + 0.01))),
+        "difference": float(np.max(np.abs(found - expected) / (np.abs(expected) + FLOOR))),
         "memory_mebibytes": torch.cuda.max_memory_allocated(device) // 2**20 if on_gpu else None,
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import payloads
-from case import Case
+from case import RunCase
 
 SURFACE = "surfaces.zarr/s/dnn"
 CODECS: list[dict[str, Any]] = [
@@ -17,7 +17,7 @@ CODECS: list[dict[str, Any]] = [
 ]
 
 
-def zarr_changed(case: Case) -> None:
+def zarr_changed(case: RunCase) -> None:
     """What zarr itself might follow: huge shapes, other formats, codecs that run code."""
     path, random_ = case.pick("loss/zarr.json", "accuracy/zarr.json", "a/zarr.json"), case.random
     pickle_codec = {"name": random_.choice(("pickle", "numcodecs.pickle", "json2")), "configuration": {}}
@@ -64,7 +64,7 @@ def _object(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def chunk_changed(case: Case) -> None:
+def chunk_changed(case: RunCase) -> None:
     """Numbers that no evaluation gives, and chunks that lie about their size."""
     for _ in range(case.random.choice((1, 2, 8))):
         path = case.run / SURFACE / case.random.choice(("loss/c/0/0", "loss/c/1/0", "accuracy/c/0/1", "a/c/0", "b/c/0"))
@@ -73,16 +73,16 @@ def chunk_changed(case: Case) -> None:
             path.write_bytes(payloads.odd_chunk(case.random, case.marker, whole=whole.read_bytes()))
 
 
-def weights_changed(case: Case) -> None:
+def weights_changed(case: RunCase) -> None:
     whole = (case.template / "models/dnn/theta.safetensors").read_bytes()
     case.pick(".safetensors").write_bytes(payloads.odd_safetensors(case.random, case.marker, whole=whole))
 
 
-def labels_changed(case: Case) -> None:
+def labels_changed(case: RunCase) -> None:
     case.pick(".npy").write_bytes(payloads.odd_npy(case.random, case.marker))
 
 
-def history_changed(case: Case) -> None:
+def history_changed(case: RunCase) -> None:
     path, random_ = case.pick(".csv"), case.random
     if path.stat().st_size > 2**22:
         return
@@ -103,7 +103,7 @@ def history_changed(case: Case) -> None:
     path.write_text("\n".join([header, *rows]) + "\n", errors="surrogateescape")
 
 
-def spec_changed(case: Case) -> None:
+def spec_changed(case: RunCase) -> None:
     """Another spec: of code to be imported, of sizes that no memory holds, of names that lead elsewhere."""
     path, random_ = case.run / "spec.yaml", case.random
     if path.name not in case.files() or path.stat().st_size > 2**20:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import payloads
-from case import NAMES, Case
+from case import NAMES, RunCase
 
 
-def bytes_changed(case: Case) -> None:
+def bytes_changed(case: RunCase) -> None:
     path, random_ = case.pick(""), case.random
     if path.stat().st_size > 2**22:
         return
@@ -40,17 +40,17 @@ def bytes_changed(case: Case) -> None:
     path.write_bytes(bytes(data))
 
 
-def huge_file(case: Case) -> None:
+def huge_file(case: RunCase) -> None:
     with case.pick("").open("ab") as file:
         file.truncate(case.random.choice((2**28, 2**28, 2**40)))
 
 
-def code_in_disguise(case: Case) -> None:
+def code_in_disguise(case: RunCase) -> None:
     payload = case.random.choice((payloads.pickled, payloads.torch_file))(case.marker)
     case.pick("").write_bytes(payload)
 
 
-def replaced(case: Case) -> None:
+def replaced(case: RunCase) -> None:
     """A file, or a folder with all in it, gives way to something that is neither."""
     path, random_ = case.pick(""), case.random
     for _ in range(random_.choice((0, 0, 1, 2))):
@@ -82,7 +82,7 @@ def replaced(case: Case) -> None:
             path.symlink_to(case.template / path.relative_to(case.run))
 
 
-def strange_names(case: Case) -> None:
+def strange_names(case: RunCase) -> None:
     folder = case.pick("").parent
     name = case.random.choice(NAMES)
     path = folder / name
@@ -108,12 +108,12 @@ def _deep(folder: Path) -> None:
         os.chdir(where)
 
 
-def removed(case: Case) -> None:
+def removed(case: RunCase) -> None:
     path = case.pick("")
     shutil.rmtree(path.parent) if case.random.random() < 0.3 and path.parent != case.run else path.unlink()
 
 
-def swapped(case: Case) -> None:
+def swapped(case: RunCase) -> None:
     one, other = case.pick(""), case.pick("")
     if max(one.stat().st_size, other.stat().st_size) > 2**22:
         return
@@ -122,7 +122,7 @@ def swapped(case: Case) -> None:
     other.write_bytes(content)
 
 
-def json_changed(case: Case, name: str = ".json") -> None:
+def json_changed(case: RunCase, name: str = ".json") -> None:
     path = case.pick(name)
     if path.stat().st_size > 2**20:
         return

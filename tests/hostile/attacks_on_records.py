@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import payloads
-from case import NAMES, Case
+from case import NAMES, RunCase
 
 
-def manifest(case: Case) -> None:
+def manifest(case: RunCase) -> None:
     path, random_ = case.run / "manifest-sha256.txt", case.random
     if path.name not in case.files() or path.stat().st_size > 2**20:
         return
@@ -36,7 +36,7 @@ def manifest(case: Case) -> None:
     path.write_text("\n".join(lines) + random_.choice(("\n", "", "\n\n")), errors="surrogateescape")
 
 
-def stages_changed(case: Case) -> None:
+def stages_changed(case: RunCase) -> None:
     """Records of stages with the right keys that name other files, folders and facts: what --reuse and a resume read."""
     random_ = case.random
     stored = case.run / "provenance.json"
@@ -81,7 +81,7 @@ def stages_changed(case: Case) -> None:
     path.write_text(json.dumps(document if path == stored or "one" not in stages else stages["one"]))
 
 
-def work_changed(case: Case) -> None:
+def work_changed(case: RunCase) -> None:
     """A .work of somebody else's making: links where temporary files go, a lock that is another file, checkpoints."""
     random_, work = case.random, case.run / ".work"
     work.mkdir(exist_ok=True)
@@ -117,7 +117,7 @@ def work_changed(case: Case) -> None:
     )()
 
 
-def _checkpoint(case: Case) -> None:
+def _checkpoint(case: RunCase) -> None:
     """A checkpoint under the name that the training asks for, with the digest that it should have."""
     provenance = json.loads((case.template / "provenance.json").read_text())
     key = provenance["stages"]["training/dnn"]["key"]

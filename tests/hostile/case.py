@@ -1,4 +1,4 @@
-"""A case of the hostile tests: a folder made from a finished run, what lies outside of it, and the command that meets it."""
+"""A case of the hostile tests: a hostile folder, what lies outside of it, and the command that meets it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ class Case:
     """A folder `home` with `run` (hostile) and `outside` (to be left alone); `argv` is what is done about it."""
 
     home: Path
-    random: random.Random
-    template: Path
-    argv: list[str] = field(default_factory=list)
-    about: list[str] = field(default_factory=list)
+    argv: list[str] = field(default_factory=list, kw_only=True)
+    about: list[str] = field(default_factory=list, kw_only=True)
 
     @property
     def run(self) -> Path:
@@ -35,6 +33,14 @@ class Case:
     @property
     def marker(self) -> Path:
         return self.home / "marker"
+
+
+@dataclass
+class RunCase(Case):
+    """`run` is made from the finished run `template`, in ways that `random` draws."""
+
+    random: random.Random
+    template: Path
 
     def files(self) -> list[str]:
         """The plain files of the hostile folder, as paths relative to it."""

@@ -11,11 +11,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import payloads
+from case import Case
 from PIL import Image
 
 FORMATS = ("png", "jpg", "bmp", "ppm", "tif", "webp")
@@ -25,25 +26,14 @@ NAMES = (
 
 
 @dataclass
-class Case:
-    """A folder `home` with the pictures in `data` and `outside`, to be left alone."""
+class PicturesCase(Case):
+    """`run` is a folder of pictures."""
 
-    home: Path
     random: random.Random
-    argv: list[str] = field(default_factory=list)
-    about: list[str] = field(default_factory=list)
 
     @property
     def run(self) -> Path:
         return self.home / "data"
-
-    @property
-    def outside(self) -> Path:
-        return self.home / "outside"
-
-    @property
-    def marker(self) -> Path:
-        return self.home / "marker"
 
     def picture(self) -> Path:
         """One of the pictures, or where one was."""
@@ -51,9 +41,9 @@ class Case:
         return self.run / part / name / f"{self.random.randrange(3)}.{self.random.choice(FORMATS[:3])}"
 
 
-def build(home: Path, *, seed: int, template: Path) -> Case:  # noqa: ARG001 - the runs have one
+def build(home: Path, *, seed: int, template: Path) -> PicturesCase:  # noqa: ARG001 - the runs have one
     """The case of a seed, written below `home`."""
-    case = Case(home, random.Random(f"images {seed}"))  # noqa: S311 - to be drawn again
+    case = PicturesCase(home, random.Random(f"images {seed}"))  # noqa: S311 - to be drawn again
     (home / "cwd").mkdir()
     case.outside.mkdir()
     (case.outside / "secret.png").write_bytes(picture("png", case.random))
@@ -85,7 +75,7 @@ def picture(form: str, random_: random.Random, *, side: int = 9) -> bytes:
     return buffer.getvalue()
 
 
-def _written(case: Case, content: bytes) -> None:
+def _written(case: PicturesCase, content: bytes) -> None:
     path = case.picture()
     if path.parent.is_dir() and not path.is_dir() and not path.is_symlink():
         path.unlink(missing_ok=True)
@@ -95,7 +85,7 @@ def _written(case: Case, content: bytes) -> None:
 # The attacks.
 
 
-def damaged(case: Case) -> None:
+def damaged(case: PicturesCase) -> None:
     form, random_ = case.random.choice(FORMATS), case.random
     data = bytearray(picture(form, random_))
     for _ in range(random_.choice((1, 1, 3, 30))):
@@ -115,7 +105,7 @@ def damaged(case: Case) -> None:
     _written(case, bytes(data))
 
 
-def disguised(case: Case) -> None:
+def disguised(case: PicturesCase) -> None:
     text = '<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
     laughs = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><svg>&b;</svg>'
     archive = io.BytesIO()
@@ -134,7 +124,7 @@ def disguised(case: Case) -> None:
     )  # fmt: skip
 
 
-def bomb(case: Case) -> None:
+def bomb(case: PicturesCase) -> None:
     """A few bytes that claim, or hold, far more pixels or text than a picture has."""
     huge, text = case.random.choice((2**31 - 1, 60_000, 20_000, 9_600)), zlib.compress(bytes(2**25), 9)
     webp = b"RIFF\xff\xff\xff\x7fWEBPVP8X\x0a\0\0\0\x10\0\0\0" + struct.pack("<I", 16383)[:3] * 2 + bytes(20)
@@ -187,7 +177,7 @@ def _tiff(random_: random.Random) -> bytes:
     )
 
 
-def replaced(case: Case) -> None:
+def replaced(case: PicturesCase) -> None:
     """A picture, a class or a whole part gives way to something that is neither file nor folder."""
     path, random_ = case.picture(), case.random
     for _ in range(random_.choice((0, 0, 0, 1, 2))):
@@ -218,14 +208,14 @@ def replaced(case: Case) -> None:
             path.write_bytes(b"x")
 
 
-def huge_file(case: Case) -> None:
+def huge_file(case: PicturesCase) -> None:
     path = case.picture()
     if path.is_file() and not path.is_symlink():
         with path.open("ab") as file:
             file.truncate(case.random.choice((2**28, 2**33, 2**40)))
 
 
-def huge_webp(case: Case) -> None:
+def huge_webp(case: PicturesCase) -> None:
     """A decoder that reads whole files before it looks at them, and a file of any length."""
     path = case.run / "train" / "ant" / "0.webp"
     if path.parent.is_dir():
@@ -234,7 +224,7 @@ def huge_webp(case: Case) -> None:
             file.truncate(case.random.choice((2**29, 2**33)))
 
 
-def strange_layout(case: Case) -> None:
+def strange_layout(case: PicturesCase) -> None:
     random_, part = case.random, case.run / case.random.choice(("train", "test"))
     if not part.is_dir():
         return
@@ -274,7 +264,7 @@ def strange_layout(case: Case) -> None:
     )()  # fmt: skip
 
 
-def _cifar10(case: Case) -> None:
+def _cifar10(case: PicturesCase) -> None:
     """Pickles under the published names: nothing that isn't the published file may be unpickled."""
     folder = case.run / "cifar-10-batches-py"
     folder.mkdir(parents=True)
@@ -297,6 +287,6 @@ def _cifar10(case: Case) -> None:
             os.mkfifo(folder)
 
 
-ATTACKS: list[tuple[Callable[[Case], None], float]] = [
+ATTACKS: list[tuple[Callable[[PicturesCase], None], float]] = [
     (damaged, 12), (disguised, 5), (bomb, 8), (replaced, 5), (huge_file, 1), (huge_webp, 0.5), (strange_layout, 4),
 ]  # fmt: skip

@@ -5,29 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from case import Case
 
 
 @dataclass
-class Case:
-    home: Path
+class MisbehavingCase(Case):
     command: Callable[[list[str]], int]
-    argv: list[str] = field(default_factory=lambda: ["misbehave"])
-    about: list[str] = field(default_factory=list)
-
-    @property
-    def run(self) -> Path:
-        return self.home / "run"
-
-    @property
-    def marker(self) -> Path:
-        return self.home / "marker"
 
 
-def build(home: Path, *, seed: int, template: Path) -> Case:  # noqa: ARG001 - the runs have one
+def build(home: Path, *, seed: int, template: Path) -> MisbehavingCase:  # noqa: ARG001 - the runs have one
     for name in ("run", "cwd", "outside"):
         (home / name).mkdir()
     (home / "outside" / "secret.txt").write_text("keep")
@@ -64,7 +54,7 @@ def build(home: Path, *, seed: int, template: Path) -> Case:  # noqa: ARG001 - t
     def dies(_argv: list[str]) -> int:
         os._exit(9)
 
-    return Case(
+    return MisbehavingCase(
         home,
         [
             well_behaved,
@@ -78,4 +68,5 @@ def build(home: Path, *, seed: int, template: Path) -> Case:  # noqa: ARG001 - t
             dies,
             well_behaved,
         ][seed],
+        argv=["misbehave"],
     )

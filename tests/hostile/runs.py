@@ -32,7 +32,7 @@ from attacks_on_files import (
     swapped,
 )
 from attacks_on_records import manifest, stages_changed, work_changed
-from case import Case
+from case import RunCase
 
 from tmrepro.verify.bands import Replicate, measure_bands
 from tmrepro.view import open_run
@@ -41,17 +41,17 @@ COMMANDS: list[tuple[str, float]] = [
     ("integrity", 18), ("statistics", 2), ("audit", 3), ("rerun", 0.3), ("stats", 20), ("figures", 2), ("report", 3),
     ("view", 30), ("run", 6), ("continue", 5), ("reuse", 5), ("reference", 4), ("diff", 3),
 ]  # fmt: skip
-ATTACKS: list[tuple[Callable[[Case], None], float]] = [
+ATTACKS: list[tuple[Callable[[RunCase], None], float]] = [
     (bytes_changed, 10), (huge_file, 1), (code_in_disguise, 4), (replaced, 10), (strange_names, 4), (removed, 3),
     (swapped, 3), (json_changed, 16), (zarr_changed, 10), (chunk_changed, 12), (weights_changed, 7), (labels_changed, 6),
     (history_changed, 5), (spec_changed, 6), (manifest, 6), (stages_changed, 8), (work_changed, 5),
 ]  # fmt: skip
 
 
-def build(home: Path, *, seed: int, template: Path) -> Case:
+def build(home: Path, *, seed: int, template: Path) -> RunCase:
     """The case of a seed, written below `home`."""
     random_ = random.Random(f"run {seed}")  # noqa: S311 - to be drawn again
-    case = Case(home, random_, template)
+    case = RunCase(home, random_, template)
     shutil.copytree(template, case.run)
     _write_outside(case)
     command = random_.choices([name for name, _ in COMMANDS], [weight for _, weight in COMMANDS])[0]
@@ -70,7 +70,7 @@ def build(home: Path, *, seed: int, template: Path) -> Case:
     return case
 
 
-def _argv(command: str, case: Case) -> list[str]:
+def _argv(command: str, case: RunCase) -> list[str]:
     run, spec = str(case.run), str(case.home / "tiny.yaml")
     out = str(case.home / "cwd" / "out")
     match command:
@@ -94,7 +94,7 @@ def _argv(command: str, case: Case) -> list[str]:
     raise AssertionError(command)
 
 
-def _write_outside(case: Case) -> None:
+def _write_outside(case: RunCase) -> None:
     """What a link could lead to: files that somebody cares about, by the names that a run would write or remove."""
     names = ("secret.txt", "spec.yaml", "tmp/keep.tmp", "stages/training+dnn.json", "checkpoints/dnn.safetensors",
              "dnn/theta.safetensors", "dnn/labels.npy", "dnn/history.csv", "s.png", "c/0/0", "lock", "zarr.json")  # fmt: skip
@@ -106,7 +106,7 @@ def _write_outside(case: Case) -> None:
     shutil.copy(case.template.parent / "tiny.yaml", case.home / "tiny.yaml")
 
 
-def _unfinish(case: Case) -> None:
+def _unfinish(case: RunCase) -> None:
     """As a killed process leaves it: stage records in .work, no manifest."""
     document = json.loads((case.run / "provenance.json").read_text())
     stages = case.run / ".work" / "stages"
@@ -121,7 +121,7 @@ def _unfinish(case: Case) -> None:
         (case.run / name).unlink()
 
 
-def _make_reference(case: Case) -> None:
+def _make_reference(case: RunCase) -> None:
     """As `reference build` leaves it: no weights, and bands measured on two replicates, here of one run and a tenth more."""
     view = open_run(case.template)
     minima = {name: view.minimum(name) for name in view.models}
@@ -141,7 +141,7 @@ def _make_reference(case: Case) -> None:
         json_changed(case, "bands.json")
 
 
-def forge(case: Case) -> None:
+def forge(case: RunCase) -> None:
     """Make the recorded hashes of all stages, and then the manifest, agree with the files."""
     hashes = {}
     for path in case.files():

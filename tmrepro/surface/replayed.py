@@ -17,10 +17,7 @@ BATCH_NUMBERS = 3 * 2**20
 
 
 class ReplayedEvaluator(PlainEvaluator):
-    """Any network on a CUDA device. Parameters change in place between replays; the arithmetic is the plain one's.
-
-    Batches are larger.
-    """
+    """Any network on a CUDA device: the plain one's arithmetic in larger batches. Parameters change in place between replays."""
 
     name = "replayed"
 
