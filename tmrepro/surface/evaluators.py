@@ -13,6 +13,7 @@ from tmrepro.errors import UsageError
 from tmrepro.surface.batched import BatchedEvaluator
 from tmrepro.surface.compiled import CompiledEvaluator
 from tmrepro.surface.folded import FoldedEvaluator
+from tmrepro.surface.fused import FusedEvaluator
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.prefix import PrefixEvaluator
 from tmrepro.surface.problem import EvaluatorKind, Problem
@@ -20,12 +21,13 @@ from tmrepro.surface.replayed import ReplayedEvaluator
 from tmrepro.surface.tracked import TrackedEvaluator
 
 # Faster ones, the fastest first. The rule takes the first that fits: by the problem alone, never by timing. The first three
-# compute on the CPU alone.
+# compute on the CPU alone, the last two on a GPU.
 _BY_RULE: tuple[EvaluatorKind, ...] = (
     TrackedEvaluator,
     FoldedEvaluator,
     PrefixEvaluator,
     BatchedEvaluator,
+    FusedEvaluator,
     ReplayedEvaluator,
 )
 _WITHOUT_BITS: tuple[EvaluatorKind, ...] = (CompiledEvaluator,)  # for a level that promises none

@@ -6,10 +6,6 @@ channels last, and each layer is one product of oneDNN with what follows it (see
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
@@ -17,7 +13,8 @@ from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
 from tmrepro.surface.folding import Fold, FoldedNetwork, fold_network, has_norms
-from tmrepro.surface.layers import Layer, is_supported
+from tmrepro.surface.layers import Layer, is_supported, make_layer
+from tmrepro.surface.plain import memory_as_it_comes
 from tmrepro.surface.problem import Problem
 
 BLOCK = EVALUATION_BATCH
@@ -43,8 +40,11 @@ class FoldedEvaluator:
             return "this torch has no oneDNN"
         if not has_norms(problem.model):
             return "the network has no batch norm"
-        folded = fold_network(problem.model, problem.inputs[:TRIED])
-        return folded if isinstance(folded, str) else None
+        folded = fold_network(problem.model, problem.inputs[:TRIED], make_layer)
+        if isinstance(folded, str):
+            return folded
+        has_norm = any(fold.norm for fold in folded.folds)
+        return None if has_norm else "it has no batch norm behind a convolution or matrix"
 
     @staticmethod
     def blocks(problem: Problem) -> dict[str, int]:  # noqa: ARG004 - the interface's
@@ -52,7 +52,7 @@ class FoldedEvaluator:
         return {"images": BLOCK, "points": 1}
 
     def __init__(self, problem: Problem) -> None:
-        folded = fold_network(problem.model, problem.inputs[:TRIED])
+        folded = fold_network(problem.model, problem.inputs[:TRIED], make_layer)
         if not isinstance(folded, FoldedNetwork):
             raise TypeError(folded)  # the rule has asked `unfit` before
         self._network, self._folds, self._others = folded.network, folded.folds, folded.others
@@ -73,7 +73,7 @@ class FoldedEvaluator:
         """See `Evaluator.block`."""
         loss = np.empty((len(a), len(b)))
         accuracy = np.empty((len(a), len(b)))
-        with torch.no_grad(), _memory_as_it_comes():
+        with torch.no_grad(), memory_as_it_comes():
             for i, a_i in enumerate(a):
                 for part in self._parts.values():
                     part.start(float(a_i))
@@ -89,16 +89,9 @@ class FoldedEvaluator:
         for fold in self._folds:
             self._fold(fold, b)
 
-    def _fold(self, fold: Fold, b: float) -> None:
-        norm, layer = fold.norm, fold.layer
-        bias = torch.zeros(len(layer.bias), dtype=torch.float64)
-        scale = torch.ones_like(bias)
-        if fold.bias is not None:
-            bias = self._parts[fold.bias].at(b)
-        if norm is not None:
-            scale = norm.inverse if norm.weight is None else norm.inverse * self._parts[norm.weight].at(b)
-            bias = (bias - norm.mean) * scale
-            bias = bias if norm.bias is None else bias + self._parts[norm.bias].at(b)
+    def _fold(self, fold: Fold[Layer], b: float) -> None:
+        layer = fold.layer
+        scale, bias = fold.scale_and_bias(lambda name: self._parts[name].at(b), layer.bias.double())
         layer.bias.copy_(bias)
         self._parts[fold.weight].put(b, layer, scale=scale)
         layer.arrange()
@@ -149,15 +142,3 @@ class _Part:
             piece = self._scratch[: (some.stop - begin) * columns].view(-1, columns)
             piece.copy_(eta[some]).mul_(b).add_(row[some]).mul_(by_output[some, None])
             out[some].copy_(piece)
-
-
-@contextmanager
-def _memory_as_it_comes() -> Iterator[None]:
-    """Deterministic algorithms fill new memory with nan, which costs a pass over it; nothing here is read unwritten."""
-    settings: Any = torch.utils.deterministic
-    fills = settings.fill_uninitialized_memory
-    settings.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        settings.fill_uninitialized_memory = fills

@@ -11,17 +11,24 @@ from __future__ import annotations
 import copy
 import operator
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor, fx, nn
 
-from tmrepro.surface.layers import Layer, shape_of
+from tmrepro.surface.graph import is_relu
+from tmrepro.surface.layers import Shape, shape_of
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_RELUS = {torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_}
+
+
+# What takes the place of a convolution or matrix: it has weights of its own, and `relu` says whether it ends in one.
+L = TypeVar("L", bound=nn.Module)
+MakeLayer = Callable[[Shape, nn.Conv2d | nn.Linear], L | None]
 
 
 @dataclass(frozen=True)
@@ -35,26 +42,45 @@ class Norm:
 
 
 @dataclass(frozen=True)
-class Fold:
+class Fold(Generic[L]):
     """A layer, and the names of the parameters that its weights are made of."""
 
-    layer: Layer
+    layer: L
     weight: str
     bias: str | None
     norm: Norm | None
 
+    def scale_and_bias(
+        self, at: Callable[[str], Tensor], like: Float64[Tensor, " out"]
+    ) -> tuple[Float64[Tensor, " out"], Float64[Tensor, " out"]]:
+        """What each output's weights are multiplied by, and its bias; `at` gives a parameter at a point, in float64."""
+        norm = self.norm
+        bias = torch.zeros_like(like) if self.bias is None else at(self.bias)
+        if norm is None:
+            return torch.ones_like(like), bias
+        scale = norm.inverse if norm.weight is None else norm.inverse * at(norm.weight)
+        bias = (bias - norm.mean) * scale
+        return scale, bias if norm.bias is None else bias + at(norm.bias)
+
 
 @dataclass(frozen=True)
-class FoldedNetwork:
-    """`network` gives logits once every layer of `folds` has its weights; `others` are its parameters that are none of theirs."""
+class FoldedNetwork(Generic[L]):
+    """`network` gives logits once every layer of `folds` has its weights; `others` are its parameters that are none of theirs.
+
+    `sizes` are those of what its nodes give, for the inputs that it was folded with.
+    """
 
     network: fx.GraphModule
-    folds: tuple[Fold, ...]
+    folds: tuple[Fold[L], ...]
     others: dict[str, nn.Parameter]
+    sizes: dict[fx.Node, tuple[int, ...]]
 
 
-def fold_network(model: nn.Module, inputs: Tensor) -> FoldedNetwork | str:
-    """`model` folded, or the reason why it can't be. `inputs` [n, ...] are some of its inputs, for the sizes of maps."""
+def fold_network(model: nn.Module, inputs: Tensor, make_layer: MakeLayer[L]) -> FoldedNetwork[L] | str:
+    """`model` folded, or the reason why it can't be. `inputs` [n, ...] are some of its inputs, for the sizes of maps.
+
+    `make_layer` makes what takes the place of a convolution or matrix; where it gives None, that stays as it is.
+    """
     own = copy.deepcopy(model).eval()
     for value in own.parameters():
         value.requires_grad_(False)  # noqa: FBT003 - torch's stub has no other way
@@ -71,20 +97,25 @@ def fold_network(model: nn.Module, inputs: Tensor) -> FoldedNetwork | str:
         return f"it fails on {len(inputs)} inputs alone ({type(error).__name__})"
     if not same:
         return "its graph gives other outputs than itself"
-    folds = list(_make_layers(traced, names=names, sizes=sizes.found))
-    if not any(fold.norm for fold in folds):
-        return "it has no batch norm behind a convolution or matrix"
-    _fuse(traced, sizes.found)
+    folds = list(_make_layers(traced, make_layer, names=names, sizes=sizes.found))
+    _fuse(traced, sizes.found, {id(fold.layer) for fold in folds})
     traced.graph.eliminate_dead_code()
     traced.recompile()
     traced.delete_all_unused_submodules()
     others = {names[id(value)]: value for value in traced.parameters() if id(value) in names}
-    return FoldedNetwork(traced, tuple(folds), others)
+    return FoldedNetwork(traced, tuple(folds), others, sizes.found)
 
 
 def has_norms(model: nn.Module) -> bool:
     """Whether there is any batch norm that could be folded."""
     return any(type(module) in _NORMS for module in model.modules())
+
+
+def is_sum(node: fx.Node) -> bool:
+    """Whether `node` adds two values."""
+    is_function = node.op == "call_function" and node.target in {operator.add, operator.iadd, torch.add}
+    is_method = node.op == "call_method" and node.target == "add"
+    return (is_function or is_method) and len(node.args) == 2 and not node.kwargs
 
 
 class _Sizes(fx.Interpreter):
@@ -102,8 +133,10 @@ class _Sizes(fx.Interpreter):
         return result
 
 
-def _make_layers(traced: fx.GraphModule, *, names: dict[int, str], sizes: dict[fx.Node, tuple[int, ...]]) -> list[Fold]:
-    """Put a `Layer` in the place of every convolution and matrix whose weights are its own, with its batch norm if it has one."""
+def _make_layers(
+    traced: fx.GraphModule, make_layer: MakeLayer[L], *, names: dict[int, str], sizes: dict[fx.Node, tuple[int, ...]]
+) -> list[Fold[L]]:
+    """Put a layer in the place of every convolution and matrix whose weights are its own, with its batch norm if it has one."""
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     holders = Counter(id(value) for _, value in traced.named_parameters(remove_duplicate=False))
     folds = []
@@ -116,9 +149,11 @@ def _make_layers(traced: fx.GraphModule, *, names: dict[int, str], sizes: dict[f
         shape = shape_of(module, before=sizes[node.args[0]], after=sizes[node])
         if shape is None or (isinstance(module, nn.Linear) and len(sizes[node]) != 2):
             continue
+        layer: Any = make_layer(shape, module)
+        if layer is None:
+            continue
         follower = _only_user(node)
         norm = _norm(traced, follower, calls, holders, names) if follower is not None else None
-        layer = Layer(shape, weight=module.weight, is_matrix=isinstance(module, nn.Linear))
         folds.append(Fold(layer, names[id(module.weight)], _name(module.bias, names), norm))
         traced.set_submodule(str(node.target), layer)
         if norm is not None and follower is not None:
@@ -128,20 +163,21 @@ def _make_layers(traced: fx.GraphModule, *, names: dict[int, str], sizes: dict[f
     return folds
 
 
-def _fuse(traced: fx.GraphModule, sizes: dict[fx.Node, tuple[int, ...]]) -> None:
+def _fuse(traced: fx.GraphModule, sizes: dict[fx.Node, tuple[int, ...]], layers: set[int]) -> None:
     """Let layers add what is added to their outputs in the next step, and apply the ReLU that follows."""
     for node in list(traced.graph.nodes):
-        if not isinstance(layer := _module(traced, node), Layer):
+        layer: Any = _module(traced, node)
+        if id(layer) not in layers:
             continue
         follower = _only_user(node)
-        if follower is not None and follower is node.next and _is_sum(follower):
+        if follower is not None and follower is node.next and is_sum(follower):
             addend = next((value for value in follower.args if value is not node), None)
             if isinstance(addend, fx.Node) and sizes.get(addend) == sizes[node] == sizes[follower]:
                 node.args = (node.args[0], addend)
                 follower.replace_all_uses_with(node)
                 traced.graph.erase_node(follower)
                 follower = _only_user(node)
-        if follower is not None and follower is node.next and _is_relu(traced, follower):
+        if follower is not None and follower is node.next and is_relu(traced, follower):
             layer.relu = True
             follower.replace_all_uses_with(node)
             traced.graph.erase_node(follower)
@@ -163,12 +199,12 @@ def _norm(
     if not _is_own(module, calls[node.target], holders):
         return None
     # A root of NumPy's is rounded correctly; torch's differs by processor.
-    inverse = 1 / np.sqrt(module.running_var.double().numpy() + module.eps)
+    inverse = 1 / np.sqrt(module.running_var.double().cpu().numpy() + module.eps)
     return Norm(
         _name(module.weight, names),
         _name(module.bias, names),
         module.running_mean.double(),
-        torch.from_numpy(inverse),
+        torch.from_numpy(inverse).to(module.running_mean.device),
     )
 
 
@@ -184,25 +220,6 @@ def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 def _only_user(node: fx.Node) -> fx.Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
-
-
-def _is_sum(node: fx.Node) -> bool:
-    is_function = node.op == "call_function" and node.target in {operator.add, operator.iadd, torch.add}
-    is_method = node.op == "call_method" and node.target == "add"
-    return (is_function or is_method) and len(node.args) == 2 and not node.kwargs
-
-
-def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
-    match node.op:
-        case "call_module":
-            module = _module(traced, node)
-            return type(module) is nn.ReLU and not vars(module)["_forward_hooks"]
-        case "call_function":
-            return node.target in _RELUS
-        case "call_method":
-            return node.target in {"relu", "relu_"}
-        case _:
-            return False
 
 
 def _name(value: Tensor | None, names: dict[int, str]) -> str | None:

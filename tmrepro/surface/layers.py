@@ -149,6 +149,11 @@ class Layer(nn.Module):
         return outputs.relu_() if self.relu else outputs
 
 
+def make_layer(shape: Shape, module: nn.Conv2d | nn.Linear) -> Layer:
+    """The layer in the place of `module`."""
+    return Layer(shape, weight=module.weight, is_matrix=isinstance(module, nn.Linear))
+
+
 def multiply(
     rows: Float32[Tensor, "R K"], weight: Float32[Tensor, "M K"], bias: Tensor | None
 ) -> Float32[Tensor, "R M"]:

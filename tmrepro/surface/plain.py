@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import torch
@@ -120,3 +120,15 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
                 yield
         case _:
             assert_never(precision)
+
+
+@contextmanager
+def memory_as_it_comes() -> Iterator[None]:
+    """Deterministic algorithms fill new memory with nan, which costs a pass over it. For who reads nothing unwritten."""
+    settings: Any = torch.utils.deterministic
+    fills = settings.fill_uninitialized_memory
+    settings.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        settings.fill_uninitialized_memory = fills

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH
-from tmrepro.surface.plain import PlainEvaluator
+from tmrepro.surface.graph import has_hooks
+from tmrepro.surface.plain import PlainEvaluator, memory_as_it_comes
 from tmrepro.surface.problem import Problem
 
 WARM_UP = 3  # passes before recording, so that libraries have chosen their kernels and got their memory
@@ -28,7 +30,7 @@ class ReplayedEvaluator(PlainEvaluator):
             return "it replays CUDA graphs"
         if problem.targets.loss is not None:
             return "the loss is the caller's own, which may wait for the device"
-        if any(vars(module)[hooks] for module in problem.model.modules() for hooks in _HOOKS):
+        if any(has_hooks(module) for module in problem.model.modules()):
             return "the network has hooks, which a recording leaves out"
         return None
 
@@ -39,27 +41,31 @@ class ReplayedEvaluator(PlainEvaluator):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self._recorded: tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None = None
+        self._replay: Callable[[], tuple[Tensor, Tensor]] | None = None
 
     def _point(self) -> tuple[float, float]:
-        if self._recorded is None:
-            self._recorded = self._record()
-        graph, loss_sum, right = self._recorded
-        graph.replay()
+        if self._replay is None:
+            with memory_as_it_comes():
+                self._replay = recorded(self._sums, self._inputs.device)
+        loss_sum, right = self._replay()
         n = len(self._inputs)
         return float(loss_sum) / n, int(right) / n
 
-    def _record(self) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        stream: Any = torch.cuda.Stream(self._inputs.device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._inputs.device))
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
-                self._sums()
-        torch.cuda.current_stream(self._inputs.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            loss_sum, right = self._sums()
-        return graph, loss_sum, right
 
+def recorded(compute: Callable[[], tuple[Tensor, Tensor]], device: torch.device) -> Callable[[], tuple[Tensor, Tensor]]:
+    """`compute` as a CUDA graph: what it gives, each time in the same memory, without its launches."""
+    stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP):
+            compute()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        answer = compute()
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+    def replay() -> tuple[Tensor, Tensor]:
+        graph.replay()
+        return answer
+
+    return replay

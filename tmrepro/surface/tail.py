@@ -91,4 +91,6 @@ class Tail:
 def _moved(parts: tuple[Tensor, ...], a: float, b: Sequence[float] | np.ndarray) -> Tensor:
     theta, delta, eta = parts
     row = delta * a + theta
-    return torch.stack([(eta * float(b_j) + row).float() for b_j in b])
+    columns = torch.from_numpy(np.asarray(b)).to(row.device).view(-1, *[1] * row.ndim)
+    together = max(POINTS_BYTES // (8 * row.numel()), 1)  # as many columns as keep float64 small
+    return torch.cat([(eta * some).add_(row).float() for some in torch.split(columns, together)])

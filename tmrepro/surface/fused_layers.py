@@ -1,0 +1,194 @@
+"""A network's graph for the kernels of `gpu_kernels`: values are [channels, places, images], not [images, channels, h, w]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float, Float32, Int32
+from torch import Tensor, fx, nn
+
+from tmrepro.surface import gpu_kernels
+from tmrepro.surface.folding import FoldedNetwork, fold_network, is_sum
+from tmrepro.surface.graph import has_hooks, is_flatten, is_identity, is_relu, module_of
+from tmrepro.surface.layers import Shape
+
+
+class FusedLayer(nn.Module):
+    """A convolution or matrix with its weights at one point of a surface, and what follows it: an addend, a ReLU.
+
+    `weights` [taps x inputs, outputs] is where the weights of a point go, `bias` [outputs] its bias. With `tf32` the weights
+    have its 10 bits once `round` has been called.
+    """
+
+    def __init__(self, shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> None:
+        super().__init__()
+        weight = module.weight
+        self.relu, self._tf32 = False, tf32
+        self._used = sorted({tap for _, _, tap in shape.connections})
+        self._outputs, inputs = weight.shape[:2]
+        # One product at each place by itself needs no places: they are as many more images.
+        connections = shape.connections
+        self._is_product = (
+            shape.before == shape.after and len(self._used) == 1 and all(q == p for q, p, _ in connections)
+        )
+        if self._is_product:
+            self._taps, self._counts = _tables([(0, 0, 0)], 1, weight.device)
+        else:
+            renumbered = [(after, before, self._used.index(tap)) for after, before, tap in connections]
+            self._taps, self._counts = _tables(renumbered, shape.after[0] * shape.after[1], weight.device)
+        tile = gpu_kernels.tile_outputs(self._outputs)
+        columns = -(-self._outputs // tile) * tile
+        self._matrix = torch.zeros(len(self._used) * inputs, columns, device=weight.device)
+        self.weights: Float32[Tensor, "rows O"] = self._matrix[:, : self._outputs]
+        self.bias: Float32[Tensor, " O"] = torch.zeros(self._outputs, device=weight.device)
+
+    def own(self, values: Float[Tensor, "O C ..."]) -> Float[Tensor, "rows O"]:
+        """A tensor of the shape of the layer's weight, in the order of `weights`."""
+        by_tap = values.reshape(*values.shape[:2], -1)[:, :, self._used]
+        return by_tap.permute(2, 1, 0).reshape(-1, self._outputs).contiguous()
+
+    def round(self) -> None:
+        """Bring the weights to the precision of the products."""
+        if self._tf32:
+            round_tf32(self._matrix)
+
+    def forward(self, x: Float32[Tensor, "C P N"], addend: Tensor | None = None) -> Float32[Tensor, "O Q N"]:
+        """Outputs of the layer."""
+        _, places, images = x.shape
+        if self._is_product:
+            x, addend = x.flatten(1).unsqueeze(1), None if addend is None else addend.flatten(1).unsqueeze(1)
+        done = gpu_kernels.apply_layer(
+            x,
+            self._matrix,
+            self.bias,
+            addend=addend,
+            taps=self._taps,
+            counts=self._counts,
+            relu=self.relu,
+            tf32=self._tf32,
+        )
+        return done.view(self._outputs, places, images) if self._is_product else done
+
+
+def fuse_network(model: nn.Module, inputs: Tensor, *, tf32: bool) -> FoldedNetwork[FusedLayer] | str:
+    """`model` as a network on values [channels, places, images], or why it can't be; `inputs` [n, ...] show the sizes of maps."""
+    if not inputs.is_floating_point() or inputs.ndim not in {2, 4}:
+        return "its inputs are neither images nor vectors"
+    folded = fold_network(model, inputs, partial(_make_layer, tf32=tf32))
+    if isinstance(folded, str):
+        return folded
+    traced = folded.network
+    for node in list(traced.graph.nodes):
+        if (why := _convert(traced, node, folded.sizes, inputs.device)) is not None:
+            return why
+    traced.graph.lint()
+    traced.recompile()
+    return folded if not folded.others else f"its parameter {next(iter(folded.others))} is in no layer"
+
+
+def places_first(images: Float[Tensor, "n ..."]) -> Float32[Tensor, "C P N"]:
+    """Images [n, C, h, w], or vectors [n, C], as [C, places, N]: images innermost, with zeros up to a multiple of IMAGES."""
+    n, channels = images.shape[:2]
+    N = -(-n // gpu_kernels.IMAGES) * gpu_kernels.IMAGES
+    values = images.reshape(n, channels, -1).permute(1, 2, 0)
+    ordered = torch.zeros(*values.shape[:2], N, device=images.device)
+    ordered[:, :, :n] = values
+    return ordered
+
+
+def round_tf32(values: Float32[Tensor, ...]) -> None:
+    """To the nearest number of TF32's 10 bits, in place, as the kernels do it."""
+    bits = values.view(torch.int32)
+    rounded = (bits + 0x1000) & ~0x1FFF
+    bits.copy_(torch.where(values.isfinite(), rounded, bits))
+
+
+class _Largest(nn.Module):
+    """Max pooling."""
+
+    def __init__(self, shape: Shape, device: torch.device) -> None:
+        super().__init__()
+        self._taps, self._counts = _tables(shape.connections, shape.after[0] * shape.after[1], device)
+
+    def forward(self, x: Float32[Tensor, "C P N"]) -> Float32[Tensor, "C Q N"]:
+        return gpu_kernels.take_largest(x, self._taps, self._counts)
+
+
+class _Mean(nn.Module):
+    """The average of each channel."""
+
+    def forward(self, x: Float32[Tensor, "C P N"]) -> Float32[Tensor, "C 1 N"]:
+        return x.mean(1, keepdim=True)
+
+
+class _Flatten(nn.Module):
+    """One vector of each image."""
+
+    def forward(self, x: Float32[Tensor, "C P N"]) -> Float32[Tensor, "M 1 N"]:
+        return x.reshape(-1, 1, x.shape[2])
+
+
+def _make_layer(shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> FusedLayer | None:
+    return FusedLayer(shape, module, tf32=tf32) if shape.groups == 1 else None
+
+
+def _convert(
+    traced: fx.GraphModule, node: fx.Node, sizes: dict[fx.Node, tuple[int, ...]], device: torch.device
+) -> str | None:
+    """Let `node` do what it does with values in their new order; or why it can't."""
+    if node.op in {"placeholder", "output"} or is_relu(traced, node) or is_identity(traced, node):
+        return None
+    if is_sum(node):
+        terms = [sizes.get(value) if isinstance(value, fx.Node) else None for value in node.args]
+        return None if terms == [sizes[node]] * 2 else "it adds what has other sizes"
+    if is_flatten(traced, node):
+        new: nn.Module = _Flatten()
+    elif node.op == "call_module":
+        module = module_of(traced, node)
+        if isinstance(module, FusedLayer):
+            return None
+        before = sizes[node.all_input_nodes[0]]
+        found = None if has_hooks(module) else _pooling(module, before, sizes[node], device)
+        if found is None:
+            return f"there is no kernel for its {type(module).__name__}"
+        new = found
+    else:
+        return f"there is no kernel for its {getattr(node.target, '__name__', node.target)}"
+    name = f"fused_{node.name}"
+    traced.add_submodule(name, new)
+    with traced.graph.inserting_before(node):
+        other = traced.graph.call_module(name, (node.all_input_nodes[0],))
+    sizes[other] = sizes[node]
+    node.replace_all_uses_with(other)
+    traced.graph.erase_node(node)
+    return None
+
+
+def _pooling(module: nn.Module, before: Sequence[int], after: Sequence[int], device: torch.device) -> nn.Module | None:
+    if type(module) is nn.AdaptiveAvgPool2d and tuple(after[2:]) == (1, 1) and len(before) == 4:
+        return _Mean()
+    if type(module) is not nn.MaxPool2d or module.return_indices or module.ceil_mode or len(before) != 4:
+        return None
+    kernel, stride, padding, dilation = (
+        (value, value) if isinstance(value, int) else (value[0], value[1])
+        for value in (module.kernel_size, module.stride, module.padding, module.dilation)
+    )
+    shape = Shape(kernel, stride, padding, dilation, 1, (before[2], before[3]), (after[2], after[3]))
+    return _Largest(shape, device)
+
+
+def _tables(
+    connections: Sequence[tuple[int, int, int]], places: int, device: torch.device
+) -> tuple[Int32[Tensor, "Q T 2"], Int32[Tensor, " Q"]]:
+    """(place after, place before, tap) as `gpu_kernels` takes them."""
+    by_place: list[list[tuple[int, int]]] = [[] for _ in range(places)]
+    for after, before, tap in connections:
+        by_place[after].append((before, tap))
+    counts = torch.tensor([len(some) for some in by_place], dtype=torch.int32)
+    taps = torch.zeros(places, max(int(counts.max()), 1), 2, dtype=torch.int32)
+    for place, some in enumerate(by_place):
+        if some:
+            taps[place, : len(some)] = torch.tensor(some, dtype=torch.int32)
+    return taps.to(device), counts.to(device)

@@ -1,0 +1,100 @@
+"""The kernels of fused.cu, compiled by NVRTC, which comes with torch, when a surface first needs them.
+
+Values are [channels, places, images]: a map's places are row by row, images innermost, a multiple of `IMAGES`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float32, Int32
+from torch import Tensor
+
+IMAGES = 256  # what a block of either kernel takes goes into it
+CAPABILITY = (8, 0)  # the first GPUs that copy into shared memory in the background, and multiply in TF32
+
+_THREADS = 256
+_STEP, _STAGES = 16, 3  # summands at a time, and how many such steps are under way; measured, see docs/performance.md
+_SKEW = 8  # of rows in shared memory, with TF32
+
+
+def why_unsupported(device: torch.device) -> str | None:
+    """Why these kernels cannot run on `device`, in a few words; None if they can."""
+    if device.type != "cuda":
+        return f"its kernels are for GPUs, not for the {device.type}"
+    if not hasattr(torch.cuda, "_compile_kernel") or torch.version.hip is not None:
+        return "this torch compiles no kernels for NVIDIA's GPUs"
+    if torch.cuda.get_device_capability(device) < CAPABILITY:
+        return f"the GPU is older than compute capability {CAPABILITY[0]}.{CAPABILITY[1]}"
+    return None
+
+
+def tile_outputs(outputs: int) -> int:
+    """How many outputs a block of `apply_layer` takes: weights are padded to a multiple of them."""
+    return 128 if outputs > 64 else 64 if outputs > 32 else 32
+
+
+def apply_layer(
+    x: Float32[Tensor, "C P N"],
+    weights: Float32[Tensor, "rows columns"],
+    bias: Float32[Tensor, " O"],
+    *,
+    addend: Float32[Tensor, "O Q N"] | None,
+    taps: Int32[Tensor, "Q T 2"],
+    counts: Int32[Tensor, " Q"],
+    relu: bool,
+    tf32: bool,
+) -> Float32[Tensor, "O Q N"]:
+    """A convolution or matrix, plus its bias and `addend`, and a ReLU of it.
+
+    `taps[q, t]` is the place before place q that a tap reads, and that tap's block of C rows in the weights, for t < `counts[q]`.
+    Weights have zero columns up to a multiple of `tile_outputs(O)`. Sums are in float32; with `tf32` the factors, which must
+    have its 10 bits already, are multiplied on tensor cores, and the outputs are rounded to it.
+    """
+    (C, P, N), (Q, T, _), O = x.shape, taps.shape, len(bias)  # noqa: E741 - the kernel's names
+    if N % IMAGES or weights.shape[1] != -(-O // tile_outputs(O)) * tile_outputs(O):
+        raise ValueError(f"{N} images or {weights.shape[1]} columns of weights: not as this kernel wants them")
+    out = torch.empty(O, Q, N, device=x.device)
+    tile = tile_outputs(O)
+    across = 128 if tile == 128 else 256
+    name = f"layer<{tile}, {across}, {_STEP}, {_STAGES}, {'true' if tf32 else 'false'}>"
+    shared = 4 * _STAGES * _STEP * (tile + across + (2 * _SKEW if tf32 else 0))
+    sizes = [T, C, P, O, Q, N, int(addend is not None), int(relu)]
+    with torch.cuda.device(x.device):
+        _kernel(name, shared, x.device)(
+            (N // across * Q * (weights.shape[1] // tile), 1, 1),
+            (_THREADS, 1, 1),
+            # Without an addend any pointer will do.
+            [out, x, weights, bias, bias if addend is None else addend, taps, counts, *sizes],
+            shared_mem=shared,
+        )
+    return out
+
+
+def take_largest(
+    x: Float32[Tensor, "C P N"], taps: Int32[Tensor, "Q T 2"], counts: Int32[Tensor, " Q"]
+) -> Float32[Tensor, "C Q N"]:
+    """The largest value among the places of each place of the result; nan if one of them is."""
+    (C, P, N), (Q, T, _) = x.shape, taps.shape
+    out = torch.empty(C, Q, N, device=x.device)
+    with torch.cuda.device(x.device):
+        blocks = -(-out.numel() // (4 * _THREADS))
+        _kernel("largest", 0, x.device)(
+            (blocks, 1, 1), (_THREADS, 1, 1), [out, x, taps, counts, T, C, P, Q, N], shared_mem=0
+        )
+    return out
+
+
+@lru_cache
+def _kernel(name: str, shared: int, device: torch.device) -> Any:  # noqa: ARG001 - a kernel belongs to a device
+    kernel: Any = torch.cuda._compile_kernel(source(), name)  # noqa: SLF001 - torch has no other
+    kernel.set_shared_memory_config(shared)
+    return kernel
+
+
+def source() -> str:
+    """The kernels, in CUDA C++."""
+    return Path(__file__).with_name("fused.cu").read_text(encoding="utf-8")
