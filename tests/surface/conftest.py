@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tmrepro.directions import DirectionPair
 from tmrepro.inference import Targets
@@ -16,7 +17,8 @@ from tmrepro.models import build_model
 from tmrepro.parameters import theta_of
 from tmrepro.records import Direction
 from tmrepro.spec import CnnModel, DnnModel
-from tmrepro.surface import Problem
+from tmrepro.surface import Problem, gpu_kernels
+from tmrepro.surface.fused_layers import round_tf32
 
 CLASSES = 3
 
@@ -76,3 +78,43 @@ def problem(images: Callable[[int], torch.Tensor]) -> Callable[..., Problem]:
         return Problem(model, DirectionPair(delta, eta, facts, facts, 0.0), images(n), targets, precision)
 
     return of
+
+
+def layer_in_torch(
+    x: Tensor,
+    weights: Tensor,
+    bias: Tensor,
+    *,
+    addend: Tensor | None,
+    taps: Tensor,
+    counts: Tensor,
+    relu: bool,
+    tf32: bool,
+) -> Tensor:
+    """What `gpu_kernels.apply_layer` says of itself."""
+    (C, _, N), O = x.shape, len(bias)  # noqa: E741 - the kernel's names
+    assert N % gpu_kernels.IMAGES == 0
+    assert weights.shape[1] % gpu_kernels.tile_outputs(O) == 0
+    assert not weights[:, O:].any()
+    out = torch.empty(O, len(counts), N, device=x.device)
+    for q, count in enumerate(counts.tolist()):
+        total = bias.double()[:, None].repeat(1, N)
+        for place, tap in taps[q, :count].tolist():
+            total += weights[tap * C : (tap + 1) * C, :O].double().T @ x[:, place].double()
+        out[:, q] = total if addend is None else total + addend[:, q]
+    out = out.relu_() if relu else out
+    if tf32:
+        round_tf32(out)
+    return out
+
+
+def largest_in_torch(x: Tensor, taps: Tensor, counts: Tensor) -> Tensor:
+    """What `gpu_kernels.take_largest` says of itself."""
+    each = [x[:, taps[q, :count, 0].long()].amax(1) for q, count in enumerate(counts.tolist())]
+    return torch.stack(each, 1)
+
+
+@pytest.fixture(scope="session")
+def kernels_in_torch() -> SimpleNamespace:
+    """What the kernels of a GPU say of themselves, as functions."""
+    return SimpleNamespace(layer=layer_in_torch, largest=largest_in_torch)

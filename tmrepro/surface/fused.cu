@@ -3,27 +3,6 @@
 
 constexpr int THREADS = 256, WARPS = THREADS / 32;
 
-// Copies 16 bytes to shared memory in the background; zeros where there is nothing to copy.
-__device__ __forceinline__ void copy16(float* to, const float* from, bool is_there) {
-    const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
-    const int bytes = is_there ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes));
-}
-
-__device__ __forceinline__ void close_group() { asm volatile("cp.async.commit_group;"); }
-
-template <int OPEN>
-__device__ __forceinline__ void wait_for_groups() { asm volatile("cp.async.wait_group %0;" ::"n"(OPEN)); }
-
-// sums[16 x 8] += a[16 x 8] b[8 x 8] on tensor cores, spread over a warp as PTX has it (m16n8k8)
-__device__ __forceinline__ void multiply_tf32(float (&sums)[4], const float (&a)[4], const float (&b)[2]) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
-          "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
-}
-
 // To the nearest number of 10 bits, as tensor cores read it (they cut the others off). What is not finite stays so.
 __device__ __forceinline__ float round_tf32(float value) {
     const unsigned bits = __float_as_uint(value);
@@ -125,34 +104,34 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
             const float* ws = shared + step % STAGES * STAGE + BK * XS + wo;
 #pragma unroll
             for (int k = 0; k < BK; k += 8) {
-                // Which row and column of a product is which output and image is ours to choose: those that a thread reads, and
-                // those that it writes, lie together.
-                float a[2][4], b[ACROSS][2];
+                float a[2][4], b[ACROSS][2];  // loaded one by one: a vector's parts would have to be moved before a product
 #pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    const float4 four = *reinterpret_cast<const float4*>(ws + (k + t + 4 * half) * WS + 4 * g);
-                    a[0][2 * half] = four.x, a[0][2 * half + 1] = four.y, a[1][2 * half] = four.z, a[1][2 * half + 1] = four.w;
+                for (int i = 0; i < 2; ++i)
 #pragma unroll
-                    for (int j = 0; j < ACROSS; j += 2) {
-                        const float2 two = *reinterpret_cast<const float2*>(xs + (k + t + 4 * half) * XS + 8 * j + 2 * g);
-                        b[j][half] = two.x, b[j + 1][half] = two.y;
-                    }
-                }
+                    for (int j = 0; j < 4; ++j) a[i][j] = ws[(k + t + j / 2 * 4) * WS + i * 16 + g + j % 2 * 8];
+#pragma unroll
+                for (int i = 0; i < ACROSS; ++i)
+#pragma unroll
+                    for (int j = 0; j < 2; ++j) b[i][j] = xs[(k + t + j * 4) * XS + i * 8 + g];
 #pragma unroll
                 for (int i = 0; i < 2; ++i)
 #pragma unroll
                     for (int j = 0; j < ACROSS; ++j) multiply_tf32(sums[i][j], a[i], b[j]);
             }
         }
+        // A thread has two neighbours of every eight images. With those that it gets from the next thread they are four.
+        const bool is_odd = t % 2;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            const int o = o0 + wo + 4 * g + i;
-            if (o >= O) continue;
+            const int o = o0 + wo + i * 8 + g;
 #pragma unroll
             for (int j = 0; j < ACROSS; j += 2) {
-                const size_t at = (static_cast<size_t>(o) * Q + q) * N + n0 + wn + 8 * j + 4 * t;
-                const float *even = sums[i / 2][j] + i % 2 * 2, *odd = sums[i / 2][j + 1] + i % 2 * 2;
-                const float4 four = make_float4(even[0], odd[0], even[1], odd[1]);
+                const float *left = sums[i / 2][j] + i % 2 * 2, *right = sums[i / 2][j + 1] + i % 2 * 2;
+                const float one = __shfl_xor_sync(0xffffffffu, is_odd ? left[0] : right[0], 1);
+                const float two = __shfl_xor_sync(0xffffffffu, is_odd ? left[1] : right[1], 1);
+                if (o >= O) continue;
+                const size_t at = (static_cast<size_t>(o) * Q + q) * N + n0 + wn + 8 * (j + is_odd) + t / 2 * 4;
+                const float4 four = is_odd ? make_float4(one, two, right[0], right[1]) : make_float4(left[0], left[1], one, two);
                 store<TF32>(out + at, four, bias[o], adds ? addend + at : nullptr, rectifies);
             }
         }

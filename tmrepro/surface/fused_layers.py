@@ -28,16 +28,12 @@ class FusedLayer(nn.Module):
         self.relu, self._tf32 = False, tf32
         self._used = sorted({tap for _, _, tap in shape.connections})
         self._outputs, inputs = weight.shape[:2]
-        # One product at each place by itself needs no places: they are as many more images.
-        connections = shape.connections
-        self._is_product = (
-            shape.before == shape.after and len(self._used) == 1 and all(q == p for q, p, _ in connections)
-        )
-        if self._is_product:
-            self._taps, self._counts = _tables([(0, 0, 0)], 1, weight.device)
-        else:
-            renumbered = [(after, before, self._used.index(tap)) for after, before, tap in connections]
-            self._taps, self._counts = _tables(renumbered, shape.after[0] * shape.after[1], weight.device)
+        # Where each place needs but itself, places are as many more images.
+        places = shape.after[0] * shape.after[1]
+        numbered = [(after, before, self._used.index(tap)) for after, before, tap in shape.connections]
+        self._is_product = shape.before == shape.after and numbered == [(place, place, 0) for place in range(places)]
+        tables = ([(0, 0, 0)], 1) if self._is_product else (numbered, places)
+        self._taps, self._counts = _tables(*tables, weight.device)
         tile = gpu_kernels.tile_outputs(self._outputs)
         columns = -(-self._outputs // tile) * tile
         self._matrix = torch.zeros(len(self._used) * inputs, columns, device=weight.device)

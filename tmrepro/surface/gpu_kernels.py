@@ -37,6 +37,12 @@ def tile_outputs(outputs: int) -> int:
     return 128 if outputs > 64 else 64 if outputs > 32 else 32
 
 
+def layer_name(outputs: int, *, tf32: bool) -> str:
+    """The kernel for layers of so many outputs, as C++ names it."""
+    tile = tile_outputs(outputs)
+    return f"layer<{tile}, {_tile_images(outputs)}, {_STEP}, {_STAGES}, {'true' if tf32 else 'false'}>"
+
+
 def apply_layer(
     x: Float32[Tensor, "C P N"],
     weights: Float32[Tensor, "rows columns"],
@@ -58,9 +64,8 @@ def apply_layer(
     if N % IMAGES or weights.shape[1] != -(-O // tile_outputs(O)) * tile_outputs(O):
         raise ValueError(f"{N} images or {weights.shape[1]} columns of weights: not as this kernel wants them")
     out = torch.empty(O, Q, N, device=x.device)
-    tile = tile_outputs(O)
-    across = 128 if tile == 128 else 256
-    name = f"layer<{tile}, {across}, {_STEP}, {_STAGES}, {'true' if tf32 else 'false'}>"
+    tile, across = tile_outputs(O), _tile_images(O)
+    name = layer_name(O, tf32=tf32)
     shared = 4 * _STAGES * _STEP * (tile + across + (2 * _SKEW if tf32 else 0))
     sizes = [T, C, P, O, Q, N, int(addend is not None), int(relu)]
     with torch.cuda.device(x.device):
@@ -88,6 +93,10 @@ def take_largest(
     return out
 
 
+def _tile_images(outputs: int) -> int:
+    return 128 if tile_outputs(outputs) == 128 else IMAGES
+
+
 @lru_cache
 def _kernel(name: str, shared: int, device: torch.device) -> Any:  # noqa: ARG001 - a kernel belongs to a device
     kernel: Any = torch.cuda._compile_kernel(source(), name)  # noqa: SLF001 - torch has no other
@@ -97,4 +106,5 @@ def _kernel(name: str, shared: int, device: torch.device) -> Any:  # noqa: ARG00
 
 def source() -> str:
     """The kernels, in CUDA C++."""
-    return Path(__file__).with_name("fused.cu").read_text(encoding="utf-8")
+    here = Path(__file__)
+    return "\n".join(here.with_name(name).read_text(encoding="utf-8") for name in ("fused_instructions.cu", "fused.cu"))

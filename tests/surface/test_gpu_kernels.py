@@ -1,0 +1,218 @@
+"""The kernels of fused.cu against what `gpu_kernels` says of them: on a GPU where there is one, and as threads of the CPU.
+
+Without a GPU, a C++ compiler makes of the kernels what they are but for their instructions (emulated_gpu.h), and NVRTC,
+which comes with torch for CUDA, shows that a GPU's compiler takes them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tmrepro.surface import gpu_kernels
+from tmrepro.surface.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
+
+HERE = Path(__file__).parent
+SIZES = ("T", "C", "P", "O", "Q", "N", "adds", "rectifies")
+COMPILER = shutil.which("g++")
+OUTPUTS = (32, 64, 128)
+
+# Outputs that fill no tile and more than one; kernels that meet the padding, leave places without a tap, or are one product.
+CASES = [
+    (3, 10, {"kernel_size": 3, "stride": 2, "padding": 1}),
+    (12, 33, {"kernel_size": (3, 2), "padding": (1, 0)}),
+    (20, 130, {"kernel_size": 1}),
+    (7, 64, {"kernel_size": (3, 2), "padding": 2, "dilation": 2}),
+    (2, 5, {"kernel_size": 1, "padding": 1}),
+]
+
+
+def layers(before: int, after: int, options: dict[str, Any], *, tf32: bool, device: str) -> tuple[FusedLayer, Tensor]:
+    """A layer with random weights, and 256 images for it."""
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(before, after, **options), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+    x = torch.randn(256, before, 3, 4, generator=generator)
+    model(x[:2])
+    fused = fuse_network(model.to(device), x[:2].to(device), tf32=tf32)
+    assert not isinstance(fused, str)
+    layer = fused.folds[0].layer
+    layer.weights.copy_(torch.randn(layer.weights.shape, generator=generator))
+    layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator))
+    layer.round()
+    values = places_first(x.to(device))
+    if tf32:
+        round_tf32(values)
+    return layer, values
+
+
+def check(
+    apply_layer: Callable[..., Tensor],
+    kernels: SimpleNamespace,
+    case: tuple[int, int, dict[str, Any]],
+    *,
+    tf32: bool,
+    device: str,
+) -> None:
+    before, after, options = case
+    layer, values = layers(before, after, options, tf32=tf32, device=device)
+    if layer._is_product:
+        values = values.flatten(1).unsqueeze(1)
+    arguments: dict[str, Any] = {"taps": layer._taps, "counts": layer._counts, "tf32": tf32}
+    addend = torch.randn(after, len(layer._counts), values.shape[2], generator=torch.Generator().manual_seed(1)).to(
+        device
+    )
+    addend[0, 0, 3] = torch.nan
+    for more, relu in ((None, True), (addend, True), (addend, False)):
+        found = apply_layer(values, layer._matrix, layer.bias, addend=more, relu=relu, **arguments)
+        expected = kernels.layer(values, layer._matrix, layer.bias, addend=more, relu=relu, **arguments)
+        assert torch.equal(found.isnan(), expected.isnan())
+        found, expected = found.nan_to_num(0), expected.nan_to_num(0)
+        assert (found - expected).norm() <= (1e-3 if tf32 else 1e-6) * expected.norm()
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """fused.cu, with a function for each kernel."""
+    if COMPILER is None:
+        pytest.skip("needs g++")
+    source = (Path(gpu_kernels.__file__).parent / "fused.cu").read_text(encoding="utf-8")
+    sizes = ", ".join(f"int {name}" for name in SIZES)
+    functions = [
+        f"""
+        extern "C" bool layer_{outputs}_{int(tf32)}(
+            int blocks, float* out, float* x, float* weight, float* bias, float* addend, int2* taps, int* counts, {sizes}) {{
+            return launch(blocks, [=] {{
+                {gpu_kernels.layer_name(outputs, tf32=tf32)}(out, x, weight, bias, addend, taps, counts, {", ".join(SIZES)});
+            }});
+        }}"""
+        for outputs in OUTPUTS
+        for tf32 in (False, True)
+    ]
+    functions.append("""
+        extern "C" bool largest_(
+            int blocks, float* out, float* x, int2* taps, int* counts, int T, int C, int P, int Q, int N) {
+            return launch(blocks, [=] { largest(out, x, taps, counts, T, C, P, Q, N); });
+        }""")
+    folder = tmp_path_factory.mktemp("emulated")
+    (folder / "kernels.cpp").write_text("\n".join(['#include "emulated_gpu.h"', source, *functions]), encoding="utf-8")
+    command = [
+        COMPILER,
+        "-std=c++20",
+        "-O1",
+        "-w",
+        "-shared",
+        "-fPIC",
+        "-pthread",
+        f"-I{HERE}",
+        "kernels.cpp",
+        "-o",
+        "kernels.so",
+    ]
+    subprocess.run(command, cwd=folder, check=True)
+    return ctypes.CDLL(str(folder / "kernels.so"))
+
+
+def pointer(values: Tensor) -> ctypes.c_void_p:
+    assert values.is_contiguous()
+    return ctypes.c_void_p(values.data_ptr())
+
+
+def emulated_layer(
+    library: ctypes.CDLL,
+    x: Tensor,
+    weights: Tensor,
+    bias: Tensor,
+    *,
+    addend: Tensor | None,
+    taps: Tensor,
+    counts: Tensor,
+    relu: bool,
+    tf32: bool,
+) -> Tensor:
+    (C, P, N), (Q, T, _), O = x.shape, taps.shape, len(bias)  # noqa: E741 - the kernel's names
+    tile = gpu_kernels.tile_outputs(O)
+    out = torch.full((O, Q, N), 7.0)
+    blocks = N // (128 if tile == 128 else 256) * Q * (weights.shape[1] // tile)
+    tensors = [out, x, weights, bias, bias if addend is None else addend, taps, counts]
+    sizes = [T, C, P, O, Q, N, int(addend is not None), int(relu)]
+    function = library[f"layer_{tile}_{int(tf32)}"]
+    function.restype = ctypes.c_bool
+    assert function(blocks, *(pointer(values) for values in tensors), *sizes), "reads or writes that aren't aligned"
+    return out
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_a_layer_as_threads(
+    emulated: ctypes.CDLL, kernels_in_torch: SimpleNamespace, case: tuple[int, int, dict[str, Any]], tf32: bool
+) -> None:
+    check(partial(emulated_layer, emulated), kernels_in_torch, case, tf32=tf32, device="cpu")
+
+
+def pooling(device: str) -> tuple[Any, Tensor, Tensor]:
+    """Max pooling, what goes into it, and what torch makes of that."""
+    x = torch.randn(256, 5, 9, 7, generator=torch.Generator().manual_seed(0)).to(device)
+    x[3, 2, 4, 4] = torch.nan
+    model = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(5 * 5 * 4, 4)).to(device)
+    fused = fuse_network(model, x[:2], tf32=False)
+    assert not isinstance(fused, str)
+    pool = next(module for module in fused.network.modules() if type(module).__name__ == "_Largest")
+    return pool, places_first(x), places_first(nn.functional.max_pool2d(x, 3, 2, 1))
+
+
+def test_the_largest_as_threads(emulated: ctypes.CDLL) -> None:
+    pool, values, expected = pooling("cpu")
+    (C, P, N), (Q, T, _) = values.shape, pool._taps.shape
+    out = torch.full((C, Q, N), 7.0)
+    tensors = [out, values, pool._taps, pool._counts]
+    assert emulated.largest_(-(-out.numel() // 1024), *(pointer(value) for value in tensors), T, C, P, Q, N)
+    assert torch.equal(out.nan_to_num(7), expected.nan_to_num(7))
+
+
+@pytest.mark.parametrize("capability", ["80", "90", "120"])
+def test_a_gpus_compiler_takes_the_kernels(capability: str) -> None:
+    found = importlib.util.find_spec("nvidia")
+    folders = [Path(folder) for folder in (found.submodule_search_locations or [])] if found else []
+    libraries = [path for folder in folders for path in sorted(folder.glob("*/lib/libnvrtc.so.*"))]
+    if not libraries:
+        pytest.skip("needs NVRTC")
+    nvrtc = ctypes.CDLL(str(libraries[0]))
+    program = ctypes.c_void_p()
+    names = [gpu_kernels.layer_name(outputs, tf32=tf32) for outputs in OUTPUTS for tf32 in (False, True)]
+    source = gpu_kernels.source().encode()
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, b"fused.cu", 0, None, None) == 0
+    for name in [*names, "largest"]:
+        assert nvrtc.nvrtcAddNameExpression(program, name.encode()) == 0
+    options = (ctypes.c_char_p * 1)(f"--gpu-architecture=sm_{capability}".encode())
+    failed = nvrtc.nvrtcCompileProgram(program, 1, options)
+    log = ctypes.create_string_buffer(100_000)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    assert not failed, log.value.decode()
+
+
+def gpu() -> str:
+    if not torch.cuda.is_available() or (why := gpu_kernels.why_unsupported(torch.device("cuda"))) is not None:
+        pytest.skip(f"needs a GPU: {why}" if torch.cuda.is_available() else "needs a GPU")
+    return "cuda"
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_a_layer_on_a_gpu(kernels_in_torch: SimpleNamespace, case: tuple[int, int, dict[str, Any]], tf32: bool) -> None:
+    check(gpu_kernels.apply_layer, kernels_in_torch, case, tf32=tf32, device=gpu())
+
+
+def test_the_largest_on_a_gpu() -> None:
+    pool, values, expected = pooling(gpu())
+    assert torch.equal(pool(values).nan_to_num(7), expected.nan_to_num(7))
