@@ -104,34 +104,34 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
             const float* ws = shared + step % STAGES * STAGE + BK * XS + wo;
 #pragma unroll
             for (int k = 0; k < BK; k += 8) {
-                float a[2][4], b[ACROSS][2];  // loaded one by one: a vector's parts would have to be moved before a product
+                // Which row and column of a product is which output and image is ours to choose: those that a thread reads, and
+                // those that it writes, lie together.
+                float a[2][4], b[ACROSS][2];
 #pragma unroll
-                for (int i = 0; i < 2; ++i)
+                for (int half = 0; half < 2; ++half) {
+                    const float4 four = *reinterpret_cast<const float4*>(ws + (k + t + 4 * half) * WS + 4 * g);
+                    a[0][2 * half] = four.x, a[0][2 * half + 1] = four.y, a[1][2 * half] = four.z, a[1][2 * half + 1] = four.w;
 #pragma unroll
-                    for (int j = 0; j < 4; ++j) a[i][j] = ws[(k + t + j / 2 * 4) * WS + i * 16 + g + j % 2 * 8];
-#pragma unroll
-                for (int i = 0; i < ACROSS; ++i)
-#pragma unroll
-                    for (int j = 0; j < 2; ++j) b[i][j] = xs[(k + t + j * 4) * XS + i * 8 + g];
+                    for (int j = 0; j < ACROSS; j += 2) {
+                        const float2 two = *reinterpret_cast<const float2*>(xs + (k + t + 4 * half) * XS + 8 * j + 2 * g);
+                        b[j][half] = two.x, b[j + 1][half] = two.y;
+                    }
+                }
 #pragma unroll
                 for (int i = 0; i < 2; ++i)
 #pragma unroll
                     for (int j = 0; j < ACROSS; ++j) multiply_tf32(sums[i][j], a[i], b[j]);
             }
         }
-        // A thread has two neighbours of every eight images. With those that it gets from the next thread they are four.
-        const bool is_odd = t % 2;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            const int o = o0 + wo + i * 8 + g;
+            const int o = o0 + wo + 4 * g + i;
+            if (o >= O) continue;
 #pragma unroll
             for (int j = 0; j < ACROSS; j += 2) {
-                const float *left = sums[i / 2][j] + i % 2 * 2, *right = sums[i / 2][j + 1] + i % 2 * 2;
-                const float one = __shfl_xor_sync(0xffffffffu, is_odd ? left[0] : right[0], 1);
-                const float two = __shfl_xor_sync(0xffffffffu, is_odd ? left[1] : right[1], 1);
-                if (o >= O) continue;
-                const size_t at = (static_cast<size_t>(o) * Q + q) * N + n0 + wn + 8 * (j + is_odd) + t / 2 * 4;
-                const float4 four = is_odd ? make_float4(one, two, right[0], right[1]) : make_float4(left[0], left[1], one, two);
+                const size_t at = (static_cast<size_t>(o) * Q + q) * N + n0 + wn + 8 * j + 4 * t;
+                const float *even = sums[i / 2][j] + i % 2 * 2, *odd = sums[i / 2][j + 1] + i % 2 * 2;
+                const float4 four = make_float4(even[0], odd[0], even[1], odd[1]);
                 store<TF32>(out + at, four, bias[o], adds ? addend + at : nullptr, rectifies);
             }
         }

@@ -116,7 +116,7 @@ class _Mean(nn.Module):
     """The average of each channel."""
 
     def forward(self, x: Float32[Tensor, "C P N"]) -> Float32[Tensor, "C 1 N"]:
-        return x.mean(1, keepdim=True)
+        return x if x.shape[1] == 1 else x.mean(1, keepdim=True)
 
 
 class _Flatten(nn.Module):
