@@ -16,6 +16,7 @@
 #define __shared__
 
 struct alignas(8) int2 { int x, y; };
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
@@ -31,14 +32,6 @@ inline unsigned __float_as_uint(float value) { unsigned bits; std::memcpy(&bits,
 inline float __uint_as_float(unsigned bits) { float value; std::memcpy(&value, &bits, 4); return value; }
 inline void __syncthreads() { block_barrier.arrive_and_wait(); }
 inline void sync_warp() { warp_barriers[threadIdx.x / 32]->arrive_and_wait(); }
-
-inline float __shfl_xor_sync(unsigned, float value, int other) {
-    exchanged[threadIdx.x][0] = value;
-    sync_warp();
-    const float got = exchanged[threadIdx.x ^ other][0];
-    sync_warp();
-    return got;
-}
 
 // fused_instructions.cu, in C++
 inline void copy16(float* to, const float* from, bool is_there) {
