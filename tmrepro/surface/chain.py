@@ -8,7 +8,7 @@ map. Large products go to oneDNN, which is several times as fast there as MKL wh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -77,7 +77,11 @@ def chain_of(tail: fx.GraphModule, *, size: Size | None) -> Chain | None:
                 return None
             step, size = found
             steps.append(step)
-    return Chain(steps) if size is None else None
+    if size is not None:
+        return None
+    if steps and isinstance(steps[-1], _Product):
+        steps[-1] = replace(steps[-1], is_last=True)
+    return Chain(steps)
 
 
 def _step(module: nn.Module, name: str, size: Size | None) -> tuple[Step, Size | None] | None:
@@ -107,10 +111,11 @@ def _step(module: nn.Module, name: str, size: Size | None) -> tuple[Step, Size |
 
 @dataclass(frozen=True)
 class _Product:
-    """A matrix, or a convolution as one."""
+    """A matrix, or a convolution as one. The last one of all has few outputs, which lie class by class in memory."""
 
     name: str
     patches: Patches | None
+    is_last: bool = False
 
     def __call__(self, x: Float[Tensor, "J T P C"], row: Row) -> Float[Tensor, "J T Q M"]:
         weight, bias = row[f"{self.name}.weight"], row.get(f"{self.name}.bias")
@@ -121,6 +126,10 @@ class _Product:
             found = torch.stack([multiply(self._rows(x[j]), weight[j], biases[j]) for j in range(J)])
         else:
             rows = self._rows(x.flatten(0, 1)).view(J, T * places, K)
+            if self.is_last and x.device.type == "cpu":  # where such a product is four times as fast
+                rows = rows.transpose(1, 2)
+                found = torch.bmm(weight, rows) if bias is None else torch.baddbmm(bias[:, :, None], weight, rows)
+                return found.transpose(1, 2).view(J, T, places, M)
             weights = weight.transpose(1, 2)
             found = torch.bmm(rows, weights) if bias is None else torch.baddbmm(bias[:, None], rows, weights)
         return found.view(J, T, places, M)

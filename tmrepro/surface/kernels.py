@@ -162,25 +162,40 @@ def gather(x, source, rows):
 
 
 @_compiled
-def shift(logits, classes, shifted, right):
-    """Logits [R, C] less the largest of each row, in float64; `right` [R]: whether the first largest is the class."""
-    R, C = logits.shape
-    for r in range(R):
-        top, at = logits[r, 0], 0
+def shift(logits, classes, shifted, picked, right):
+    """Logits [J, C, T] less the largest of each image, in float64, and `picked` [J, T], those of the images' classes.
+
+    `right` [J] says at how many images the first largest is the class.
+    """
+    J, C, T = logits.shape
+    top, at = np.empty(T, np.float32), np.empty(T, np.int32)
+    for j in range(J):
+        top[:], at[:] = logits[j, 0], 0
         for c in range(1, C):
-            if logits[r, c] > top:
-                top, at = logits[r, c], c
-        right[r] = at == classes[r % classes.shape[0]]
+            row = logits[j, c]
+            for t in range(T):
+                larger = row[t] > top[t]
+                top[t] = row[t] if larger else top[t]
+                at[t] = c if larger else at[t]
         for c in range(C):
-            shifted[r, c] = np.float64(logits[r, c]) - np.float64(top)
+            row, less = logits[j, c], shifted[j, c]
+            for t in range(T):
+                less[t] = np.float64(row[t]) - np.float64(top[t])
+        hits = 0
+        for t in range(T):
+            hits += at[t] == classes[t]
+            picked[j, t] = shifted[j, classes[t], t]
+        right[j] = hits
 
 
 @_compiled
-def sum_rows(exponentials, sums):
-    """Sums [R] of rows [R, C]."""
-    R, C = exponentials.shape
-    for r in range(R):
-        total = 0.0
+def sum_classes(exponentials, sums):
+    """Sums [J, T] over the classes of [J, C, T]."""
+    J, C, T = exponentials.shape
+    for j in range(J):
+        total = sums[j]
+        total[:] = 0
         for c in range(C):
-            total += exponentials[r, c]
-        sums[r] = total
+            row = exponentials[j, c]
+            for t in range(T):
+                total[t] += row[t]

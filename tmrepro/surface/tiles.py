@@ -120,20 +120,19 @@ class TiledEvaluator(ABC):
         self, logits: Float[Tensor, "J T C"], begin: int, end: int
     ) -> tuple[Float64[np.ndarray, " J"], Float64[np.ndarray, " J"]]:
         """Sums of the losses, and how many are right, at each point of a row; losses in float64 from the logits on."""
-        J, T, C = logits.shape
+        by_class = logits.transpose(1, 2).contiguous()
+        J, _, T = by_class.shape
         targets = self._problem.targets.part(begin, end)
-        shifted = torch.empty(J * T, C, dtype=torch.float64)
-        right = np.empty(J * T, dtype=np.bool_)
-        flat = logits.reshape(J * T, C).contiguous().numpy()
-        self._kernels.shift(flat, self._classes[begin:end], shifted.numpy(), right)
+        shifted, picked = torch.empty(by_class.shape, dtype=torch.float64), torch.empty(J, T, dtype=torch.float64)
+        right = np.empty(J)
+        self._kernels.shift(by_class.numpy(), self._classes[begin:end], shifted.numpy(), picked.numpy(), right)
         if targets.soft:
             losses = torch.stack([image_losses(row, targets) for row in logits])
         else:
-            picked = shifted.view(J, T, C).gather(2, targets.values.expand(J, T)[..., None]).squeeze(2)
-            sums = torch.empty(J * T, dtype=torch.float64)
-            self._kernels.sum_rows(shifted.exp_().numpy(), sums.numpy())
-            losses = clipped(sums.log_().view(J, T) - picked, targets.clip)
-        return losses.sum(1).numpy(), right.reshape(J, T).sum(1).astype(np.float64)
+            sums = torch.empty_like(picked)
+            self._kernels.sum_classes(shifted.exp_().numpy(), sums.numpy())
+            losses = clipped(sums.log_() - picked, targets.clip)
+        return losses.sum(1).numpy(), right
 
 
 def unfit_for_tiles(problem: Problem) -> str | None:
