@@ -76,7 +76,12 @@ def count_right(logits: Tensor, targets: Targets) -> Int64[Tensor, ""]:
 
 def clipped(losses: Tensor, clip: float | None) -> Tensor:
     """-log(min(max(p, c), 1 - c)) for losses -log p, as Keras clips probabilities; as given when `clip` is None."""
-    return losses if clip is None else losses.clamp(-math.log1p(-clip), -math.log(clip))
+    return losses if clip is None else losses.clamp(*clip_bounds(clip))
+
+
+def clip_bounds(clip: float | None) -> tuple[float, float]:
+    """Between which losses lie when probabilities are clipped at `clip`."""
+    return (-math.inf, math.inf) if clip is None else (-math.log1p(-clip), -math.log(clip))
 
 
 def outputs(model: nn.Module, inputs: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:

@@ -67,7 +67,7 @@ def test_a_chain_does_what_its_layers_do(tail: tuple[nn.Module, tuple[int, int, 
             ]
         )
         row = {name: torch.stack([chain.arranged(name, point[name]) for point in points]) for name in points[0]}
-        found = chain(x.flatten(3).transpose(2, 3).contiguous(), row)
+        found = chain(x.flatten(3).transpose(2, 3).flatten(1, 2), chain.prepared(row)).transpose(1, 2)
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 

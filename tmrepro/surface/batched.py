@@ -78,7 +78,7 @@ class BatchedEvaluator:
                     for i, alpha in enumerate(torch.from_numpy(a).to(x.dtype).tolist()):
                         z = torch.addcmul(first[0] + alpha * first[1], betas, first[2])
                         with arithmetic(self._problem.precision, x.device):
-                            logits = self._tail(z, points(i))
+                            logits = self._tail(z, points(i)).transpose(1, 2)
                         more, hits = _sums(logits, targets)
                         losses[i, columns] += more
                         right[i, columns] += hits

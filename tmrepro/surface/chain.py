@@ -1,14 +1,17 @@
 """A tail of layers one after the other, without torch's modules: matrix products for all points of a row.
 
-Values are [J, T, P, C]: J points, T images, P places of a map (row by row; one for a vector), C channels, which lie together. A
-convolution gathers what its kernel reads into rows and is then a matrix product, of the taps alone that ever fall inside the
-map. Large products go to oneDNN, which is several times as fast there as MKL where that must give every processor's bits.
+Values are [J, T P, C]: J points, T images with P places of a map each (row by row; one for a vector), C channels, which lie
+together. A convolution gathers what its kernel reads into rows and is then a matrix product, of the taps alone that ever fall
+inside the map. Large products go to oneDNN, which is several times as fast there as MKL where that must give every processor's
+bits. Threads that run a chain side by side wait for one another at each call of torch, so there are few: what a step needs of
+a row's parameters is made ready once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +25,8 @@ LARGE_PRODUCT = 2**22  # multiplications: below, a call of oneDNN costs too much
 
 Size = tuple[int, int]
 Row = Mapping[str, Tensor]
-Step = Callable[[Float[Tensor, "J T P C"], Row], Float[Tensor, "J T Q D"]]
+Operands = tuple[Tensor, ...]
+Step = Callable[[Float[Tensor, "J rows C"], Operands], Float[Tensor, "J more D"]]
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,15 @@ class Chain:
             return values
         return values.flatten(2)[:, :, patches.used].transpose(1, 2).flatten(1).contiguous()
 
-    def __call__(self, x: Float[Tensor, "J T P C"], row: Row) -> Float[Tensor, "J T classes"]:
-        """Logits; `x` may be overwritten."""
-        for step in self._steps:
-            x = step(x, row)
-        return x[:, :, 0]
+    def prepared(self, row: Row) -> list[Operands]:
+        """What each step needs of the parameters of a row's points."""
+        return [step.operands(row) if isinstance(step, _Product) else () for step in self._steps]
+
+    def __call__(self, x: Float[Tensor, "J rows C"], prepared: Sequence[Operands]) -> Float[Tensor, "J classes T"]:
+        """Logits, class by class; `x` may be overwritten."""
+        for step, operands in zip(self._steps, prepared, strict=True):
+            x = step(x, operands)
+        return x if isinstance(self._steps[-1], _Product) else x.transpose(1, 2)
 
 
 def chain_of(tail: fx.GraphModule, *, size: Size | None) -> Chain | None:
@@ -69,7 +77,7 @@ def chain_of(tail: fx.GraphModule, *, size: Size | None) -> Chain | None:
         if is_relu(tail, node):
             steps.append(_relu)
         elif is_flatten(tail, node):
-            steps.append(_flatten)
+            steps.append(partial(_flatten, places=_places(size)))
             size = None
         else:
             found = _step(module_of(tail, node), str(node.target), size) if node.op == "call_module" else None
@@ -77,9 +85,9 @@ def chain_of(tail: fx.GraphModule, *, size: Size | None) -> Chain | None:
                 return None
             step, size = found
             steps.append(step)
-    if size is not None:
+    if size is not None or not steps:
         return None
-    if steps and isinstance(steps[-1], _Product):
+    if isinstance(steps[-1], _Product):
         steps[-1] = replace(steps[-1], is_last=True)
     return Chain(steps)
 
@@ -89,7 +97,7 @@ def _step(module: nn.Module, name: str, size: Size | None) -> tuple[Step, Size |
     if has_hooks(module):
         return None
     if type(module) is nn.AdaptiveAvgPool2d and module.output_size in {1, (1, 1)} and size is not None:
-        return _mean, (1, 1)
+        return partial(_mean, places=_places(size)), (1, 1)
     if not isinstance(module, nn.Conv2d | nn.Linear) or type(module) not in {nn.Conv2d, nn.Linear}:
         return None
     if set(dict(module.named_parameters())) - {"weight", "bias"}:
@@ -103,46 +111,60 @@ def _step(module: nn.Module, name: str, size: Size | None) -> tuple[Step, Size |
     if shape is None:
         return None
     used = sorted({tap for _, _, tap in shape.connections})
-    source = np.full((shape.after[0] * shape.after[1], len(used)), -1, dtype=np.int32)
+    source = np.full((_places(shape.after), len(used)), -1, dtype=np.int32)
     for behind, before, tap in shape.connections:
         source[behind, used.index(tap)] = before
-    return _Product(name, Patches(source, used)), shape.after
+    return _Product(name, Patches(source, used), _places(size)), shape.after
 
 
 @dataclass(frozen=True)
 class _Product:
-    """A matrix, or a convolution as one. The last one of all has few outputs, which lie class by class in memory."""
+    """A matrix, or a convolution as one. The last one of all gives its outputs class by class, [J, M, T]."""
 
     name: str
     patches: Patches | None
+    places: int = 1
     is_last: bool = False
 
-    def __call__(self, x: Float[Tensor, "J T P C"], row: Row) -> Float[Tensor, "J T Q M"]:
+    def operands(self, row: Row) -> Operands:
+        """The weights, as they are and turned, and the bias as it is and beside the outputs."""
         weight, bias = row[f"{self.name}.weight"], row.get(f"{self.name}.bias")
-        (J, T), (M, K) = x.shape[:2], weight.shape[1:]
-        places = 1 if self.patches is None else len(self.patches.source)
-        if T * places * M * K >= LARGE_PRODUCT and _may_use_onednn(x):
-            biases = [None] * J if bias is None else bias
-            found = torch.stack([multiply(self._rows(x[j]), weight[j], biases[j]) for j in range(J)])
-        else:
-            rows = self._rows(x.flatten(0, 1)).view(J, T * places, K)
-            if self.is_last and x.device.type == "cpu":  # where such a product is four times as fast
-                rows = rows.transpose(1, 2)
-                found = torch.bmm(weight, rows) if bias is None else torch.baddbmm(bias[:, :, None], weight, rows)
-                return found.transpose(1, 2).view(J, T, places, M)
-            weights = weight.transpose(1, 2)
-            found = torch.bmm(rows, weights) if bias is None else torch.baddbmm(bias[:, None], rows, weights)
-        return found.view(J, T, places, M)
+        turned = weight.transpose(1, 2)
+        if bias is None:
+            return weight, turned
+        return weight, turned, bias, bias[:, :, None] if self._turns(weight) else bias[:, None]
 
-    def _rows(self, x: Float[Tensor, "T P C"]) -> Float[Tensor, "rows inputs"]:
+    def __call__(self, x: Float[Tensor, "J rows C"], operands: Operands) -> Float[Tensor, "J more M"]:
+        weight, turned, *biases = operands
+        J, M, K = weight.shape
+        images = x.shape[1] // self.places
+        rows = images if self.patches is None else images * len(self.patches.source)
+        if rows * M * K >= LARGE_PRODUCT and _may_use_onednn(x):
+            bias = biases[0] if biases else [None] * J
+            found = torch.stack([multiply(self._rows(x[j : j + 1])[0], weight[j], bias[j]) for j in range(J)])
+            return found.transpose(1, 2) if self.is_last else found
+        x = self._rows(x)
+        if self._turns(weight):
+            x = x.transpose(1, 2)
+            return torch.baddbmm(biases[1], weight, x) if biases else torch.bmm(weight, x)
+        found = torch.baddbmm(biases[1], x, turned) if biases else torch.bmm(x, turned)
+        return found.transpose(1, 2) if self.is_last else found
+
+    def _turns(self, weight: Tensor) -> bool:
+        """Whether the product is computed class by class: with few classes, on a CPU, it is four times as fast so."""
+        return self.is_last and weight.device.type == "cpu"
+
+    def _rows(self, x: Float[Tensor, "J rows C"]) -> Float[Tensor, "J more K"]:
+        """What the kernel reads at each of its places."""
         if self.patches is None:
-            return x.squeeze(1)
+            return x
         from tmrepro.surface import kernels  # numba loads where it is used
 
-        source = self.patches.source
-        rows = torch.empty(len(x) * len(source), source.shape[1] * x.shape[2])
-        kernels.gather(x.numpy(), source, rows.view(len(x), *source.shape, x.shape[2]).numpy())
-        return rows
+        (J, before, C), source = x.shape, self.patches.source
+        by_image = x.reshape(-1, self.places, C)
+        rows = torch.empty(len(by_image), *source.shape, C)
+        kernels.gather(by_image.numpy(), source, rows.numpy())
+        return rows.view(J, before // self.places * len(source), source.shape[1] * C)
 
 
 def _may_use_onednn(x: Tensor) -> bool:
@@ -151,13 +173,17 @@ def _may_use_onednn(x: Tensor) -> bool:
     )
 
 
-def _relu(x: Tensor, _row: Row) -> Tensor:
+def _relu(x: Tensor, _: Operands) -> Tensor:
     return x.relu_()
 
 
-def _flatten(x: Float[Tensor, "J T P C"], _row: Row) -> Float[Tensor, "J T 1 N"]:
-    return x.transpose(2, 3).flatten(2).unsqueeze(2)
+def _flatten(x: Float[Tensor, "J rows C"], _: Operands, *, places: int) -> Float[Tensor, "J T N"]:
+    return x.view(len(x), -1, places, x.shape[2]).transpose(2, 3).flatten(2) if places > 1 else x
 
 
-def _mean(x: Float[Tensor, "J T P C"], _row: Row) -> Float[Tensor, "J T 1 C"]:
-    return x.mean(2, keepdim=True)
+def _mean(x: Float[Tensor, "J rows C"], _: Operands, *, places: int) -> Float[Tensor, "J T C"]:
+    return x.view(len(x), -1, places, x.shape[2]).mean(2)
+
+
+def _places(size: Size | None) -> int:
+    return 1 if size is None else size[0] * size[1]

@@ -189,6 +189,18 @@ def shift(logits, classes, shifted, picked, right):
 
 
 @_compiled
+def sum_losses(logs, picked, least, most, sums):
+    """Sums [J] of the losses logs - picked [J, T], each between `least` and `most`; nan stays."""
+    J, T = logs.shape
+    for j in range(J):
+        total = 0.0
+        for t in range(T):
+            loss = logs[j, t] - picked[j, t]
+            total += least if loss < least else most if loss > most else loss  # noqa: FURB136 - min and max lose nan
+        sums[j] = total
+
+
+@_compiled
 def sum_classes(exponentials, sums):
     """Sums [J, T] over the classes of [J, C, T]."""
     J, C, T = exponentials.shape

@@ -13,13 +13,13 @@ from jaxtyping import Float, Float64
 from torch import Tensor, fx
 from torch.func import functional_call
 
-from tmrepro.surface.chain import Size, chain_of
+from tmrepro.surface.chain import Operands, Size, chain_of
 from tmrepro.surface.problem import Parts
 
 SIDE = 16  # points along each axis that are computed together
 POINTS_BYTES = 64 * 2**20  # of a block's parameters, formed once for all tiles; larger ones are formed row by row
 
-Row = dict[str, Tensor]
+Row = dict[str, Tensor] | list[Operands]  # parameters by name, or what a chain makes of them
 
 
 class Tail:
@@ -38,6 +38,7 @@ class Tail:
         size: Size | None,
     ) -> None:
         self._module, self._size = module, size
+        self._places = 1 if size is None else size[0] * size[1]
         self._chain = chain_of(module, size=size)
         self._parts = [
             tuple(self._arranged(own, part[name].double()) for part in parameters) for own, name in names.items()
@@ -46,31 +47,33 @@ class Tail:
         self._free: SimpleQueue[fx.GraphModule] = SimpleQueue()
 
     def points(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Callable[[int], Row]:
-        """Row i -> the parameters of its points by name, each [J, ...]: formed in float64 and rounded once, as plainly."""
+        """Row i -> the parameters of its points, each [J, ...]: formed in float64 and rounded once, as plainly."""
         size = sum(theta.numel() for theta, *_ in self._parts)
 
         def row(i: int) -> Row:
-            return {name: _moved(parts, float(a[i]), b) for name, parts in zip(self._names, self._parts, strict=True)}
+            found = {name: _moved(parts, float(a[i]), b) for name, parts in zip(self._names, self._parts, strict=True)}
+            return found if self._chain is None else self._chain.prepared(found)
 
         if 4 * size * len(a) * len(b) > POINTS_BYTES:
             return row
         return [row(i) for i in range(len(a))].__getitem__
 
-    def __call__(self, x: Float[Tensor, "J T Q"], row: Row) -> Float[Tensor, "J T C"]:
-        """Logits at each point of a row; maps come place by place, with their channels together. `x` may be overwritten."""
-        J, T, _ = x.shape
-        if self._chain is not None:
-            places = 1 if self._size is None else self._size[0] * self._size[1]
-            return self._chain(x.view(J, T, places, -1), row)
+    def __call__(self, x: Float[Tensor, "J T Q"], row: Row) -> Float[Tensor, "J C T"]:
+        """Logits at each point of a row, class by class; maps come place by place, with their channels together.
+
+        `x` may be overwritten.
+        """
+        if isinstance(row, list):
+            assert self._chain is not None  # noqa: S101 - `points` makes lists for chains alone
+            return self._chain(x if self._places == 1 else x.view(len(x), -1, x.shape[2] // self._places), row)
         if self._size is not None:
-            x = x.view(J, T, *self._size, -1).permute(0, 1, 4, 2, 3)
+            x = x.view(*x.shape[:2], *self._size, -1).permute(0, 1, 4, 2, 3)
         with self._own_module() as module:
-            return torch.stack(
-                [
-                    functional_call(module, {name: values[j] for name, values in row.items()}, (x[j],))
-                    for j in range(len(x))
-                ]
-            )
+            logits = [
+                functional_call(module, {name: values[j] for name, values in row.items()}, (x[j],))
+                for j in range(len(x))
+            ]
+        return torch.stack(logits).transpose(1, 2)
 
     def _arranged(self, name: str, values: Tensor) -> Tensor:
         return values if self._chain is None else self._chain.arranged(name, values)

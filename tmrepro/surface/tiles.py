@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from tmrepro.inference import clipped, image_losses
+from tmrepro.inference import clip_bounds, image_losses
 from tmrepro.surface.geometry import Geometry
 from tmrepro.surface.graph import Cut, apply_layer, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
@@ -63,7 +63,7 @@ class TiledEvaluator(ABC):
     def _rows(
         self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
     ) -> Callable[[int, int, Callable[[int], Row], Callable[[int, Tensor], None]], None]:
-        """A function (begin, end, points, take) that gives `take` each row's logits [J, T, C] of these images."""
+        """A function (begin, end, points, take) that gives `take` each row's logits [J, C, T] of these images."""
 
     def _square(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
         if len(a) * len(b) < LEAST_POINTS:
@@ -117,22 +117,22 @@ class TiledEvaluator(ABC):
         return one, two, three
 
     def _losses(
-        self, logits: Float[Tensor, "J T C"], begin: int, end: int
+        self, logits: Float[Tensor, "J C T"], begin: int, end: int
     ) -> tuple[Float64[np.ndarray, " J"], Float64[np.ndarray, " J"]]:
         """Sums of the losses, and how many are right, at each point of a row; losses in float64 from the logits on."""
-        by_class = logits.transpose(1, 2).contiguous()
-        J, _, T = by_class.shape
+        logits = logits.contiguous()
+        J, _, T = logits.shape
         targets = self._problem.targets.part(begin, end)
-        shifted, picked = torch.empty(by_class.shape, dtype=torch.float64), torch.empty(J, T, dtype=torch.float64)
-        right = np.empty(J)
-        self._kernels.shift(by_class.numpy(), self._classes[begin:end], shifted.numpy(), picked.numpy(), right)
+        shifted, picked, right, sums = np.empty(logits.shape), np.empty((J, T)), np.empty(J), np.empty(J)
+        self._kernels.shift(logits.numpy(), self._classes[begin:end], shifted, picked, right)
         if targets.soft:
-            losses = torch.stack([image_losses(row, targets) for row in logits])
-        else:
-            sums = torch.empty_like(picked)
-            self._kernels.sum_classes(shifted.exp_().numpy(), sums.numpy())
-            losses = clipped(sums.log_() - picked, targets.clip)
-        return losses.sum(1).numpy(), right
+            return torch.stack([image_losses(row.t(), targets) for row in logits]).sum(1).numpy(), right
+        torch.from_numpy(shifted).exp_()
+        each = np.empty((J, T))
+        self._kernels.sum_classes(shifted, each)
+        torch.from_numpy(each).log_()
+        self._kernels.sum_losses(each, picked, *clip_bounds(targets.clip), sums)
+        return sums, right
 
 
 def unfit_for_tiles(problem: Problem) -> str | None:

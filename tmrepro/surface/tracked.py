@@ -64,10 +64,11 @@ class TrackedEvaluator(TiledEvaluator):
             z = [values.reshape(end - begin, -1).numpy() for values in (z0, two, three)]
             states = on.reshape(end - begin, -1).numpy().view(np.uint8)
             out = np.empty((len(corner.betas), end - begin, geometry.outputs), dtype=np.float32)
+            outputs = torch.from_numpy(out)
             for i, alpha in enumerate(corner.alphas):
                 weights = (*corner.weights, corner.rows[i])
                 kernels.track_row(alpha, corner.betas, *z, states, six, weights, *geometry.tables, self._cut.relu, out)
-                take(i, self._tail(torch.from_numpy(out), points(i)))
+                take(i, self._tail(outputs, points(i)))
 
         return rows
 
