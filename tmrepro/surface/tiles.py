@@ -44,7 +44,7 @@ class TiledEvaluator(ABC):
         self._parts = problem.by_name()
         names = names_in(cut.tail, of=cut.network)
         self._tail = Tail(cut.tail, names=names, parameters=self._parts, size=geometry.size)
-        self._kept: dict[int, Three] = {}
+        self._kept: dict[tuple[int, int], Three] = {}
         self._keeps = 12 * geometry.units * len(problem.inputs) <= KEPT_BYTES
 
     def block(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
@@ -81,14 +81,20 @@ class TiledEvaluator(ABC):
                 rows(begin, end, points, take)
             return losses, right
 
+        parts = [(begin, min(begin + self._size, n)) for begin in range(0, n, self._size)]
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # each thread has tiles of its own, and must not split their work once more
         try:
             # A thread's first product would else be split as MKL's own settings have it.
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                tiles = [pool.submit(tile, begin, min(begin + self._size, n)) for begin in range(0, n, self._size)]
                 try:
-                    found = [one.result() for one in tiles]
+                    if self._keeps and not self._kept:
+                        # One thread has the kernels loaded, by an image that it drops, while the others multiply.
+                        loading = pool.submit(tile, 0, 1)
+                        for one in [pool.submit(self._first_outputs, *part) for part in parts]:
+                            one.result()
+                        loading.result()
+                    found = [done.result() for done in [pool.submit(tile, *part) for part in parts]]
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
@@ -106,14 +112,14 @@ class TiledEvaluator(ABC):
 
     def _first_outputs(self, begin: int, end: int) -> Three:
         """The first layer's outputs by theta*, delta^ and eta^, of the images `begin` up to `end`."""
-        if begin in self._kept:
-            return self._kept[begin]
+        if (begin, end) in self._kept:
+            return self._kept[begin, end]
         x = self._cut.before(self._problem.inputs[begin:end])
         one, two, three = (
             apply_layer(self._cut.first, x, *layer_of(parts, self._cut.first_name)) for parts in self._parts
         )
         if self._keeps:
-            self._kept[begin] = one, two, three
+            self._kept[begin, end] = one, two, three
         return one, two, three
 
     def _losses(
