@@ -50,12 +50,16 @@ def moved(model: nn.Module) -> list[dict[str, torch.Tensor]]:
 
 
 @settings(max_examples=80)
-@given(convolutions(), st.booleans(), st.integers(0, 1000))
-def test_a_chain_does_what_its_layers_do(tail: tuple[nn.Module, tuple[int, int, int]], large: bool, seed: int) -> None:
+@given(convolutions(), st.booleans(), st.booleans(), st.integers(0, 1000))
+def test_a_chain_does_what_its_layers_do(
+    tail: tuple[nn.Module, tuple[int, int, int]], large: bool, turns: bool, seed: int
+) -> None:
     model, (channels, *size) = tail
     with torch.random.fork_rng(devices=[]), torch.no_grad(), pytest.MonkeyPatch.context() as patch:
         torch.manual_seed(seed)
         patch.setattr(chain_module, "LARGE_PRODUCT", 1 if large else 10**9)
+        if not turns:  # as on a GPU
+            patch.setattr(chain_module._Product, "_turns", lambda _self, _weight: False)
         chain = chain_of(fx.symbolic_trace(model), size=(size[0], size[1]))
         assert chain is not None
         points = moved(model)

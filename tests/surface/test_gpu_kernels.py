@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import cpp_extension
 
 from tmrepro.surface import gpu_kernels
 from tmrepro.surface.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
@@ -199,6 +200,15 @@ def test_a_gpus_compiler_takes_the_kernels(capability: str) -> None:
     log = ctypes.create_string_buffer(100_000)
     nvrtc.nvrtcGetProgramLog(program, log)
     assert not failed, log.value.decode()
+
+
+def test_kernels_need_no_toolkit_of_cudas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpp_extension, "CUDA_HOME", None)
+    with pytest.raises(OSError, match="CUDA_HOME"):
+        cpp_extension.include_paths("cuda")
+    with gpu_kernels._without_a_toolkit():
+        assert all("cuda" not in Path(path).parts for path in cpp_extension.include_paths("cuda"))
+    assert cpp_extension.CUDA_HOME is None
 
 
 def gpu() -> str:

@@ -5,6 +5,9 @@ Values are [channels, places, images]: a map's places are row by row, images inn
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -99,9 +102,22 @@ def _tile_images(outputs: int) -> int:
 
 @lru_cache
 def _kernel(name: str, shared: int, device: torch.device) -> Any:  # noqa: ARG001 - a kernel belongs to a device
-    kernel: Any = torch.cuda._compile_kernel(source(), name)  # noqa: SLF001 - torch has no other
+    with _without_a_toolkit():
+        kernel: Any = torch.cuda._compile_kernel(source(), name)  # noqa: SLF001 - torch has no other
     kernel.set_shared_memory_config(shared)
     return kernel
+
+
+@contextmanager
+def _without_a_toolkit() -> Iterator[None]:
+    """Torch adds the headers of CUDA's toolkit to every kernel, and fails without; these need none."""
+    extension: Any = importlib.import_module("torch.utils.cpp_extension")
+    home = extension.CUDA_HOME
+    extension.CUDA_HOME = home or "/usr"  # whose headers torch leaves out again
+    try:
+        yield
+    finally:
+        extension.CUDA_HOME = home
 
 
 def source() -> str:
