@@ -66,6 +66,7 @@ def apply_layer(
     (C, P, N), (Q, T, _), O = x.shape, taps.shape, len(bias)  # noqa: E741 - the kernel's names
     if N % IMAGES or weights.shape[1] != -(-O // tile_outputs(O)) * tile_outputs(O):
         raise ValueError(f"{N} images or {weights.shape[1]} columns of weights: not as this kernel wants them")
+    x, addend = x.contiguous(), None if addend is None else addend.contiguous()
     out = torch.empty(O, Q, N, device=x.device)
     tile, across = tile_outputs(O), _tile_images(O)
     name = layer_name(O, tf32=tf32)
@@ -87,7 +88,7 @@ def take_largest(
 ) -> Float32[Tensor, "C Q N"]:
     """The largest value among the places of each place of the result; nan if one of them is."""
     (C, P, N), (Q, T, _) = x.shape, taps.shape
-    out = torch.empty(C, Q, N, device=x.device)
+    x, out = x.contiguous(), torch.empty(C, Q, N, device=x.device)
     with torch.cuda.device(x.device):
         blocks = -(-out.numel() // (4 * _THREADS))
         _kernel("largest", 0, x.device)(
