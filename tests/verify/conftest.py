@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tmrepro
 from tmrepro.api import build_reference
 from tmrepro.pipeline.closing import draw_figures, statistics_of
+from tmrepro.progress import Silent
 from tmrepro.store.manifest import MANIFEST, file_hashes, write_manifest
 from tmrepro.store.surfaces import chunk_slices, read_surface, write_chunk
 from tmrepro.store.tensors import load_labels, load_tensors, save_labels, save_tensors
-from tmrepro.verify import Verdict
+from tmrepro.verify import Check, Verdict
+from tmrepro.verify.audit import check_audit
+from tmrepro.verify.platforms import Platforms
 
 # One thread: with networks so small a second one gains nothing, and on a busy machine is long waited for.
 SPEC = """
@@ -36,6 +40,7 @@ surfaces:
 compute: {threads: 1}
 """
 K, CHUNK = 5, 3
+HERE = Platforms(())
 
 # Much that the other runs leave out, in one: soft labels, replicates of both kinds, a middle, filters, a part of the images,
 # points where the loss is not finite, a clipped loss.
@@ -193,3 +198,17 @@ def failures() -> Callable[[Verdict], dict[str, tuple[str, str]]]:
         return {check.subject: (check.level, check.grade) for check in verdict.checks if not check.passed}
 
     return find
+
+
+@pytest.fixture
+def audit() -> Callable[..., list[Check]]:
+    """The audit alone, of all points: the checks that do not pass."""
+
+    def check(run: Path, *, share: float = 1.0, seed: int = 0, platforms: Platforms = HERE) -> list[Check]:
+        view = tmrepro.open_run(run)
+        checks, _ = check_audit(
+            view, share=share, seed=seed, device=torch.device("cpu"), platforms=platforms, reporter=Silent()
+        )
+        return [check for check in checks if not check.passed]
+
+    return check

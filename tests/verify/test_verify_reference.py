@@ -12,13 +12,10 @@ import numpy as np
 import pytest
 
 import tmrepro
-from tmrepro.api import build_reference
-from tmrepro.errors import ArtefactError, DamagedError, UsageError
-from tmrepro.spec import load_spec
-from tmrepro.spec.seeds import with_seeds
+from tmrepro.errors import ArtefactError, DamagedError
 from tmrepro.verify import Verdict
 from tmrepro.verify.compare import Comparison, Side
-from tmrepro.verify.reference import Reference, write_reference
+from tmrepro.verify.reference import Reference
 from tmrepro.verify.verdict import Check
 
 
@@ -370,62 +367,6 @@ def test_a_replicate_may_differ_in_seeds_only(spec_file: Path, reference: Path, 
     verdict = tmrepro.verify(other, reference=reference, replicate=True)
     assert verdict.exit_code == 1
     assert "surfaces[0].grid.K: 6 here, 5 there" in verdict.checks[0].detail
-
-
-@pytest.fixture
-def single(whole_run: Path, tmp_path: Path) -> Path:
-    """A reference of one run, without bands."""
-    build_reference(whole_run / "spec.yaml", to=tmp_path / "single", runs=_linked(whole_run, tmp_path))
-    return tmp_path / "single"
-
-
-def _linked(run: Path, folder: Path) -> Path:
-    """A folder of runs whose first is a copy of `run`, so that nothing is run again."""
-    shutil.copytree(run, folder / "runs" / "0")
-    return folder / "runs"
-
-
-def test_a_reference_of_one_run_has_no_bands_and_cannot_judge_another_seed(
-    home: Path, spec_file: Path, single: Path
-) -> None:
-    assert not Reference(single).bands.measured
-    assert tmrepro.verify(home / "runs" / "0", level="statistics", reference=single).grade == "identical"
-    for target in (home / "runs" / "1", spec_file):
-        with pytest.raises(ArtefactError, match=r"has no bands.*--replicates") as caught:
-            tmrepro.verify(target, reference=single, replicate=True)
-        assert caught.value.exit_code == 3
-
-
-def test_a_reference_replaces_a_reference_and_nothing_else(whole_run: Path, single: Path, tmp_path: Path) -> None:
-    (single / "left.over").write_text("x", encoding="utf-8")
-    build_reference(whole_run / "spec.yaml", to=single, runs=tmp_path / "runs")
-    assert not (single / "left.over").exists()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("x", encoding="utf-8")
-    (tmp_path / "file").write_text("x", encoding="utf-8")
-    for target in (tmp_path / "mine", tmp_path / "file"):
-        with pytest.raises(UsageError, match="choose"):
-            build_reference(whole_run / "spec.yaml", to=target, runs=tmp_path / "never")
-    assert not (tmp_path / "never").exists()  # refused before anything was run
-    assert (tmp_path / "mine" / "thesis.txt").exists()
-
-
-def test_a_damaged_run_becomes_no_reference(run: Path, tmp_path: Path) -> None:
-    (run / "statistics.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(DamagedError, match=r"statistics\.json"):
-        write_reference(run, to=tmp_path / "new", replicates=[])
-    assert not (tmp_path / "new").exists()
-
-
-def test_no_reference_comes_of_no_run(spec_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="at least 1"):
-        build_reference(spec_file, to=tmp_path / "new", replicates=0)
-
-
-def test_replicates_are_runs_with_other_seeds(home: Path, spec_file: Path) -> None:
-    for replicate in range(3):
-        found = load_spec(home / "runs" / str(replicate) / "spec.yaml")
-        assert found == with_seeds(load_spec(spec_file), replicate=replicate)
 
 
 def test_a_forced_evaluator_is_another_platform(
