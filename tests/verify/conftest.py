@@ -212,3 +212,16 @@ def audit() -> Callable[..., list[Check]]:
         return [check for check in checks if not check.passed]
 
     return check
+
+
+@pytest.fixture
+def single(whole_run: Path, tmp_path: Path) -> Path:
+    """A reference of one run, without bands."""
+    build_reference(whole_run / "spec.yaml", to=tmp_path / "single", runs=_linked(whole_run, tmp_path))
+    return tmp_path / "single"
+
+
+def _linked(run: Path, folder: Path) -> Path:
+    """A folder of runs whose first is a copy of `run`, so that nothing is run again."""
+    shutil.copytree(run, folder / "runs" / "0")
+    return folder / "runs"

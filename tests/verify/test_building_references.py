@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,6 @@ from tmrepro.errors import ArtefactError, DamagedError, UsageError
 from tmrepro.spec import load_spec
 from tmrepro.spec.seeds import with_seeds
 from tmrepro.verify.reference import Reference, write_reference
-
-
-@pytest.fixture
-def single(whole_run: Path, tmp_path: Path) -> Path:
-    """A reference of one run, without bands."""
-    build_reference(whole_run / "spec.yaml", to=tmp_path / "single", runs=_linked(whole_run, tmp_path))
-    return tmp_path / "single"
-
-
-def _linked(run: Path, folder: Path) -> Path:
-    """A folder of runs whose first is a copy of `run`, so that nothing is run again."""
-    shutil.copytree(run, folder / "runs" / "0")
-    return folder / "runs"
 
 
 def test_a_reference_of_one_run_has_no_bands_and_cannot_judge_another_seed(
