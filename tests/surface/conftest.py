@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tmrepro.directions import DirectionPair
 from tmrepro.inference import Targets
 from tmrepro.models import build_model
+from tmrepro.models.networks import residual_network
 from tmrepro.parameters import theta_of
 from tmrepro.records import Direction
 from tmrepro.spec import CnnModel, DnnModel
@@ -94,7 +95,7 @@ def layer_in_torch(
     """What `gpu_kernels.apply_layer` says of itself."""
     (C, _, N), O = x.shape, len(bias)  # noqa: E741 - the kernel's names
     assert N % gpu_kernels.IMAGES == 0
-    assert weights.shape[1] % gpu_kernels.tile_outputs(O) == 0
+    assert weights.shape[1] == gpu_kernels.columns_of(O)
     assert not weights[:, O:].any()
     out = torch.empty(O, len(counts), N, device=x.device)
     for q, count in enumerate(counts.tolist()):
@@ -118,3 +119,15 @@ def largest_in_torch(x: Tensor, taps: Tensor, counts: Tensor) -> Tensor:
 def kernels_in_torch() -> SimpleNamespace:
     """What the kernels of a GPU say of themselves, as functions."""
     return SimpleNamespace(layer=layer_in_torch, largest=largest_in_torch)
+
+
+@pytest.fixture(scope="module")
+def resnet() -> nn.Module:
+    """ResNet50 for images of 3 x 32 x 32, with statistics of its own, in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = residual_network(4, momentum=0.5, eps=1e-5)
+        with torch.no_grad():
+            for _ in range(4):
+                model(torch.randn(16, 3, 32, 32))
+    return model.eval()

@@ -54,8 +54,10 @@ inline void multiply_tf32(float (&sums)[4], const float (&a)[4], const float (&b
     sync_warp();
 }
 
-// Runs `block` for each of a grid's blocks, one after the other.
-template <typename Block> bool launch(unsigned blocks, Block block) {
+// Runs `block` for each of a grid's blocks, one after the other; false if memory wasn't aligned or, if shared, not the block's.
+template <typename Block> bool launch(unsigned blocks, unsigned shared, Block block) {
+    std::memset(shared4, 0xab, sizeof(shared4));
+    misaligned = false;
     for (int i = 0; i < 8; ++i) warp_barriers.push_back(std::make_unique<std::barrier<>>(32));
     std::vector<std::thread> threads;
     for (unsigned t = 0; t < 256; ++t)
@@ -68,5 +70,8 @@ template <typename Block> bool launch(unsigned blocks, Block block) {
         });
     for (auto& thread : threads) thread.join();
     warp_barriers.clear();
+    const auto* bytes = reinterpret_cast<const unsigned char*>(shared4);
+    for (size_t i = shared; i < sizeof(shared4); ++i)
+        if (bytes[i] != 0xab) return false;
     return !misaligned;
 }

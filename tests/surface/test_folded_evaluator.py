@@ -16,7 +16,6 @@ from torch import nn
 
 from tmrepro.directions import DirectionPair, draw_directions
 from tmrepro.inference import Targets
-from tmrepro.models.networks import residual_network
 from tmrepro.parameters import layout_of, theta_of
 from tmrepro.records import Direction
 from tmrepro.surface import PlainEvaluator, Problem, choose
@@ -204,17 +203,6 @@ def test_connections_are_those_of_a_convolution(
     for after, place, tap in shape.connections:
         found[after, place] = weight.view(-1)[tap]
     assert torch.equal(found, expected.flatten(1).T)
-
-
-@pytest.fixture(scope="module")
-def resnet() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = residual_network(CLASSES, momentum=0.5, eps=1e-5)
-        with torch.no_grad():
-            for _ in range(4):
-                model(torch.randn(16, 3, 32, 32))
-    return model.eval()
 
 
 def test_resnet50_stays_within_the_designs_bound(resnet: nn.Module) -> None:

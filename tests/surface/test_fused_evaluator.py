@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tmrepro.directions import draw_directions
 from tmrepro.inference import Targets
-from tmrepro.models.networks import convolutional_network, residual_network
+from tmrepro.models.networks import convolutional_network
 from tmrepro.parameters import layout_of, theta_of
 from tmrepro.surface import PlainEvaluator, Problem, choose, find_evaluator, gpu_kernels
 from tmrepro.surface import fused as fused_module
@@ -163,17 +163,6 @@ def test_any_network_of_layers_and_pooling_stays_within_the_designs_bound(
     asked = problem_of(model, size=size, n=n, seed=seed)
     assert not isinstance(fuse_network(model, asked.inputs, tf32=False), str)
     check(asked)
-
-
-@pytest.fixture(scope="module")
-def resnet() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = residual_network(CLASSES, momentum=0.5, eps=1e-5)
-        with torch.no_grad():
-            for _ in range(4):
-                model(torch.randn(16, 3, 32, 32))
-    return model.eval()
 
 
 def test_resnet50_stays_within_the_designs_bound(resnet: nn.Module) -> None:

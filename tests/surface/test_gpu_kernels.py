@@ -11,7 +11,7 @@ import importlib.util
 import shutil
 import subprocess
 from collections.abc import Callable
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,11 @@ HERE = Path(__file__).parent
 SIZES = ("T", "C", "P", "O", "Q", "N", "adds", "rectifies")
 COMPILER = shutil.which("g++")
 OUTPUTS = (32, 64, 128)
+NAMES = {
+    gpu_kernels.layer_name(outputs, tf32=tf32): f"layer_{outputs}_{int(tf32)}"
+    for outputs in OUTPUTS
+    for tf32 in (False, True)
+} | {"largest": "largest_"}
 
 # Outputs that fill no tile and more than one; kernels that meet the padding, leave places without a tap, or are one product.
 CASES = [
@@ -57,14 +62,7 @@ def layers(before: int, after: int, options: dict[str, Any], *, tf32: bool, devi
     return layer, values
 
 
-def check(
-    apply_layer: Callable[..., Tensor],
-    kernels: SimpleNamespace,
-    case: tuple[int, int, dict[str, Any]],
-    *,
-    tf32: bool,
-    device: str,
-) -> None:
+def check(kernels: SimpleNamespace, case: tuple[int, int, dict[str, Any]], *, tf32: bool, device: str) -> None:
     before, after, options = case
     layer, values = layers(before, after, options, tf32=tf32, device=device)
     if layer._is_product:
@@ -75,7 +73,7 @@ def check(
     )
     addend[0, 0, 3] = torch.nan
     for more, relu in ((None, True), (addend, True), (addend, False)):
-        found = apply_layer(values, layer._matrix, layer.bias, addend=more, relu=relu, **arguments)
+        found = gpu_kernels.apply_layer(values, layer._matrix, layer.bias, addend=more, relu=relu, **arguments)
         expected = kernels.layer(values, layer._matrix, layer.bias, addend=more, relu=relu, **arguments)
         assert torch.equal(found.isnan(), expected.isnan())
         found, expected = found.nan_to_num(0), expected.nan_to_num(0)
@@ -92,8 +90,9 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     functions = [
         f"""
         extern "C" bool layer_{outputs}_{int(tf32)}(
-            int blocks, float* out, float* x, float* weight, float* bias, float* addend, int2* taps, int* counts, {sizes}) {{
-            return launch(blocks, [=] {{
+            int blocks, int shared, float* out, float* x, float* weight, float* bias, float* addend,
+            int2* taps, int* counts, {sizes}) {{
+            return launch(blocks, shared, [=] {{
                 {gpu_kernels.layer_name(outputs, tf32=tf32)}(out, x, weight, bias, addend, taps, counts, {", ".join(SIZES)});
             }});
         }}"""
@@ -102,8 +101,8 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     ]
     functions.append("""
         extern "C" bool largest_(
-            int blocks, float* out, float* x, int2* taps, int* counts, int T, int C, int P, int Q, int N) {
-            return launch(blocks, [=] { largest(out, x, taps, counts, T, C, P, Q, N); });
+            int blocks, int shared, float* out, float* x, int2* taps, int* counts, int T, int C, int P, int Q, int N) {
+            return launch(blocks, shared, [=] { largest(out, x, taps, counts, T, C, P, Q, N); });
         }""")
     folder = tmp_path_factory.mktemp("emulated")
     (folder / "kernels.cpp").write_text("\n".join(['#include "emulated_gpu.h"', source, *functions]), encoding="utf-8")
@@ -124,41 +123,36 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return ctypes.CDLL(str(folder / "kernels.so"))
 
 
-def pointer(values: Tensor) -> ctypes.c_void_p:
-    assert values.is_contiguous()
-    return ctypes.c_void_p(values.data_ptr())
+@pytest.fixture
+def as_threads(emulated: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`gpu_kernels` launches what was emulated."""
+
+    def kernel(name: str, shared: int, _device: torch.device) -> Callable[..., None]:
+        function = emulated[NAMES[name]]
+        function.restype = ctypes.c_bool
+
+        def run(
+            grid: tuple[int, int, int], block: tuple[int, int, int], arguments: list[Any], *, shared_mem: int
+        ) -> None:
+            assert (grid[1:], block, shared_mem) == ((1, 1), (256, 1, 1), shared)
+            for value in arguments:
+                assert isinstance(value, int) or value.is_contiguous()
+            pointers = [value if isinstance(value, int) else ctypes.c_void_p(value.data_ptr()) for value in arguments]
+            assert function(grid[0], shared, *pointers), "memory that isn't aligned, or isn't the kernel's"
+
+        return run
+
+    monkeypatch.setattr(gpu_kernels, "_kernel", kernel)
+    monkeypatch.setattr(torch.cuda, "device", lambda _device: nullcontext())
 
 
-def emulated_layer(
-    library: ctypes.CDLL,
-    x: Tensor,
-    weights: Tensor,
-    bias: Tensor,
-    *,
-    addend: Tensor | None,
-    taps: Tensor,
-    counts: Tensor,
-    relu: bool,
-    tf32: bool,
-) -> Tensor:
-    (C, P, N), (Q, T, _), O = x.shape, taps.shape, len(bias)  # noqa: E741 - the kernel's names
-    tile = gpu_kernels.tile_outputs(O)
-    out = torch.full((O, Q, N), 7.0)
-    blocks = N // (128 if tile == 128 else 256) * Q * (weights.shape[1] // tile)
-    tensors = [out, x, weights, bias, bias if addend is None else addend, taps, counts]
-    sizes = [T, C, P, O, Q, N, int(addend is not None), int(relu)]
-    function = library[f"layer_{tile}_{int(tf32)}"]
-    function.restype = ctypes.c_bool
-    assert function(blocks, *(pointer(values) for values in tensors), *sizes), "reads or writes that aren't aligned"
-    return out
-
-
+@pytest.mark.usefixtures("as_threads")
 @pytest.mark.parametrize("tf32", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_a_layer_as_threads(
-    emulated: ctypes.CDLL, kernels_in_torch: SimpleNamespace, case: tuple[int, int, dict[str, Any]], tf32: bool
+    kernels_in_torch: SimpleNamespace, case: tuple[int, int, dict[str, Any]], tf32: bool
 ) -> None:
-    check(partial(emulated_layer, emulated), kernels_in_torch, case, tf32=tf32, device="cpu")
+    check(kernels_in_torch, case, tf32=tf32, device="cpu")
 
 
 def pooling(device: str) -> tuple[Any, Tensor, Tensor]:
@@ -172,13 +166,10 @@ def pooling(device: str) -> tuple[Any, Tensor, Tensor]:
     return pool, places_first(x), places_first(nn.functional.max_pool2d(x, 3, 2, 1))
 
 
-def test_the_largest_as_threads(emulated: ctypes.CDLL) -> None:
+@pytest.mark.usefixtures("as_threads")
+def test_the_largest_as_threads() -> None:
     pool, values, expected = pooling("cpu")
-    (C, P, N), (Q, T, _) = values.shape, pool._taps.shape
-    out = torch.full((C, Q, N), 7.0)
-    tensors = [out, values, pool._taps, pool._counts]
-    assert emulated.largest_(-(-out.numel() // 1024), *(pointer(value) for value in tensors), T, C, P, Q, N)
-    assert torch.equal(out.nan_to_num(7), expected.nan_to_num(7))
+    assert torch.equal(pool(values).nan_to_num(7), expected.nan_to_num(7))
 
 
 @pytest.mark.parametrize("capability", ["80", "90", "120"])
@@ -220,7 +211,7 @@ def gpu() -> str:
 @pytest.mark.parametrize("tf32", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_a_layer_on_a_gpu(kernels_in_torch: SimpleNamespace, case: tuple[int, int, dict[str, Any]], tf32: bool) -> None:
-    check(gpu_kernels.apply_layer, kernels_in_torch, case, tf32=tf32, device=gpu())
+    check(kernels_in_torch, case, tf32=tf32, device=gpu())
 
 
 def test_the_largest_on_a_gpu() -> None:

@@ -9,7 +9,6 @@ weights come from, and the stored statistics that scale them.
 from __future__ import annotations
 
 import copy
-import operator
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, fx, nn
 
-from tmrepro.surface.graph import is_relu
+from tmrepro.surface.graph import is_relu, is_sum
 from tmrepro.surface.layers import Shape, shape_of
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -109,13 +108,6 @@ def fold_network(model: nn.Module, inputs: Tensor, make_layer: MakeLayer[L]) -> 
 def has_norms(model: nn.Module) -> bool:
     """Whether there is any batch norm that could be folded."""
     return any(type(module) in _NORMS for module in model.modules())
-
-
-def is_sum(node: fx.Node) -> bool:
-    """Whether `node` adds two values."""
-    is_function = node.op == "call_function" and node.target in {operator.add, operator.iadd, torch.add}
-    is_method = node.op == "call_method" and node.target == "add"
-    return (is_function or is_method) and len(node.args) == 2 and not node.kwargs
 
 
 class _Sizes(fx.Interpreter):

@@ -50,17 +50,19 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
     const int count = counts[q];
     taps += q * T;
 
-    int tap[LINES], channel[LINES];
+    int tap[LINES] = {}, channel[LINES] = {};
     int2 where[LINES];
-#pragma unroll
-    for (int l = 0; l < LINES; ++l) {
-        tap[l] = 0;
-        channel[l] = warp + l * WARPS;
+    const auto find_tap = [&](int l) {
         while (channel[l] >= C && tap[l] < count) {
             channel[l] -= C;
             ++tap[l];
         }
         where[l] = taps[tap[l] < count ? tap[l] : 0];
+    };
+#pragma unroll
+    for (int l = 0; l < LINES; ++l) {
+        channel[l] = warp + l * WARPS;
+        find_tap(l);
     }
     const auto fetch = [&](int slot) {
         float* xs = shared + slot * STAGE;
@@ -76,11 +78,7 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
             const float* row = weight + static_cast<size_t>(is_there ? where[l].y * C + channel[l] : 0) * columns + o0;
             if (lane < BO / 4) copy16(ws + line * WS + lane * 4, row + lane * 4, is_there);
             channel[l] += BK;
-            while (channel[l] >= C && tap[l] < count) {
-                channel[l] -= C;
-                ++tap[l];
-            }
-            where[l] = taps[tap[l] < count ? tap[l] : 0];
+            find_tap(l);
         }
     };
     const int steps = (count * C + BK - 1) / BK;
@@ -90,18 +88,22 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
         close_group();
     }
 
+    // Where a step's factors are, once they are there; those of a later one are sent for.
+    const auto arrived = [&](int step) {
+        wait_for_groups<STAGES - 2>();
+        __syncthreads();
+        if (step + STAGES - 1 < steps) fetch((step + STAGES - 1) % STAGES);
+        close_group();
+        return shared + step % STAGES * STAGE;
+    };
+
     if constexpr (TF32) {
         constexpr int DOWN = BO / 32, ACROSS = BN / (WARPS / DOWN) / 8;  // a warp: 32 outputs of 8 x ACROSS images
         const int wo = warp % DOWN * 32, wn = warp / DOWN * ACROSS * 8;
         const int g = lane / 4, t = lane % 4;
         float sums[2][ACROSS][4] = {};
         for (int step = 0; step < steps; ++step) {
-            wait_for_groups<STAGES - 2>();
-            __syncthreads();
-            if (step + STAGES - 1 < steps) fetch((step + STAGES - 1) % STAGES);
-            close_group();
-            const float* xs = shared + step % STAGES * STAGE + wn;
-            const float* ws = shared + step % STAGES * STAGE + BK * XS + wo;
+            const float *factors = arrived(step), *xs = factors + wn, *ws = factors + BK * XS + wo;
 #pragma unroll
             for (int k = 0; k < BK; k += 8) {
                 // Which row and column of a product is which output and image is ours to choose: those that a thread reads, and
@@ -141,12 +143,7 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
         const int tn = (warp % ACROSS * 8 + lane % 8) * 4, to = (warp / ACROSS * 4 + lane / 8) * 4;
         float sums[FOURS][4][8] = {};
         for (int step = 0; step < steps; ++step) {
-            wait_for_groups<STAGES - 2>();
-            __syncthreads();
-            if (step + STAGES - 1 < steps) fetch((step + STAGES - 1) % STAGES);
-            close_group();
-            const float* xs = shared + step % STAGES * STAGE + tn;
-            const float* ws = shared + step % STAGES * STAGE + BK * XS + to;
+            const float *factors = arrived(step), *xs = factors + tn, *ws = factors + BK * XS + to;
 #pragma unroll
             for (int k = 0; k < BK; ++k) {
                 float4 values[2], weights[FOURS];

@@ -10,8 +10,8 @@ from jaxtyping import Float, Float32, Int32
 from torch import Tensor, fx, nn
 
 from tmrepro.surface import gpu_kernels
-from tmrepro.surface.folding import FoldedNetwork, fold_network, is_sum
-from tmrepro.surface.graph import has_hooks, is_flatten, is_identity, is_relu, module_of
+from tmrepro.surface.folding import FoldedNetwork, fold_network
+from tmrepro.surface.graph import has_hooks, is_flatten, is_identity, is_relu, is_sum, module_of
 from tmrepro.surface.layers import Shape
 
 
@@ -34,8 +34,7 @@ class FusedLayer(nn.Module):
         self._is_product = shape.before == shape.after and numbered == [(place, place, 0) for place in range(places)]
         tables = ([(0, 0, 0)], 1) if self._is_product else (numbered, places)
         self._taps, self._counts = _tables(*tables, weight.device)
-        tile = gpu_kernels.tile_outputs(self._outputs)
-        columns = -(-self._outputs // tile) * tile
+        columns = gpu_kernels.columns_of(self._outputs)
         self._matrix = torch.zeros(len(self._used) * inputs, columns, device=weight.device)
         self.weights: Float32[Tensor, "rows O"] = self._matrix[:, : self._outputs]
         self.bias: Float32[Tensor, " O"] = torch.zeros(self._outputs, device=weight.device)

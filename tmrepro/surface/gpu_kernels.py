@@ -20,7 +20,7 @@ IMAGES = 256  # what a block of either kernel takes goes into it
 CAPABILITY = (8, 0)  # the first GPUs that copy into shared memory in the background, and multiply in TF32
 
 _THREADS = 256
-_STEP, _STAGES = 16, 3  # summands at a time, and how many such steps are under way; measured, see docs/performance.md
+_STEP, _STAGES = 16, 3  # summands at a time, and how many such steps are under way
 _SKEW = 8  # of rows in shared memory, with TF32
 
 
@@ -35,15 +35,21 @@ def why_unsupported(device: torch.device) -> str | None:
     return None
 
 
-def tile_outputs(outputs: int) -> int:
-    """How many outputs a block of `apply_layer` takes: weights are padded to a multiple of them."""
-    return 128 if outputs > 64 else 64 if outputs > 32 else 32
+def tile_of(outputs: int) -> tuple[int, int]:
+    """How many outputs and images a block of `apply_layer` takes, in a layer of so many outputs."""
+    return (128, 128) if outputs > 64 else (64, IMAGES) if outputs > 32 else (32, IMAGES)
+
+
+def columns_of(outputs: int) -> int:
+    """How many columns the weights have, for a layer of so many outputs: whole tiles."""
+    tile, _ = tile_of(outputs)
+    return -(-outputs // tile) * tile
 
 
 def layer_name(outputs: int, *, tf32: bool) -> str:
     """The kernel for layers of so many outputs, as C++ names it."""
-    tile = tile_outputs(outputs)
-    return f"layer<{tile}, {_tile_images(outputs)}, {_STEP}, {_STAGES}, {'true' if tf32 else 'false'}>"
+    tile, across = tile_of(outputs)
+    return f"layer<{tile}, {across}, {_STEP}, {_STAGES}, {'true' if tf32 else 'false'}>"
 
 
 def apply_layer(
@@ -60,15 +66,15 @@ def apply_layer(
     """A convolution or matrix, plus its bias and `addend`, and a ReLU of it.
 
     `taps[q, t]` is the place before place q that a tap reads, and that tap's block of C rows in the weights, for t < `counts[q]`.
-    Weights have zero columns up to a multiple of `tile_outputs(O)`. Sums are in float32; with `tf32` the factors, which must
+    Weights have zero columns up to `columns_of(O)`. Sums are in float32; with `tf32` the factors, which must
     have its 10 bits already, are multiplied on tensor cores, and the outputs are rounded to it.
     """
     (C, P, N), (Q, T, _), O = x.shape, taps.shape, len(bias)  # noqa: E741 - the kernel's names
-    if N % IMAGES or weights.shape[1] != -(-O // tile_outputs(O)) * tile_outputs(O):
+    if N % IMAGES or weights.shape[1] != columns_of(O):
         raise ValueError(f"{N} images or {weights.shape[1]} columns of weights: not as this kernel wants them")
     x, addend = x.contiguous(), None if addend is None else addend.contiguous()
     out = torch.empty(O, Q, N, device=x.device)
-    tile, across = tile_outputs(O), _tile_images(O)
+    tile, across = tile_of(O)
     name = layer_name(O, tf32=tf32)
     shared = 4 * _STAGES * _STEP * (tile + across + (2 * _SKEW if tf32 else 0))
     sizes = [T, C, P, O, Q, N, int(addend is not None), int(relu)]
@@ -95,10 +101,6 @@ def take_largest(
             (blocks, 1, 1), (_THREADS, 1, 1), [out, x, taps, counts, T, C, P, Q, N], shared_mem=0
         )
     return out
-
-
-def _tile_images(outputs: int) -> int:
-    return 128 if tile_outputs(outputs) == 128 else IMAGES
 
 
 @lru_cache

@@ -8,6 +8,7 @@ whose way depends on its data cannot be traced, and has no cut.
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -173,6 +174,13 @@ def is_flatten(traced: fx.GraphModule, node: fx.Node) -> bool:
             return is_it and list(_plain(node.args[1:])) in ([1], [1, -1]) and not node.kwargs
         case _:
             return False
+
+
+def is_sum(node: fx.Node) -> bool:
+    """Whether `node` adds two values."""
+    is_function = node.op == "call_function" and node.target in {operator.add, operator.iadd, torch.add}
+    is_method = node.op == "call_method" and node.target == "add"
+    return (is_function or is_method) and len(node.args) == 2 and not node.kwargs
 
 
 def is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
