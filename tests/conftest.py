@@ -12,8 +12,10 @@ from tmrepro.determinism import Determinism, prepare
 prepare(Determinism("portable", 2))
 
 # A first example loads libraries, and the machine may be busy: how long one takes says nothing about the code.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# The same examples in every run: what fails, fails by a change. `--hypothesis-profile anew` draws others.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("anew", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 Shapes: T images, U units behind the first layer, on P places (U = channels x P, place fastest), M outputs of the second
 layer per place of its own, Q = places x M of them, J columns of the block.
 
-A unit's value at (alpha, beta), counted from the block's corner, is z0 + alpha z1 + beta z2. What it adds to an output
-while it is on is that times the weight w + alpha d + beta e, so six coefficients per output are enough, those of
-1, alpha, beta, alpha^2, alpha beta, beta^2; and along a row, where alpha is fixed, three.
+A unit's value at (alpha, beta) is z0 + alpha z1 + beta z2. What it adds to an output while it is on is that times the
+weight w + alpha d + beta e, so six coefficients per output are enough, those of 1, alpha, beta, alpha^2, alpha beta,
+beta^2; and along a row, where alpha is fixed, three. They are counted from theta*: from another point, values and
+weights that are small near theta* would be differences of large ones.
 """
 
 from __future__ import annotations
@@ -59,11 +60,11 @@ def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, k
     entering, moving = np.empty(U + 1, np.int32), np.empty(U + 1, np.int32)
     values, slopes, column = np.empty(U, np.float32), np.empty(U, np.float32), np.empty(U, np.int32)
     begins, order = np.empty(J + 1, np.int32), np.empty(U, np.int32)
-    near, last = np.float32(alpha), betas[J - 1]
+    near, low, high = np.float32(alpha), betas[0], betas[J - 1]
     for t in range(T):
         for u in range(U):
             here = z0[t, u] + near * z1[t, u]
-            first, now = here > 0, here + last * z2[t, u] > 0
+            first, now = here + low * z2[t, u] > 0, here + high * z2[t, u] > 0
             changes[u] = (first != (on[t, u] != 0)) + 2 * (first != now)
             on[t, u] = first
         entries = flips = 0

@@ -54,53 +54,41 @@ class TrackedEvaluator(TiledEvaluator):
         self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
     ) -> Callable[[int, int, Callable[[int], Row], Callable[[int, Tensor], None]], None]:
         geometry, kernels = self._geometry, self._kernels
-        corner = _Corner(geometry, [layer_of(parts, self._cut.second_name) for parts in self._parts], a, b)
+        second = _Second(geometry, [layer_of(parts, self._cut.second_name) for parts in self._parts])
+        weights = [second.weights_at(alpha) for alpha in a.tolist()]
+        betas = torch.from_numpy(b).float().numpy()
 
         def rows(begin: int, end: int, points: Callable[[int], Row], take: Callable[[int, Tensor], None]) -> None:
-            one, two, three = self._first_outputs(begin, end)
-            z0 = one + corner.a0 * two + corner.b0 * three
-            on = z0 > 0
-            six = corner.coefficients(z0 * on, two * on, three * on)
-            z = [values.reshape(end - begin, -1).numpy() for values in (z0, two, three)]
+            first = self._first_outputs(begin, end)
+            on = first[0] + float(a[0]) * first[1] + float(b[0]) * first[2] > 0
+            six = second.coefficients(*(values * on for values in first))
+            z = [values.reshape(end - begin, -1).numpy() for values in first]
             states = on.reshape(end - begin, -1).numpy().view(np.uint8)
-            out = np.empty((len(corner.betas), end - begin, geometry.outputs), dtype=np.float32)
+            out = np.empty((len(betas), end - begin, geometry.outputs), dtype=np.float32)
             outputs = torch.from_numpy(out)
-            for i, alpha in enumerate(corner.alphas):
-                weights = (*corner.weights, corner.rows[i])
-                kernels.track_row(alpha, corner.betas, *z, states, six, weights, *geometry.tables, self._cut.relu, out)
+            for i, alpha in enumerate(a.tolist()):
+                kernels.track_row(alpha, betas, *z, states, six, weights[i], *geometry.tables, self._cut.relu, out)
                 take(i, self._tail(outputs, points(i)))
 
         return rows
 
 
-class _Corner:
-    """The second layer's weights as seen from the block's first point, (a0, b0)."""
+class _Second:
+    """The second layer's weights and biases of theta*, delta^ and eta^."""
 
-    def __init__(
-        self,
-        geometry: Geometry,
-        layer: Sequence[tuple[Tensor, Tensor | None]],
-        a: Float64[np.ndarray, " I"],
-        b: Float64[np.ndarray, " J"],
-    ) -> None:
+    def __init__(self, geometry: Geometry, layer: Sequence[tuple[Tensor, Tensor | None]]) -> None:
         self._geometry = geometry
-        self.a0, self.b0 = float(a[0]), float(b[0])
-        self.alphas: list[float] = (a - a[0]).tolist()
-        self.betas = torch.from_numpy(b - b[0]).float().numpy()
-        (weight, bias), *moving = layer
-        here = weight.double() + self.a0 * moving[0][0].double() + self.b0 * moving[1][0].double()
-        self._stacked = torch.cat([here.float(), moving[0][0], moving[1][0]])
-        self._biases: list[Tensor] = []
-        if bias is not None and moving[0][1] is not None and moving[1][1] is not None:
-            d, e = moving[0][1].double(), moving[1][1].double()
-            self._biases = [bias.double() + self.a0 * d + self.b0 * e, d, e]
-        M = geometry.width
-        w, d, e = (_by_tap(self._stacked[k * M : (k + 1) * M]) for k in range(3))
-        self.weights = w.numpy(), d.numpy(), e.numpy()
-        self.rows = [(d * alpha + w).numpy() for alpha in self.alphas]  # as far as infinity without a warning
+        self._stacked = torch.cat([weight for weight, _ in layer])
+        self._biases = [bias.double() for _, bias in layer if bias is not None]
+        self._by_tap = tuple(_by_tap(weight).numpy() for weight, _ in layer)
+
+    def weights_at(self, alpha: float) -> tuple[Float32[np.ndarray, "rows M"], ...]:
+        """w, d, e and w + alpha d, a row for each input and tap of the kernel."""
+        w, d, e = self._by_tap
+        return w, d, e, (torch.from_numpy(d) * alpha + torch.from_numpy(w)).numpy()  # infinite without a warning
 
     def coefficients(self, *units: Float32[Tensor, "T ..."]) -> Float64[np.ndarray, "T 6 Q"]:
-        """The six coefficients of each output, of units that are on at the corner (0 where they are off)."""
+        """The six coefficients of each output, of the units that are on (0 where they are off)."""
         geometry, M = self._geometry, self._geometry.width
         g = []
         for values in units:
