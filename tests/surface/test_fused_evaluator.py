@@ -229,7 +229,7 @@ def test_tf32_is_near_float32_and_has_its_bits() -> None:
     evaluator = FusedEvaluator(where_it_runs(replace(asked, precision="tf32")))
     low = evaluator.block(A, B)[0]
     assert 1e-6 < np.max(np.abs(low - full) / (full + 0.01)) < 1e-2
-    weights = evaluator._folds[0].layer.weights.contiguous()
+    weights = evaluator._weights._layers[0].weights.contiguous()
     assert not (weights.view(torch.int32) & 0x1FFF).any()
 
 

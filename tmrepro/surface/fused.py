@@ -6,15 +6,15 @@ once, then all images go through, a large group at a time; all of it is recorded
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from tmrepro.inference import count_right, image_losses
-from tmrepro.surface.folding import Fold, FoldedNetwork
+from tmrepro.surface.folding import Fold, FoldedNetwork, Norm
 from tmrepro.surface.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
 from tmrepro.surface.gpu_kernels import IMAGES, why_unsupported
 from tmrepro.surface.graph import TRIED, has_hooks
@@ -57,23 +57,15 @@ class FusedEvaluator:
         fused = _fused(problem)
         if not isinstance(fused, FoldedNetwork):
             raise TypeError(fused)  # the rule has asked `unfit` before
-        self._network, self._folds = fused.network, fused.folds
+        self._network = fused.network
         self._targets, self._n = problem.targets, len(problem.inputs)
         self._group = _group(fused, self._n)
         self._images = [places_first(some) for some in torch.split(problem.inputs, self._group)]
         if problem.precision == "tf32":
             for some in self._images:
                 round_tf32(some)
-        device = problem.inputs.device
-        owners = {fold.weight: fold.layer for fold in self._folds}
-        parts = problem.by_name()
-        self._parts = {
-            name: _Part(
-                *(part[name] if name not in owners else owners[name].own(part[name]) for part in parts),
-            )
-            for name in parts[0]
-        }
-        self._b = torch.zeros((), dtype=torch.float64, device=device)
+        self._weights = _Weights(fused.folds, problem)
+        self._b = torch.zeros((), dtype=torch.float64, device=problem.inputs.device)
         self._replay: Callable[[], tuple[Tensor, Tensor]] | None = None
 
     def block(
@@ -84,8 +76,7 @@ class FusedEvaluator:
         right = torch.empty_like(losses)
         with torch.no_grad(), memory_as_it_comes():
             for i, a_i in enumerate(a):
-                for part in self._parts.values():
-                    part.start(float(a_i))
+                self._weights.start(float(a_i))
                 for j, b_j in enumerate(b):
                     self._b.fill_(float(b_j))
                     self._replay = self._replay or recorded(self._point, self._b.device)
@@ -95,8 +86,7 @@ class FusedEvaluator:
 
     def _point(self) -> tuple[Tensor, Tensor]:
         """The sum of all losses, and how many are right, at the point of this row and `_b`."""
-        for fold in self._folds:
-            self._fold(fold)
+        self._weights.form(self._b)
         loss_sum = torch.zeros_like(self._b)
         right = torch.zeros((), dtype=torch.int64, device=self._b.device)
         for index, images in enumerate(self._images):
@@ -107,29 +97,77 @@ class FusedEvaluator:
             right += count_right(logits, targets)
         return loss_sum, right
 
-    def _fold(self, fold: Fold[FusedLayer]) -> None:
-        """Put the weights at the point into a layer."""
-        layer = fold.layer
-        scale, bias = fold.scale_and_bias(lambda name: self._parts[name].at(self._b), layer.bias.double())
-        layer.bias.copy_(bias)
-        layer.weights.copy_(self._parts[fold.weight].at(self._b).mul_(scale))
-        layer.round()
 
+class _Weights:
+    """The weights of all layers at a point, formed side by side: a network of many layers is still few kernels.
 
-class _Part:
-    """A parameter along a row of the grid, in float64: (theta* + a delta^) + b eta^."""
+    A parameter is (theta* + a delta^) + b eta^, in float64, and rounded once when it is scaled.
+    """
 
-    def __init__(self, theta: Tensor, delta: Tensor, eta: Tensor) -> None:
-        self._theta, self._delta, self._eta = theta, delta, eta
-        self._row = theta.double()
+    def __init__(self, folds: Sequence[Fold[FusedLayer]], problem: Problem) -> None:
+        self._layers = [fold.layer for fold in folds]
+        self._tf32 = problem.precision == "tf32"
+        self._widths = [len(layer.bias) for layer in self._layers]
+        theta, delta, eta = problem.by_name()
+        self._theta = _side_by_side(folds, theta, unscaled=1.0)
+        self._delta, self._eta = (_side_by_side(folds, part, unscaled=0.0) for part in (delta, eta))
+        self._row = self._theta.double()
+        norms = [_norm_of(fold) for fold in folds]
+        mean, inverse = torch.cat([norm.mean for norm in norms]), torch.cat([norm.inverse for norm in norms])
+        self._norm = Norm("scales", "shifts", mean, inverse)
+        device = problem.inputs.device
+        self._matrices = torch.zeros(sum(layer.matrix.numel() for layer in self._layers), device=device)
+        self._biases = torch.zeros(sum(self._widths), device=device)
+        matrices = torch.split(self._matrices, [layer.matrix.numel() for layer in self._layers])
+        for layer, matrix, bias in zip(self._layers, matrices, torch.split(self._biases, self._widths), strict=True):
+            layer.hold(matrix.view_as(layer.matrix), bias)
 
     def start(self, a: float) -> None:
         """Begin the row of `a`."""
         self._row.copy_(self._delta).mul_(a).add_(self._theta)
 
-    def at(self, b: Float64[Tensor, ""]) -> Float64[Tensor, ...]:
-        """The parameter at b."""
-        return self._eta.double().mul_(b).add_(self._row)
+    def form(self, b: Float64[Tensor, ""]) -> None:
+        """Put the weights at b into the layers."""
+        point = self._eta.double().mul_(b).add_(self._row)
+        outputs = len(self._biases)
+        weights, biases, scales, shifts = torch.split(point, [len(point) - 3 * outputs, outputs, outputs, outputs])
+        factors, biases = self._norm.scale_and_bias({"scales": scales, "shifts": shifts}.__getitem__, biases)
+        self._biases.copy_(biases)
+        each = torch.split(weights, [layer.weights.numel() for layer in self._layers])
+        for layer, values, factor in zip(self._layers, each, torch.split(factors, self._widths), strict=True):
+            torch.mul(values.view_as(layer.weights), factor, out=layer.weights)
+        if self._tf32:
+            round_tf32(self._matrices)
+
+
+def _side_by_side(
+    folds: Sequence[Fold[FusedLayer]], part: Mapping[str, Tensor], *, unscaled: float
+) -> Float32[Tensor, " n"]:
+    """theta*, delta^ or eta^ as `_Weights` has it: all weights, all biases, what all norms scale by and what they add.
+
+    `unscaled` stands where a layer has no norm that scales, 0 for what else a layer has not.
+    """
+
+    def vectors(names: Iterable[str | None], absent: float = 0.0) -> list[Tensor]:
+        return [
+            torch.full_like(fold.layer.bias, absent) if name is None else part[name]
+            for fold, name in zip(folds, names, strict=True)
+        ]
+
+    return torch.cat(
+        [
+            *(fold.layer.own(part[fold.weight]).flatten() for fold in folds),
+            *vectors(fold.bias for fold in folds),
+            *vectors((fold.norm.weight if fold.norm else None for fold in folds), unscaled),
+            *vectors(fold.norm.bias if fold.norm else None for fold in folds),
+        ]
+    )
+
+
+def _norm_of(fold: Fold[FusedLayer]) -> Norm:
+    """Its batch norm, or one that changes nothing."""
+    zero = torch.zeros_like(fold.layer.bias).double()
+    return fold.norm or Norm(None, None, zero, zero + 1)
 
 
 def _fused(problem: Problem) -> FoldedNetwork[FusedLayer] | str:

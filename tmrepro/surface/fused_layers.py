@@ -19,7 +19,7 @@ class FusedLayer(nn.Module):
     """A convolution or matrix with its weights at one point of a surface, and what follows it: an addend, a ReLU.
 
     `weights` [taps x inputs, outputs] is where the weights of a point go, `bias` [outputs] its bias. With `tf32` the weights
-    have its 10 bits once `round` has been called.
+    must have its 10 bits (`round_tf32`). `matrix` are the weights with zeros up to whole tiles.
     """
 
     def __init__(self, shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> None:
@@ -35,19 +35,18 @@ class FusedLayer(nn.Module):
         tables = ([(0, 0, 0)], 1) if self._is_product else (numbered, places)
         self._taps, self._counts = _tables(*tables, weight.device)
         columns = gpu_kernels.columns_of(self._outputs)
-        self._matrix = torch.zeros(len(self._used) * inputs, columns, device=weight.device)
-        self.weights: Float32[Tensor, "rows O"] = self._matrix[:, : self._outputs]
-        self.bias: Float32[Tensor, " O"] = torch.zeros(self._outputs, device=weight.device)
+        rows = len(self._used) * inputs
+        self.hold(torch.zeros(rows, columns, device=weight.device), torch.zeros(self._outputs, device=weight.device))
+
+    def hold(self, matrix: Float32[Tensor, "rows columns"], bias: Float32[Tensor, " O"]) -> None:
+        """Have the weights and the bias in this memory."""
+        self.matrix, self.bias = matrix, bias
+        self.weights: Float32[Tensor, "rows O"] = matrix[:, : self._outputs]
 
     def own(self, values: Float[Tensor, "O C ..."]) -> Float[Tensor, "rows O"]:
         """A tensor of the shape of the layer's weight, in the order of `weights`."""
         by_tap = values.reshape(*values.shape[:2], -1)[:, :, self._used]
         return by_tap.permute(2, 1, 0).reshape(-1, self._outputs).contiguous()
-
-    def round(self) -> None:
-        """Bring the weights to the precision of the products."""
-        if self._tf32:
-            round_tf32(self._matrix)
 
     def forward(self, x: Float32[Tensor, "C P N"], addend: Tensor | None = None) -> Float32[Tensor, "O Q N"]:
         """Outputs of the layer."""
@@ -56,7 +55,7 @@ class FusedLayer(nn.Module):
             x, addend = x.flatten(1).unsqueeze(1), None if addend is None else addend.flatten(1).unsqueeze(1)
         done = gpu_kernels.apply_layer(
             x,
-            self._matrix,
+            self.matrix,
             self.bias,
             addend=addend,
             taps=self._taps,
