@@ -86,7 +86,8 @@ def layer_in_torch(
     weights: Tensor,
     bias: Tensor,
     *,
-    addend: Tensor | None,
+    addend: Tensor | None = None,
+    other: Tensor | None = None,
     taps: Tensor,
     counts: Tensor,
     relu: bool,
@@ -100,8 +101,9 @@ def layer_in_torch(
     out = torch.empty(O, len(counts), N, device=x.device)
     for q, count in enumerate(counts.tolist()):
         total = bias.double()[:, None].repeat(1, N)
-        for place, tap in taps[q, :count].tolist():
-            total += weights[tap * C : (tap + 1) * C, :O].double().T @ x[:, place].double()
+        for t, (place, tap) in enumerate(taps[q, :count].tolist()):
+            read = x if other is None or t < count - 1 else other
+            total += weights[tap * C : tap * C + len(read), :O].double().T @ read[:, place].double()
         out[:, q] = total if addend is None else total + addend[:, q]
     out = out.relu_() if relu else out
     if tf32:

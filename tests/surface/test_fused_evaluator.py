@@ -102,18 +102,21 @@ def stages(draw: st.DrawFn) -> Stage:
 
 
 class RandomNetwork(nn.Module):
-    """Convolutions with and without batch norm and residual sums, pooling, and a head on means or on all places."""
+    """Convolutions with and without batch norm and a sum around them, pooling, and a head on means or on all places."""
 
     def __init__(self, plan: list[Stage], *, size: tuple[int, int], means: bool, seed: int) -> None:
         super().__init__()
         self.plan, channels = plan, 3
         self.convolutions, self.norms, self.relus = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.ways = nn.ModuleList()
         for stage in plan:
             padding = tuple(stage.dilation * (k // 2) + (k % 2 == 0) for k in stage.kernel)
             self.convolutions.append(
                 nn.Conv2d(channels, stage.width, stage.kernel, stage.stride, padding, stage.dilation, bias=stage.bias)
             )
             self.norms.append(nn.BatchNorm2d(stage.width) if stage.norm else nn.Identity())
+            same = channels == stage.width and stage.stride == (1, 1)
+            self.ways.append(nn.Identity() if same else nn.Conv2d(channels, stage.width, 1, stage.stride))
             self.relus.append(nn.ReLU(inplace=stage.relu == "inplace"))
             channels = stage.width
         self.pool, self.mean = nn.MaxPool2d(3, stride=2, padding=1), nn.AdaptiveAvgPool2d(1) if means else nn.Identity()
@@ -131,11 +134,11 @@ class RandomNetwork(nn.Module):
                     module.running_var.uniform_(0.5, 2)
 
     def features(self, x: Tensor) -> Tensor:
-        for stage, convolution, norm, relu in zip(self.plan, self.convolutions, self.norms, self.relus, strict=True):
+        each = zip(self.plan, self.convolutions, self.norms, self.relus, self.ways, strict=True)
+        for stage, convolution, norm, relu, way in each:
             before, x = x, norm(convolution(x))
-            same = convolution.in_channels == stage.width and stage.stride == (1, 1) and stage.kernel[1] != 2
-            if stage.residual and same:
-                x = x + before
+            if stage.residual and stage.kernel[1] != 2:
+                x = x + way(before)
             if stage.relu == "function":
                 x = nn.functional.relu(x)
             elif stage.relu != "none":
@@ -174,10 +177,49 @@ def test_resnet50_is_layers_and_pooling_alone(resnet: nn.Module) -> None:
     assert not isinstance(fused, str)
     calls = [node for node in fused.network.graph.nodes if node.op not in {"placeholder", "output"}]
     kinds = [type(fused.network.get_submodule(str(node.target))).__name__ for node in calls]
-    assert {kind: kinds.count(kind) for kind in kinds} == {"FusedLayer": 54, "_Largest": 1, "_Mean": 1, "_Flatten": 1}
+    assert {kind: kinds.count(kind) for kind in kinds} == {"FusedLayer": 50, "_Largest": 1, "_Mean": 1, "_Flatten": 1}
+    assert sum(fold.layer.is_joined for fold in fused.folds) == 4  # what the first block of a group adds
     assert sum(fold.norm is not None for fold in fused.folds) == 53
     last = [fold.layer for fold in fused.folds if fold.weight == "layer4.2.conv2.weight"]
     assert last[0].weights.shape == (512, 512)  # of 9 taps the one that meets a map of 1 x 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "joined"),
+    [
+        ({"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 1, "stride": 2}, True),
+        ({"kernel_size": 1}, {"kernel_size": 1}, True),
+        ({"kernel_size": 1, "stride": 3, "padding": 2}, {"kernel_size": 1, "stride": 2}, True),  # places without a tap
+        ({"kernel_size": 1, "stride": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, False),
+    ],
+)
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_two_convolutions_that_are_added_are_one_layer(
+    one: dict[str, Any], other: dict[str, Any], joined: bool, precision: Any
+) -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before = nn.Conv2d(3, 5, 1)
+            self.one, self.other = nn.Conv2d(5, 40, **one), nn.Conv2d(3, 40, **other)
+            self.norm, self.relu, self.last = nn.BatchNorm2d(40), nn.ReLU(), nn.LazyLinear(CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            inner = self.before(x)
+            return self.last(self.relu(self.other(x) + self.norm(self.one(inner))).flatten(1))
+
+    torch.manual_seed(0)
+    model = Sum()
+    model(torch.randn(9, 3, 7, 7))
+    asked = problem_of(model, size=(7, 7), n=20, precision=precision)
+    fused = fuse_network(model, asked.inputs, tf32=precision == "tf32")
+    assert not isinstance(fused, str)
+    assert [fold.weight for fold in fused.folds if fold.layer.is_joined] == ["other.weight"] * joined
+    if precision == "float32":
+        check(asked)
+    else:
+        loss = FusedEvaluator(where_it_runs(asked)).block(A, B)[0]
+        np.testing.assert_allclose(loss, PlainEvaluator(moved_to(asked, "cpu")).block(A, B)[0], rtol=1e-2)
 
 
 def test_images_are_in_groups_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import itertools
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -25,14 +26,13 @@ from tmrepro.surface import gpu_kernels
 from tmrepro.surface.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
 
 HERE = Path(__file__).parent
-SIZES = ("T", "C", "P", "O", "Q", "N", "adds", "rectifies")
+SIZES = ("T", "C", "P", "O", "Q", "N", "C2", "P2", "adds", "rectifies")
 COMPILER = shutil.which("g++")
-OUTPUTS = (32, 64, 128)
-NAMES = {
-    gpu_kernels.layer_name(outputs, tf32=tf32): f"layer_{outputs}_{int(tf32)}"
-    for outputs in OUTPUTS
-    for tf32 in (False, True)
-} | {"largest": "largest_"}
+LAYERS = {
+    gpu_kernels.layer_name(outputs, tf32=tf32, two=two): f"layer_{outputs}_{int(tf32)}_{int(two)}"
+    for outputs, tf32, two in itertools.product((32, 64, 128), (False, True), (False, True))
+}
+NAMES = LAYERS | {"largest": "largest_"}
 
 # Outputs that fill no tile and more than one; kernels that meet the padding, leave places without a tap, or are one product.
 CASES = [
@@ -41,6 +41,13 @@ CASES = [
     (20, 130, {"kernel_size": 1}),
     (7, 64, {"kernel_size": (3, 2), "padding": 2, "dilation": 2}),
     (2, 5, {"kernel_size": 1, "padding": 1}),
+]
+
+# A convolution of 5 channels and one of 1 x 1 of 18, which are added; tiles of all sizes.
+TWO_CASES = [
+    (130, {"kernel_size": 3, "stride": 2, "padding": 1}, 2),
+    (20, {"kernel_size": 1}, 1),
+    (64, {"kernel_size": 1, "stride": 3, "padding": 2}, 2),
 ]
 
 
@@ -55,7 +62,8 @@ def layers(before: int, after: int, options: dict[str, Any], *, tf32: bool, devi
     layer = fused.folds[0].layer
     layer.weights.copy_(torch.randn(layer.weights.shape, generator=generator))
     layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator))
-    layer.round()
+    if tf32:
+        round_tf32(layer.matrix)
     values = places_first(x.to(device))
     if tf32:
         round_tf32(values)
@@ -73,11 +81,48 @@ def check(kernels: SimpleNamespace, case: tuple[int, int, dict[str, Any]], *, tf
     )
     addend[0, 0, 3] = torch.nan
     for more, relu in ((None, True), (addend, True), (addend, False)):
-        found = gpu_kernels.apply_layer(values, layer._matrix, layer.bias, addend=more, relu=relu, **arguments)
-        expected = kernels.layer(values, layer._matrix, layer.bias, addend=more, relu=relu, **arguments)
+        found = gpu_kernels.apply_layer(values, layer.matrix, layer.bias, addend=more, relu=relu, **arguments)
+        expected = kernels.layer(values, layer.matrix, layer.bias, addend=more, relu=relu, **arguments)
         assert torch.equal(found.isnan(), expected.isnan())
         found, expected = found.nan_to_num(0), expected.nan_to_num(0)
         assert (found - expected).norm() <= (1e-3 if tf32 else 1e-6) * expected.norm()
+
+
+class Sum(nn.Module):
+    def __init__(self, after: int, options: dict[str, Any], stride: int) -> None:
+        super().__init__()
+        self.before, self.last = nn.Conv2d(5, 18, 1), nn.LazyLinear(4)
+        self.one, self.other = nn.Conv2d(5, after, **options), nn.Conv2d(18, after, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.before(x)
+        return self.last(torch.relu(self.other(inner) + self.one(x)).flatten(1))
+
+
+def check_two(kernels: SimpleNamespace, case: tuple[int, dict[str, Any], int], *, tf32: bool, device: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = Sum(*case)
+    x = torch.randn(2, 5, 7, 7, generator=generator)
+    model(x)
+    fused = fuse_network(model.to(device), x.to(device), tf32=tf32)
+    assert not isinstance(fused, str)
+    (layer,) = (fold.layer for fold in fused.folds if fold.layer.joined is not None)
+    matrix = torch.zeros(layer.matrix.shape)
+    matrix[:, : case[0]] = torch.randn(len(matrix), case[0], generator=generator)
+    bias = torch.randn(case[0], generator=generator)
+    values, other = (torch.randn(C, 49, 256, generator=generator) for C in (5, 18))
+    if layer._is_product:
+        values, other = (some.flatten(1).unsqueeze(1) for some in (values, other))
+    if tf32:
+        for some in (matrix, values, other):
+            round_tf32(some)
+    matrix, bias, values, other = (some.to(device) for some in (matrix, bias, values, other))
+    arguments: dict[str, Any] = {"taps": layer._taps, "counts": layer._counts, "tf32": tf32, "relu": True}
+    found = gpu_kernels.apply_layer(values, matrix, bias, other=other, **arguments)
+    expected = kernels.layer(values, matrix, bias, other=other, **arguments)
+    assert (found - expected).norm() <= (1e-3 if tf32 else 1e-6) * expected.norm()
+    with pytest.raises(ValueError, match="not both"):
+        gpu_kernels.apply_layer(values, matrix, bias, addend=found, other=other, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +134,14 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     sizes = ", ".join(f"int {name}" for name in SIZES)
     functions = [
         f"""
-        extern "C" bool layer_{outputs}_{int(tf32)}(
-            int blocks, int shared, float* out, float* x, float* weight, float* bias, float* addend,
+        extern "C" bool {function}(
+            int blocks, int shared, float* out, float* x, float* weight, float* bias, float* second,
             int2* taps, int* counts, {sizes}) {{
             return launch(blocks, shared, [=] {{
-                {gpu_kernels.layer_name(outputs, tf32=tf32)}(out, x, weight, bias, addend, taps, counts, {", ".join(SIZES)});
+                {kernel}(out, x, weight, bias, second, taps, counts, {", ".join(SIZES)});
             }});
         }}"""
-        for outputs in OUTPUTS
-        for tf32 in (False, True)
+        for kernel, function in LAYERS.items()
     ]
     functions.append("""
         extern "C" bool largest_(
@@ -155,6 +199,15 @@ def test_a_layer_as_threads(
     check(kernels_in_torch, case, tf32=tf32, device="cpu")
 
 
+@pytest.mark.usefixtures("as_threads")
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("case", TWO_CASES)
+def test_a_layer_of_two_inputs_as_threads(
+    kernels_in_torch: SimpleNamespace, case: tuple[int, dict[str, Any], int], tf32: bool
+) -> None:
+    check_two(kernels_in_torch, case, tf32=tf32, device="cpu")
+
+
 def pooling(device: str) -> tuple[Any, Tensor, Tensor]:
     """Max pooling, what goes into it, and what torch makes of that."""
     x = torch.randn(256, 5, 9, 7, generator=torch.Generator().manual_seed(0)).to(device)
@@ -181,10 +234,9 @@ def test_a_gpus_compiler_takes_the_kernels(capability: str) -> None:
         pytest.skip("needs NVRTC")
     nvrtc = ctypes.CDLL(str(libraries[0]))
     program = ctypes.c_void_p()
-    names = [gpu_kernels.layer_name(outputs, tf32=tf32) for outputs in OUTPUTS for tf32 in (False, True)]
     source = gpu_kernels.source().encode()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, b"fused.cu", 0, None, None) == 0
-    for name in [*names, "largest"]:
+    for name in NAMES:
         assert nvrtc.nvrtcAddNameExpression(program, name.encode()) == 0
     options = (ctypes.c_char_p * 1)(f"--gpu-architecture=sm_{capability}".encode())
     failed = nvrtc.nvrtcCompileProgram(program, 1, options)
@@ -212,6 +264,14 @@ def gpu() -> str:
 @pytest.mark.parametrize("case", CASES)
 def test_a_layer_on_a_gpu(kernels_in_torch: SimpleNamespace, case: tuple[int, int, dict[str, Any]], tf32: bool) -> None:
     check(kernels_in_torch, case, tf32=tf32, device=gpu())
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("case", TWO_CASES)
+def test_a_layer_of_two_inputs_on_a_gpu(
+    kernels_in_torch: SimpleNamespace, case: tuple[int, dict[str, Any], int], tf32: bool
+) -> None:
+    check_two(kernels_in_torch, case, tf32=tf32, device=gpu())
 
 
 def test_the_largest_on_a_gpu() -> None:

@@ -116,11 +116,14 @@ class _Weights:
         mean, inverse = torch.cat([norm.mean for norm in norms]), torch.cat([norm.inverse for norm in norms])
         self._norm = Norm("scales", "shifts", mean, inverse)
         device = problem.inputs.device
-        self._matrices = torch.zeros(sum(layer.matrix.numel() for layer in self._layers), device=device)
         self._biases = torch.zeros(sum(self._widths), device=device)
-        matrices = torch.split(self._matrices, [layer.matrix.numel() for layer in self._layers])
-        for layer, matrix, bias in zip(self._layers, matrices, torch.split(self._biases, self._widths), strict=True):
-            layer.hold(matrix.view_as(layer.matrix), bias)
+        for layer, bias in zip(self._layers, torch.split(self._biases, self._widths), strict=True):
+            layer.bias = bias
+        holders = [layer for layer in self._layers if not layer.is_joined]
+        self._matrices = torch.zeros(sum(layer.matrix.numel() for layer in holders), device=device)
+        matrices = torch.split(self._matrices, [layer.matrix.numel() for layer in holders])
+        for layer, matrix in zip(holders, matrices, strict=True):
+            layer.hold(matrix.view_as(layer.matrix))
 
     def start(self, a: float) -> None:
         """Begin the row of `a`."""

@@ -20,6 +20,9 @@ class FusedLayer(nn.Module):
 
     `weights` [taps x inputs, outputs] is where the weights of a point go, `bias` [outputs] its bias. With `tf32` the weights
     must have its 10 bits (`round_tf32`). `matrix` are the weights with zeros up to whole tiles.
+
+    Where the addend is another such layer's outputs, and nothing else needs them, that layer can be `joined`: one product of
+    both inputs by both weights, which stand below each other, and no addend to write and to read.
     """
 
     def __init__(self, shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> None:
@@ -28,36 +31,60 @@ class FusedLayer(nn.Module):
         self.relu, self._tf32 = False, tf32
         self._used = sorted({tap for _, _, tap in shape.connections})
         self._outputs, inputs = weight.shape[:2]
+        self.numbered = [(after, before, self._used.index(tap)) for after, before, tap in shape.connections]
+        self._places, self.rows = shape.after[0] * shape.after[1], len(self._used) * inputs
         # Where each place needs but itself, places are as many more images.
-        places = shape.after[0] * shape.after[1]
-        numbered = [(after, before, self._used.index(tap)) for after, before, tap in shape.connections]
-        self._is_product = shape.before == shape.after and numbered == [(place, place, 0) for place in range(places)]
-        tables = ([(0, 0, 0)], 1) if self._is_product else (numbered, places)
-        self._taps, self._counts = _tables(*tables, weight.device)
-        columns = gpu_kernels.columns_of(self._outputs)
-        rows = len(self._used) * inputs
-        self.hold(torch.zeros(rows, columns, device=weight.device), torch.zeros(self._outputs, device=weight.device))
+        itself = [(place, place, 0) for place in range(self._places)]
+        self._is_product = shape.before == shape.after and self.numbered == itself
+        self.joined: FusedLayer | None = None
+        self.is_joined = False
+        self.bias: Float32[Tensor, " O"] = torch.zeros(self._outputs, device=weight.device)
+        self._lay_out()
 
-    def hold(self, matrix: Float32[Tensor, "rows columns"], bias: Float32[Tensor, " O"]) -> None:
-        """Have the weights and the bias in this memory."""
-        self.matrix, self.bias = matrix, bias
-        self.weights: Float32[Tensor, "rows O"] = matrix[:, : self._outputs]
+    def _lay_out(self) -> None:
+        """Make the tables and a matrix."""
+        numbered, places = ([(0, 0, 0)], 1) if self._is_product else (self.numbered, self._places)
+        rows = self.rows
+        if self.joined is not None:
+            rows += self.joined.rows
+            more = [(0, 0, 0)] if self._is_product else self.joined.numbered
+            numbered = [*numbered, *((after, before, len(self._used)) for after, before, _ in more)]
+        self._taps, self._counts = _tables(numbered, places, self.bias.device)
+        self.hold(torch.zeros(rows, gpu_kernels.columns_of(self._outputs), device=self.bias.device))
+
+    def hold(self, matrix: Float32[Tensor, "rows columns"]) -> None:
+        """Have the weights in this memory."""
+        self.matrix = matrix
+        self.weights: Float32[Tensor, "rows O"] = matrix[: self.rows, : self._outputs]
+        if self.joined is not None:
+            self.joined.hold(matrix[self.rows :])
+
+    def join(self, other: FusedLayer) -> bool:
+        """Add what `other` gives of a second input, if it has one tap that every place meets; whether it does."""
+        met = [after for after, *_ in other.numbered]
+        if other.relu or other.joined is not None or len(other._used) != 1 or met != list(range(self._places)):
+            return False
+        self.joined, other.is_joined = other, True
+        self._is_product = self._is_product and other._is_product
+        self._lay_out()
+        return True
 
     def own(self, values: Float[Tensor, "O C ..."]) -> Float[Tensor, "rows O"]:
         """A tensor of the shape of the layer's weight, in the order of `weights`."""
         by_tap = values.reshape(*values.shape[:2], -1)[:, :, self._used]
         return by_tap.permute(2, 1, 0).reshape(-1, self._outputs).contiguous()
 
-    def forward(self, x: Float32[Tensor, "C P N"], addend: Tensor | None = None) -> Float32[Tensor, "O Q N"]:
-        """Outputs of the layer."""
+    def forward(self, x: Float32[Tensor, "C P N"], second: Tensor | None = None) -> Float32[Tensor, "O Q N"]:
+        """Outputs of the layer; `second` is the addend, or what `joined` takes."""
         _, places, images = x.shape
         if self._is_product:
-            x, addend = x.flatten(1).unsqueeze(1), None if addend is None else addend.flatten(1).unsqueeze(1)
+            x, second = x.flatten(1).unsqueeze(1), None if second is None else second.flatten(1).unsqueeze(1)
         done = gpu_kernels.apply_layer(
             x,
             self.matrix,
-            self.bias,
-            addend=addend,
+            self.bias if self.joined is None else self.bias + self.joined.bias,
+            addend=second if self.joined is None else None,
+            other=None if self.joined is None else second,
             taps=self._taps,
             counts=self._counts,
             relu=self.relu,
@@ -74,6 +101,8 @@ def fuse_network(model: nn.Module, inputs: Tensor, *, tf32: bool) -> FoldedNetwo
     if isinstance(folded, str):
         return folded
     traced = folded.network
+    for node in list(traced.graph.nodes):
+        _join(traced, node)
     for node in list(traced.graph.nodes):
         if (why := _convert(traced, node, folded.sizes, inputs.device)) is not None:
             return why
@@ -126,6 +155,22 @@ class _Flatten(nn.Module):
 
 def _make_layer(shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> FusedLayer | None:
     return FusedLayer(shape, module, tf32=tf32) if shape.groups == 1 else None
+
+
+def _join(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Let a layer do the products of the layer before it, if that only makes its addend."""
+    layer, addend = _layer_of(traced, node), node.args[1] if len(node.args) == 2 else None
+    if layer is None or not isinstance(addend, fx.Node) or addend.next is not node or len(addend.users) > 1:
+        return
+    other = _layer_of(traced, addend)
+    if other is not None and len(addend.args) == 1 and layer.join(other):
+        node.args = (node.args[0], addend.args[0])
+        traced.graph.erase_node(addend)
+
+
+def _layer_of(traced: fx.GraphModule, node: fx.Node) -> FusedLayer | None:
+    module = module_of(traced, node) if node.op == "call_module" else None
+    return module if isinstance(module, FusedLayer) else None
 
 
 def _convert(
