@@ -24,7 +24,7 @@ from tmrepro.models import build_model
 from tmrepro.parameters import theta_of
 from tmrepro.records import Direction
 from tmrepro.spec import CnnModel, DnnModel
-from tmrepro.surface import PlainEvaluator, Problem, choose, evaluate_chunks, find_evaluator
+from tmrepro.surface import PlainEvaluator, Problem, evaluate_chunks, find_evaluator
 from tmrepro.surface import geometry as geometry_module
 from tmrepro.surface import prefix as prefix_module
 from tmrepro.surface.executors import Chunk
@@ -316,15 +316,6 @@ def test_a_few_points_alone_are_not_tracked() -> None:
     )
 
 
-def test_the_rule_takes_the_first_that_fits_and_says_why() -> None:
-    assert choose(small("dense")).kind.name == "tracked"
-    turned = choose(pose(layers(nn.Linear(105, 8), nn.Tanh(), nn.Linear(8, CLASSES)).eval()))
-    assert turned.kind.name == "prefix"
-    assert "not tracked: Tanh follows the first layer" in turned.reason
-    assert "not folded: the network has no batch norm" in turned.reason
-    assert choose(pose(Undecided().eval())).kind.name == "plain"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 def test_worker_processes_give_the_same_bits(name: str) -> None:
@@ -339,61 +330,6 @@ def test_evaluating_leaves_the_model_and_the_images_alone(name: str) -> None:
     find_evaluator(name)(problem).block(A, B)
     assert theta_of(problem.model).tobytes() == theta
     assert torch.equal(problem.inputs, inputs)
-
-
-def layers(*behind: nn.Module) -> nn.Module:
-    return nn.Sequential(nn.Flatten(), *behind)
-
-
-class Branching(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(105, 8), nn.Linear(113, CLASSES)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        flat = x.flatten(1)
-        return self.last(torch.cat([flat, self.first(flat)], 1))
-
-
-class Undecided(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(105, CLASSES)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.first(x.flatten(1)) if x.sum() > 0 else self.first(-x.flatten(1))
-
-
-class Counting(nn.Module):
-    """Does something else from its second call on; its graph knows the first alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.calls = nn.Linear(105, CLASSES), 0
-
-    def forward(self, x: torch.Tensor) -> Any:
-        self.calls += 1
-        return self.first(x.flatten(1)) * (1 if self.calls == 1 else 2)
-
-
-@pytest.mark.parametrize(
-    ("model", "tracked", "prefix"),
-    [
-        (layers(nn.Linear(105, 8), nn.Tanh(), nn.Linear(8, CLASSES)), "Tanh follows the first layer", None),
-        (layers(nn.Linear(105, 8), nn.Linear(8, CLASSES)), "no ReLU between", None),
-        (layers(nn.Linear(105, CLASSES)), "do not follow one another", None),
-        (layers(nn.BatchNorm1d(105), nn.Linear(105, CLASSES)), "is a BatchNorm1d", "is a BatchNorm1d"),
-        (Branching(), "cat follows the first layer", "depends on what comes before"),
-        (Undecided(), "cannot be traced", "cannot be traced"),
-        (Counting(), "gives other outputs", "gives other outputs"),
-        (nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.ReLU(), nn.Flatten(), nn.Linear(90, 4)), "groups", "groups"),
-        (nn.Sequential(nn.Conv2d(3, 6, 1), nn.Flatten(), nn.Linear(210, 4)), "no ReLU", "fewer than 16 inputs"),
-    ],
-)
-def test_what_does_not_fit_says_why(model: nn.Module, tracked: str | None, prefix: str | None) -> None:
-    for name, expected in (("tracked", tracked), ("prefix", prefix)):
-        why = find_evaluator(name).unfit(pose(model.eval()))
-        assert why is None if expected is None else expected in why
 
 
 @pytest.mark.parametrize("name", FAST)
