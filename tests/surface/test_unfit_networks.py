@@ -1,4 +1,4 @@
-"""Networks that `tracked` or `prefix` cannot take, the reason that each gives, and what the rule then takes."""
+"""Networks that `tracked`, `prefix` or `folded` cannot take, the reason that each gives, and what the rule then takes."""
 
 from __future__ import annotations
 
@@ -29,24 +29,26 @@ class Branching(nn.Module):
 
 
 class Undecided(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(108, CLASSES)
+    """Asks about values, which a graph cannot."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.first(x.flatten(1)) if x.sum() > 0 else self.first(-x.flatten(1))
+    def __init__(self, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(108, CLASSES), norm or nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.norm(self.first(x.flatten(1))) if x.sum() > 0 else self.first(-x.flatten(1))
 
 
 class Counting(nn.Module):
     """Does something else from its second call on; its graph knows the first alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.first, self.calls = nn.Linear(108, CLASSES), 0
+        self.first, self.norm, self.calls = nn.Linear(108, CLASSES), norm or nn.Identity(), 0
 
     def forward(self, x: torch.Tensor) -> Any:
         self.calls += 1
-        return self.first(x.flatten(1)) * (1 if self.calls == 1 else 2)
+        return self.norm(self.first(x.flatten(1))) * (1 if self.calls == 1 else 2)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,54 @@ def test_what_does_not_fit_says_why(
     for name, expected in (("tracked", tracked), ("prefix", prefix)):
         why = find_evaluator(name).unfit(problem(model.eval(), precision="float32"))
         assert why is None if expected is None else expected in why
+
+
+def shared() -> nn.Module:
+    """A matrix that is used twice, each time with its norm: neither can be folded into it."""
+    matrix = nn.Linear(108, 108)
+    return nn.Sequential(
+        nn.Flatten(), matrix, nn.BatchNorm1d(108), matrix, nn.BatchNorm1d(108), nn.ReLU(), nn.Linear(108, CLASSES)
+    )
+
+
+def watched() -> nn.Module:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(108, CLASSES), nn.BatchNorm1d(CLASSES))
+    model[1].register_forward_hook(lambda _module, _inputs, output: 2 * output)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (lambda: Undecided(nn.BatchNorm1d(CLASSES)), "its graph cannot be traced (TraceError)"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(108, CLASSES)), "the network has no batch norm"),
+        (
+            lambda: nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(108, CLASSES)),
+            "it has no batch norm behind a convolution or matrix",
+        ),
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.Linear(108, CLASSES), nn.ReLU(), nn.BatchNorm1d(CLASSES)),
+            "it has no batch norm behind a convolution or matrix",
+        ),
+        (
+            lambda: nn.Sequential(
+                nn.Flatten(), nn.Linear(108, CLASSES), nn.BatchNorm1d(CLASSES, track_running_stats=False)
+            ),
+            "it has no batch norm behind a convolution or matrix",
+        ),
+        (lambda: Counting(nn.BatchNorm1d(CLASSES)), "its graph gives other outputs than itself"),
+        (shared, "it has no batch norm behind a convolution or matrix"),
+        (watched, "it has no batch norm behind a convolution or matrix"),
+    ],
+)
+def test_what_cannot_be_folded_says_why(
+    model: Callable[[], nn.Module], words: str, problem: Callable[..., Problem]
+) -> None:
+    asked = problem(model().eval(), precision="float32")
+    assert find_evaluator("folded").unfit(asked) == words
+    chosen = choose(asked)
+    assert chosen.kind.name != "folded"
+    assert f"not folded: {words}" in chosen.reason
 
 
 def test_the_rule_takes_the_first_that_fits_and_says_why(problem: Callable[..., Problem]) -> None:

@@ -24,7 +24,9 @@ from tmrepro.store.surfaces import chunk_slices, read_surface, write_chunk
 from tmrepro.store.tensors import load_labels, load_tensors, save_labels, save_tensors
 from tmrepro.verify import Check, Verdict
 from tmrepro.verify.audit import check_audit
+from tmrepro.verify.compare import Comparison, Side
 from tmrepro.verify.platforms import Platforms
+from tmrepro.verify.reference import Reference
 
 # One thread: with networks so small a second one gains nothing, and on a busy machine is long waited for.
 SPEC = """
@@ -225,3 +227,28 @@ def _linked(run: Path, folder: Path) -> Path:
     """A folder of runs whose first is a copy of `run`, so that nothing is run again."""
     shutil.copytree(run, folder / "runs" / "0")
     return folder / "runs"
+
+
+@pytest.fixture
+def compare() -> Callable[..., tuple[dict[str, Check], Comparison]]:
+    """A run against a reference, without the run's own integrity: subject -> check."""
+
+    def held(run: Path, reference: Path, *, replicate: bool = False) -> tuple[dict[str, Check], Comparison]:
+        found = Reference(reference)
+        side = Side(found.folder, found.statistics, found.provenance, found.bands, "reference")
+        comparison = Comparison(tmrepro.open_run(run), side, level="statistics", replicate=replicate)
+        return {check.subject: check for check in comparison.checks()}, comparison
+
+    return held
+
+
+@pytest.fixture
+def elsewhere(forger_of: Callable[[Path], Any]) -> Callable[[Path], None]:
+    """Makes a reference one of another platform."""
+
+    def move(reference: Path) -> None:
+        forger = forger_of(reference)
+        forger.json("provenance.json", lambda document: document["packages"].update(torch="1.0"))
+        forger.seal(records=False)
+
+    return move
