@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -21,7 +21,6 @@ shapes = array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=7)
 ON_THE_LOSS_SCALE = ["loss_at_minimum", "loss_min", "loss_max", "loss_mean", "loss_median", "slope_at_minimum"]
 WITHOUT_A_SCALE = ["half_rise_radius", "total_persistence", "axis_asymmetry", "point_asymmetry", "convex_fraction"]
 COUNTS = ["non_finite", "local_minima"]
-unhurried = settings(deadline=None)  # the first example loads a library, and the machine may be busy
 
 ALL_BUT_ORDER = 1e-9  # two orders of summation of at most 49 numbers, and a mean of ring means less S0
 
@@ -40,7 +39,6 @@ def square_surfaces(draw, elements):
     return draw(arrays(np.float64, (K, K), elements=elements)), (home, home)
 
 
-@unhurried
 @given(surface=surfaces(anything), step=st.floats(min_value=0, exclude_min=True, allow_infinity=False))
 def test_any_surface_has_statistics_that_json_can_hold(statistics_of, surface, step):
     losses, home = surface
@@ -51,7 +49,6 @@ def test_any_surface_has_statistics_that_json_can_hold(statistics_of, surface, s
     assert values["non_finite"] == sum(not math.isfinite(loss) for loss in losses.ravel())
 
 
-@unhurried
 @given(surface=surfaces(st.floats(0, 20) | st.just(math.nan)))
 def test_statistics_stay_within_their_bounds(statistics_of, surface):
     losses, home = surface
@@ -70,7 +67,6 @@ def test_statistics_stay_within_their_bounds(statistics_of, surface):
         assert 0 < values["half_rise_radius"] <= losses.shape[0] - 1
 
 
-@unhurried
 @given(surface=square_surfaces(whole | st.just(math.nan)))
 def test_swapping_the_directions_changes_nothing(statistics_of, surface):
     losses, home = surface
@@ -79,7 +75,6 @@ def test_swapping_the_directions_changes_nothing(statistics_of, surface):
         assert swapped[name] == (None if value is None else pytest.approx(value, rel=ALL_BUT_ORDER)), name
 
 
-@unhurried
 @given(surface=square_surfaces(whole))
 def test_surface_equal_to_its_mirror_image_has_no_asymmetry(statistics_of, surface):
     losses, home = surface
@@ -87,7 +82,6 @@ def test_surface_equal_to_its_mirror_image_has_no_asymmetry(statistics_of, surfa
     assert statistics_of(losses + losses[::-1, ::-1], home=home)["point_asymmetry"] in (0, None)
 
 
-@unhurried
 @given(surface=surfaces(whole | st.just(math.nan)), factor=st.sampled_from([0.25, 2.0, 1024.0]))
 def test_scaled_losses_scale_levels_and_leave_shapes(statistics_of, surface, factor):
     losses, home = surface
@@ -100,7 +94,6 @@ def test_scaled_losses_scale_levels_and_leave_shapes(statistics_of, surface, fac
         assert scaled[name] == values[name], name
 
 
-@unhurried
 @given(surface=surfaces(whole | st.just(math.inf)), shift=st.integers(1, 1000))
 def test_raised_losses_raise_levels_and_leave_differences(statistics_of, surface, shift):
     losses, home = surface
@@ -113,7 +106,6 @@ def test_raised_losses_raise_levels_and_leave_differences(statistics_of, surface
         assert raised[name] == (None if values[name] is None else pytest.approx(values[name], rel=ALL_BUT_ORDER)), name
 
 
-@unhurried
 @given(surface=surfaces(whole), factor=st.sampled_from([0.25, 2.0, 1024.0]))
 def test_only_lengths_depend_on_the_step(statistics_of, surface, factor):
     losses, home = surface
@@ -125,7 +117,6 @@ def test_only_lengths_depend_on_the_step(statistics_of, surface, factor):
     assert wide == values
 
 
-@unhurried
 @given(surface=surfaces(whole, shapes=array_shapes(min_dims=2, max_dims=2, min_side=3)), data=st.data())
 def test_lost_point_is_counted_and_changes_levels_as_leaving_it_out_would(statistics_of, surface, data):
     losses, home = surface

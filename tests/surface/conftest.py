@@ -87,7 +87,7 @@ def layer_in_torch(
     bias: Tensor,
     *,
     addend: Tensor | None = None,
-    other: Tensor | None = None,
+    second: Tensor | None = None,
     taps: Tensor,
     counts: Tensor,
     relu: bool,
@@ -102,7 +102,7 @@ def layer_in_torch(
     for q, count in enumerate(counts.tolist()):
         total = bias.double()[:, None].repeat(1, N)
         for t, (place, tap) in enumerate(taps[q, :count].tolist()):
-            read = x if other is None or t < count - 1 else other
+            read = x if second is None or t < count - 1 else second
             total += weights[tap * C : tap * C + len(read), :O].double().T @ read[:, place].double()
         out[:, q] = total if addend is None else total + addend[:, q]
     out = out.relu_() if relu else out

@@ -127,8 +127,8 @@ def pose(model: nn.Module, *, precision: Any = "float32", labels: str = "hard", 
     return Problem(model, pair, inputs, Targets(values, clip), precision)
 
 
-def rounding(problem: Problem, expected: np.ndarray) -> np.ndarray:
-    """How far the losses at A x B move when theta*, delta^ and eta^ do by at most what float32 rounds them by."""
+def rounding(problem: Problem, expected: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far the losses at a x b, `expected`, move when theta*, delta^ and eta^ do by at most what float32 rounds them by."""
     generator = np.random.default_rng(5)
 
     def rounded(x: np.ndarray) -> np.ndarray:
@@ -140,7 +140,7 @@ def rounding(problem: Problem, expected: np.ndarray) -> np.ndarray:
             for value in model.parameters():
                 value.copy_(torch.from_numpy(rounded(value.numpy())))
         pair = replace(pair, delta=rounded(pair.delta.astype(float)), eta=rounded(pair.eta.astype(float)))
-        return PlainEvaluator(replace(problem, model=model, directions=pair, precision="float64")).block(A, B)[0]
+        return PlainEvaluator(replace(problem, model=model, directions=pair, precision="float64")).block(a, b)[0]
 
     return np.max([np.abs(moved() - expected) for _ in range(3)], axis=0)
 
@@ -156,7 +156,7 @@ def check(
     loss, accuracy = find_evaluator(name)(problem).block(a, b)
     expected, right = PlainEvaluator(replace(problem, precision="float64")).block(a, b)
     assert loss.shape == accuracy.shape == (len(a), len(b))
-    granted = 4 * rounding(problem, expected) if rounded else 0
+    granted = 4 * rounding(problem, expected, a, b) if rounded else 0
     assert (np.abs(loss - expected) <= 1e-5 * (np.abs(expected) + 0.01) + granted).all()
     assert np.abs(accuracy - right).max() <= 1 / len(problem.inputs)  # two logits may be nearly alike
     return loss, accuracy
@@ -233,11 +233,13 @@ def test_a_unit_that_no_direction_moves_and_one_at_zero() -> None:
     check(replace(problem, directions=replace(problem.directions, delta=delta, eta=eta)), "tracked")
 
 
+@pytest.mark.parametrize("far", [3e39, 1e14])
 @pytest.mark.parametrize("name", FAST)
-def test_what_is_not_finite_is_what_the_plain_evaluator_says(name: str) -> None:
+def test_what_is_not_finite_is_what_the_plain_evaluator_says(name: str, far: float) -> None:
     torch.manual_seed(1)
-    problem = pose(nn.Sequential(nn.Flatten(), nn.Linear(105, 6), nn.ReLU(), nn.Linear(6, CLASSES)))
-    a, b = np.array([0.0, 1e30, 3e39]), np.array([-1e20, 0.0, 1.0])
+    widths = [nn.Linear(105, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, CLASSES)]
+    problem = pose(nn.Sequential(nn.Flatten(), *widths))
+    a, b = np.array([0.0, far / 1e9, far]), np.array([-far, 0.0, 1.0])
     loss, accuracy = find_evaluator(name)(problem).block(a, b)
     expected, right = PlainEvaluator(problem).block(a, b)
     assert np.array_equal(np.isfinite(loss), np.isfinite(expected))
@@ -246,6 +248,19 @@ def test_what_is_not_finite_is_what_the_plain_evaluator_says(name: str) -> None:
     np.testing.assert_allclose(loss[0, 1:], expected[0, 1:], rtol=1e-5)
     np.testing.assert_array_equal(np.isnan(loss), np.isnan(expected))
     assert np.abs(accuracy - right)[0, 1:].max() <= 1 / IMAGES
+
+
+def test_a_unit_between_infinities_of_both_signs_is_what_the_plain_evaluator_says() -> None:
+    """Its value is finite where a delta^ and b eta^ are not."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(105, 6, bias=False), nn.ReLU(), nn.Linear(6, CLASSES))
+    nn.init.normal_(model[3].weight, std=1e-38)
+    problem = pose(model)
+    delta = problem.directions.delta.copy()
+    delta[105 * 6 :] = 0
+    pair = replace(problem.directions, delta=delta, eta=-0.99 * delta)
+    problem = replace(problem, directions=pair, inputs=10 * problem.inputs)
+    check(problem, "tracked", np.full(3, 1e38), np.array([1.0, 1.0001, 1.0002]) * 1e38)
 
 
 def small(kind: str) -> Problem:

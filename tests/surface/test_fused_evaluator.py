@@ -83,6 +83,7 @@ class Stage:
     norm: bool
     relu: str
     residual: bool
+    way_first: bool
     pooled: bool
 
 
@@ -97,6 +98,7 @@ def stages(draw: st.DrawFn) -> Stage:
         norm=draw(st.booleans()),
         relu=draw(st.sampled_from(["module", "inplace", "function", "none"])),
         residual=draw(st.booleans()),
+        way_first=draw(st.booleans()),
         pooled=draw(st.booleans()),
     )
 
@@ -136,9 +138,10 @@ class RandomNetwork(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         each = zip(self.plan, self.convolutions, self.norms, self.relus, self.ways, strict=True)
         for stage, convolution, norm, relu, way in each:
-            before, x = x, norm(convolution(x))
+            parts = [norm(convolution(x))]
             if stage.residual and stage.kernel[1] != 2:
-                x = x + way(before)
+                parts.insert(len(parts) - stage.way_first, x if isinstance(way, nn.Identity) else way(x))
+            x = sum(parts[1:], start=parts[0])
             if stage.relu == "function":
                 x = nn.functional.relu(x)
             elif stage.relu != "none":
@@ -178,25 +181,28 @@ def test_resnet50_is_layers_and_pooling_alone(resnet: nn.Module) -> None:
     calls = [node for node in fused.network.graph.nodes if node.op not in {"placeholder", "output"}]
     kinds = [type(fused.network.get_submodule(str(node.target))).__name__ for node in calls]
     assert {kind: kinds.count(kind) for kind in kinds} == {"FusedLayer": 50, "_Largest": 1, "_Mean": 1, "_Flatten": 1}
-    assert sum(fold.layer.is_joined for fold in fused.folds) == 4  # what the first block of a group adds
+    assert sum(fold.layer.taken is not None for fold in fused.folds) == 4  # what the first block of a group adds
     assert sum(fold.norm is not None for fold in fused.folds) == 53
     last = [fold.layer for fold in fused.folds if fold.weight == "layer4.2.conv2.weight"]
     assert last[0].weights.shape == (512, 512)  # of 9 taps the one that meets a map of 1 x 1
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "joined"),
+    ("one", "other", "holder"),
     [
-        ({"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 1, "stride": 2}, True),
-        ({"kernel_size": 1}, {"kernel_size": 1}, True),
-        ({"kernel_size": 1, "stride": 3, "padding": 2}, {"kernel_size": 1, "stride": 2}, True),  # places without a tap
-        ({"kernel_size": 1, "stride": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, False),
+        ({"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 1, "stride": 2}, ["one.weight"]),
+        ({"kernel_size": 1, "stride": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, ["other.weight"]),
+        ({"kernel_size": 1}, {"kernel_size": 1}, ["one.weight"]),
+        ({"kernel_size": 1, "stride": 3, "padding": 2}, {"kernel_size": 1, "stride": 2}, ["one.weight"]),
+        ({"kernel_size": 3, "padding": 1}, {"kernel_size": 3, "padding": 1}, []),
     ],
 )
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
 def test_two_convolutions_that_are_added_are_one_layer(
-    one: dict[str, Any], other: dict[str, Any], joined: bool, precision: Any
+    one: dict[str, Any], other: dict[str, Any], holder: list[str], precision: Any
 ) -> None:
+    """Where one of them has a single tap, which all places meet; some places may meet no tap of the other."""
+
     class Sum(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -214,12 +220,34 @@ def test_two_convolutions_that_are_added_are_one_layer(
     asked = problem_of(model, size=(7, 7), n=20, precision=precision)
     fused = fuse_network(model, asked.inputs, tf32=precision == "tf32")
     assert not isinstance(fused, str)
-    assert [fold.weight for fold in fused.folds if fold.layer.is_joined] == ["other.weight"] * joined
+    assert [fold.weight for fold in fused.folds if fold.layer.taken is not None] == holder
     if precision == "float32":
         check(asked)
     else:
         loss = FusedEvaluator(where_it_runs(asked)).block(A, B)[0]
         np.testing.assert_allclose(loss, PlainEvaluator(moved_to(asked, "cpu")).block(A, B)[0], rtol=1e-2)
+
+
+class Around(nn.Module):
+    """What is added to the second layer's outputs is what goes into it."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second, self.last = first, second, nn.LazyLinear(CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.first(x if isinstance(self.first, nn.Conv2d) else x.flatten(1))
+        return self.last((self.second(inner) + inner).flatten(1))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Around(nn.Conv2d(3, 5, 1), nn.Conv2d(5, 5, 3, padding=1)), Around(nn.Linear(48, 9), nn.Linear(9, 9))],
+    ids=["maps", "vectors"],
+)
+def test_a_layer_that_is_needed_twice_stays(model: Around) -> None:
+    model(torch.randn(2, 3, 4, 4))
+    check(problem_of(model, size=(4, 4), n=20))
 
 
 def test_images_are_in_groups_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,23 +106,23 @@ def check_two(kernels: SimpleNamespace, case: tuple[int, dict[str, Any], int], *
     model(x)
     fused = fuse_network(model.to(device), x.to(device), tf32=tf32)
     assert not isinstance(fused, str)
-    (layer,) = (fold.layer for fold in fused.folds if fold.layer.joined is not None)
+    (layer,) = (fold.layer for fold in fused.folds if fold.layer.taken is not None)
     matrix = torch.zeros(layer.matrix.shape)
     matrix[:, : case[0]] = torch.randn(len(matrix), case[0], generator=generator)
     bias = torch.randn(case[0], generator=generator)
-    values, other = (torch.randn(C, 49, 256, generator=generator) for C in (5, 18))
+    values, second = (torch.randn(C, 49, 256, generator=generator) for C in (5, 18))
     if layer._is_product:
-        values, other = (some.flatten(1).unsqueeze(1) for some in (values, other))
+        values, second = (some.flatten(1).unsqueeze(1) for some in (values, second))
     if tf32:
-        for some in (matrix, values, other):
+        for some in (matrix, values, second):
             round_tf32(some)
-    matrix, bias, values, other = (some.to(device) for some in (matrix, bias, values, other))
+    matrix, bias, values, second = (some.to(device) for some in (matrix, bias, values, second))
     arguments: dict[str, Any] = {"taps": layer._taps, "counts": layer._counts, "tf32": tf32, "relu": True}
-    found = gpu_kernels.apply_layer(values, matrix, bias, other=other, **arguments)
-    expected = kernels.layer(values, matrix, bias, other=other, **arguments)
+    found = gpu_kernels.apply_layer(values, matrix, bias, second=second, **arguments)
+    expected = kernels.layer(values, matrix, bias, second=second, **arguments)
     assert (found - expected).norm() <= (1e-3 if tf32 else 1e-6) * expected.norm()
     with pytest.raises(ValueError, match="not both"):
-        gpu_kernels.apply_layer(values, matrix, bias, addend=found, other=other, **arguments)
+        gpu_kernels.apply_layer(values, matrix, bias, addend=found, second=second, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +135,10 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     functions = [
         f"""
         extern "C" bool {function}(
-            int blocks, int shared, float* out, float* x, float* weight, float* bias, float* second,
+            int blocks, int shared, float* out, float* x, float* weight, float* bias, float* more,
             int2* taps, int* counts, {sizes}) {{
             return launch(blocks, shared, [=] {{
-                {kernel}(out, x, weight, bias, second, taps, counts, {", ".join(SIZES)});
+                {kernel}(out, x, weight, bias, more, taps, counts, {", ".join(SIZES)});
             }});
         }}"""
         for kernel, function in LAYERS.items()

@@ -39,14 +39,6 @@ class Norm:
     mean: Tensor
     inverse: Tensor
 
-    def scale_and_bias(
-        self, at: Callable[[str], Tensor], bias: Float64[Tensor, " out"]
-    ) -> tuple[Float64[Tensor, " out"], Float64[Tensor, " out"]]:
-        """See `Fold.scale_and_bias`; `bias` is that of the layer before."""
-        scale = self.inverse if self.weight is None else self.inverse * at(self.weight)
-        bias = (bias - self.mean) * scale
-        return scale, bias if self.bias is None else bias + at(self.bias)
-
 
 @dataclass(frozen=True)
 class Fold(Generic[L]):
@@ -61,8 +53,13 @@ class Fold(Generic[L]):
         self, at: Callable[[str], Tensor], like: Float64[Tensor, " out"]
     ) -> tuple[Float64[Tensor, " out"], Float64[Tensor, " out"]]:
         """What each output's weights are multiplied by, and its bias; `at` gives a parameter at a point, in float64."""
+        norm = self.norm
         bias = torch.zeros_like(like) if self.bias is None else at(self.bias)
-        return (torch.ones_like(like), bias) if self.norm is None else self.norm.scale_and_bias(at, bias)
+        if norm is None:
+            return torch.ones_like(like), bias
+        scale = norm.inverse if norm.weight is None else norm.inverse * at(norm.weight)
+        bias = (bias - norm.mean) * scale
+        return scale, bias if norm.bias is None else bias + at(norm.bias)
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,12 @@ __device__ __forceinline__ void store(float* __restrict__ out, float4 sums, floa
 // warp brings every WARPS-th row of both factors into shared memory, STAGES - 1 steps ahead. Sums are in the order of
 // taps and channels, in float32; with TF32 the factors have 10 bits, and outputs are rounded to them.
 //
-// `second` is the addend. With TWO there is none: it is a second input instead, of C2 channels on P2 places, and what the last tap
+// `more` is the addend. With TWO there is none: it is a second input instead, of C2 channels on P2 places, and what the last tap
 // of every place reads; its weights follow the others.
 template <int BO, int BN, int BK, int STAGES, bool TF32, bool TWO>
 __global__ void __launch_bounds__(THREADS, 2)
 layer(float* __restrict__ out, const float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
-      const float* __restrict__ second, const int2* __restrict__ taps, const int* __restrict__ counts, int T, int C, int P,
+      const float* __restrict__ more, const int2* __restrict__ taps, const int* __restrict__ counts, int T, int C, int P,
       int O, int Q, int N, int C2, int P2, int adds, int rectifies) {
     constexpr int LINES = BK / WARPS;
     constexpr int SKEW = TF32 ? 8 : 0;  // keeps the rows that a warp reads together in different banks
@@ -55,7 +55,7 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
 
     int tap[LINES] = {}, channel[LINES] = {};
     int2 where[LINES];
-    const auto is_second = [=](int tap) { return TWO && tap == count - 1; };
+    const auto is_second = [=](int t) { return TWO && t == count - 1; };
     const auto find_tap = [&](int l) {
         while (channel[l] >= (is_second(tap[l]) ? C2 : C) && tap[l] < count) {
             channel[l] -= is_second(tap[l]) ? C2 : C;
@@ -77,7 +77,7 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
             const int line = warp + l * WARPS;
             const int places = is_second(tap[l]) ? P2 : P;
             const float* from =
-                (is_second(tap[l]) ? second : x) + static_cast<size_t>(is_there ? channel[l] * places + where[l].x : 0) * N + n0;
+                (is_second(tap[l]) ? more : x) + static_cast<size_t>(is_there ? channel[l] * places + where[l].x : 0) * N + n0;
 #pragma unroll
             for (int j = 0; j < BN; j += 128)
                 copy16(xs + line * XS + j + lane * 4, from + j + lane * 4, is_there);
@@ -140,7 +140,7 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
                 const size_t at = (static_cast<size_t>(o) * Q + q) * N + n0 + wn + 8 * j + 4 * t;
                 const float *even = sums[i / 2][j] + i % 2 * 2, *odd = sums[i / 2][j + 1] + i % 2 * 2;
                 const float4 four = make_float4(even[0], odd[0], even[1], odd[1]);
-                store<TF32>(out + at, four, bias[o], !TWO && adds ? second + at : nullptr, rectifies);
+                store<TF32>(out + at, four, bias[o], !TWO && adds ? more + at : nullptr, rectifies);
             }
         }
     } else {
@@ -177,7 +177,7 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
                     const size_t at = (static_cast<size_t>(o) * Q + q) * N + n0 + half * (BN / 2) + tn;
                     const float* sum = sums[i][j] + 4 * half;
                     const float4 four = make_float4(sum[0], sum[1], sum[2], sum[3]);
-                    store<TF32>(out + at, four, bias[o], !TWO && adds ? second + at : nullptr, rectifies);
+                    store<TF32>(out + at, four, bias[o], !TWO && adds ? more + at : nullptr, rectifies);
                 }
             }
     }

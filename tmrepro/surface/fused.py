@@ -113,13 +113,15 @@ class _Weights:
         self._delta, self._eta = (_side_by_side(folds, part, unscaled=0.0) for part in (delta, eta))
         self._row = self._theta.double()
         norms = [_norm_of(fold) for fold in folds]
-        mean, inverse = torch.cat([norm.mean for norm in norms]), torch.cat([norm.inverse for norm in norms])
-        self._norm = Norm("scales", "shifts", mean, inverse)
+        self._means = torch.cat([norm.mean for norm in norms])
+        self._inverses = torch.cat([norm.inverse for norm in norms])
         device = problem.inputs.device
         self._biases = torch.zeros(sum(self._widths), device=device)
         for layer, bias in zip(self._layers, torch.split(self._biases, self._widths), strict=True):
             layer.bias = bias
-        holders = [layer for layer in self._layers if not layer.is_joined]
+        index = {id(layer): k for k, layer in enumerate(self._layers)}
+        self._taken = {index[id(layer.taken)]: k for k, layer in enumerate(self._layers) if layer.taken is not None}
+        holders = [layer for k, layer in enumerate(self._layers) if k not in self._taken]
         self._matrices = torch.zeros(sum(layer.matrix.numel() for layer in holders), device=device)
         matrices = torch.split(self._matrices, [layer.matrix.numel() for layer in holders])
         for layer, matrix in zip(holders, matrices, strict=True):
@@ -134,7 +136,11 @@ class _Weights:
         point = self._eta.double().mul_(b).add_(self._row)
         outputs = len(self._biases)
         weights, biases, scales, shifts = torch.split(point, [len(point) - 3 * outputs, outputs, outputs, outputs])
-        factors, biases = self._norm.scale_and_bias({"scales": scales, "shifts": shifts}.__getitem__, biases)
+        factors = self._inverses * scales
+        biases = (biases - self._means) * factors + shifts
+        each_bias = torch.split(biases, self._widths)
+        for taken, holder in self._taken.items():
+            each_bias[holder].add_(each_bias[taken])
         self._biases.copy_(biases)
         each = torch.split(weights, [layer.weights.numel() for layer in self._layers])
         for layer, values, factor in zip(self._layers, each, torch.split(factors, self._widths), strict=True):

@@ -19,10 +19,11 @@ class FusedLayer(nn.Module):
     """A convolution or matrix with its weights at one point of a surface, and what follows it: an addend, a ReLU.
 
     `weights` [taps x inputs, outputs] is where the weights of a point go, `bias` [outputs] its bias. With `tf32` the weights
-    must have its 10 bits (`round_tf32`). `matrix` are the weights with zeros up to whole tiles.
+    must have its 10 bits (`round_tf32`).
 
-    Where the addend is another such layer's outputs, and nothing else needs them, that layer can be `joined`: one product of
-    both inputs by both weights, which stand below each other, and no addend to write and to read.
+    Where the addend is another such layer's outputs, and nothing else needs them, this layer can take that one over (`taken`): it
+    has a second input then, no addend is written and read, and its bias must be the sum of both. `matrix` holds the weights
+    of both, one below the other, with zeros up to whole tiles.
     """
 
     def __init__(self, shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> None:
@@ -36,8 +37,7 @@ class FusedLayer(nn.Module):
         # Where each place needs but itself, places are as many more images.
         itself = [(place, place, 0) for place in range(self._places)]
         self._is_product = shape.before == shape.after and self.numbered == itself
-        self.joined: FusedLayer | None = None
-        self.is_joined = False
+        self.taken: FusedLayer | None = None
         self.bias: Float32[Tensor, " O"] = torch.zeros(self._outputs, device=weight.device)
         self._lay_out()
 
@@ -45,10 +45,10 @@ class FusedLayer(nn.Module):
         """Make the tables and a matrix."""
         numbered, places = ([(0, 0, 0)], 1) if self._is_product else (self.numbered, self._places)
         rows = self.rows
-        if self.joined is not None:
-            rows += self.joined.rows
-            more = [(0, 0, 0)] if self._is_product else self.joined.numbered
-            numbered = [*numbered, *((after, before, len(self._used)) for after, before, _ in more)]
+        if self.taken is not None:
+            rows += self.taken.rows
+            others = [(0, 0, 0)] if self._is_product else self.taken.numbered
+            numbered = [*numbered, *((after, before, len(self._used)) for after, before, _ in others)]
         self._taps, self._counts = _tables(numbered, places, self.bias.device)
         self.hold(torch.zeros(rows, gpu_kernels.columns_of(self._outputs), device=self.bias.device))
 
@@ -56,15 +56,14 @@ class FusedLayer(nn.Module):
         """Have the weights in this memory."""
         self.matrix = matrix
         self.weights: Float32[Tensor, "rows O"] = matrix[: self.rows, : self._outputs]
-        if self.joined is not None:
-            self.joined.hold(matrix[self.rows :])
+        if self.taken is not None:
+            self.taken.hold(matrix[self.rows :])
 
-    def join(self, other: FusedLayer) -> bool:
-        """Add what `other` gives of a second input, if it has one tap that every place meets; whether it does."""
-        met = [after for after, *_ in other.numbered]
-        if other.relu or other.joined is not None or len(other._used) != 1 or met != list(range(self._places)):
+    def take(self, other: FusedLayer) -> bool:
+        """Take `other` over, if it has one tap and every place meets it; whether it does."""
+        if len(other._used) != 1 or len(other.numbered) != self._places:
             return False
-        self.joined, other.is_joined = other, True
+        self.taken = other
         self._is_product = self._is_product and other._is_product
         self._lay_out()
         return True
@@ -74,17 +73,17 @@ class FusedLayer(nn.Module):
         by_tap = values.reshape(*values.shape[:2], -1)[:, :, self._used]
         return by_tap.permute(2, 1, 0).reshape(-1, self._outputs).contiguous()
 
-    def forward(self, x: Float32[Tensor, "C P N"], second: Tensor | None = None) -> Float32[Tensor, "O Q N"]:
-        """Outputs of the layer; `second` is the addend, or what `joined` takes."""
+    def forward(self, x: Float32[Tensor, "C P N"], more: Tensor | None = None) -> Float32[Tensor, "O Q N"]:
+        """Outputs of the layer; `more` is the addend or the second input."""
         _, places, images = x.shape
         if self._is_product:
-            x, second = x.flatten(1).unsqueeze(1), None if second is None else second.flatten(1).unsqueeze(1)
+            x, more = x.flatten(1).unsqueeze(1), None if more is None else more.flatten(1).unsqueeze(1)
         done = gpu_kernels.apply_layer(
             x,
             self.matrix,
-            self.bias if self.joined is None else self.bias + self.joined.bias,
-            addend=second if self.joined is None else None,
-            other=None if self.joined is None else second,
+            self.bias,
+            addend=more if self.taken is None else None,
+            second=None if self.taken is None else more,
             taps=self._taps,
             counts=self._counts,
             relu=self.relu,
@@ -158,14 +157,21 @@ def _make_layer(shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> F
 
 
 def _join(traced: fx.GraphModule, node: fx.Node) -> None:
-    """Let a layer do the products of the layer before it, if that only makes its addend."""
+    """Make one layer of a layer and the one before it, if that only makes its addend."""
     layer, addend = _layer_of(traced, node), node.args[1] if len(node.args) == 2 else None
     if layer is None or not isinstance(addend, fx.Node) or addend.next is not node or len(addend.users) > 1:
         return
     other = _layer_of(traced, addend)
-    if other is not None and len(addend.args) == 1 and layer.join(other):
+    if other is None or other.relu or len(addend.args) != 1 or addend is node.args[0]:
+        return
+    if layer.take(other):
         node.args = (node.args[0], addend.args[0])
-        traced.graph.erase_node(addend)
+    elif other.take(layer):
+        other.relu = layer.relu
+        node.target, node.args = addend.target, (addend.args[0], node.args[0])
+    else:
+        return
+    traced.graph.erase_node(addend)
 
 
 def _layer_of(traced: fx.GraphModule, node: fx.Node) -> FusedLayer | None:

@@ -58,7 +58,7 @@ def apply_layer(
     bias: Float32[Tensor, " O"],
     *,
     addend: Float32[Tensor, "O Q N"] | None = None,
-    other: Float32[Tensor, "C2 P2 N"] | None = None,
+    second: Float32[Tensor, "C2 P2 N"] | None = None,
     taps: Int32[Tensor, "Q T 2"],
     counts: Int32[Tensor, " Q"],
     relu: bool,
@@ -67,28 +67,28 @@ def apply_layer(
     """A convolution or matrix, plus its bias and `addend`, and a ReLU of it.
 
     `taps[q, t]` is the place before place q that a tap reads, and that tap's block of C rows in the weights, for t < `counts[q]`.
-    With an `other` input there is no addend: the last tap of every place reads that one, by the last C2 rows. Weights have
+    With a `second` input there is no addend: the last tap of every place reads that one, by the last C2 rows. Weights have
     zero columns up to `columns_of(O)`. Sums are in float32; with `tf32` the factors, which must have its 10 bits already,
     are multiplied on tensor cores, and the outputs are rounded to it.
     """
     (C, P, N), (Q, T, _), O = x.shape, taps.shape, len(bias)  # noqa: E741 - the kernel's names
     if N % IMAGES or weights.shape[1] != columns_of(O):
         raise ValueError(f"{N} images or {weights.shape[1]} columns of weights: not as this kernel wants them")
-    if addend is not None and other is not None:
-        raise ValueError("this kernel takes an addend or another input, not both")
-    second = addend if other is None else other
-    x, second = x.contiguous(), bias if second is None else second.contiguous()  # without one any pointer will do
-    C2, P2 = (0, 0) if other is None else other.shape[:2]
+    if addend is not None and second is not None:
+        raise ValueError("this kernel takes an addend or a second input, not both")
+    more = addend if second is None else second
+    x, more = x.contiguous(), bias if more is None else more.contiguous()  # without one any pointer will do
+    C2, P2 = (0, 0) if second is None else second.shape[:2]
     out = torch.empty(O, Q, N, device=x.device)
     tile, across = tile_of(O)
-    name = layer_name(O, tf32=tf32, two=other is not None)
+    name = layer_name(O, tf32=tf32, two=second is not None)
     shared = 4 * _STAGES * _STEP * (tile + across + (2 * _SKEW if tf32 else 0))
     sizes = [T, C, P, O, Q, N, C2, P2, int(addend is not None), int(relu)]
     with torch.cuda.device(x.device):
         _kernel(name, shared, x.device)(
             (N // across * Q * (weights.shape[1] // tile), 1, 1),
             (_THREADS, 1, 1),
-            [out, x, weights, bias, second, taps, counts, *sizes],
+            [out, x, weights, bias, more, taps, counts, *sizes],
             shared_mem=shared,
         )
     return out

@@ -25,6 +25,7 @@ from tmrepro.surface.tail import SIDE, Row, Tail
 
 # Of the first layer's outputs, if those of all images fit; else each square computes them again.
 KEPT_BYTES = 192 * 2**20
+FARTHEST = 1e15  # coordinates beyond it, times a unit's outputs, may be infinities of both signs that cancel
 LEAST_POINTS = 9  # to start costs three products by the first layer and nine by the second: below, nothing is saved
 
 Square = tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]
@@ -66,7 +67,7 @@ class TiledEvaluator(ABC):
         """A function (begin, end, points, take) that gives `take` each row's logits [J, C, T] of these images."""
 
     def _square(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
-        if len(a) * len(b) < LEAST_POINTS:
+        if len(a) * len(b) < LEAST_POINTS or max(np.abs(a).max(), np.abs(b).max()) > FARTHEST:
             return self._by_definition(a, b)
         n = len(self._problem.inputs)
         rows, points = self._rows(a, b), self._tail.points(a, b)
