@@ -49,12 +49,12 @@ class TrackedEvaluator(TiledEvaluator):
         cut = cut_behind_second(problem.model, problem.inputs[:TRIED])
         self._geometry = geometry_of(cut, problem.inputs[:1])
         super().__init__(problem, cut, geometry=self._geometry)
+        self._second = _Second(self._geometry, [layer_of(parts, cut.second_name) for parts in self._parts])
 
     def _rows(
         self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
     ) -> Callable[[int, int, Callable[[int], Row], Callable[[int, Tensor], None]], None]:
-        geometry, kernels = self._geometry, self._kernels
-        second = _Second(geometry, [layer_of(parts, self._cut.second_name) for parts in self._parts])
+        geometry, kernels, second = self._geometry, self._kernels, self._second
         weights = [second.weights_at(alpha) for alpha in a.tolist()]
         betas = torch.from_numpy(b).float().numpy()
 
