@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import math
-import multiprocessing
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -24,10 +22,9 @@ from tmrepro.models import build_model
 from tmrepro.parameters import theta_of
 from tmrepro.records import Direction
 from tmrepro.spec import CnnModel, DnnModel
-from tmrepro.surface import PlainEvaluator, Problem, evaluate_chunks, find_evaluator
+from tmrepro.surface import PlainEvaluator, Problem, find_evaluator
 from tmrepro.surface import geometry as geometry_module
 from tmrepro.surface import prefix as prefix_module
-from tmrepro.surface.executors import Chunk
 
 FAST = ("tracked", "prefix")
 CLASSES = 4
@@ -263,125 +260,16 @@ def test_a_unit_between_infinities_of_both_signs_is_what_the_plain_evaluator_say
     check(problem, "tracked", np.full(3, 1e38), np.array([1.0, 1.0001, 1.0002]) * 1e38)
 
 
-def small(kind: str) -> Problem:
-    torch.manual_seed(3)
-    layers = {
-        "dense": [nn.Flatten(), nn.Linear(105, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, CLASSES)],
-        "maps": [
-            nn.Conv2d(3, 8, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(8, 6, 3, 2),
-            nn.Tanh(),
-            nn.Flatten(),
-            nn.Linear(36, 4),
-        ],
-    }[kind]
-    return pose(nn.Sequential(*layers).eval())
-
-
-CHUNKS = [Chunk((i, j), A[3 * i : 3 * i + 3], B[7 * j : 7 * j + 7]) for i in range(2) for j in range(3)]
-
-
-def bytes_of(
-    problem: Problem, name: str, chunks: list[Chunk], **how: Any
-) -> dict[tuple[int, int], tuple[bytes, bytes]]:
-    results = evaluate_chunks(problem, chunks=chunks, determinism=MACHINE, kind=find_evaluator(name), **how)
-    return {result.index: (result.loss.tobytes(), result.accuracy.tobytes()) for result in results}
-
-
-@pytest.mark.parametrize("kind", ["dense", "maps"])
-@pytest.mark.parametrize("name", FAST)
-def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(name: str, kind: str) -> None:
-    problem = small(kind)
-    whole = bytes_of(problem, name, CHUNKS)
-    assert len(whole) == 6
-    assert bytes_of(problem, name, CHUNKS[::-1]) == whole
-    for chunk in CHUNKS:
-        assert bytes_of(problem, name, [chunk])[chunk.index] == whole[chunk.index]
-    kind = find_evaluator(name)
-    if kind.pointwise:
-        loss, accuracy = kind(problem).block(CHUNKS[1].a[1:2], CHUNKS[1].b[2:3])
-        whole_loss, whole_accuracy = kind(problem).block(CHUNKS[1].a, CHUNKS[1].b)
-        assert (loss[0, 0], accuracy[0, 0]) == (whole_loss[1, 2], whole_accuracy[1, 2])
-
-
-@pytest.mark.parametrize("kind", ["dense", "maps"])
-def test_tracked_bytes_do_not_depend_on_threads(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geometry_module, "LARGEST_TILE", 5)
-    found = set()
-    for threads in (1, 2, 5):
-        torch.set_num_threads(threads)
-        loss, accuracy = find_evaluator("tracked")(small(kind)).block(A, B)
-        assert torch.get_num_threads() == threads
-        found.add((loss.tobytes(), accuracy.tobytes()))
-    torch.set_num_threads(1)
-    assert len(found) == 1
-
-
-def test_a_few_points_alone_are_not_tracked() -> None:
-    """To begin costs more than to evaluate them plainly."""
-    problem = small("maps")
-    a, b = A[:2], B[:4]
-    assert (
-        find_evaluator("tracked")(problem).block(a, b)[0].tobytes() == PlainEvaluator(problem).block(a, b)[0].tobytes()
-    )
-    a = A[:3]
-    assert (
-        find_evaluator("tracked")(problem).block(a, b)[0].tobytes() != PlainEvaluator(problem).block(a, b)[0].tobytes()
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAST)
-def test_worker_processes_give_the_same_bits(name: str) -> None:
-    assert bytes_of(small("maps"), name, CHUNKS, workers=2) == bytes_of(small("maps"), name, CHUNKS)
-    assert not multiprocessing.active_children()
-
-
-@pytest.mark.parametrize("name", FAST)
-def test_evaluating_leaves_the_model_and_the_images_alone(name: str) -> None:
-    problem = small("maps")
-    theta, inputs = theta_of(problem.model).tobytes(), problem.inputs.clone()
-    find_evaluator(name)(problem).block(A, B)
-    assert theta_of(problem.model).tobytes() == theta
-    assert torch.equal(problem.inputs, inputs)
-
-
-@pytest.mark.parametrize("name", FAST)
-def test_other_numbers_are_left_to_the_plain_evaluator(name: str) -> None:
-    problem = small("dense")
-    assert "bfloat16" in find_evaluator(name).unfit(replace(problem, precision="bfloat16"))
-    assert "not floating point" in find_evaluator(name).unfit(replace(problem, inputs=problem.inputs.long()))
-
-
 def test_prefix_takes_float64_and_losses_of_ones_own() -> None:
     def squared(outputs: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         return (outputs - wanted).square().sum(1)
 
-    problem = replace(small("maps"), targets=Targets(torch.randn(IMAGES, CLASSES), loss=squared))
+    torch.manual_seed(3)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 6, 3, 2), nn.Flatten(), nn.Linear(36, CLASSES)]
+    asked = pose(nn.Sequential(*layers).eval())
+    problem = replace(asked, targets=Targets(torch.randn(IMAGES, CLASSES), loss=squared))
     assert "caller's own" in find_evaluator("tracked").unfit(problem)
     check(problem, "prefix")
-    wide = replace(small("maps"), precision="float64")
+    wide = replace(asked, precision="float64")
     loss, _ = find_evaluator("prefix")(wide).block(A, B)
     np.testing.assert_allclose(loss, PlainEvaluator(wide).block(A, B)[0], rtol=1e-12)
-
-
-def test_tracking_works_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container without a home and a writable root: numba finds no folder for what it compiled."""
-
-    from numba.core import caching
-
-    from tmrepro.surface import kernels
-
-    expected = find_evaluator("tracked")(small("dense")).block(A, B)[0].tobytes()
-    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", _refuse)
-    try:
-        importlib.reload(kernels)
-        assert find_evaluator("tracked")(small("dense")).block(A, B)[0].tobytes() == expected
-    finally:
-        monkeypatch.undo()
-        importlib.reload(kernels)
-
-
-def _refuse(_: object) -> None:
-    raise PermissionError("read-only")

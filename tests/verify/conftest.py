@@ -240,15 +240,3 @@ def compare() -> Callable[..., tuple[dict[str, Check], Comparison]]:
         return {check.subject: check for check in comparison.checks()}, comparison
 
     return held
-
-
-@pytest.fixture
-def elsewhere(forger_of: Callable[[Path], Any]) -> Callable[[Path], None]:
-    """Makes a reference one of another platform."""
-
-    def move(reference: Path) -> None:
-        forger = forger_of(reference)
-        forger.json("provenance.json", lambda document: document["packages"].update(torch="1.0"))
-        forger.seal(records=False)
-
-    return move

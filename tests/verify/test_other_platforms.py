@@ -14,6 +14,22 @@ import tmrepro
 from tmrepro.verify.compare import Comparison
 from tmrepro.verify.verdict import Check
 
+Compare = Callable[..., tuple[dict[str, Check], Comparison]]
+ForgerOf = Callable[[Path], Any]
+Move = Callable[[Path], None]
+
+
+@pytest.fixture
+def elsewhere(forger_of: ForgerOf) -> Move:
+    """Makes a reference one of another platform."""
+
+    def move(reference: Path) -> None:
+        forger = forger_of(reference)
+        forger.json("provenance.json", lambda document: document["packages"].update(torch="1.0"))
+        forger.seal(records=False)
+
+    return move
+
 
 def scaled(reference: Path, forger: Any, factor: float) -> None:
     """Scale the losses of a reference's surface, and state the statistics that follow."""
@@ -26,7 +42,7 @@ def scaled(reference: Path, forger: Any, factor: float) -> None:
 
 
 def test_rounding_of_another_platform_is_equal(
-    whole_run: Path, reference: Path, forger_of: Callable[[Path], Any], elsewhere: Callable[[Path], None]
+    whole_run: Path, reference: Path, forger_of: ForgerOf, elsewhere: Move
 ) -> None:
     scaled(reference, forger_of(reference), 1 + 1e-6)
     here = tmrepro.verify(whole_run, level="statistics", reference=reference)
@@ -40,11 +56,7 @@ def test_rounding_of_another_platform_is_equal(
 
 
 def test_only_another_platform_may_be_consistent(
-    whole_run: Path,
-    reference: Path,
-    forger_of: Callable[[Path], Any],
-    elsewhere: Callable[[Path], None],
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    whole_run: Path, reference: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare
 ) -> None:
     scaled(reference, forger_of(reference), 1.01)
     checks, _ = compare(whole_run, reference)
@@ -60,11 +72,7 @@ def test_only_another_platform_may_be_consistent(
 
 
 def test_outside_its_band_is_different_on_any_platform(
-    whole_run: Path,
-    reference: Path,
-    forger_of: Callable[[Path], Any],
-    elsewhere: Callable[[Path], None],
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    whole_run: Path, reference: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare
 ) -> None:
     elsewhere(reference)
     forger = forger_of(reference)
@@ -82,11 +90,7 @@ def test_outside_its_band_is_different_on_any_platform(
 
 
 def test_without_bands_another_platform_has_no_excuse(
-    whole_run: Path,
-    forger_of: Callable[[Path], Any],
-    elsewhere: Callable[[Path], None],
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
-    single: Path,
+    whole_run: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare, single: Path
 ) -> None:
     elsewhere(single)
     scaled(single, forger_of(single), 1.01)
@@ -95,11 +99,7 @@ def test_without_bands_another_platform_has_no_excuse(
 
 
 def test_a_statistic_without_a_band_is_not_judged_and_that_is_said(
-    whole_run: Path,
-    reference: Path,
-    forger_of: Callable[[Path], Any],
-    elsewhere: Callable[[Path], None],
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    whole_run: Path, reference: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare
 ) -> None:
     elsewhere(reference)
     forger = forger_of(reference)
@@ -121,13 +121,7 @@ def test_a_statistic_without_a_band_is_not_judged_and_that_is_said(
     ids=lambda value: str(value),
 )
 def test_a_minimum_agrees_within_its_measured_bands_only(
-    forger: Any,
-    reference: Path,
-    elsewhere: Callable[[Path], None],
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
-    numbers: dict[str, Any],
-    here: str,
-    there: str,
+    forger: Any, reference: Path, elsewhere: Move, compare: Compare, numbers: dict[str, Any], here: str, there: str
 ) -> None:
     forger.minimum("cnn", **numbers)
     checks, _ = compare(forger.run, reference)
@@ -138,11 +132,7 @@ def test_a_minimum_agrees_within_its_measured_bands_only(
 
 
 def test_a_category_that_replicates_reached_is_consistent(
-    forger: Any,
-    reference: Path,
-    forger_of: Callable[[Path], Any],
-    elsewhere: Callable[[Path], None],
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    forger: Any, reference: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare
 ) -> None:
     forger_of(reference).json("bands.json", lambda document: document["categories"].update(cnn={"TM": 2, "GM": 1}))
     elsewhere(reference)
@@ -150,9 +140,7 @@ def test_a_category_that_replicates_reached_is_consistent(
     assert compare(forger.run, reference)[0]["models/cnn"].grade == "consistent"
 
 
-def test_a_forced_evaluator_is_another_platform(
-    forger: Any, whole_reference: Path, compare: Callable[..., tuple[dict[str, Check], Comparison]]
-) -> None:
+def test_a_forced_evaluator_is_another_platform(forger: Any, whole_reference: Path, compare: Compare) -> None:
     forger.json(
         "provenance.json", lambda document: document["stages"]["surface/paper/dnn"]["inputs"].update(evaluator="plain")
     )
@@ -173,12 +161,7 @@ def test_a_forced_evaluator_is_another_platform(
     ],
 )
 def test_which_differences_excuse_other_bits(
-    forger: Any,
-    whole_reference: Path,
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
-    place: tuple[str, ...],
-    value: str,
-    exact: bool,
+    forger: Any, whole_reference: Path, compare: Compare, place: tuple[str, ...], value: str, exact: bool
 ) -> None:
     def change(document: Any) -> None:
         for key in place[:-1]:

@@ -18,6 +18,8 @@ from tmrepro.verify.compare import Comparison
 from tmrepro.verify.reference import Reference
 from tmrepro.verify.verdict import Check
 
+Compare = Callable[..., tuple[dict[str, Check], Comparison]]
+
 
 def test_a_run_is_identical_to_its_reference(whole_run: Path, whole_reference: Path) -> None:
     verdict = tmrepro.verify(whole_run, level="statistics", reference=whole_reference)
@@ -127,7 +129,7 @@ def test_a_run_of_another_spec_is_a_difference_that_names_the_field(home: Path, 
 
 
 def test_a_changed_history_is_a_difference_though_the_minimum_is_not(
-    forger: Any, whole_reference: Path, compare: Callable[..., tuple[dict[str, Check], Comparison]]
+    forger: Any, whole_reference: Path, compare: Compare
 ) -> None:
     path = forger.run / "models/cnn/history.csv"
     rows = path.read_text(encoding="utf-8").splitlines()
@@ -139,9 +141,7 @@ def test_a_changed_history_is_a_difference_though_the_minimum_is_not(
     assert "history.csv train_loss: largest difference at (1): 1.5" in checks["models/cnn"].detail
 
 
-def test_seconds_are_nobodys_business(
-    forger: Any, whole_reference: Path, compare: Callable[..., tuple[dict[str, Check], Comparison]]
-) -> None:
+def test_seconds_are_nobodys_business(forger: Any, whole_reference: Path, compare: Compare) -> None:
     forger.minimum("cnn", training_seconds=1e6, lm_first_seconds=None)
     assert compare(forger.run, whole_reference)[0]["models/cnn"].grade == "identical"
 
@@ -150,7 +150,7 @@ def test_other_data_are_a_difference(
     whole_run: Path,
     reference: Path,
     forger_of: Callable[[Path], Any],
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    compare: Compare,
 ) -> None:
     forger = forger_of(reference)
     forger.json("provenance.json", lambda document: document["data"].update(fingerprint="0" * 64))
@@ -162,7 +162,7 @@ def test_a_swapped_figure_of_the_reference_is_a_difference(
     whole_run: Path,
     reference: Path,
     forger_of: Callable[[Path], Any],
-    compare: Callable[..., tuple[dict[str, Check], Comparison]],
+    compare: Compare,
 ) -> None:
     shutil.copy(reference / "figures/paper.shared.png", reference / "figures/paper.png")
     (reference / "figures/training.curves.png").rename(reference / "figures/more.png")
@@ -176,7 +176,7 @@ def test_a_swapped_figure_of_the_reference_is_a_difference(
     }
 
 
-def test_another_seed_agrees_within_the_bands(home: Path, whole_reference: Path, compare: Any) -> None:
+def test_another_seed_agrees_within_the_bands(home: Path, whole_reference: Path, compare: Compare) -> None:
     verdict = tmrepro.verify(home / "runs" / "2", level="statistics", reference=whole_reference, replicate=True)
     assert verdict.exit_code == 0
     assert verdict.grade == "consistent"
