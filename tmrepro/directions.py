@@ -145,7 +145,7 @@ def _pair(
 
 def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) -> np.ndarray:
     """`part` with the norm of `trained`, filter by filter or as a whole; zero where there are no filters, or `part` is."""
-    if part.ndim < 2:
+    if part.ndim < 2 or part.size == 0:
         return np.zeros_like(part)
     rows = part.shape[0] if per_filter else 1
     drawn = part.reshape(rows, -1).astype(np.float64)

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -42,6 +43,20 @@ class Targets:
         return Targets(self.values[begin:end], self.clip, self.loss)
 
 
+    def widened(self) -> Targets:
+        """The same for outputs in float64: floating point numbers that a loss keeps, such as weights of classes, are in it too.
+
+        What a function holds on to in a closure stays as it is.
+        """
+        loss = self.loss
+        if isinstance(loss, nn.Module):
+            loss = copy.deepcopy(loss).double()
+        elif isinstance(loss, partial):
+            keywords = {name: _wide(value) for name, value in loss.keywords.items()}
+            loss = partial(loss.func, *map(_wide, loss.args), **keywords)
+        return Targets(self.values, self.clip, loss)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Mean loss (nats) and accuracy (share of images) over a set."""
@@ -58,7 +73,7 @@ def image_losses(logits: Float[Tensor, "n ..."], targets: Targets) -> Float64[Te
     are.
     """
     if targets.loss is not None:
-        return targets.loss(logits, targets.values).double()
+        return targets.loss(logits.clone(), targets.values.clone()).double()  # it may change in place what it is given
     log_p = logits.double().log_softmax(1)
     if targets.soft:
         wanted = targets.values.double()
@@ -82,6 +97,10 @@ def clipped(losses: Tensor, clip: float | None) -> Tensor:
 def clip_bounds(clip: float | None) -> tuple[float, float]:
     """Between which losses lie when probabilities are clipped at `clip`."""
     return (-math.inf, math.inf) if clip is None else (-math.log1p(-clip), -math.log(clip))
+
+
+def _wide(value: object) -> object:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def outputs(model: nn.Module, inputs: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:

@@ -61,7 +61,7 @@ def test_all_is_as_it_was(lived_in, inputs, targets):
 
 
 class Meddling(nn.Module):
-    """Draws, counts and changes settings in every forward pass, and is interrupted in a chosen one."""
+    """Draws, writes a buffer and changes settings in every forward pass, and is interrupted in a chosen one."""
 
     passes: ClassVar[list[int]] = []
     interrupted_in: ClassVar[int] = 10**9
@@ -72,7 +72,7 @@ class Meddling(nn.Module):
         self.seen = nn.Buffer(torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.seen += 1
+        self.seen.fill_(1)
         torch.rand(3), np.random.rand(), random.random()  # noqa: NPY002, S311
         torch.set_num_threads(4)
         torch.use_deterministic_algorithms(True, warn_only=True)

@@ -65,7 +65,7 @@ NAN = torch.full((4, 7), torch.nan)
         ({"loss": torch.matmul}, "loss: fails on outputs of shape .4, 3.: RuntimeError"),
         ({"directions": (1, 1)}, "two different seeds of at least 0"),
         ({"directions": (-1, 2)}, "two different seeds of at least 0"),
-        ({"directions": 3}, "directions: expected two seeds, two dicts"),
+        ({"directions": 3}, "directions: expected two seeds, or two directions, each a dict"),
         ({"directions": ({"0.wieght": X}, {})}, "no parameter '0.wieght'; did you mean '0.weight'"),
         ({"directions": ({"0.weight": X}, {})}, r"0.weight: expected shape \[9, 7\], got \[4, 7\]"),
         ({"directions": (np.ones(SIZE), np.ones(5))}, rf"eta: expected a vector of {SIZE} numbers, got shape \[5\]"),

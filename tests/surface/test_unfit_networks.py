@@ -94,7 +94,7 @@ def watched() -> nn.Module:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (lambda: Undecided(nn.BatchNorm1d(CLASSES)), "its graph cannot be traced (TraceError)"),
+        (lambda: Undecided(nn.BatchNorm1d(CLASSES)), "its forward cannot be traced (TraceError)"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(108, CLASSES)), "the network has no batch norm"),
         (
             lambda: nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(108, CLASSES)),
@@ -108,7 +108,7 @@ def watched() -> nn.Module:
             lambda: nn.Sequential(
                 nn.Flatten(), nn.Linear(108, CLASSES), nn.BatchNorm1d(CLASSES, track_running_stats=False)
             ),
-            "it has no batch norm behind a convolution or matrix",
+            "its forward cannot be traced (ValueError)",
         ),
         (lambda: Counting(nn.BatchNorm1d(CLASSES)), "its graph gives other outputs than itself"),
         (shared, "it has no batch norm behind a convolution or matrix"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -19,10 +20,12 @@ from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.nodes import ChunkIndex
 from tmrepro.store.rectangles import Block, check_question, open_rectangle, read_block, write_block
 from tmrepro.surface import Evaluator, Problem
+from tmrepro.surface.trace import AWAY, away
 
 Cell = tuple[ChunkIndex, slice, slice]
 
-FIRST_LOSS_DIGITS = 4  # fewer than any platform changes
+DIGITS = 4  # of a loss, fewer than any platform changes
+PROBES = 3  # losses of outputs drawn at random: where a network is right everywhere, all losses may be 0
 
 
 def keep(
@@ -67,7 +70,10 @@ def keep(
 def question_of(
     problem: Problem, *, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"], chunk: int, evaluator: str
 ) -> dict[str, Any]:
-    """What a surface depends on, by hashes. Code can't be hashed: what it gives for the first inputs stands for it."""
+    """What a surface depends on, by hashes. Code can't be hashed: what it gives for the first inputs stands for it.
+
+    Network and loss are called at theta* and away from it, and the loss also on outputs drawn at random.
+    """
     loss = problem.targets.loss
     facts = problem.directions
     return {
@@ -76,20 +82,39 @@ def question_of(
         "targets": _hash(problem.targets.values),
         "loss": CROSS_ENTROPY if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__),
         "model": type(problem.model).__qualname__,
-        "loss at theta*": _first_loss(problem),
+        **_first_losses(problem),
         "directions": [hashlib.sha256(vector.tobytes()).hexdigest() for vector in (facts.delta, facts.eta)],
         "grid": {"a": a.tolist(), "b": b.tolist(), "chunk": chunk},
         "precision": problem.precision,
+        "batch": "all" if problem.whole else None,
         "evaluator": evaluator,
     }
 
 
-def _first_loss(problem: Problem) -> str:
-    """The mean loss of the first inputs, in as many digits as every platform gives."""
-    first = min(EVALUATION_BATCH, len(problem.inputs))
+def _first_losses(problem: Problem) -> dict[str, Any]:
+    """The mean losses of the first inputs, in as many digits as every platform gives."""
+    first = len(problem.inputs) if problem.whole else min(EVALUATION_BATCH, len(problem.inputs))
+    targets = problem.targets.part(0, first)
+    network = copy.deepcopy(problem.model)
+
+    def mean(outputs: Tensor) -> str:
+        try:
+            return f"{float(image_losses(outputs, targets).mean()):.{DIGITS}g}"
+        except Exception as error:  # noqa: BLE001 - a loss of probabilities may refuse outputs that are none
+            return type(error).__name__
+
     with torch.no_grad():
-        losses = image_losses(problem.model(problem.inputs[:first]), problem.targets.part(0, first))
-    return f"{float(losses.mean()):.{FIRST_LOSS_DIGITS}g}"
+        outputs = network(problem.inputs[:first].clone())
+        at_theta = mean(outputs)
+        moved = []
+        for reach in AWAY:
+            with away(network, reach=reach):
+                moved.append(mean(network(problem.inputs[:first].clone())))
+        draws = [
+            torch.randn(outputs.shape, generator=torch.Generator().manual_seed(probe)).to(outputs) for probe in range(PROBES)
+        ]
+        drawn = [mean(3 * draw) for draw in draws] if outputs.is_floating_point() else []
+    return {"loss at theta*": at_theta, "losses away from theta*": moved, "losses of outputs drawn at random": drawn}
 
 
 def _hash_of_state(model: nn.Module) -> str:
@@ -100,6 +125,6 @@ def _hash_of_state(model: nn.Module) -> str:
 
 
 def _hash(tensor: Tensor) -> str:
-    data = tensor.detach().cpu().contiguous()
+    data = (tensor.detach() if tensor.layout is torch.strided else tensor.detach().to_dense()).cpu().contiguous()
     body = data.reshape(-1).view(torch.uint8) if data.numel() else data
     return hashlib.sha256(f"{data.dtype} {list(data.shape)} ".encode() + body.numpy().tobytes()).hexdigest()

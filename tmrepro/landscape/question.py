@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -13,11 +13,16 @@ from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
 from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
+from tmrepro.landscape.module import dtype_of, kind_of
 from tmrepro.parameters import Layout, split_theta
 from tmrepro.spec.messages import did_you_mean
+from tmrepro.surface import Precision
+from tmrepro.surface.conduct import Conduct, examine, examine_loss
+from tmrepro.surface.plain import arithmetic
 
 CROSS_ENTROPY: Final = "cross_entropy"
 LARGEST_DISTRIBUTION_ERROR = 1e-3  # of sums of float16 probabilities
+ACCURATE = 1e-4  # how far losses of float32 outputs that mean the same may differ
 
 Loss = Callable[[Tensor, Tensor], Tensor] | Literal["cross_entropy"]
 Vectors = tuple[np.ndarray, np.ndarray]
@@ -25,52 +30,30 @@ Vectors = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs [n, ...] and targets on the model's device. `has_accuracy`: outputs and targets are of classes."""
+    """Inputs [n, ...] and targets on the model's device, and what is known of the model as a function of them.
+
+    `has_accuracy`: outputs and targets are of classes.
+    """
 
     inputs: Tensor
     targets: Targets
     has_accuracy: bool
+    conduct: Conduct
 
 
-def own_model(model: object) -> nn.Module:
-    """A copy of `model` in eval mode, so that nothing that happens can reach the caller's.
+def own_data(
+    model: nn.Module, inputs: object, targets: object, *, loss: Any, given: nn.Module, precision: Precision, whole: bool
+) -> Data:
+    """Copies of `inputs` and `targets` as the model sees them, tried on the first of them by a copy of `model`.
 
-    Raises:
-        UsageError: it is no module, has no parameters, others than float32 ones, or cannot be copied.
-    """
-    module = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"model: expected a torch.nn.Module, got {_kind(model)}")
-    named = dict(module.named_parameters())
-    if not named:
-        raise UsageError("model: has no parameters, so its loss has no landscape")
-    for name, value in named.items():
-        if isinstance(value, nn.parameter.UninitializedParameter):
-            raise UsageError(f"model: parameter {name!r} has no shape yet; run the model on some inputs first")
-        if value.dtype != torch.float32:
-            raise UsageError(f"model: parameter {name!r} is {_dtype(value)}, expected float32: give model.float()")
-        if not bool(torch.isfinite(value.detach()).all()):
-            raise UsageError(
-                f"model: parameter {name!r} has values that are not finite, so there is no point to draw around"
-            )
-    if len({value.device for value in named.values()}) > 1:
-        raise UsageError("model: its parameters are on several devices, expected one")
-    try:
-        return copy.deepcopy(module).eval()
-    except Exception as error:
-        raise UsageError(
-            f"model: cannot be copied, so as to leave yours alone ({type(error).__name__}: {error})"
-        ) from error
-
-
-def own_data(model: nn.Module, inputs: object, targets: object, *, loss: Any) -> Data:
-    """`inputs` and `targets` as the model sees them, tried on the first of them.
+    `given` is the caller's own module; `whole`: all inputs go through it as one batch.
 
     Raises:
-        UsageError: no data, shapes that don't fit, labels out of range, or a model or loss that fails on them.
+        UsageError: no data, shapes that don't fit, labels out of range, a model or loss that fails on them, or one that is no
+            function of one input at a time.
     """
     device = next(model.parameters()).device
-    x, y = _tensor(inputs, "inputs").to(device), _tensor(targets, "targets").to(device)
+    x, y = (_tensor(value, name).to(device).clone() for value, name in ((inputs, "inputs"), (targets, "targets")))
     if x.is_floating_point():
         x = x.float()
     if x.ndim < 1 or len(x) == 0:
@@ -79,12 +62,18 @@ def own_data(model: nn.Module, inputs: object, targets: object, *, loss: Any) ->
         raise UsageError("inputs: has values that are not finite")
     if y.ndim < 1 or len(y) != len(x):
         raise UsageError(f"targets: expected as many as inputs ({len(x)}), got shape {list(y.shape)}")
-    first = min(len(x), EVALUATION_BATCH)
-    outputs = _outputs(model, x[:first])
-    wanted = _own_targets(y, loss) if callable(loss) else _class_targets(y, outputs, loss)
-    _try_loss(outputs, wanted.part(0, first))
-    has_accuracy = outputs.ndim == 2 and (wanted.loss is None or (y.ndim == 1 and not wanted.soft))
-    return Data(x, wanted, has_accuracy=has_accuracy)
+    first = len(x) if whole else min(len(x), EVALUATION_BATCH)
+    outputs = _outputs(copy.deepcopy(model), x[:first].clone())
+    wanted = Targets(y, loss=_own_loss(loss, given)) if callable(loss) else _class_targets(y, outputs, loss)
+    tried = wanted.part(0, first)
+    _try_loss(outputs, tried)
+    conduct = examine(model, x, given=given, whole=whole)
+    if wanted.loss is not None:
+        why = examine_loss(outputs, tried, given=given, whole=whole)
+        conduct = replace(conduct, only_plain=conduct.only_plain or why)
+    if precision == "float64":
+        _try_float64(model, x[:first], tried)
+    return Data(x, wanted, has_accuracy=has_classes(outputs, tried), conduct=conduct)
 
 
 def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
@@ -94,19 +83,26 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
         UsageError: neither; or a direction with an unknown name, another shape, or values that are not finite.
     """
     match directions:
+        case {"delta": delta, "eta": eta, **rest} if not rest:
+            return own_vectors((delta, eta), layout=layout)
         case (int() | np.integer(), int() | np.integer()):
             return None
         case (delta, eta):
             return _vector(delta, "delta", layout=layout), _vector(eta, "eta", layout=layout)
         case _:
             raise UsageError(
-                f"directions: expected two seeds, two dicts by parameter name, or two vectors, got {_kind(directions)}"
+                "directions: expected two seeds, or two directions, each a dict by parameter name, a list of tensors in the order "
+                f"of the parameters, or a vector, got {kind_of(directions)}"
             )
 
 
 def _vector(given: object, which: str, *, layout: Layout) -> np.ndarray:
     n = sum(parameter.size for parameter in layout)
     vector = np.zeros(n, dtype=np.float32)
+    if isinstance(given, list | tuple):
+        if len(given) != len(layout):
+            raise UsageError(f"directions: {which}: expected a tensor per parameter ({len(layout)}), got {len(given)}")
+        given = {parameter.name: value for parameter, value in zip(layout, given, strict=True)}
     if isinstance(given, Mapping):
         parts = split_theta(vector, layout=layout)
         for name, value in given.items():
@@ -144,13 +140,36 @@ def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
             found = model(inputs)
     except Exception as error:
         raise UsageError(
-            f"model: fails on inputs of shape {list(inputs.shape)}, {_dtype(inputs)}: {type(error).__name__}: {error}"
+            f"model: fails on inputs of shape {list(inputs.shape)}, {dtype_of(inputs)}: {type(error).__name__}: {error}. Inputs "
+            f"come in batches of {EVALUATION_BATCH}; batch='all' is for a network that takes all of them at once"
         ) from error
     if not isinstance(found, Tensor):
-        raise UsageError(f"model: returns {_kind(found)}, expected a tensor of outputs; wrap it in a module that does")
+        raise UsageError(f"model: returns {kind_of(found)}, expected a tensor of outputs; wrap it in a module that does")
     if found.ndim < 1 or len(found) != len(inputs):
         raise UsageError(f"model: expected an output per input ({len(inputs)}), got shape {list(found.shape)}")
     return found
+
+
+def has_classes(outputs: Tensor, targets: Targets) -> bool:
+    """Whether the largest of an input's outputs [n, classes] is a class that a target [n] could name.
+
+    A loss of the caller's own says so by its values: it takes outputs as classes if it stays the same when a number is added to
+    all outputs of an input (losses of softmax and of margins), or when outputs and classes change places together.
+    """
+    values, loss = targets.values, targets.loss
+    if loss is None:
+        return True
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or values.ndim != 1 or values.dtype == torch.bool or targets.soft:
+        return False
+    classes = outputs.shape[1]
+    if bool(((values < 0) | (values >= classes)).any()):
+        return False
+    with torch.no_grad():
+        found = image_losses(outputs, targets)
+        shifted = image_losses(outputs + 1, targets)
+        turned = image_losses(outputs.roll(1, 1), replace(targets, values=(values + 1) % classes))
+    within = ACCURATE * (1 + found.abs())
+    return any(bool(((other - found).abs() <= within).all()) for other in (shifted, turned))
 
 
 def _class_targets(targets: Tensor, outputs: Tensor, loss: object) -> Targets:
@@ -166,7 +185,7 @@ def _class_targets(targets: Tensor, outputs: Tensor, loss: object) -> Targets:
     if targets.is_floating_point():
         return Targets(_distributions(targets, classes=classes))
     if targets.ndim != 1 or targets.dtype == torch.bool:
-        raise UsageError(f"targets: expected labels [n], got shape {list(targets.shape)}, {_dtype(targets)}")
+        raise UsageError(f"targets: expected labels [n], got shape {list(targets.shape)}, {dtype_of(targets)}")
     labels = targets.long()
     least, largest = int(labels.min()), int(labels.max())
     if least < 0 or largest >= classes:
@@ -180,7 +199,7 @@ def _distributions(targets: Tensor, *, classes: int) -> Tensor:
     if targets.ndim != 2 or targets.shape[1] != classes:
         raise UsageError(
             f"targets: expected whole numbers [n] (classes) or distributions [n, {classes}], got shape {list(targets.shape)}, "
-            f"{_dtype(targets)}"
+            f"{dtype_of(targets)}"
         )
     values = targets.float()
     off = float((values.double().sum(1) - 1).abs().max())
@@ -189,8 +208,27 @@ def _distributions(targets: Tensor, *, classes: int) -> Tensor:
     return values
 
 
-def _own_targets(targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Targets:
-    return Targets(targets, loss=loss)
+def _own_loss(loss: Callable[[Tensor, Tensor], Tensor], given: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """A copy of a loss that is a module, whose buffers may change; the parameters of `given` stay what they are in it."""
+    if not isinstance(loss, nn.Module):
+        return loss
+    return copy.deepcopy(loss, {id(value): value for value in given.parameters()})
+
+
+def _try_float64(model: nn.Module, inputs: Tensor, targets: Targets) -> None:
+    """Raise UsageError if the model or the loss can't be evaluated in float64."""
+    wide = copy.deepcopy(model).double()
+    what = "model"
+    try:
+        with torch.no_grad(), arithmetic("float64", inputs.device):
+            outputs = wide(inputs.double() if inputs.is_floating_point() else inputs.clone())
+            what = "loss"
+            image_losses(outputs, targets.widened())
+    except Exception as error:
+        raise UsageError(
+            f"precision: float64: the {what} fails in it: {type(error).__name__}: {error}. Tensors that it makes or keeps must have "
+            "the dtype of what it is given; or choose float32"
+        ) from error
 
 
 def _try_loss(outputs: Tensor, targets: Targets) -> None:
@@ -199,13 +237,13 @@ def _try_loss(outputs: Tensor, targets: Targets) -> None:
         return
     try:
         with torch.no_grad():
-            found = targets.loss(outputs, targets.values)
+            found = targets.loss(outputs.clone(), targets.values.clone())
     except Exception as error:
         raise UsageError(
             f"loss: fails on outputs of shape {list(outputs.shape)}: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(found, Tensor) or found.shape != (len(outputs),):
-        got = f"shape {list(found.shape)}" if isinstance(found, Tensor) else _kind(found)
+        got = f"shape {list(found.shape)}" if isinstance(found, Tensor) else kind_of(found)
         raise UsageError(
             f"loss: expected one loss per input [{len(outputs)}], got {got}; torch's need reduction='none'"
         )
@@ -217,21 +255,17 @@ def _tensor(given: object, name: str) -> Tensor:
             found = given.detach()
         case np.ndarray():
             try:
-                found = torch.from_numpy(np.ascontiguousarray(given))
-            except TypeError as error:
+                # A copy that is torch's to change, in the byte order of the machine.
+                found = torch.from_numpy(np.array(given, dtype=given.dtype.newbyteorder("="), order="C"))
+            except (TypeError, ValueError) as error:
                 raise UsageError(f"{name}: {error}") from error
         case _:
-            raise UsageError(
-                f"{name}: expected a tensor or an array, got {_kind(given)}; the batches of a loader become one with torch.cat"
-            )
+            hint = "; the batches of a loader become one with torch.cat" if name in {"inputs", "targets"} else ""
+            raise UsageError(f"{name}: expected a tensor or an array, got {kind_of(given)}{hint}")
+    if found.layout is not torch.strided or found.is_nested or found.is_quantized:
+        raise UsageError(f"{name}: expected a dense tensor, got a sparse, nested or quantized one; to_dense() gives one")
+    if found.is_meta:
+        raise UsageError(f"{name}: is on the meta device, which holds no values")
     if found.is_complex():
-        raise UsageError(f"{name}: expected real numbers, got {_dtype(found)}")
+        raise UsageError(f"{name}: expected real numbers, got {dtype_of(found)}")
     return found
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"

@@ -18,7 +18,8 @@ from torch import nn
 from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directions, own_directions
 from tmrepro.errors import UsageError
 from tmrepro.landscape.kept import keep
-from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, own_model, own_vectors
+from tmrepro.landscape.module import own_model, unwrapped
+from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, own_vectors
 from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.store.rectangles import rectangle_slices
@@ -55,6 +56,7 @@ def loss_surface(
     normalization: Normalization | None = None,
     moves: Moves = "all",
     precision: Precision = "float32",
+    batch: Literal["all"] | None = None,
     chunk: int = 16,
     evaluator: str | None = None,
     threads: int | None = None,
@@ -81,6 +83,9 @@ def loss_surface(
         normalization: l2, filter, layer or none; by default l2 for seeds, none for directions of your own.
         moves: all parameters, or only weights (tensors of two or more dimensions).
         precision: float32, float64, tf32 or bfloat16. Losses from the outputs on, and their sums, are float64.
+        batch: all, for a network whose outputs for an input depend on the other inputs (a network over the nodes of a graph, batch
+            norm without running statistics): all inputs go through it as one batch. By default an input's loss is its own, and a
+            network of that kind is refused.
         chunk: points per axis of the unit of work and of resume.
         evaluator: one by name, instead of by rule.
         threads: of torch, meanwhile; by default as many as there are.
@@ -104,14 +109,21 @@ def loss_surface(
     _positive("chunk", chunk)
     if threads is not None:
         _positive("threads", threads)
-    copied = own_model(model)
-    device = next(copied.parameters()).device
+    if batch not in {None, "all"}:
+        raise UsageError(f"batch: expected 'all', or None for batches of our own size (got {batch!r})")
+    given = unwrapped(model)
+    device = next((value.device for value in given.parameters()), torch.device("cpu"))
     with undisturbed(device=device, threads=threads):
-        data = own_data(copied, inputs, targets, loss=loss)
+        copied = own_model(given)
+        data = own_data(
+            copied, inputs, targets, loss=loss, given=given, precision=precision, whole=batch == "all"
+        )
         pair = _pair(directions, model=copied, normalization=normalization, moves=moves)
         theta_norm = norm_of(theta_of(copied))
         points = _points(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm)
-        problem = Problem(copied, pair, data.inputs, data.targets, precision)
+        problem = Problem(
+            copied, pair, data.inputs, data.targets, precision, conduct=data.conduct, whole=batch == "all"
+        )
         rule = choose(problem, forced=evaluator)
         chosen = rule.kind(problem)
         facts = {"evaluator": rule.kind.name, "evaluator_reason": rule.reason}

@@ -27,7 +27,7 @@ _FLOAT32_ROOMS = (
 
 @contextmanager
 def undisturbed(*, device: torch.device, threads: int | None) -> Iterator[None]:
-    """Run the body with `threads` threads (None: as many as there are), true float32 and no autocast; put all back after.
+    """Run the body with `threads` threads (None: as many as there are), true float32, no autocast and no inference mode; put all back.
 
     All: threads, what is deterministic, precision, and the states of the generators of torch (of the CPU and of `device`),
     NumPy and Python. Also where the body is interrupted.
@@ -38,6 +38,7 @@ def undisturbed(*, device: torch.device, threads: int | None) -> Iterator[None]:
         back.callback(random.setstate, random.getstate())
         back.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - the caller's, not ours
         back.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
+        back.enter_context(torch.inference_mode(mode=False))
         back.enter_context(_true_float32())
         for kind in {device.type, "cpu"}:
             back.enter_context(torch.autocast(kind, enabled=False))

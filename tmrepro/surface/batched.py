@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tmrepro.inference import Targets, image_losses
 from tmrepro.surface.chain import chain_of
-from tmrepro.surface.graph import TRIED, Cut, apply_layer, cut_behind_first, layer_of, names_in
+from tmrepro.surface.graph import Cut, apply_layer, cut_behind_first, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator, arithmetic
 from tmrepro.surface.prefix import first_cut
 from tmrepro.surface.problem import Problem
@@ -47,12 +47,12 @@ class BatchedEvaluator:
     @staticmethod
     def blocks(problem: Problem) -> dict[str, int]:
         """See `EvaluatorKind.blocks`."""
-        cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
+        cut = cut_behind_first(problem.traced())
         return {"images": _images(_first_outputs(problem, cut)), "points": POINTS}
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._cut = cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
+        self._cut = cut = cut_behind_first(problem.traced())
         self._group = _images(_first_outputs(problem, cut))
         self._parts = problem.by_name()
         self._tail = Tail(cut.tail, names=names_in(cut.tail, of=cut.network), parameters=self._parts, size=None)

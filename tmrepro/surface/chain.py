@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor, fx, nn
 
-from tmrepro.surface.graph import has_hooks, is_flatten, is_identity, is_relu, module_of
+from tmrepro.surface.graph import is_flatten, is_identity, is_relu, module_of
 from tmrepro.surface.layers import is_supported, multiply, shape_of
+from tmrepro.surface.trace import has_hooks
 
 LARGE_PRODUCT = 2**22  # multiplications: below, a call of oneDNN costs too much, or a batch of products is faster
 

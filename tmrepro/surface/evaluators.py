@@ -58,6 +58,8 @@ def choose(problem: Problem, *, forced: str | None = None, level: Level = "porta
         if why is not None:
             raise UsageError(f"evaluator {forced!r} cannot evaluate this surface: {why}; leave it to the rule")
         return Choice(kind, "forced by name")
+    if problem.only_plain is not None:
+        return Choice(PlainEvaluator, f"only plain is right: {problem.only_plain}")
     unfit: list[str] = []
     for kind in (*_BY_RULE, *(_WITHOUT_BITS if level == "fast" else ())):
         why = why_unfit(kind, problem, level=level)
@@ -71,6 +73,8 @@ def why_unfit(kind: EvaluatorKind, problem: Problem, *, level: Level) -> str | N
     """Why `kind` cannot evaluate `problem` under a level of determinism; None if it can."""
     if kind in _WITHOUT_BITS and level != "fast":
         return f"nobody promises its bits, and the level is {level}, not fast"
+    if problem.only_plain is not None and kind is not PlainEvaluator:
+        return problem.only_plain
     return kind.unfit(problem)
 
 

@@ -16,9 +16,9 @@ from tmrepro.surface.folding import Fold, FoldedNetwork, fold_network, has_norms
 from tmrepro.surface.layers import Layer, is_supported, make_layer
 from tmrepro.surface.plain import memory_as_it_comes
 from tmrepro.surface.problem import Problem
+from tmrepro.surface.trace import TRIED
 
 BLOCK = EVALUATION_BATCH
-TRIED = 2  # inputs that show the sizes of maps
 # Weights are formed in pieces that stay in a core's cache between one step and the next.
 PIECE = 2**17
 
@@ -40,7 +40,7 @@ class FoldedEvaluator:
             return "this torch has no oneDNN"
         if not has_norms(problem.model):
             return "the network has no batch norm"
-        folded = fold_network(problem.model, problem.inputs[:TRIED], make_layer)
+        folded = fold_network(problem.trace, problem.inputs[:TRIED], make_layer)
         if isinstance(folded, str):
             return folded
         has_norm = any(fold.norm for fold in folded.folds)
@@ -52,7 +52,7 @@ class FoldedEvaluator:
         return {"images": BLOCK, "points": 1}
 
     def __init__(self, problem: Problem) -> None:
-        folded = fold_network(problem.model, problem.inputs[:TRIED], make_layer)
+        folded = fold_network(problem.trace, problem.inputs[:TRIED], make_layer)
         if not isinstance(folded, FoldedNetwork):
             raise TypeError(folded)  # the rule has asked `unfit` before
         self._network, self._folds, self._others = folded.network, folded.folds, folded.others

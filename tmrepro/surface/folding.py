@@ -8,7 +8,6 @@ weights come from, and the stored statistics that scale them.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor, fx, nn
 
 from tmrepro.surface.graph import is_relu, is_sum
 from tmrepro.surface.layers import Shape, shape_of
+from tmrepro.surface.trace import Trace, Uncut
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -75,27 +75,20 @@ class FoldedNetwork(Generic[L]):
     sizes: dict[fx.Node, tuple[int, ...]]
 
 
-def fold_network(model: nn.Module, inputs: Tensor, make_layer: MakeLayer[L]) -> FoldedNetwork[L] | str:
-    """`model` folded, or the reason why it can't be. `inputs` [n, ...] are some of its inputs, for the sizes of maps.
+def fold_network(trace: Trace | Uncut, inputs: Tensor, make_layer: MakeLayer[L]) -> FoldedNetwork[L] | str:
+    """A traced network folded, or the reason why it can't be. `inputs` [n, ...] are some of its inputs, for the sizes of maps.
 
     `make_layer` makes what takes the place of a convolution or matrix; where it gives None, that stays as it is.
     """
-    own = copy.deepcopy(model).eval()
-    for value in own.parameters():
+    if isinstance(trace, Uncut):
+        return str(trace)
+    own = trace.copied()
+    traced = own.graph
+    for value in own.network.parameters():
         value.requires_grad_(False)  # noqa: FBT003 - torch's stub has no other way
-    try:
-        traced = fx.symbolic_trace(own)
-    except Exception as error:  # noqa: BLE001 - whatever a user's forward does with a proxy
-        return f"its graph cannot be traced ({type(error).__name__})"
-    names = {id(value): name for name, value in own.named_parameters()}
+    names = {id(value): name for name, value in own.network.named_parameters()}
     sizes = _Sizes(traced)
-    try:
-        with torch.no_grad():
-            same = torch.equal(sizes.run(inputs.clone()), own(inputs.clone()))
-    except Exception as error:  # noqa: BLE001 - such as a batch norm that wants many images at once
-        return f"it fails on {len(inputs)} inputs alone ({type(error).__name__})"
-    if not same:
-        return "its graph gives other outputs than itself"
+    sizes.run(inputs.clone())
     folds = list(_make_layers(traced, make_layer, names=names, sizes=sizes.found))
     _fuse(traced, sizes.found, {id(fold.layer) for fold in folds})
     traced.graph.eliminate_dead_code()
@@ -186,7 +179,7 @@ def _norm(
     module = _module(traced, node)
     if type(module) not in _NORMS or not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         return None
-    if module.running_mean is None or module.running_var is None or len(node.args) != 1:
+    if module.training or module.running_mean is None or module.running_var is None or len(node.args) != 1:
         return None
     if not _is_own(module, calls[node.target], holders):
         return None

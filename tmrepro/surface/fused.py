@@ -17,10 +17,10 @@ from tmrepro.inference import count_right, image_losses
 from tmrepro.surface.folding import Fold, FoldedNetwork, Norm
 from tmrepro.surface.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
 from tmrepro.surface.gpu_kernels import IMAGES, why_unsupported
-from tmrepro.surface.graph import TRIED, has_hooks
 from tmrepro.surface.plain import memory_as_it_comes
 from tmrepro.surface.problem import Problem
 from tmrepro.surface.replayed import recorded
+from tmrepro.surface.trace import TRIED, has_hooks
 
 # Of the largest value between two layers. Small groups leave parts of a GPU without work.
 LAYER_BYTES = 2**30
@@ -180,7 +180,7 @@ def _norm_of(fold: Fold[FusedLayer]) -> Norm:
 
 
 def _fused(problem: Problem) -> FoldedNetwork[FusedLayer] | str:
-    fused = fuse_network(problem.model, problem.inputs[:TRIED], tf32=problem.precision == "tf32")
+    fused = fuse_network(problem.trace, problem.inputs[:TRIED], tf32=problem.precision == "tf32")
     if isinstance(fused, FoldedNetwork):
         (output,) = (node for node in fused.network.graph.nodes if node.op == "output")
         if len(output.all_input_nodes) != 1 or len(fused.sizes.get(output.all_input_nodes[0], ())) != 2:

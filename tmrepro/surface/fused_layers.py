@@ -92,11 +92,11 @@ class FusedLayer(nn.Module):
         return done.view(self._outputs, places, images) if self._is_product else done
 
 
-def fuse_network(model: nn.Module, inputs: Tensor, *, tf32: bool) -> FoldedNetwork[FusedLayer] | str:
-    """`model` as a network on values [channels, places, images], or why it can't be; `inputs` [n, ...] show the sizes of maps."""
+def fuse_network(trace: Trace | Uncut, inputs: Tensor, *, tf32: bool) -> FoldedNetwork[FusedLayer] | str:
+    """A traced network as one on values [channels, places, images], or why it can't be; `inputs` [n, ...] show the sizes of maps."""
     if not inputs.is_floating_point() or inputs.ndim not in {2, 4}:
         return "its inputs are neither images nor vectors"
-    folded = fold_network(model, inputs, partial(_make_layer, tf32=tf32))
+    folded = fold_network(trace, inputs, partial(_make_layer, tf32=tf32))
     if isinstance(folded, str):
         return folded
     traced = folded.network

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
-from tmrepro.surface.graph import Cut, Uncut
+from tmrepro.surface.graph import Cut
 from tmrepro.surface.tail import SIDE
+from tmrepro.surface.trace import Uncut
 
 TILE_BYTES = 48 * 2**20  # of one tile's own arrays, so that they stay near the processor
 LARGEST_TILE = 512

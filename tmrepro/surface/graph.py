@@ -1,13 +1,11 @@
 """A network's graph, cut where a faster evaluator needs it: `inputs -> before -> first -> ... -> second -> tail -> logits`.
 
 `first` is the first layer with parameters. If it is linear, what comes out of it is linear in the coordinates of the
-surface, whatever follows. Traced by torch.fx, so a network with a forward of its own counts as one of layers does; one
-whose way depends on its data cannot be traced, and has no cut.
+surface, whatever follows.
 """
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +15,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-Operator = nn.Linear | nn.Conv2d
+from tmrepro.surface.trace import Trace, Uncut, has_hooks, words
 
-TRIED = 2  # inputs on which a graph is compared with the network itself
+Operator = nn.Linear | nn.Conv2d
 
 _RELU_FUNCTIONS = (torch.relu, torch.relu_, nn.functional.relu, nn.functional.relu_)
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -27,15 +25,11 @@ _RELU_METHODS = ("relu", "relu_")
 _FLATTEN_METHODS = ("flatten",)
 
 
-class Uncut(Exception):  # noqa: N818 - no error: the reason why there is no cut
-    """Why a network cannot be cut, in a few words."""
-
-
 @dataclass(frozen=True)
 class Cut:
     """`before` has no parameters; `first` and `second` are layers, by name; `tail` is all that follows.
 
-    All are made of the modules of `network`, a copy of what was cut.
+    All are made of the modules of `network`, the trace's: whoever changes a part takes a copy.
 
     Without a second layer (`second` is None) the tail begins behind the first. `flattened`: one vector per image goes
     into the second layer, where the first one gives maps. `relu`: the second layer's outputs pass a ReLU, and the tail
@@ -53,13 +47,13 @@ class Cut:
     tail: fx.GraphModule
 
 
-def cut_behind_first(model: nn.Module, inputs: Tensor) -> Cut:
-    """Cut `model` behind its first layer; a few `inputs` show that its graph is what it does.
+def cut_behind_first(trace: Trace) -> Cut:
+    """Cut a network behind its first layer.
 
     Raises:
         Uncut: its first layer is not linear, or what follows depends on more than that layer's outputs.
     """
-    network, traced = _traced(model, inputs)
+    network, traced = trace.network, trace.graph
     first = _first_layer(traced)
     return Cut(
         network=network,
@@ -74,13 +68,13 @@ def cut_behind_first(model: nn.Module, inputs: Tensor) -> Cut:
     )
 
 
-def cut_behind_second(model: nn.Module, inputs: Tensor) -> Cut:
-    """Cut `model`, a linear layer, a ReLU, a linear layer and any tail, behind its second layer; `inputs` as above.
+def cut_behind_second(trace: Trace) -> Cut:
+    """Cut a network, a linear layer, a ReLU, a linear layer and any tail, behind its second layer.
 
     Raises:
         Uncut: it is not of that kind.
     """
-    network, traced = _traced(model, inputs)
+    network, traced = trace.network, trace.graph
     first = _first_layer(traced)
     operator = _operator(traced, first)
     node, relus, flattened = _next(first), 0, False
@@ -90,7 +84,7 @@ def cut_behind_second(model: nn.Module, inputs: Tensor) -> Cut:
         elif is_flatten(traced, node):
             flattened = True
         elif not is_identity(traced, node):
-            raise Uncut(f"{_words(traced, node)} follows the first layer, not a ReLU and a linear layer")
+            raise Uncut(f"{words(traced, node)} follows the first layer, not a ReLU and a linear layer")
         node = _next(node)
     if not relus:
         raise Uncut("no ReLU between the first two layers")
@@ -131,11 +125,6 @@ def apply_layer(layer: Operator, x: Tensor, weight: Tensor, bias: Tensor | None)
         return functional.linear(x, weight, bias)
     padding: Any = layer.padding
     return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation)
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether a module does more than its forward."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - torch has no other way to ask
 
 
 def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module:
@@ -190,21 +179,6 @@ def is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
     module = module_of(traced, node)
     does_nothing = type(module) is nn.Identity or (type(module) in _DROPOUTS and not module.training)
     return does_nothing and not has_hooks(module)
-
-
-def _traced(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, fx.GraphModule]:
-    if has_hooks(model):
-        raise Uncut("it has hooks")
-    own = copy.deepcopy(model).eval()
-    try:
-        traced = fx.symbolic_trace(own)
-        with torch.no_grad():
-            same = torch.equal(traced(inputs.clone()), own(inputs.clone()))
-    except Exception as error:  # the user's code may raise anything when it meets no data
-        raise Uncut(f"its forward cannot be traced ({type(error).__name__})") from error
-    if not same:
-        raise Uncut("its graph gives other outputs than itself")
-    return own, traced
 
 
 def _inputs(traced: fx.GraphModule) -> fx.Node:
@@ -302,7 +276,3 @@ def _plain(arguments: Sequence[object]) -> Iterable[object]:
     return (argument for argument in arguments if not isinstance(argument, fx.Node))
 
 
-def _words(traced: fx.GraphModule, node: fx.Node) -> str:
-    if node.op == "call_module":
-        return type(module_of(traced, node)).__name__
-    return str(getattr(node.target, "__name__", node.target))

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from tmrepro.errors import UsageError
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
 from tmrepro.parameters import theta_of
 from tmrepro.surface.problem import Precision, Problem
@@ -29,9 +30,9 @@ class PlainEvaluator:
         return None
 
     @staticmethod
-    def blocks(problem: Problem) -> dict[str, int]:  # noqa: ARG004 - the interface's
+    def blocks(problem: Problem) -> dict[str, int]:
         """See `EvaluatorKind.blocks`."""
-        return {"images": EVALUATION_BATCH, "points": 1}
+        return {"images": len(problem.inputs) if problem.whole else EVALUATION_BATCH, "points": 1}
 
     def __init__(self, problem: Problem) -> None:
         self._group = self.blocks(problem)["images"]
@@ -39,9 +40,12 @@ class PlainEvaluator:
         self._model = copy.deepcopy(problem.model).eval()
         self._inputs = problem.inputs
         self._targets = problem.targets
+        self._changes_inputs = problem.conduct.changes_inputs
         if self._precision == "float64":
             self._model = self._model.double()
+            self._targets = self._targets.widened()
             self._inputs = self._inputs.double() if self._inputs.is_floating_point() else self._inputs
+        self._version = self._inputs._version  # noqa: SLF001 - torch has no other way to ask
         theta = torch.from_numpy(theta_of(problem.model))
         self._theta, self._delta, self._eta, self._row = (
             vector.to(self._inputs.device, torch.float64)
@@ -95,9 +99,12 @@ class PlainEvaluator:
             for begin in range(0, n, self._group):
                 end = min(begin + self._group, n)
                 targets = self._targets.part(begin, end)
-                logits = self._model(self._inputs[begin:end])
-                loss_sum += image_losses(logits, targets).sum()
+                batch = self._inputs[begin:end]
+                logits = self._model(batch.clone() if self._changes_inputs else batch)
                 right += count_right(logits, targets)
+                loss_sum += image_losses(logits, targets).sum()
+        if self._inputs._version != self._version:  # noqa: SLF001 - torch has no other way to ask
+            raise UsageError("the network changes its inputs in place for some of them: let its forward work on a copy")
         return loss_sum, right
 
 
@@ -105,8 +112,16 @@ class PlainEvaluator:
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Products in a precision, of a model that is in float64 already where it is that."""
     match precision:
-        case "float64" | "float32":
+        case "float32":
             yield
+        case "float64":
+            # What a forward makes anew, as torch.zeros does, is in float64 too.
+            before = torch.get_default_dtype()
+            torch.set_default_dtype(torch.float64)
+            try:
+                yield
+            finally:
+                torch.set_default_dtype(before)
         case "tf32":
             # A CPU has no TF32: there this is float32.
             allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -116,6 +131,7 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
             finally:
                 torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
         case "bfloat16":
+            torch.clear_autocast_cache()  # it outlives a point where autocast is entered within another one
             with torch.autocast(device.type, dtype=torch.bfloat16):
                 yield
         case _:

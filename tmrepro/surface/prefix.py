@@ -16,9 +16,10 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
-from tmrepro.surface.graph import TRIED, Cut, Uncut, apply_layer, cut_behind_first, layer_of, names_in
+from tmrepro.surface.graph import Cut, apply_layer, cut_behind_first, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
+from tmrepro.surface.trace import Uncut
 
 GROUP_BYTES = 192 * 2**20  # of one group's A0, A1 and A2
 LEAST_INPUTS = 16  # per output of the first layer: below, three products and two sums save nothing
@@ -50,13 +51,15 @@ class PrefixEvaluator:
     @staticmethod
     def blocks(problem: Problem) -> dict[str, int]:
         """See `EvaluatorKind.blocks`; `group` images have their outputs kept at once, and their losses summed."""
-        cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
+        cut = cut_behind_first(problem.traced())
         return {"images": EVALUATION_BATCH, "points": 1, "group": _group(problem, cut)}
 
     def __init__(self, problem: Problem) -> None:
         self._dtype = _dtype(problem)
         self._inputs, self._targets = problem.inputs, problem.targets
-        self._cut = cut_behind_first(problem.model, problem.inputs[:TRIED])
+        if problem.precision == "float64":
+            self._targets = self._targets.widened()
+        self._cut = cut_behind_first(problem.traced())
         self._before = copy.deepcopy(self._cut.before).to(self._dtype)
         parts = problem.by_name()
         self._first = [
@@ -138,7 +141,7 @@ def first_cut(problem: Problem) -> Cut | str:
     if not problem.inputs.is_floating_point():
         return "the inputs are not floating point numbers"
     try:
-        return cut_behind_first(problem.model, problem.inputs[:TRIED])
+        return cut_behind_first(problem.traced())
     except Uncut as reason:
         return str(reason)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from tmrepro.directions import DirectionPair
 from tmrepro.inference import Targets
 from tmrepro.parameters import layout_of, split_theta, theta_of
+from tmrepro.surface.conduct import Conduct
+from tmrepro.surface.trace import TRIED, Trace, Uncut, trace_network
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16"]
 Parts = Mapping[str, Tensor]
@@ -21,13 +24,44 @@ Parts = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """What a surface is of: a model that holds theta* (eval mode), its directions, images [n, ...] and labels."""
+    """What a surface is of: a model that holds theta* (eval mode), its directions, images [n, ...] and labels.
+
+    Nobody runs `model` itself: a forward that changes its parameters would change theta*. `conduct` is what is known of it as
+    a function. `whole`: all images go through it as one batch, since what it gives for one depends on the others.
+    """
 
     model: nn.Module
     directions: DirectionPair
     inputs: Shaped[Tensor, "n ..."]
     targets: Targets
     precision: Precision
+    conduct: Conduct = Conduct()
+    whole: bool = False
+
+    @property
+    def only_plain(self) -> str | None:
+        """Why no faster evaluator than the plain one is right; None if one may be."""
+        return "all inputs go through it as one batch" if self.whole else self.conduct.only_plain
+
+    @cached_property
+    def trace(self) -> Trace | Uncut:
+        """The model's graph, traced and compared once for all evaluators; or why it has none."""
+        if self.only_plain is not None:
+            return Uncut(self.only_plain)
+        try:
+            return trace_network(self.model, self.inputs[:TRIED])
+        except Uncut as reason:
+            return reason
+
+    def traced(self) -> Trace:
+        """The model's graph.
+
+        Raises:
+            Uncut: it has none.
+        """
+        if isinstance(self.trace, Uncut):
+            raise Uncut(str(self.trace))
+        return self.trace
 
     def by_name(self) -> tuple[Parts, Parts, Parts]:
         """theta*, delta^ and eta^ by the names of the model's parameters, where the inputs are."""

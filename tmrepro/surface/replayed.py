@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tmrepro.inference import EVALUATION_BATCH
-from tmrepro.surface.graph import has_hooks
 from tmrepro.surface.plain import PlainEvaluator, memory_as_it_comes
 from tmrepro.surface.problem import Problem
+from tmrepro.surface.trace import has_hooks
 
 WARM_UP = 3  # passes before recording, so that libraries have chosen their kernels and got their memory
 # Numbers that go in together: 1,024 pictures of CIFAR-10's size. A GPU has work for all its units only in large batches.

@@ -16,10 +16,11 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from tmrepro.surface.geometry import Geometry, geometry_of
-from tmrepro.surface.graph import TRIED, Uncut, apply_layer, cut_behind_second, layer_of
+from tmrepro.surface.graph import apply_layer, cut_behind_second, layer_of
 from tmrepro.surface.problem import Problem
 from tmrepro.surface.tail import SIDE, Row
 from tmrepro.surface.tiles import TiledEvaluator, unfit_for_tiles
+from tmrepro.surface.trace import Uncut
 
 
 class TrackedEvaluator(TiledEvaluator):
@@ -34,7 +35,7 @@ class TrackedEvaluator(TiledEvaluator):
         why = unfit_for_tiles(problem)
         if why is None:
             try:
-                geometry_of(cut_behind_second(problem.model, problem.inputs[:TRIED]), problem.inputs[:1])
+                geometry_of(cut_behind_second(problem.traced()), problem.inputs[:1])
             except Uncut as reason:
                 return str(reason)
         return why
@@ -42,11 +43,11 @@ class TrackedEvaluator(TiledEvaluator):
     @staticmethod
     def blocks(problem: Problem) -> dict[str, int]:
         """See `EvaluatorKind.blocks`."""
-        cut = cut_behind_second(problem.model, problem.inputs[:TRIED])
+        cut = cut_behind_second(problem.traced())
         return {"images": geometry_of(cut, problem.inputs[:1]).tile, "points": SIDE * SIDE}
 
     def __init__(self, problem: Problem) -> None:
-        cut = cut_behind_second(problem.model, problem.inputs[:TRIED])
+        cut = cut_behind_second(problem.traced())
         self._geometry = geometry_of(cut, problem.inputs[:1])
         super().__init__(problem, cut, geometry=self._geometry)
         self._second = _Second(self._geometry, [layer_of(parts, cut.second_name) for parts in self._parts])

@@ -1,0 +1,303 @@
+"""Whether a network and a loss are functions: of parameters, buffers and one input at a time, as a loss surface takes them to be.
+
+No proof, but calls that show it where it is not so: in another order, in other batches, again, and away from theta* on a copy
+that has been there before and on a fresh one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tmrepro.errors import UsageError
+from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
+from tmrepro.surface.state import changed, kept, state_of
+from tmrepro.surface.trace import away
+from tmrepro.surface.watch import Watch, generators, storages, storages_of
+
+FEW = 24  # inputs of most calls
+PIECES = (1, 4)  # where they are cut: one alone, then three, then the others
+REDRAWN = 16  # more calls of a network that draws random numbers: what is rarely drawn shows in one of them
+REACH = 1.0  # how far from theta*, in root mean squares of each parameter
+
+# Shares of the largest output. The same call gives the same bits but for where memory lies; another batch may round otherwise,
+# in float64 far less than in float32, which is used where a network can't be evaluated in float64.
+SAME_CALL = 1e-6
+OTHER_BATCH = {torch.float64: 1e-9, torch.float32: 1e-3}
+
+Call = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """What is known of a network as a function.
+
+    `only_plain`: why no evaluator that rewrites it is right, None if one may be. `changes_inputs`: it gets copies of them.
+    """
+
+    only_plain: str | None = None
+    changes_inputs: bool = False
+
+
+def examine(
+    model: nn.Module, inputs: Tensor, *, name: str = "model", given: nn.Module | None = None, whole: bool = False
+) -> Conduct:
+    """How `model` (theta*, eval mode) behaves on some of its `inputs` [n, ...]; all its calls are of copies.
+
+    `given` is the module that it is a copy of, in whatever mode, which its calls must not reach. `whole`: all inputs go through
+    it as one batch, so what it gives for one may depend on the others.
+
+    Raises:
+        UsageError: it is not a function of its parameters, its buffers and (unless `whole`) of one input at a time.
+    """
+    given = given or model
+    _check_modes(model, name)
+    few = inputs if whole else inputs[:FEW]
+    used = copy.deepcopy(model)
+    drawn = generators()
+    batch, watch = few.clone(), Watch()
+    with torch.no_grad(), watch:
+        used(batch)
+    if watch.taken & (storages_of(given) | storages_of(model)):
+        raise UsageError(
+            f"{name}: its forward uses the parameters of the module that was given, not those of the copy that is moved, as a "
+            "function does that replaced forward and holds on to the module; write a class whose forward calls the module"
+        )
+    draws = generators() != drawn
+    changes_inputs = not _close(batch, few, within=0.0) or bool(watch.changed & storages([batch]))
+
+    def call(network: nn.Module) -> Call:
+        def outputs(x: Tensor) -> Tensor:
+            with torch.no_grad():
+                found: Tensor = network(x.clone())
+            return found
+
+        return outputs
+
+    changes = _changes(model, used, call(used), few, name)
+    outputs = call(used)(few)
+    if not _repeats(call(used), few, outputs, times=REDRAWN if draws else 1):
+        raise UsageError(_not_repeated(name, draws=draws))
+    alone = True
+    if not whole:
+        alone = _check_batches(model, call, inputs, name)
+        if not _repeats(call(used), few, outputs, times=1):
+            raise UsageError(_not_repeated(name, draws=draws))
+    _check_away(model, used, call, few, outputs, given=given, name=name)
+    if not alone and len(inputs) % EVALUATION_BATCH == 1:
+        raise UsageError(
+            f"{name}: fails on one input alone, and the last of the batches of {EVALUATION_BATCH} has one; leave one input out"
+        )
+    reasons = {
+        "the network changes its inputs": changes_inputs,
+        f"the network changes its {changes[0] if changes else ''} when it is evaluated": bool(changes),
+        "the network draws random numbers": draws,
+        "the network fails on one input alone": not alone,
+    }
+    return Conduct(next((reason for reason, holds in reasons.items() if holds), None), changes_inputs)
+
+
+def examine_loss(
+    outputs: Tensor, targets: Targets, *, given: nn.Module, name: str = "loss", whole: bool = False
+) -> str | None:
+    """Whether a loss of the caller's own is one of one input at a time; why only the plain evaluator is right for it, or None.
+
+    `outputs` [n, ...] are the network's for `targets` [n, ...]; `given` is the caller's own network.
+
+    Raises:
+        UsageError: it depends on the batch, on earlier calls, on chance, or on the parameters of `given`.
+    """
+    n = len(outputs)
+    drawn, watch = generators(), Watch()
+    with torch.no_grad(), watch:
+        losses = image_losses(outputs, targets)
+    if watch.taken & storages_of(given):
+        raise UsageError(
+            f"{name}: uses the parameters of the module that was given, which do not move along the surface; a penalty on "
+            "parameters belongs into the module's outputs"
+        )
+    draws = generators() != drawn
+
+    def again(begin: int, end: int) -> Tensor:
+        with torch.no_grad():
+            return image_losses(outputs[begin:end], targets.part(begin, end))
+
+    if not all(_close(again(0, n), losses, within=SAME_CALL) for _ in range(REDRAWN if draws else 2)):
+        raise UsageError(
+            f"{name}: gives other values for the same outputs and targets: it may neither draw random numbers nor keep anything "
+            "from one call to the next"
+        )
+    if whole:
+        return None
+    alone = True
+    for begin, end in _pieces(n):
+        try:
+            piece = again(begin, end)
+        except Exception:  # noqa: BLE001 - whatever a user's loss does with a single input
+            piece = losses[:0]
+        if not _close(piece, losses[begin:end], within=OTHER_BATCH[torch.float32]):
+            if end - begin == 1 and piece.shape != losses[begin:end].shape:
+                alone = False
+                continue
+            raise UsageError(
+                f"{name}: what it gives for an input depends on the other inputs of the batch; expected one loss per input. "
+                "batch='all' evaluates all inputs as one batch"
+            )
+    return None if alone else "the loss fails on one input alone"
+
+
+def _check_modes(model: nn.Module, name: str) -> None:
+    """Raise UsageError if something that must not train still does after eval()."""
+    for path, module in model.named_modules():
+        is_dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0  # noqa: SLF001 - the base of them all
+        if module.training and (is_dropout or isinstance(module, nn.modules.batchnorm._BatchNorm)):  # noqa: SLF001
+            raise UsageError(
+                f"{name}: {path or type(module).__name__!r} stays in train mode after eval(), as an overridden train() has it; a "
+                "surface is evaluated in eval mode"
+            )
+
+
+def _changes(model: nn.Module, used: nn.Module, call: Call, few: Tensor, name: str) -> list[str]:
+    """What the first call changed in `used`; refused if another call with the same inputs changes anything once more."""
+    names = changed(state_of(model), state_of(used))
+    if names:
+        before = kept(state_of(used))
+        call(few)
+        if again := changed(before, state_of(used)):
+            raise UsageError(
+                f"{name}: its {again[0]} changes with every call in eval mode, so what it gives may depend on earlier calls; a "
+                "surface is of a function of parameters and inputs alone"
+            )
+    return names
+
+
+def _check_batches(model: nn.Module, call: Callable[[nn.Module], Call], inputs: Tensor, name: str) -> bool:
+    """Raise UsageError if an input's outputs depend on its batch; else whether single inputs are taken."""
+    few, full = inputs[:FEW], inputs[:EVALUATION_BATCH]
+    network = call(copy.deepcopy(model))
+    together, found = _tried(network, full), _tried(network, few)
+    if together is None or found is None:
+        raise UsageError(f"{name}: fails on {len(few)} of its inputs, but not on more of them; {_WHOLE}")
+    if not _close(found, together[: len(few)], within=OTHER_BATCH[torch.float32]):
+        raise UsageError(_depends(name))
+    alone = True
+    with _wide(model, few) as (wide, values):
+        network = call(wide)
+        expected = network(values)
+        within = OTHER_BATCH[expected.dtype if expected.dtype in OTHER_BATCH else torch.float32]
+        if not _close(network(values.flip(0)).flip(0), expected, within=within):
+            raise UsageError(_depends(name))
+        for begin, end in _pieces(len(values)):
+            piece = _tried(network, values[begin:end])
+            single = end - begin == 1
+            if single and (piece is None or piece.shape != expected[begin:end].shape):
+                alone = False
+            elif piece is None or not _close(piece, expected[begin:end], within=within):
+                raise UsageError(_depends(name))
+    return alone
+
+
+def _check_away(
+    model: nn.Module,
+    used: nn.Module,
+    call: Callable[[nn.Module], Call],
+    few: Tensor,
+    outputs: Tensor,
+    *,
+    given: nn.Module,
+    name: str,
+) -> None:
+    """Raise UsageError unless `used`, moved, gives what a fresh copy gives that never was anywhere else."""
+    fresh = copy.deepcopy(given)
+    with away(fresh, reach=REACH):
+        _place(used, like=fresh)
+        fresh.eval()
+        moved, expected = call(used)(few), call(fresh)(few)
+    if _close(moved, outputs, within=0.0):
+        raise UsageError(f"{name}: its outputs do not change when its parameters do, so its loss has no landscape")
+    if not _close(moved, expected, within=SAME_CALL):
+        raise UsageError(
+            f"{name}: keeps something computed from its parameters, in eval() or in an earlier call, so what it gives does not "
+            "follow them; compute it in forward"
+        )
+    _place(used, like=model)
+    if not _close(call(used)(few), outputs, within=SAME_CALL):
+        raise UsageError(_not_repeated(name, draws=False))
+
+
+def _place(network: nn.Module, *, like: nn.Module) -> None:
+    with torch.no_grad():
+        for value, wanted in zip(network.parameters(), like.parameters(), strict=True):
+            value.copy_(wanted)
+
+
+@contextmanager
+def _wide(model: nn.Module, few: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+    """A copy of `model` and inputs in float64, if the model can be evaluated in it; else as they are."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        wide, values = copy.deepcopy(model).double(), few.double() if few.is_floating_point() else few
+        found = _tried(wide, values)
+        if found is not None and found.dtype == torch.float64 and bool(found.isfinite().all()):
+            yield wide, values
+            return
+    finally:
+        torch.set_default_dtype(before)
+    yield copy.deepcopy(model), few
+
+
+def _pieces(n: int) -> list[tuple[int, int]]:
+    cuts = [0, *(cut for cut in PIECES if cut < n), n]
+    return list(zip(cuts, cuts[1:], strict=False)) if n > 1 else []
+
+
+def _tried(call: Callable[[Tensor], Any], inputs: Tensor) -> Tensor | None:
+    try:
+        with torch.no_grad():
+            found = call(inputs.clone())
+    except Exception:  # noqa: BLE001 - whatever a user's forward does with a batch of another size
+        return None
+    return found if isinstance(found, Tensor) else None
+
+
+def _repeats(call: Call, inputs: Tensor, outputs: Tensor, *, times: int) -> bool:
+    return all(_close(call(inputs), outputs, within=SAME_CALL) for _ in range(times))
+
+
+def _close(found: Tensor, expected: Tensor, *, within: float) -> bool:
+    """Whether two tensors agree within a share of the largest finite number; what isn't finite must be the same."""
+    if found.shape != expected.shape:
+        return False
+    if torch.equal(found, expected):
+        return True
+    one, other = found.double(), expected.double()
+    finite = one.isfinite() & other.isfinite()
+    same = (one == other) | (one.isnan() & other.isnan())
+    scale = float(other[finite].abs().max()) if bool(finite.any()) else 0.0
+    return bool((same | (finite & ((one - other).abs() <= within * scale))).all())
+
+
+_WHOLE = "batch='all' evaluates all inputs as one batch"
+
+
+def _depends(name: str) -> str:
+    return (
+        f"{name}: what it gives for an input depends on the other inputs of the batch, as batch norm without running statistics "
+        f"does; expected a function of one input at a time. {_WHOLE}"
+    )
+
+
+def _not_repeated(name: str, *, draws: bool) -> str:
+    why = (
+        "it draws random numbers in eval mode; dropout must follow self.training"
+        if draws
+        else "it keeps state from one call to the next"
+    )
+    return f"{name}: gives other outputs for the same inputs: {why}"

@@ -1,0 +1,80 @@
+"""What a network keeps beside its code: parameters, buffers, and the plain values among its modules' attributes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+DEPTH = 4  # of lists in lists that are looked into
+_TORCHS_OWN = frozenset(vars(nn.Module())) | {"_is_full_backward_hook"}
+
+State = Mapping[str, Any]
+
+
+def state_of(model: nn.Module) -> State:
+    """Every parameter, buffer and attribute by its name; the values themselves, no copies."""
+    found: dict[str, Any] = {f"parameter {name!r}": value for name, value in model.named_parameters()}
+    found |= {f"buffer {name!r}": value for name, value in model.named_buffers()}
+    for name, module in model.named_modules():
+        own = {key: value for key, value in vars(module).items() if key not in _TORCHS_OWN}
+        found |= {f"attribute {f'{name}.{key}'.lstrip('.')!r}": value for key, value in own.items()}
+    return found
+
+
+def kept(state: State) -> State:
+    """A copy of the values that `changed` compares, which later calls do not reach."""
+    return {name: _copied(value) for name, value in state.items()}
+
+
+def changed(before: State, after: State) -> list[str]:
+    """The names whose values differ. Objects of other kinds than numbers, text, arrays and lists of them aren't compared."""
+    return [
+        name
+        for name in dict.fromkeys([*before, *after])
+        if name not in before or name not in after or not _same(before[name], after[name])
+    ]
+
+
+def _copied(value: Any, depth: int = DEPTH) -> Any:
+    match value:
+        case Tensor():
+            return value.detach().clone()
+        case np.ndarray():
+            return value.copy()
+        case list() | tuple() | set() if depth:
+            return [_copied(item, depth - 1) for item in value]
+        case dict() if depth:
+            return {key: _copied(item, depth - 1) for key, item in value.items()}
+        case _:
+            return copy.copy(value) if isinstance(value, bytearray) else value
+
+
+def _same(one: Any, other: Any, depth: int = DEPTH) -> bool:
+    match one, other:
+        case Tensor(), Tensor():
+            return same_values(one, other)
+        case np.ndarray(), np.ndarray():
+            return one.shape == other.shape and one.tobytes() == other.tobytes()
+        case (list() | tuple() | set(), list() | tuple() | set()) if depth:
+            pairs = zip(one, other, strict=False)
+            return len(one) == len(other) and all(_same(mine, theirs, depth - 1) for mine, theirs in pairs)
+        case dict(), dict() if depth:
+            return one.keys() == other.keys() and all(_same(one[key], other[key], depth - 1) for key in one)
+        case (bool() | int() | float() | complex() | str() | bytes() | bytearray() | None, _):
+            return type(one) is type(other) and (one == other or repr(one) == repr(other))
+        case _:
+            return type(one) is type(other)
+
+
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape and numbers; nan is the same as nan."""
+    if one.shape != other.shape or one.dtype != other.dtype or one.layout is not other.layout:
+        return False
+    if one.layout is not torch.strided:
+        one, other = one.to_dense(), other.to_dense()
+    return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())  # noqa: PLR0124

@@ -1,0 +1,162 @@
+"""A network's graph, and the proof that it is what the network does: what every evaluator that rewrites a network begins with.
+
+Traced by torch.fx, so a network with a forward of its own counts as one of layers does. A graph is refused where it could
+differ from the network away from the point at which it was traced: where values of parameters became constants, or where an
+operation changes a value in place that is read under another name.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from tmrepro.surface.state import same_values
+from tmrepro.surface.watch import Watch, storages, storages_of
+
+TRIED = 5  # inputs on which a graph is compared with its network, in batches of two, three and one
+AWAY = (1.0, -2.0)  # how far from theta*, in root mean squares of each parameter
+_PATTERN = 4099  # numbers that are repeated over a parameter; a prime, so that no shape repeats with them
+
+
+class Uncut(Exception):  # noqa: N818 - no error: the reason why there is no graph, or no cut
+    """Why a network cannot be rewritten, in a few words."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """`graph` computes what `network` does, a copy of a user's network in eval mode; both have the same modules.
+
+    They are shared by all who ask: whoever changes them takes a copy.
+    """
+
+    network: nn.Module
+    graph: fx.GraphModule
+
+    def copied(self) -> Trace:
+        """A trace of one's own."""
+        network, graph = copy.deepcopy((self.network, self.graph))
+        return Trace(network, graph)
+
+
+def trace_network(model: nn.Module, inputs: Tensor) -> Trace:
+    """Trace `model`, and compare the graph with it at theta* and away from it, on some of its `inputs` [n, ...].
+
+    Raises:
+        Uncut: it cannot be traced, or its graph could give other outputs.
+    """
+    if has_hooks(model):
+        raise Uncut("it has hooks")
+    strange = [str(value.dtype) for value in model.buffers() if value.is_floating_point() and value.dtype != torch.float32]
+    if strange:
+        raise Uncut(f"it has buffers of {strange[0].removeprefix('torch.')}")
+    network = copy.deepcopy(model).eval()
+    try:
+        with torch.no_grad():
+            graph = _graph(network)
+            _check_changes(graph, network, inputs[:2].clone())
+            _compare(graph, network, inputs[:TRIED], theta=list(model.parameters()))
+    except Uncut:
+        raise
+    except Exception as error:  # the user's code may raise anything when it meets no data
+        raise Uncut(f"its forward cannot be traced ({type(error).__name__})") from error
+    return Trace(network, graph)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a module does more than its forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - torch has no other way to ask
+
+
+@contextmanager
+def away(model: nn.Module, *, reach: float) -> Iterator[None]:
+    """Run the body with every parameter moved away from where it is, by `reach` times its root mean square; put back after."""
+    pattern = torch.randn(_PATTERN, generator=torch.Generator().manual_seed(1))
+    values = list(model.parameters())
+    before = [value.detach().clone() for value in values]
+    with torch.no_grad():
+        for value in values:
+            size = float(value.detach().double().square().mean().sqrt()) if value.numel() else 0.0
+            some = pattern.to(value.device).repeat(-(-value.numel() // _PATTERN))[: value.numel()].view(value.shape)
+            value.add_(some, alpha=reach * (size or 0.1))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for value, old in zip(values, before, strict=True):
+                value.copy_(old)
+
+
+def _graph(network: nn.Module) -> fx.GraphModule:
+    """Its graph, if no value of a parameter became a constant of it."""
+    with Watch() as watch:
+        graph = fx.symbolic_trace(network)
+    if watch.taken & storages_of(network):
+        raise Uncut("its forward computes with parameters outside of layers")
+    return graph
+
+
+def _check_changes(graph: fx.GraphModule, network: nn.Module, inputs: Tensor) -> None:
+    """Raise `Uncut` unless every value that is changed in place is read only as what it was changed into."""
+    run = _Changes(graph)
+    with Watch() as watch:
+        run.run(inputs)
+    if watch.changed & (storages_of(network) | storages(network.buffers())):
+        raise Uncut("its forward changes its parameters or buffers")
+    if watch.changed & storages([inputs]):
+        raise Uncut("its forward changes its inputs")
+    order = {node: position for position, node in enumerate(graph.graph.nodes)}
+    for node, values in run.changes:
+        if not node.users:
+            raise Uncut(f"{words(graph, node)} changes a value in place, and its result is not used")
+        for value in values:
+            if any(order[user] > order[node] for user in value.users if user is not node):
+                raise Uncut(f"{words(graph, node)} changes in place what is used again")
+
+
+class _Changes(fx.Interpreter):
+    """Runs a graph and finds what each node changes in place: the values, under all of their names, that were there before."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph, garbage_collect_values=False)
+        self.changes: list[tuple[fx.Node, list[fx.Node]]] = []
+
+    def run_node(self, n: fx.Node) -> Any:
+        before = {node: value._version for node, value in self.env.items() if isinstance(value, Tensor)}  # noqa: SLF001
+        result = super().run_node(n)
+        values = [node for node, version in before.items() if self.env[node]._version != version]  # noqa: SLF001
+        if values:
+            self.changes.append((n, values))
+        return result
+
+
+def _compare(graph: fx.GraphModule, network: nn.Module, inputs: Tensor, *, theta: Sequence[Tensor]) -> None:
+    """Raise `Uncut` unless the graph gives the network's own outputs: at theta* in several batches, away from it in one each."""
+    batches = [inputs[:2], *(inputs[begin:end] for begin, end in ((2, TRIED), (0, 1)) if len(inputs) > begin)]
+    _agree(graph, network, batches)
+    for reach, batch in zip(AWAY, itertools.cycle(batches), strict=False):
+        with away(network, reach=reach):
+            _agree(graph, network, [batch])
+    if not all(same_values(mine.detach(), own.detach()) for mine, own in zip(network.parameters(), theta, strict=True)):
+        raise Uncut("its forward changes its parameters or buffers")
+
+
+def _agree(graph: fx.GraphModule, network: nn.Module, batches: Sequence[Tensor]) -> None:
+    for batch in batches:
+        # An interpreter, since a graph that fails as a module prints a traceback of its own.
+        found, expected = fx.Interpreter(graph).run(batch.clone()), network(batch.clone())
+        if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and same_values(found, expected)):
+            raise Uncut("its graph gives other outputs than itself")
+
+
+def words(graph: fx.GraphModule, node: fx.Node) -> str:
+    """What `node` is, in a word."""
+    if node.op == "call_module":
+        return type(graph.get_submodule(str(node.target))).__name__
+    return str(getattr(node.target, "__name__", node.target))

@@ -1,0 +1,55 @@
+"""What a call of somebody's code reads, changes and draws, seen from below: by torch's operators and the generators."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class Watch(TorchDispatchMode):
+    """While it is entered: the storages that torch's operators take, and those that they change in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: set[int] = set()
+        self.changed: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        kwargs = kwargs or {}
+        self.taken |= storages(tree_leaves((args, kwargs)))
+        if func._schema.is_mutable:  # noqa: SLF001 - torch has no other way to ask
+            for position, argument in enumerate(func._schema.arguments):  # noqa: SLF001
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    given = args[position] if position < len(args) else kwargs.get(argument.name)
+                    self.changed |= storages(tree_leaves(given))
+        return func(*args, **kwargs)
+
+
+def storages(values: Iterable[object]) -> set[int]:
+    """Where the memory of the tensors among `values` begins; of those that have any."""
+    found = set()
+    for value in values:
+        if isinstance(value, Tensor) and value.layout is torch.strided and value.numel():
+            found.add(value.untyped_storage().data_ptr())
+    return found - {0}
+
+
+def storages_of(model: nn.Module) -> set[int]:
+    """Where the memory of a network's parameters begins."""
+    return storages(model.parameters())
+
+
+def generators() -> tuple[Any, ...]:
+    """The states of all random generators that a forward may draw from, to be compared with `==`."""
+    states = [bytes(torch.get_rng_state().numpy())]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states += [bytes(state.numpy()) for state in torch.cuda.get_rng_state_all()]
+    numpy_state = np.random.get_state()  # noqa: NPY002 - the global one is what code draws from
+    return (*states, random.getstate(), numpy_state[1].tobytes(), *numpy_state[2:])
