@@ -21,6 +21,7 @@ from tmrepro.surface.conduct import Conduct, examine, examine_loss
 from tmrepro.surface.plain import arithmetic
 
 CROSS_ENTROPY: Final = "cross_entropy"
+WHOLE: Final = "; batch='all' evaluates all inputs as one batch"
 LARGEST_DISTRIBUTION_ERROR = 1e-3  # of sums of float16 probabilities
 ACCURATE = 1e-4  # how far losses of float32 outputs that mean the same may differ
 
@@ -67,9 +68,9 @@ def own_data(
     wanted = Targets(y, loss=_own_loss(loss, given)) if callable(loss) else _class_targets(y, outputs, loss)
     tried = wanted.part(0, first)
     _try_loss(outputs, tried)
-    conduct = examine(model, x, given=given, whole=whole)
+    conduct = examine(model, x, given=given, whole=whole, remedy=WHOLE)
     if wanted.loss is not None:
-        why = examine_loss(outputs, tried, given=given, whole=whole)
+        why = examine_loss(outputs, tried, given=given, whole=whole, remedy=WHOLE)
         conduct = replace(conduct, only_plain=conduct.only_plain or why)
     if precision == "float64":
         _try_float64(model, x[:first], tried)
@@ -83,8 +84,6 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
         UsageError: neither; or a direction with an unknown name, another shape, or values that are not finite.
     """
     match directions:
-        case {"delta": delta, "eta": eta, **rest} if not rest:
-            return own_vectors((delta, eta), layout=layout)
         case (int() | np.integer(), int() | np.integer()):
             return None
         case (delta, eta):

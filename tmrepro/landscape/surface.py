@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ Progress = Callable[[int, int], None]
 
 LARGEST_K = 4096
 SEEDS = 2**63
+DIVERGENCE = "Kullback-Leibler divergence of the outputs from the targets: torch's cross entropy less target_entropy"
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,12 @@ def loss_surface(
     Args:
         model: any module with float32 parameters, on one device, that maps `inputs` to outputs [n, ...].
         loss: `cross_entropy`, of outputs [n, classes]; or a function (outputs, targets) -> one loss per input [n], such as
-            torch's with reduction="none".
+            torch's with reduction="none". For targets that are distributions, `cross_entropy` is the Kullback-Leibler divergence
+            of the outputs from them, 0 where the outputs are the targets: torch's cross entropy less attribute target_entropy.
         inputs: a tensor or array [n, ...]; floating point becomes float32.
         targets: labels [n] or distributions [n, classes]; for a function, whatever it takes, one per input.
         directions: two seeds, from which anyone draws the same two directions; or two of your own, each a dict of tensors
-            by parameter name (what is missing doesn't move) or one vector over all parameters in their order.
+            by parameter name (what is missing doesn't move), a list of tensors or one vector, in the order of the parameters.
         grid: K, for K x K points; or the two axes a and b themselves, ascending, of any lengths.
         origin: of a grid given by K: corner (a, b = 0, step, ...; the default) or center.
         step: of a grid given by K: between neighbouring points; 1 by default.
@@ -96,7 +98,8 @@ def loss_surface(
     Returns:
         loss [a, b] in nats (or the function's unit) and, for labels of classes, accuracy [a, b], with the coordinates a and b.
         Attributes: theta_norm (||theta*||), delta_norm, eta_norm, cosine (of the angle between them), the directions' SHA-256
-        and seeds, home (the (i, j) of theta*, where it is a point), and the evaluator with the reason why it was chosen.
+        and seeds, home (the (i, j) of theta*, where it is a point), and the evaluator with the reason why it was chosen; for
+        targets that are distributions, target_entropy, their mean entropy in nats.
         A loss that is not finite is a result and stays as it is.
 
     Raises:
@@ -112,18 +115,15 @@ def loss_surface(
     if batch not in {None, "all"}:
         raise UsageError(f"batch: expected 'all', or None for batches of our own size (got {batch!r})")
     given = unwrapped(model)
-    device = next((value.device for value in given.parameters()), torch.device("cpu"))
+    device = next((value.device for value in given.parameters() if not value.is_meta), torch.device("cpu"))
     with undisturbed(device=device, threads=threads):
         copied = own_model(given)
-        data = own_data(
-            copied, inputs, targets, loss=loss, given=given, precision=precision, whole=batch == "all"
-        )
+        whole = batch == "all"
+        data = own_data(copied, inputs, targets, loss=loss, given=given, precision=precision, whole=whole)
         pair = _pair(directions, model=copied, normalization=normalization, moves=moves)
         theta_norm = norm_of(theta_of(copied))
         points = _points(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm)
-        problem = Problem(
-            copied, pair, data.inputs, data.targets, precision, conduct=data.conduct, whole=batch == "all"
-        )
+        problem = Problem(copied, pair, data.inputs, data.targets, precision, data.conduct, whole)
         rule = choose(problem, forced=evaluator)
         chosen = rule.kind(problem)
         facts = {"evaluator": rule.kind.name, "evaluator_reason": rule.reason}
@@ -148,6 +148,8 @@ def _pair(directions: Any, *, model: nn.Module, normalization: Any, moves: Moves
     if normalization is not None:
         choice("normalization", normalization, Normalization)
     theta, layout = theta_of(model), layout_of(model)
+    if isinstance(directions, Mapping) and set(directions) == {"delta", "eta"}:
+        directions = directions["delta"], directions["eta"]
     vectors = own_vectors(directions, layout=layout)
     if vectors is not None:
         return own_directions(vectors, theta=theta, layout=layout, normalization=normalization or "none", moves=moves)
@@ -221,6 +223,9 @@ def _attributes(problem: Problem, points: Points, *, theta_norm: float) -> dict[
         "images": len(problem.inputs),
         "precision": problem.precision,
     }
+    if problem.targets.loss is None and problem.targets.soft:
+        wanted = problem.targets.values.double()
+        found |= {"loss": DIVERGENCE, "target_entropy": float(-torch.xlogy(wanted, wanted).sum(1).mean())}
     if pair.delta_facts.seed is not None and pair.eta_facts.seed is not None:
         found |= {"delta_seed": pair.delta_facts.seed, "eta_seed": pair.eta_facts.seed}
     return found | ({"home": list(points.home)} if points.home is not None else {})

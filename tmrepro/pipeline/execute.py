@@ -25,7 +25,7 @@ from tmrepro.pipeline.provenance import stage_platform
 from tmrepro.pipeline.surfaces import evaluate_surface
 from tmrepro.progress import Reporter
 from tmrepro.records import Minimum
-from tmrepro.spec import Spec, dump_spec, expand_models, expand_surfaces
+from tmrepro.spec import CustomModel, Spec, dump_spec, expand_models, expand_surfaces
 from tmrepro.statistics import STATISTICS
 from tmrepro.store.atomic import WORK, remove, work_folder, write_text
 from tmrepro.store.documents import read_json, write_json
@@ -37,6 +37,8 @@ from tmrepro.store.stages import StageBook, StageRecord
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import consolidate
 from tmrepro.surface import find_evaluator
+from tmrepro.surface.conduct import examine
+from tmrepro.training import Examples
 from tmrepro.view import load_theta
 
 
@@ -80,8 +82,9 @@ def execute(
         dataset = load_dataset(spec.data, data_dir=data_dir, download=download)
         determinism = Determinism(spec.compute.determinism, spec.compute.threads)
         apply(determinism)
+        examples = examples_on(dataset, scaling=spec.data.scaling, device=chosen)
         if not (out / SPEC).exists():
-            _try_models(spec, classes=len(dataset.classes))
+            _try_models(spec, examples)
         write_text(out / SPEC, dump_spec(spec), work=work_folder(out))
         context = Context(
             spec=spec,
@@ -93,7 +96,7 @@ def execute(
             workers=workers,
             platform=stage_platform(chosen, determinism=determinism),
             dataset=dataset,
-            examples=examples_on(dataset, scaling=spec.data.scaling, device=chosen),
+            examples=examples,
             evaluator=evaluator,
             preview=preview,
             donor=donor,
@@ -128,10 +131,15 @@ def open_donor(reuse: Path | None, *, out: Path) -> Donor | None:
     return Donor(reuse)
 
 
-def _try_models(spec: Spec, *, classes: int) -> None:
-    """Build every network once: a wrong factory or width is refused before hours of training, not after them."""
+def _try_models(spec: Spec, examples: Examples) -> None:
+    """Build every network once: a wrong factory or width is refused before hours of training, not after them.
+
+    So is a network of a user's own that is no function of one picture at a time.
+    """
     for model in spec.models:
-        build_model(model, classes=classes, size=spec.data.size, seed=0)
+        module = build_model(model, classes=examples.classes, size=spec.data.size, seed=0)
+        if isinstance(model, CustomModel):
+            examine(module.to(examples.inputs.device).eval(), examples.inputs, name=f"model {model.name!r}")
 
 
 def _run(context: Context) -> RunResult:

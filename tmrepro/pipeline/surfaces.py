@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,13 @@ from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import users_code
 from tmrepro.pipeline.preview import draw_preview
 from tmrepro.records import Grid, SurfaceFacts
-from tmrepro.spec import DrawnSurface, SurfaceSpec, TrainedModel
+from tmrepro.spec import CustomModel, DrawnSurface, SurfaceSpec, TrainedModel
 from tmrepro.store.atomic import remove
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, read_part, write_chunk
 from tmrepro.store.tensors import check_labels, load_labels
 from tmrepro.surface import Problem, build_grid, choose, evaluate_chunks
+from tmrepro.surface.conduct import examine
 from tmrepro.surface.executors import Chunk
 from tmrepro.surface.order import coarse_first, lattice_step
 from tmrepro.surface.precision import LOWER, measure_precision_error
@@ -97,6 +98,9 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[st
         labels=_labels(context, spec, model.name),
         clip=model.spec.training.clip_probability,
     )
+    if isinstance(model.spec, CustomModel):
+        conduct = examine(problem.model, problem.inputs, name=f"model {model.name!r}")
+        problem = replace(problem, conduct=conduct)
     create_surface(context.run, drawn.name, model.name, grid=grid, chunk=spec.chunk, facts=facts)
     wanted, done, total = [], 0, spec.grid.K**2
     for index, rows, columns in chunk_slices(spec.grid.K, spec.chunk):

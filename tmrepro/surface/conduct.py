@@ -46,12 +46,18 @@ class Conduct:
 
 
 def examine(
-    model: nn.Module, inputs: Tensor, *, name: str = "model", given: nn.Module | None = None, whole: bool = False
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    name: str = "model",
+    given: nn.Module | None = None,
+    whole: bool = False,
+    remedy: str = "",
 ) -> Conduct:
     """How `model` (theta*, eval mode) behaves on some of its `inputs` [n, ...]; all its calls are of copies.
 
     `given` is the module that it is a copy of, in whatever mode, which its calls must not reach. `whole`: all inputs go through
-    it as one batch, so what it gives for one may depend on the others.
+    it as one batch, so what it gives for one may depend on the others; `remedy` says how that is asked for.
 
     Raises:
         UsageError: it is not a function of its parameters, its buffers and (unless `whole`) of one input at a time.
@@ -86,7 +92,7 @@ def examine(
         raise UsageError(_not_repeated(name, draws=draws))
     alone = True
     if not whole:
-        alone = _check_batches(model, call, inputs, name)
+        alone = _check_batches(model, call, inputs, name, remedy)
         if not _repeats(call(used), few, outputs, times=1):
             raise UsageError(_not_repeated(name, draws=draws))
     _check_away(model, used, call, few, outputs, given=given, name=name)
@@ -104,7 +110,7 @@ def examine(
 
 
 def examine_loss(
-    outputs: Tensor, targets: Targets, *, given: nn.Module, name: str = "loss", whole: bool = False
+    outputs: Tensor, targets: Targets, *, given: nn.Module, whole: bool = False, remedy: str = ""
 ) -> str | None:
     """Whether a loss of the caller's own is one of one input at a time; why only the plain evaluator is right for it, or None.
 
@@ -119,7 +125,7 @@ def examine_loss(
         losses = image_losses(outputs, targets)
     if watch.taken & storages_of(given):
         raise UsageError(
-            f"{name}: uses the parameters of the module that was given, which do not move along the surface; a penalty on "
+            "loss: uses the parameters of the module that was given, which do not move along the surface; a penalty on "
             "parameters belongs into the module's outputs"
         )
     draws = generators() != drawn
@@ -130,7 +136,7 @@ def examine_loss(
 
     if not all(_close(again(0, n), losses, within=SAME_CALL) for _ in range(REDRAWN if draws else 2)):
         raise UsageError(
-            f"{name}: gives other values for the same outputs and targets: it may neither draw random numbers nor keep anything "
+            "loss: gives other values for the same outputs and targets: it may neither draw random numbers nor keep anything "
             "from one call to the next"
         )
     if whole:
@@ -146,8 +152,7 @@ def examine_loss(
                 alone = False
                 continue
             raise UsageError(
-                f"{name}: what it gives for an input depends on the other inputs of the batch; expected one loss per input. "
-                "batch='all' evaluates all inputs as one batch"
+                f"loss: what it gives for an input depends on the other inputs of the batch; expected one loss per input{remedy}"
             )
     return None if alone else "the loss fails on one input alone"
 
@@ -177,29 +182,29 @@ def _changes(model: nn.Module, used: nn.Module, call: Call, few: Tensor, name: s
     return names
 
 
-def _check_batches(model: nn.Module, call: Callable[[nn.Module], Call], inputs: Tensor, name: str) -> bool:
+def _check_batches(model: nn.Module, call: Callable[[nn.Module], Call], inputs: Tensor, name: str, remedy: str) -> bool:
     """Raise UsageError if an input's outputs depend on its batch; else whether single inputs are taken."""
     few, full = inputs[:FEW], inputs[:EVALUATION_BATCH]
     network = call(copy.deepcopy(model))
     together, found = _tried(network, full), _tried(network, few)
     if together is None or found is None:
-        raise UsageError(f"{name}: fails on {len(few)} of its inputs, but not on more of them; {_WHOLE}")
+        raise UsageError(f"{name}: fails on {len(few)} of its inputs, but not on more of them{remedy}")
     if not _close(found, together[: len(few)], within=OTHER_BATCH[torch.float32]):
-        raise UsageError(_depends(name))
+        raise UsageError(_depends(name, remedy))
     alone = True
     with _wide(model, few) as (wide, values):
         network = call(wide)
         expected = network(values)
         within = OTHER_BATCH[expected.dtype if expected.dtype in OTHER_BATCH else torch.float32]
         if not _close(network(values.flip(0)).flip(0), expected, within=within):
-            raise UsageError(_depends(name))
+            raise UsageError(_depends(name, remedy))
         for begin, end in _pieces(len(values)):
             piece = _tried(network, values[begin:end])
             single = end - begin == 1
             if single and (piece is None or piece.shape != expected[begin:end].shape):
                 alone = False
             elif piece is None or not _close(piece, expected[begin:end], within=within):
-                raise UsageError(_depends(name))
+                raise UsageError(_depends(name, remedy))
     return alone
 
 
@@ -284,13 +289,10 @@ def _close(found: Tensor, expected: Tensor, *, within: float) -> bool:
     return bool((same | (finite & ((one - other).abs() <= within * scale))).all())
 
 
-_WHOLE = "batch='all' evaluates all inputs as one batch"
-
-
-def _depends(name: str) -> str:
+def _depends(name: str, remedy: str) -> str:
     return (
         f"{name}: what it gives for an input depends on the other inputs of the batch, as batch norm without running statistics "
-        f"does; expected a function of one input at a time. {_WHOLE}"
+        f"does; expected a function of one input at a time{remedy}"
     )
 
 
