@@ -42,7 +42,6 @@ class Targets:
         """The targets of images `begin` up to `end`."""
         return Targets(self.values[begin:end], self.clip, self.loss)
 
-
     def widened(self) -> Targets:
         """The same for outputs in float64: floating point numbers that a loss keeps, such as weights of classes, are in it too.
 

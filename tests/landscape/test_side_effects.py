@@ -90,7 +90,9 @@ def test_the_value_is_that_of_a_fresh_module_at_each_point(make, data):
 
 
 @pytest.mark.parametrize("evaluator", ["tracked", "prefix", "folded", "batched"])
-@pytest.mark.parametrize("make", [cases.UnusedRelu, cases.ClampsWithNorm, cases.ReadsFrozen, cases.ChangesInputs, cases.KeepsLast])
+@pytest.mark.parametrize(
+    "make", [cases.UnusedRelu, cases.ClampsWithNorm, cases.ReadsFrozen, cases.ChangesInputs, cases.KeepsLast]
+)
 def test_no_evaluator_that_would_be_wrong_can_be_forced(make, evaluator, data):
     try:
         check(make, data, evaluator=evaluator)
@@ -188,7 +190,10 @@ def centring(outputs, targets):
 @pytest.mark.parametrize("loss", [ignoring, centring])
 def test_a_loss_may_change_what_it_is_given(loss, data):
     found = check(cases.Two, data, loss)
-    assert found.accuracy[2, 0] == loss_surface(made(cases.Two), "cross_entropy", *data, grid=([0.0], [0.0])).accuracy[0, 0]
+    assert (
+        found.accuracy[2, 0]
+        == loss_surface(made(cases.Two), "cross_entropy", *data, grid=([0.0], [0.0])).accuracy[0, 0]
+    )
 
 
 def test_arrays_of_the_callers_stay_as_they_are(data):
@@ -243,7 +248,8 @@ def test_float64_is_refused_in_words_where_something_keeps_float32(data):
         def forward(self, x):
             return super().forward(x @ torch.eye(cases.FEATURES))
 
-    found, expected = (loss_surface(made(make), "cross_entropy", *data, grid=2, precision="float64") for make in (MakesAny, cases.Two))
+    asked = {"grid": 2, "precision": "float64"}
+    found, expected = (loss_surface(made(make), "cross_entropy", *data, **asked) for make in (MakesAny, cases.Two))
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
     with pytest.raises(UsageError, match="precision: float64: the model fails in it"):
         loss_surface(made(Makes), "cross_entropy", *data, grid=2, precision="float64")
@@ -271,7 +277,12 @@ def test_bfloat16_is_no_constant(data):
         (cross_entropy, 3, 3, True),
         (lambda o, t: functional.cross_entropy(o, t, label_smoothing=0.1, reduction="none"), 3, 3, True),
         (lambda o, t: functional.multi_margin_loss(o, t, reduction="none"), 3, 3, True),
-        (lambda o, t: functional.nll_loss(o.log_softmax(1), t, torch.tensor([1.0, 3, 2]), reduction="none"), 3, 3, True),
+        (
+            lambda o, t: functional.nll_loss(o.log_softmax(1), t, torch.tensor([1.0, 3, 2]), reduction="none"),
+            3,
+            3,
+            True,
+        ),
     ],
 )
 def test_accuracy_is_of_classes_alone(loss, targets, outputs, has, data):

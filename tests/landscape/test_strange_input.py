@@ -64,7 +64,11 @@ def test_arrays_of_the_other_byte_order_and_read_only_ones(data):
     expected = loss_surface(linear(), "cross_entropy", x, y, grid=2)
     frozen = x.copy()
     frozen.flags.writeable = False
-    for inputs, targets in ((x.astype(">f4"), y.astype(">i8")), (frozen, y.astype(np.uint16)), (x[:, ::-1].copy()[:, ::-1], y)):
+    for inputs, targets in (
+        (x.astype(">f4"), y.astype(">i8")),
+        (frozen, y.astype(np.uint16)),
+        (x[:, ::-1].copy()[:, ::-1], y),
+    ):
         xr.testing.assert_identical(loss_surface(linear(), "cross_entropy", inputs, targets, grid=2), expected)
 
 
@@ -151,7 +155,8 @@ def test_directions_are_lists_of_tensors_and_dictionaries_of_two(data):
     delta, eta = ([torch.randn(value.shape, generator=draws) for value in linear().parameters()] for _ in range(2))
     expected = loss_surface(linear(), "cross_entropy", *data, (delta, eta), 3)
     vectors = [np.concatenate([part.numpy().ravel() for part in parts]) for parts in (delta, eta)]
-    for directions in ({"delta": delta, "eta": eta}, tuple(vectors), {"delta": vectors[0], "eta": {"weight": eta[0], "bias": eta[1]}}):
+    mixed = {"delta": vectors[0], "eta": {"weight": eta[0], "bias": eta[1]}}
+    for directions in ({"delta": delta, "eta": eta}, tuple(vectors), mixed):
         xr.testing.assert_identical(loss_surface(linear(), "cross_entropy", *data, directions, 3), expected)
     seeds = loss_surface(linear(), "cross_entropy", *data, {"delta": 1, "eta": 2}, 3)
     xr.testing.assert_identical(seeds, loss_surface(linear(), "cross_entropy", *data, (1, 2), 3))

@@ -22,6 +22,7 @@ from tmrepro.surface import PlainEvaluator, Problem, choose
 from tmrepro.surface.folded import FoldedEvaluator
 from tmrepro.surface.folding import FoldedNetwork, fold_network
 from tmrepro.surface.layers import Shape, make_layer
+from tmrepro.surface.trace import trace_network
 
 Problems = Callable[..., Problem]
 Network = Callable[[str], nn.Module]
@@ -210,7 +211,7 @@ def test_resnet50_stays_within_the_designs_bound(resnet: nn.Module) -> None:
 
 
 def test_every_norm_of_resnet50_is_folded_and_every_sum_is_part_of_a_layer(resnet: nn.Module) -> None:
-    folded = fold_network(resnet, torch.zeros(1, 3, 32, 32), make_layer)
+    folded = fold_network(trace_network(resnet, torch.zeros(1, 3, 32, 32)), torch.zeros(1, 3, 32, 32), make_layer)
     assert isinstance(folded, FoldedNetwork)
     assert sum(fold.norm is not None for fold in folded.folds) == 53
     kinds = {type(module).__name__ for module in folded.network.modules() if not list(module.children())}

@@ -25,6 +25,7 @@ from tmrepro.surface import PlainEvaluator, Problem, choose, find_evaluator, gpu
 from tmrepro.surface import fused as fused_module
 from tmrepro.surface.fused import FusedEvaluator
 from tmrepro.surface.fused_layers import fuse_network, places_first, round_tf32
+from tmrepro.surface.trace import trace_network
 
 CLASSES = 4
 A, B = np.array([0.0, 0.4, -0.9]), np.array([0.3, -1.0])
@@ -167,7 +168,7 @@ def test_any_network_of_layers_and_pooling_stays_within_the_designs_bound(
 ) -> None:
     model = RandomNetwork(plan, size=size, means=means, seed=seed)
     asked = problem_of(model, size=size, n=n, seed=seed)
-    assert not isinstance(fuse_network(model, asked.inputs, tf32=False), str)
+    assert not isinstance(fuse_network(trace_network(model, asked.inputs), asked.inputs, tf32=False), str)
     check(asked)
 
 
@@ -176,7 +177,7 @@ def test_resnet50_stays_within_the_designs_bound(resnet: nn.Module) -> None:
 
 
 def test_resnet50_is_layers_and_pooling_alone(resnet: nn.Module) -> None:
-    fused = fuse_network(resnet.cpu(), torch.zeros(1, 3, 32, 32), tf32=False)
+    fused = fuse_network(trace_network(resnet.cpu(), torch.zeros(1, 3, 32, 32)), torch.zeros(1, 3, 32, 32), tf32=False)
     assert not isinstance(fused, str)
     calls = [node for node in fused.network.graph.nodes if node.op not in {"placeholder", "output"}]
     kinds = [type(fused.network.get_submodule(str(node.target))).__name__ for node in calls]
@@ -218,7 +219,7 @@ def test_two_convolutions_that_are_added_are_one_layer(
     model = Sum()
     model(torch.randn(9, 3, 7, 7))
     asked = problem_of(model, size=(7, 7), n=20, precision=precision)
-    fused = fuse_network(model, asked.inputs, tf32=precision == "tf32")
+    fused = fuse_network(trace_network(model, asked.inputs), asked.inputs, tf32=precision == "tf32")
     assert not isinstance(fused, str)
     assert [fold.weight for fold in fused.folds if fold.layer.taken is not None] == holder
     if precision == "float32":

@@ -24,6 +24,7 @@ from torch.utils import cpp_extension
 
 from tmrepro.surface import gpu_kernels
 from tmrepro.surface.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
+from tmrepro.surface.trace import trace_network
 
 HERE = Path(__file__).parent
 SIZES = ("T", "C", "P", "O", "Q", "N", "C2", "P2", "adds", "rectifies")
@@ -57,7 +58,7 @@ def layers(before: int, after: int, options: dict[str, Any], *, tf32: bool, devi
     model = nn.Sequential(nn.Conv2d(before, after, **options), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
     x = torch.randn(256, before, 3, 4, generator=generator)
     model(x[:2])
-    fused = fuse_network(model.to(device), x[:2].to(device), tf32=tf32)
+    fused = fuse_network(trace_network(model.to(device), x[:2].to(device)), x[:2].to(device), tf32=tf32)
     assert not isinstance(fused, str)
     layer = fused.folds[0].layer
     layer.weights.copy_(torch.randn(layer.weights.shape, generator=generator))
@@ -104,7 +105,7 @@ def check_two(kernels: SimpleNamespace, case: tuple[int, dict[str, Any], int], *
     model = Sum(*case)
     x = torch.randn(2, 5, 7, 7, generator=generator)
     model(x)
-    fused = fuse_network(model.to(device), x.to(device), tf32=tf32)
+    fused = fuse_network(trace_network(model.to(device), x.to(device)), x.to(device), tf32=tf32)
     assert not isinstance(fused, str)
     (layer,) = (fold.layer for fold in fused.folds if fold.layer.taken is not None)
     matrix = torch.zeros(layer.matrix.shape)
@@ -213,7 +214,7 @@ def pooling(device: str) -> tuple[Any, Tensor, Tensor]:
     x = torch.randn(256, 5, 9, 7, generator=torch.Generator().manual_seed(0)).to(device)
     x[3, 2, 4, 4] = torch.nan
     model = nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.Flatten(), nn.Linear(5 * 5 * 4, 4)).to(device)
-    fused = fuse_network(model, x[:2], tf32=False)
+    fused = fuse_network(trace_network(model, x[:2]), x[:2], tf32=False)
     assert not isinstance(fused, str)
     pool = next(module for module in fused.network.modules() if type(module).__name__ == "_Largest")
     return pool, places_first(x), places_first(nn.functional.max_pool2d(x, 3, 2, 1))

@@ -111,7 +111,8 @@ def _first_losses(problem: Problem) -> dict[str, Any]:
             with away(network, reach=reach):
                 moved.append(mean(network(problem.inputs[:first].clone())))
         draws = [
-            torch.randn(outputs.shape, generator=torch.Generator().manual_seed(probe)).to(outputs) for probe in range(PROBES)
+            torch.randn(outputs.shape, generator=torch.Generator().manual_seed(probe)).to(outputs)
+            for probe in range(PROBES)
         ]
         drawn = [mean(3 * draw) for draw in draws] if outputs.is_floating_point() else []
     return {"loss at theta*": at_theta, "losses away from theta*": moved, "losses of outputs drawn at random": drawn}

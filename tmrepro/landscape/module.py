@@ -46,7 +46,9 @@ def own_model(module: nn.Module) -> nn.Module:
         ) from error
     before, after = ({name: value for name, value in found.named_parameters()} for found in (module, copied))  # noqa: C416
     if names := changed(before, after):
-        raise UsageError(f"model: eval() changes its parameter {names[0]!r}; call eval() first, then ask for its surface")
+        raise UsageError(
+            f"model: eval() changes its parameter {names[0]!r}; call eval() first, then ask for its surface"
+        )
     return copied
 
 
@@ -54,20 +56,28 @@ def _check_parameter(name: str, value: Tensor) -> None:
     if isinstance(value, nn.parameter.UninitializedParameter):
         raise UsageError(f"model: parameter {name!r} has no shape yet; run the model on some inputs first")
     if value.is_meta:
-        raise UsageError(f"model: parameter {name!r} is on the meta device, which holds no values; load the weights first")
+        raise UsageError(
+            f"model: parameter {name!r} is on the meta device, which holds no values; load the weights first"
+        )
     if value.is_complex():
         raise UsageError(
-            f"model: parameter {name!r} is {dtype_of(value)}; theta is a vector of real numbers: keep real and imaginary parts as "
-            "float32 parameters, and torch.view_as_complex in forward"
+            f"model: parameter {name!r} is {dtype_of(value)}; theta is a vector of real numbers: keep real and imaginary parts "
+            "as float32 parameters, and torch.view_as_complex in forward"
         )
     if value.layout is not torch.strided:
-        raise UsageError(f"model: parameter {name!r} is {str(value.layout).removeprefix('torch.')}, expected a dense one")
+        raise UsageError(
+            f"model: parameter {name!r} is {str(value.layout).removeprefix('torch.')}, expected a dense one"
+        )
     if value.dtype != torch.float32:
         raise UsageError(f"model: parameter {name!r} is {dtype_of(value)}, expected float32: give model.float()")
     if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape, strict=True)):
-        raise UsageError(f"model: parameter {name!r} is an expanded tensor, whose numbers share memory; give a clone of it")
+        raise UsageError(
+            f"model: parameter {name!r} is an expanded tensor, whose numbers share memory; give a clone of it"
+        )
     if not bool(torch.isfinite(value.detach()).all()):
-        raise UsageError(f"model: parameter {name!r} has values that are not finite, so there is no point to draw around")
+        raise UsageError(
+            f"model: parameter {name!r} has values that are not finite, so there is no point to draw around"
+        )
 
 
 def _check_ties(state: State) -> None:

@@ -91,7 +91,7 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
         case _:
             raise UsageError(
                 "directions: expected two seeds, or two directions, each a dict by parameter name, a list of tensors in the order "
-                f"of the parameters, or a vector, got {kind_of(directions)}"
+                f"of parameters, or a vector, got {kind_of(directions)}"
             )
 
 
@@ -143,7 +143,9 @@ def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
             f"come in batches of {EVALUATION_BATCH}; batch='all' is for a network that takes all of them at once"
         ) from error
     if not isinstance(found, Tensor):
-        raise UsageError(f"model: returns {kind_of(found)}, expected a tensor of outputs; wrap it in a module that does")
+        raise UsageError(
+            f"model: returns {kind_of(found)}, expected a tensor of outputs; wrap it in a module that does"
+        )
     if found.ndim < 1 or len(found) != len(inputs):
         raise UsageError(f"model: expected an output per input ({len(inputs)}), got shape {list(found.shape)}")
     return found
@@ -225,8 +227,8 @@ def _try_float64(model: nn.Module, inputs: Tensor, targets: Targets) -> None:
             image_losses(outputs, targets.widened())
     except Exception as error:
         raise UsageError(
-            f"precision: float64: the {what} fails in it: {type(error).__name__}: {error}. Tensors that it makes or keeps must have "
-            "the dtype of what it is given; or choose float32"
+            f"precision: float64: the {what} fails in it: {type(error).__name__}: {error}. Tensors that it makes or keeps must "
+            "have the dtype of what it is given; or choose float32"
         ) from error
 
 
@@ -262,7 +264,9 @@ def _tensor(given: object, name: str) -> Tensor:
             hint = "; the batches of a loader become one with torch.cat" if name in {"inputs", "targets"} else ""
             raise UsageError(f"{name}: expected a tensor or an array, got {kind_of(given)}{hint}")
     if found.layout is not torch.strided or found.is_nested or found.is_quantized:
-        raise UsageError(f"{name}: expected a dense tensor, got a sparse, nested or quantized one; to_dense() gives one")
+        raise UsageError(
+            f"{name}: expected a dense tensor, got a sparse, nested or quantized one; to_dense() gives one"
+        )
     if found.is_meta:
         raise UsageError(f"{name}: is on the meta device, which holds no values")
     if found.is_complex():

@@ -85,9 +85,8 @@ def loss_surface(
         normalization: l2, filter, layer or none; by default l2 for seeds, none for directions of your own.
         moves: all parameters, or only weights (tensors of two or more dimensions).
         precision: float32, float64, tf32 or bfloat16. Losses from the outputs on, and their sums, are float64.
-        batch: all, for a network whose outputs for an input depend on the other inputs (a network over the nodes of a graph, batch
-            norm without running statistics): all inputs go through it as one batch. By default an input's loss is its own, and a
-            network of that kind is refused.
+        batch: all, for a network whose outputs for an input depend on the other inputs, as those of a network over the nodes of a
+            graph do: all inputs go through it as one batch. By default such a network is refused.
         chunk: points per axis of the unit of work and of resume.
         evaluator: one by name, instead of by rule.
         threads: of torch, meanwhile; by default as many as there are.

@@ -27,10 +27,11 @@ _FLOAT32_ROOMS = (
 
 @contextmanager
 def undisturbed(*, device: torch.device, threads: int | None) -> Iterator[None]:
-    """Run the body with `threads` threads (None: as many as there are), true float32, no autocast and no inference mode; put all back.
+    """Run the body with `threads` threads (None: as many as there are), true float32 and no autocast; put all back after.
 
-    All: threads, what is deterministic, precision, and the states of the generators of torch (of the CPU and of `device`),
-    NumPy and Python. Also where the body is interrupted.
+    Nor is there inference mode in it, whose tensors don't tell that they were changed. All: threads, what is deterministic,
+    precision, and the states of the generators of torch (of the CPU and of `device`), NumPy and Python. Also where the body is
+    interrupted.
     """
     with ExitStack() as back:
         back.callback(torch.set_num_threads, torch.get_num_threads())

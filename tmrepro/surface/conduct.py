@@ -7,6 +7,7 @@ that has been there before and on a fresh one.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ class Conduct:
 
     only_plain: str | None = None
     changes_inputs: bool = False
+
+
+IS_FUNCTION = Conduct()
 
 
 def examine(
@@ -260,7 +264,7 @@ def _wide(model: nn.Module, few: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
 
 def _pieces(n: int) -> list[tuple[int, int]]:
     cuts = [0, *(cut for cut in PIECES if cut < n), n]
-    return list(zip(cuts, cuts[1:], strict=False)) if n > 1 else []
+    return list(itertools.pairwise(cuts)) if n > 1 else []
 
 
 def _tried(call: Callable[[Tensor], Any], inputs: Tensor) -> Tensor | None:

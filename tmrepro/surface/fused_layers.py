@@ -11,8 +11,9 @@ from torch import Tensor, fx, nn
 
 from tmrepro.surface import gpu_kernels
 from tmrepro.surface.folding import FoldedNetwork, fold_network
-from tmrepro.surface.graph import has_hooks, is_flatten, is_identity, is_relu, is_sum, module_of
+from tmrepro.surface.graph import is_flatten, is_identity, is_relu, is_sum, module_of
 from tmrepro.surface.layers import Shape
+from tmrepro.surface.trace import Trace, Uncut, has_hooks
 
 
 class FusedLayer(nn.Module):
@@ -93,7 +94,7 @@ class FusedLayer(nn.Module):
 
 
 def fuse_network(trace: Trace | Uncut, inputs: Tensor, *, tf32: bool) -> FoldedNetwork[FusedLayer] | str:
-    """A traced network as one on values [channels, places, images], or why it can't be; `inputs` [n, ...] show the sizes of maps."""
+    """A traced network as one on values [channels, places, images], or why it can't be; `inputs` show the sizes of maps."""
     if not inputs.is_floating_point() or inputs.ndim not in {2, 4}:
         return "its inputs are neither images nor vectors"
     folded = fold_network(trace, inputs, partial(_make_layer, tf32=tf32))

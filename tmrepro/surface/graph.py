@@ -274,5 +274,3 @@ def _is_parameter(traced: fx.GraphModule, name: str) -> bool:
 
 def _plain(arguments: Sequence[object]) -> Iterable[object]:
     return (argument for argument in arguments if not isinstance(argument, fx.Node))
-
-

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tmrepro.directions import DirectionPair
 from tmrepro.inference import Targets
 from tmrepro.parameters import layout_of, split_theta, theta_of
-from tmrepro.surface.conduct import Conduct
+from tmrepro.surface.conduct import IS_FUNCTION, Conduct
 from tmrepro.surface.trace import TRIED, Trace, Uncut, trace_network
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16"]
@@ -35,7 +35,7 @@ class Problem:
     inputs: Shaped[Tensor, "n ..."]
     targets: Targets
     precision: Precision
-    conduct: Conduct = Conduct()
+    conduct: Conduct = IS_FUNCTION
     whole: bool = False
 
     @property

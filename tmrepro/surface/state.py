@@ -77,4 +77,4 @@ def same_values(one: Tensor, other: Tensor) -> bool:
         return False
     if one.layout is not torch.strided:
         one, other = one.to_dense(), other.to_dense()
-    return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())  # noqa: PLR0124
+    return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())

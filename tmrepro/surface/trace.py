@@ -53,7 +53,9 @@ def trace_network(model: nn.Module, inputs: Tensor) -> Trace:
     """
     if has_hooks(model):
         raise Uncut("it has hooks")
-    strange = [str(value.dtype) for value in model.buffers() if value.is_floating_point() and value.dtype != torch.float32]
+    strange = [
+        str(value.dtype) for value in model.buffers() if value.is_floating_point() and value.dtype != torch.float32
+    ]
     if strange:
         raise Uncut(f"it has buffers of {strange[0].removeprefix('torch.')}")
     network = copy.deepcopy(model).eval()

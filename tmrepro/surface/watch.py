@@ -13,15 +13,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered: the storages that torch's operators take, and those that they change in place."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.taken: set[int] = set()
         self.changed: set[int] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.taken |= storages(tree_leaves((args, kwargs)))
         if func._schema.is_mutable:  # noqa: SLF001 - torch has no other way to ask
@@ -49,7 +49,7 @@ def storages_of(model: nn.Module) -> set[int]:
 def generators() -> tuple[Any, ...]:
     """The states of all random generators that a forward may draw from, to be compared with `==`."""
     states = [bytes(torch.get_rng_state().numpy())]
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states += [bytes(state.numpy()) for state in torch.cuda.get_rng_state_all()]
-    numpy_state = np.random.get_state()  # noqa: NPY002 - the global one is what code draws from
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - the global one is what code draws from
     return (*states, random.getstate(), numpy_state[1].tobytes(), *numpy_state[2:])
