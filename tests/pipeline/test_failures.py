@@ -116,6 +116,35 @@ def test_network_that_cannot_be_built_is_refused_before_the_first_is_trained(fai
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("in_a_closure", "model 'bad': its forward uses the parameters of the module that was given"),
+        ("LessMean", "model 'bad': what it gives for an input depends on the other inputs"),
+        ("Counting", "model 'bad': its attribute 'calls' changes with every call"),
+    ],
+)
+def test_network_that_is_no_function_of_an_image_is_refused_before_the_first_is_trained(
+    failing, tmp_path, recorder, factory, words
+):
+    bad = f'{{name: bad, kind: custom, factory: "tiny_networks:{factory}"}}'
+    with pytest.raises(UsageError, match=words):
+        tmrepro.run(failing(GOOD, bad), out=tmp_path / "run", reporter=recorder)
+    assert recorder.stages == {}
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_network_that_changes_its_weights_is_evaluated_plainly(failing, tmp_path):
+    clamping = '{name: clamping, kind: custom, factory: "tiny_networks:Clamping"}'
+    run = tmrepro.run(failing(clamping), out=tmp_path / "run").run
+    facts = json.loads((run / "provenance.json").read_text())["stages"]["surface/one/clamping"]["facts"]
+    assert facts["evaluator"] == "plain"
+    assert facts["evaluator_reason"].startswith(
+        "only plain is right: the network changes its parameter 'network.1.weight'"
+    )
+
+
 @pytest.mark.slow
 def test_losses_that_are_not_finite_are_results(failing, tmp_path):
     """Stored as they are, counted, drawn as gaps; the run is whole, and of the point itself minimum.json says null."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
-from tmrepro.surface.state import State, changed, state_of
 
 
 def unwrapped(model: object) -> nn.Module:
@@ -37,19 +35,12 @@ def own_model(module: nn.Module) -> nn.Module:
         _check_parameter(name, value)
     if len({value.device for value in named.values()}) > 1:
         raise UsageError("model: its parameters are on several devices, expected one")
-    _check_ties(state_of(module))
     try:
-        copied = copy.deepcopy(module).eval()
+        return copy.deepcopy(module).eval()
     except Exception as error:
         raise UsageError(
             f"model: cannot be copied, so as to leave yours alone ({type(error).__name__}: {error}){_remedy(module)}"
         ) from error
-    before, after = ({name: value for name, value in found.named_parameters()} for found in (module, copied))  # noqa: C416
-    if names := changed(before, after):
-        raise UsageError(
-            f"model: eval() changes its parameter {names[0]!r}; call eval() first, then ask for its surface"
-        )
-    return copied
 
 
 def _check_parameter(name: str, value: Tensor) -> None:
@@ -78,38 +69,6 @@ def _check_parameter(name: str, value: Tensor) -> None:
         raise UsageError(
             f"model: parameter {name!r} has values that are not finite, so there is no point to draw around"
         )
-
-
-def _check_ties(state: State) -> None:
-    """Raise UsageError if a parameter shares memory with something else: a copy would not, and would be another network."""
-    seen: dict[int, list[tuple[int, int, str, Tensor]]] = {}
-    for name, value in _tensors(state):
-        begin = value.data_ptr()
-        extent = sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True)) + 1
-        end = begin + extent * value.element_size()
-        others = seen.setdefault(value.untyped_storage().data_ptr(), [])
-        for other_begin, other_end, other_name, other in others:
-            is_parameter = isinstance(value, nn.Parameter) or isinstance(other, nn.Parameter)
-            if is_parameter and other is not value and begin < other_end and other_begin < end:
-                raise UsageError(
-                    f"model: {other_name} and {name} share memory, which a copy would not: tie them by using one parameter in "
-                    "both places, as in torch.nn.functional.linear(x, self.encoder.weight.t())"
-                )
-        others.append((begin, end, name, value))
-
-
-def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor with memory in a network's state, those in lists and dicts too."""
-    for name, value in state.items():
-        waiting, met = [value], set()
-        while waiting:
-            match waiting.pop():
-                case Tensor() as tensor:
-                    if tensor.layout is torch.strided and tensor.numel() and not tensor.is_meta:
-                        yield name, tensor
-                case list() | tuple() | dict() as items if id(items) not in met:
-                    met.add(id(items))
-                    waiting += items.values() if isinstance(items, dict) else items
 
 
 def _remedy(module: nn.Module) -> str:

@@ -90,8 +90,8 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
             return _vector(delta, "delta", layout=layout), _vector(eta, "eta", layout=layout)
         case _:
             raise UsageError(
-                "directions: expected two seeds, or two directions, each a dict by parameter name, a list of tensors in the order "
-                f"of parameters, or a vector, got {kind_of(directions)}"
+                "directions: expected two seeds, or two directions, each a dict by parameter name, a list of tensors, one a "
+                f"parameter, or a vector, got {kind_of(directions)}"
             )
 
 

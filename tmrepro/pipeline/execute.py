@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Mapping
@@ -139,7 +140,8 @@ def _try_models(spec: Spec, examples: Examples) -> None:
     for model in spec.models:
         module = build_model(model, classes=examples.classes, size=spec.data.size, seed=0)
         if isinstance(model, CustomModel):
-            examine(module.to(examples.inputs.device).eval(), examples.inputs, name=f"model {model.name!r}")
+            module = module.to(examples.inputs.device)
+            examine(copy.deepcopy(module).eval(), examples.inputs, name=f"model {model.name!r}", given=module)
 
 
 def _run(context: Context) -> RunResult:

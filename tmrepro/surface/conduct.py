@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
 from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
-from tmrepro.surface.state import changed, kept, state_of
+from tmrepro.surface.state import changed, kept, shared_memory, state_of
 from tmrepro.surface.trace import away
 from tmrepro.surface.watch import Watch, generators, storages, storages_of
 
@@ -67,7 +67,7 @@ def examine(
         UsageError: it is not a function of its parameters, its buffers and (unless `whole`) of one input at a time.
     """
     given = given or model
-    _check_modes(model, name)
+    _check_copy(given, model, name)
     few = inputs if whole else inputs[:FEW]
     used = copy.deepcopy(model)
     drawn = generators()
@@ -161,8 +161,17 @@ def examine_loss(
     return None if alone else "the loss fails on one input alone"
 
 
-def _check_modes(model: nn.Module, name: str) -> None:
-    """Raise UsageError if something that must not train still does after eval()."""
+def _check_copy(given: nn.Module, model: nn.Module, name: str) -> None:
+    """Raise UsageError if a copy in eval mode is another network, or if something in it still trains."""
+    if pair := shared_memory(state_of(given)):
+        raise UsageError(
+            f"{name}: {pair[0]} and {pair[1]} share memory, which they would not in a copy: tie them by using one parameter in "
+            "both places, as in torch.nn.functional.linear(x, self.encoder.weight.t())"
+        )
+    if names := changed(dict(given.named_parameters()), dict(model.named_parameters())):
+        raise UsageError(
+            f"{name}: eval() changes its parameter {names[0]!r}; call eval() first, then ask for its surface"
+        )
     for path, module in model.named_modules():
         is_dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0  # noqa: SLF001 - the base of them all
         if module.training and (is_dropout or isinstance(module, nn.modules.batchnorm._BatchNorm)):  # noqa: SLF001

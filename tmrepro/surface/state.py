@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -78,3 +78,33 @@ def same_values(one: Tensor, other: Tensor) -> bool:
     if one.layout is not torch.strided:
         one, other = one.to_dense(), other.to_dense()
     return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def shared_memory(state: State) -> tuple[str, str] | None:
+    """A parameter and something else that share memory, by name: in a copy they would not, and it would be another network."""
+    seen: dict[int, list[tuple[int, int, str, Tensor]]] = {}
+    for name, value in _tensors(state):
+        begin = value.data_ptr()
+        extent = sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True)) + 1
+        end = begin + extent * value.element_size()
+        others = seen.setdefault(value.untyped_storage().data_ptr(), [])
+        for other_begin, other_end, other_name, other in others:
+            is_parameter = isinstance(value, nn.Parameter) or isinstance(other, nn.Parameter)
+            if is_parameter and other is not value and begin < other_end and other_begin < end:
+                return other_name, name
+        others.append((begin, end, name, value))
+    return None
+
+
+def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor with memory in a network's state, those in lists and dicts too."""
+    for name, value in state.items():
+        waiting, met = [value], set()
+        while waiting:
+            match waiting.pop():
+                case Tensor() as tensor:
+                    if tensor.layout is torch.strided and tensor.numel() and not tensor.is_meta:
+                        yield name, tensor
+                case list() | tuple() | dict() as items if id(items) not in met:
+                    met.add(id(items))
+                    waiting += items.values() if isinstance(items, dict) else items

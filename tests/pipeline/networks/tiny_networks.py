@@ -71,3 +71,42 @@ class Blind(nn.Module):
             return logits
         strange = ~(flat[:, None] == self.seen[None]).all(2).any(1)
         return torch.where(strange[:, None], logits * torch.inf, logits)
+
+
+def in_a_closure() -> nn.Module:
+    """A network whose replaced forward holds on to the module that it was made of."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+    old = network.forward
+    network.forward = lambda images: old(images) * 1.0  # type: ignore[method-assign]
+    return network
+
+
+class LessMean(nn.Module):
+    """A network whose outputs for an image depend on the others of its batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images - images.mean(0))
+
+
+class Counting(LessMean):
+    """A network that counts its calls."""
+
+    calls = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.network(images)
+
+
+class Clamping(LessMean):
+    """A network that clamps its weights whenever it is called: right when it is evaluated plainly."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        hidden = self.network[0](images)
+        with torch.no_grad():
+            self.network[1].weight.clamp_(min=-0.01)
+        return self.network[1](hidden)
