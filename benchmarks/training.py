@@ -1,8 +1,8 @@
-"""Pictures a second that training takes, contiguous and channels last, in turns: what the rule in tmrepro/training/layout.py rests on.
+"""Pictures a second that training takes, contiguous and channels last: what the rule in tmrepro/training/layout.py rests on.
 
-    python -P benchmarks/training.py [--models cnn resnet50] [--batches 32 64 128 256] [--sizes 32] [--level portable] [--threads 1]
+    python -P benchmarks/training.py [--models cnn resnet50] [--batches 32 64 128 256] [--sizes 32] [--threads 2]
 
-Each round times both layouts, the first of them last in the next round, on the same pictures of noise and from the same
+Each round times both layouts in turn, in the other order in the next round, on the same pictures of noise and from the same
 weights. Only the ratio of one round counts. One JSON line per case.
 """
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=[32, 64, 128, 256])
     parser.add_argument("--sizes", nargs="*", type=int, default=[32])
     parser.add_argument("--level", default="portable")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=256, help="at least so many in a round, in whole batches")
     parser.add_argument(

@@ -59,7 +59,7 @@ def arranged(model: nn.Module, wanted: MemoryFormat) -> nn.Module:
 
 
 def torch_format(wanted: MemoryFormat) -> torch.memory_format:
-    """torch's own name."""
+    """The same in torch's words."""
     return torch.channels_last if wanted == "channels_last" else torch.contiguous_format
 
 
