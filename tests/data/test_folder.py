@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
+from torchvision.datasets import ImageFolder
 
 from tmrepro.data import load_dataset
+from tmrepro.data.listing import listed
 from tmrepro.errors import DataError, UsageError
 
 TRAIN = {"ant": 2, "bee": 5, "cat": 3}
@@ -69,9 +71,105 @@ def test_oddities_of_a_picture_do_not_warn(tmp_path, section):
 
 
 @pytest.mark.usefixtures("written")
-def test_files_that_are_no_pictures_by_name_are_passed_over(tmp_path, section):
+def test_files_that_are_no_pictures_are_left_out_and_named(tmp_path, section):
+    before = load_dataset(section("images", size=4), data_dir=tmp_path)
+    assert before.notes == ()
     (tmp_path / "train/ant/notes.txt").write_text("hello")
-    assert len(load_dataset(section("images", size=4), data_dir=tmp_path).train.labels) == 10
+    (tmp_path / "train/labels.csv").write_text("BMP, P5 and II* are no pictures here")
+    (tmp_path / "test/cat/deep").mkdir()
+    (tmp_path / "test/cat/deep/README\n").write_text("")
+    after = load_dataset(section("images", size=4), data_dir=tmp_path)
+    assert after.fingerprint == before.fingerprint
+    assert after.notes == (
+        "3 files that are no pictures are left out: train/labels.csv, train/ant/notes.txt, 'test/cat/deep/README\\n'",
+    )
+
+
+@pytest.mark.usefixtures("written")
+def test_many_files_that_are_no_pictures_are_counted(tmp_path, section):
+    for number in range(12):
+        (tmp_path / f"train/bee/{number:02d}.txt").write_text("")
+    (note,) = load_dataset(section("images", size=4), data_dir=tmp_path).notes
+    assert note.startswith("12 files that are no pictures are left out: train/bee/00.txt, ")
+    assert note.endswith("train/bee/09.txt and 2 more")
+
+
+@pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("litter", [".ipynb_checkpoints", ".git", "__MACOSX", "@eaDir", "$RECYCLE.BIN"])
+def test_hidden_folders_and_litter_are_neither_classes_nor_pictures(tmp_path, section, litter):
+    before = load_dataset(section("images", size=4), data_dir=tmp_path)
+    for folder in ("train", "test/ant", "train/bee"):
+        (tmp_path / folder / litter).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / folder / litter / "00.png")
+        (tmp_path / folder / litter / "link").symlink_to("/")
+    for name in (".DS_Store", "._00.png", ".hidden.jpg", "Thumbs.db", "desktop.ini"):
+        (tmp_path / "train/cat" / name).write_bytes(b"\x00\x05\x16\x07")
+        (tmp_path / "test" / name).write_bytes(b"\xff\xd8\xff")
+    after = load_dataset(section("images", size=4), data_dir=tmp_path)
+    assert (after.classes, after.fingerprint, after.notes) == (before.classes, before.fingerprint, ())
+
+
+@pytest.mark.usefixtures("written")
+def test_every_picture_is_read_however_its_name_ends(tmp_path, section):
+    """Names that torchvision passes over, upper case, and one stem twice."""
+    formats = {
+        "jfif": "JPEG",
+        "JPE": "JPEG",
+        "gif": "GIF",
+        "PNG": "PNG",
+        "apng": "PNG",
+        "dib": "BMP",
+        "Pnm": "PPM",
+        "pbm": "PPM",
+    }
+    if features.check("avif"):
+        formats["avif"] = "AVIF"
+    for suffix, kind in formats.items():
+        Image.new("1" if suffix == "pbm" else "RGB", (4, 4)).save(tmp_path / f"train/ant/00.{suffix}", format=kind)
+    dataset = load_dataset(section("images", size=4), data_dir=tmp_path)
+    assert len(dataset.train.labels) == 10 + len(formats)
+    assert np.bincount(dataset.train.labels)[0] == 2 + len(formats)
+    assert dataset.notes == ()
+
+
+@pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("name", ["a.heic", "a.JP2", "a.psd", "a.svg", "a.tga", "a.jxl"])
+def test_a_picture_that_cannot_be_read_is_refused_and_not_dropped(tmp_path, section, name):
+    (tmp_path / "test/bee" / name).write_bytes(b"")
+    with pytest.raises(DataError, match=rf"test/bee/{name}: a picture of a kind that is not read .*\.jfif.*convert"):
+        load_dataset(section("images", size=4), data_dir=tmp_path)
+
+
+@pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
+def test_a_picture_under_another_name_is_refused_and_not_dropped(tmp_path, section, kind):
+    Image.new("RGB", (4, 4)).save(tmp_path / "train/bee/picture", format=kind)
+    with pytest.raises(DataError, match=r"train/bee/picture: a picture of a kind .*rename"):
+        load_dataset(section("images", size=4), data_dir=tmp_path)
+
+
+@pytest.mark.usefixtures("written")
+def test_a_picture_beside_the_class_folders_is_refused_and_not_dropped(tmp_path, section):
+    Image.new("RGB", (4, 4)).save(tmp_path / "train/montage.png")
+    with pytest.raises(DataError, match=r"train/montage\.png: a picture outside the class folders"):
+        load_dataset(section("images", size=4), data_dir=tmp_path)
+
+
+@pytest.mark.usefixtures("written")
+def test_pipes_that_are_no_pictures_by_name_are_left_unopened(tmp_path, section):
+    os.mkfifo(tmp_path / "train/ant/pipe")
+    assert "train/ant/pipe" in load_dataset(section("images", size=4), data_dir=tmp_path).notes[0]
+
+
+def test_pictures_are_in_the_order_of_torchvisions_image_folder(tmp_path, pictures):
+    pictures(tmp_path, train={"a": 2, "B": 1, "a-b": 1, "ä": 1}, test={})
+    for name in ("a/sub/1.png", "a/sub-2/0.png", "a/Sub/9.jpg", "a/10.BMP", "a/sub/deeper/2.png"):
+        path = tmp_path / "train" / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    found, expected = listed(tmp_path / "train", root=tmp_path), ImageFolder(tmp_path / "train")
+    assert list(found.classes) == expected.classes
+    assert [(str(path), label) for path, label in zip(found.files, found.labels, strict=True)] == expected.samples
 
 
 @pytest.mark.usefixtures("written")
@@ -114,7 +212,7 @@ def test_pictures_outside_class_folders_are_refused(tmp_path, section):
 def test_a_class_without_pictures_is_named(tmp_path, section):
     (tmp_path / "train" / "dog").mkdir()
     (tmp_path / "train" / "dog" / "readme.txt").write_text("soon")
-    with pytest.raises(DataError, match=r"train/dog: holds no images \(files ending in \.jpg"):
+    with pytest.raises(DataError, match=r"train/dog: holds no images \(files ending in .*\.jpg"):
         load_dataset(section("images", size=4), data_dir=tmp_path)
 
 

@@ -48,7 +48,7 @@ class Dataset:
 
     `classes[y]` is the name of class y. `source` says in words where the pictures come from (never a path: the same
     pictures give the same words everywhere). `mean` and `deviation` are per channel over the training part, in pixel
-    units 0..255. `fingerprint` is that of both parts.
+    units 0..255. `fingerprint` is that of both parts. `notes` are what whoever uses the pictures should know of their source.
     """
 
     train: Part
@@ -58,9 +58,12 @@ class Dataset:
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
 
-def assemble(*, train: Part, validation: Part, classes: tuple[str, ...], source: str) -> Dataset:
+def assemble(
+    *, train: Part, validation: Part, classes: tuple[str, ...], source: str, notes: tuple[str, ...] = ()
+) -> Dataset:
     """A Dataset with its constants for scaling and its fingerprint worked out."""
     mean, deviation = channel_statistics(train.images)
     return Dataset(
@@ -71,6 +74,7 @@ def assemble(*, train: Part, validation: Part, classes: tuple[str, ...], source:
         mean=mean,
         deviation=deviation,
         fingerprint=fingerprint(train, validation),
+        notes=notes,
     )
 
 

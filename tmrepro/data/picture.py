@@ -1,22 +1,34 @@
 """One picture file as pixels, read as somebody else's file: nothing in it is trusted, and what is wrong has a name.
 
-Only the decoders of torchvision's image formats run (Pillow would start Ghostscript for an EPS named .jpg), sizes are
-looked at before pixels are decoded, and what 8-bit RGB can't hold is refused rather than clipped.
+Only a few of Pillow's decoders run (it would start Ghostscript for an EPS named .jpg), sizes are looked at before pixels are
+decoded, and what one picture of 8-bit RGB can't hold is refused rather than clipped: more bits, more frames.
 """
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, PpmImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
 
 from tmrepro.errors import DataError
 
-# The decoders behind torchvision's IMG_EXTENSIONS. PPM reads .pgm too.
-FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# The decoders behind torchvision's IMG_EXTENSIONS, and two more that give 8 bits a channel. PPM reads .pbm and .pgm too.
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "GIF", *(("AVIF",) if features.check("avif") else ()))
+# How their files' names end.
+SUFFIXES = frozenset({
+    ".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+    ".webp", *((".avif",) if "AVIF" in FORMATS else ()),
+})  # fmt: skip
+# The first bytes of common pictures, whatever they are called. ("BM" and "P5" may begin a text.)
+_SIGNATURES = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|BM....\0\0\0\0|P[1-6]\n"
+    rb"|....ftyp(avi[fs]|heic|heix|hevc|mif1|msf1)|\0\0\0\x0cjP  |\xff\x4f\xff\x51|\0\0\0\x0cJXL |\xff\x0a|8BPS",
+    re.DOTALL,
+)
 # Pillow's own limit, at which it only warns: a quarter of a gibibyte as RGB.
 PIXELS_MAX = 2**30 // 4 // 3
 # More than that many pixels take in any of the formats; some decoders read a whole file before they look at it.
@@ -24,15 +36,17 @@ BYTES_MAX = 3 * 2**27
 
 
 def read_picture(path: Path, *, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """The first frame of a picture as RGB of size x size, rows from the top.
+    """A picture as RGB of size x size, rows from the top.
 
     A picture of another size is cropped in its centre to the square of its shorter side (the odd pixel goes to the
     right and the bottom), then resized by Pillow's bilinear filter, whose whole-number arithmetic is the same on every
-    machine. Transparency is dropped and a picture is not turned by its EXIF orientation, as in torchvision. Pillow's
-    warnings are the caller's to silence, once for many pictures.
+    machine. As in torchvision, a palette is looked up, grey is repeated, CMYK is converted without a colour profile,
+    transparency is dropped (what colour was stored under it shows), and a picture is not turned by its EXIF orientation.
+    Pillow's warnings are the caller's to silence, once for many pictures.
 
     Raises:
-        DataError: not a file, not a picture, damaged, truncated, too large, or of more than 8 bits a channel.
+        DataError: not a file, not a picture, damaged, truncated, too large, of more than 8 bits a channel, or of several
+            frames or pages.
     """
     try:
         # A pipe named .jpg would block for ever on being opened.
@@ -44,6 +58,14 @@ def read_picture(path: Path, *, size: int) -> UInt8[np.ndarray, "3 size size"]:
     if found.st_size > BYTES_MAX:
         raise _unreadable(path, f"{found.st_size} bytes; expected at most {BYTES_MAX}")
     return np.ascontiguousarray(np.asarray(_square(_decoded(path), size=size)).transpose(2, 0, 1))
+
+
+def looks_like_picture(path: Path) -> bool:
+    """Whether a file begins as pictures do, whatever its name says."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _SIGNATURES.match(file.read(16)) is not None
 
 
 def shown(path: Path) -> str:
@@ -65,12 +87,28 @@ def _decoded(path: Path) -> Image.Image:
         raise _unreadable(path, str(error) or type(error).__name__) from error
 
 
-def _require_fitting(picture: Image.Image, *, path: Path) -> None:
+def _require_fitting(picture: ImageFile.ImageFile, *, path: Path) -> None:
     if picture.width * picture.height > PIXELS_MAX:
         raise _unreadable(path, f"{picture.width} x {picture.height} pixels; expected at most {PIXELS_MAX} in all")
-    # Pillow would clip these at 255 instead of scaling them.
+    if _is_deep(picture):
+        # Pillow would clip them at 255, or keep the upper byte alone, which turns what is stored in the lower one black.
+        raise _unreadable(path, f"more than 8 bits a channel, in Pillow's mode {picture.mode}; convert it to 8 first")
+    # A second picture within a JPEG is a preview of the first, or its depth.
+    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+        raise _unreadable(path, "several frames or pages; expected one picture a file")
+
+
+def _is_deep(picture: ImageFile.ImageFile) -> bool:
+    """Whether the file has more than 8 bits a channel, which Pillow's mode alone doesn't say."""
     if picture.mode.startswith(("I", "F")):
-        raise _unreadable(path, f"more than 8 bits a channel: Pillow's mode {picture.mode}")
+        return True
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        bits = picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
+        return max(bits if isinstance(bits, tuple) else (bits,)) > 8
+    arguments = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in picture.tile]
+    if isinstance(picture, PpmImagePlugin.PpmImageFile):  # the largest value, where it isn't 255
+        return any(isinstance(value, int) and value > 255 for values in arguments for value in values)
+    return picture.format == "PNG" and any(str(values[0]).endswith(";16B") for values in arguments)
 
 
 def _square(picture: Image.Image, *, size: int) -> Image.Image:

@@ -81,6 +81,8 @@ def execute(
             return _result(out, spec, already_complete=True)
         reopen(out, reporter)
         dataset = load_dataset(spec.data, data_dir=data_dir, download=download)
+        for note in dataset.notes:
+            reporter.note(note)
         determinism = Determinism(spec.compute.determinism, spec.compute.threads)
         apply(determinism)
         examples = examples_on(dataset, scaling=spec.data.scaling, device=chosen)

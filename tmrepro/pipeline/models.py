@@ -29,6 +29,7 @@ from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.tensors import save_labels, save_tensors
 from tmrepro.training import CheckpointError, Trained, train
 from tmrepro.training.checkpoint import read_progress
+from tmrepro.training.layout import RULE, may_be_channels_last
 from tmrepro.view import load_theta
 
 CHECKPOINT_LIMIT_BYTES = 2**34
@@ -48,6 +49,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
         "model": _model_inputs(model.spec),
         "training": spec.model_dump(mode="json", exclude={"seed"}),
         "seed": model.seed,
+        **_memory_inputs(context, spec),
     }
     checkpoint = _Checkpoint(context, name, key=stage_key(inputs))
 
@@ -79,6 +81,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
             "collapsed": trained.collapsed,
             "stopped": trained.stopped,
             "best_epoch": trained.best_epoch,
+            "memory_format": trained.memory_format,
         }
         return [f"{folder}/theta.safetensors", f"{folder}/history.csv"], facts
 
@@ -226,6 +229,12 @@ def _build(context: Context, spec: ModelSpec, *, seed: int) -> nn.Module:
 
 def _data_inputs(context: Context) -> dict[str, Any]:
     return {"fingerprint": context.dataset.fingerprint, "scaling": context.spec.data.scaling}
+
+
+def _memory_inputs(context: Context, spec: TrainingSpec) -> dict[str, Any]:
+    """The rule for memory formats, where it could choose another than the contiguous one."""
+    asked = may_be_channels_last(context.examples.inputs, batch_size=spec.batch_size)
+    return {"memory_format": RULE} if asked else {}
 
 
 def _model_inputs(spec: ModelSpec) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tmrepro.training.checkpoint import CheckpointError
+from tmrepro.training.layout import MemoryFormat
 from tmrepro.training.loop import Examples, Trained, train
 from tmrepro.training.stopping import Conditions, conditions
 
-__all__ = ["CheckpointError", "Conditions", "Examples", "Trained", "conditions", "train"]
+__all__ = ["CheckpointError", "Conditions", "Examples", "MemoryFormat", "Trained", "conditions", "train"]

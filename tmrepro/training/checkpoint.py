@@ -70,10 +70,10 @@ def unpack(data: bytes, *, model: nn.Module, optimizer: torch.optim.Optimizer) -
         for name, value in _under("optimizer.", tensors).items():
             index, _, key = name.partition(".")
             state.setdefault(int(index), {})[key] = value
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         best = _under("best.", tensors)
         if _kinds(best) != _kinds(model.state_dict()) or not _fits(state, model):
             raise CheckpointError("not a checkpoint of this model: other tensors")
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": _arranged(state, model)})
     except (RuntimeError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"not a checkpoint of this model: {error}") from error
     device = next(model.parameters()).device
@@ -108,6 +108,19 @@ def _fits(state: Mapping[int, Mapping[str, Tensor]], model: nn.Module) -> bool:
         index < len(shapes) and all(value.ndim == 0 or value.shape == shapes[index] for value in moments.values())
         for index, moments in state.items()
     )
+
+
+def _arranged(state: Mapping[int, Mapping[str, Tensor]], model: nn.Module) -> dict[int, dict[str, Tensor]]:
+    """Moments in memory as their parameters are: fused optimizers go through both without a look at strides."""
+    parameters = list(model.parameters())
+
+    def like(value: Tensor, parameter: Tensor) -> Tensor:
+        return torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.ndim else value
+
+    return {
+        index: {key: like(value, parameters[index].detach()) for key, value in moments.items()}
+        for index, moments in state.items()
+    }
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

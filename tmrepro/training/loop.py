@@ -26,6 +26,7 @@ from tmrepro.records import Epoch, History
 from tmrepro.spec import TrainingSpec
 from tmrepro.training.checkpoint import CheckpointError, Progress, pack, read_progress, unpack
 from tmrepro.training.draws import epoch_order, layers_drawing
+from tmrepro.training.layout import MemoryFormat, arranged, memory_format, torch_format
 from tmrepro.training.optimizers import learning_rate, make_optimizer, set_learning_rate
 from tmrepro.training.stopping import is_gm, is_lm, warmup_epochs
 
@@ -48,7 +49,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: `model` holds theta*, batch norm re-estimated, in eval mode; `history` is that of `seed`."""
+    """The outcome: `model` holds theta*, batch norm re-estimated, in eval mode; `history` is that of `seed`.
+
+    `memory_format` is that of the training; `model` is contiguous again.
+    """
 
     model: nn.Module
     history: History
@@ -57,6 +61,7 @@ class Trained:
     seed: int
     seeds_collapsed: tuple[int, ...]
     collapsed: bool
+    memory_format: MemoryFormat = "contiguous"
 
 
 def train(
@@ -94,9 +99,9 @@ def train(
         stopped = run.until_stopped(on_epoch, save)
         theta_star = run.candidate()
         if not is_collapsed(theta_star, examples, clip=spec.clip_probability):
-            return Trained(theta_star, run.recorded, run.best_epoch, stopped, used, collapsed, collapsed=False)
+            return run.outcome(theta_star, stopped, collapsed, collapsed=False)
         collapsed = (*collapsed, used)
-    return Trained(theta_star, run.recorded, run.best_epoch, stopped, used, collapsed, collapsed=True)
+    return run.outcome(theta_star, stopped, collapsed, collapsed=True)
 
 
 def is_collapsed(model: nn.Module, examples: Examples, *, clip: float | None) -> bool:
@@ -130,7 +135,9 @@ class _Attempt:
         attempt: int,
         seeds_collapsed: tuple[int, ...],
     ) -> None:
-        self.spec, self.model, self.examples, self.seed = spec, model, examples, seed
+        self.spec, self.examples, self.seed = spec, examples, seed
+        self.memory_format = memory_format(model, examples.inputs, batch_size=spec.batch_size, seed=seed)
+        self.model = model if self.memory_format == "contiguous" else arranged(model, self.memory_format)
         self.attempt, self.seeds_collapsed = attempt, seeds_collapsed
         self.optimizer = make_optimizer(model, spec)
         self.steps_per_epoch = -(-len(examples.inputs) // spec.batch_size)
@@ -161,9 +168,25 @@ class _Attempt:
             save(self._pack)
         return stop
 
+    def outcome(
+        self, theta_star: nn.Module, stopped: Stop, seeds_collapsed: tuple[int, ...], *, collapsed: bool
+    ) -> Trained:
+        return Trained(
+            theta_star,
+            self.recorded,
+            self.best_epoch,
+            stopped,
+            self.seed,
+            seeds_collapsed,
+            collapsed=collapsed,
+            memory_format=self.memory_format,
+        )
+
     def candidate(self) -> nn.Module:
-        """A copy that holds the best point so far, batch norm re-estimated, in eval mode."""
+        """A copy that holds the best point so far, batch norm re-estimated, in eval mode, contiguous like all evaluation."""
         model = copy.deepcopy(self.model)
+        if self.memory_format != "contiguous":
+            model = arranged(model, "contiguous")
         model.load_state_dict(self.best)
         if self.spec.reestimate_batch_norm:
             reestimate_batch_norm(model, self.examples.inputs, batch_size=self.spec.batch_size)
@@ -226,13 +249,13 @@ class _Attempt:
         order = epoch_order(len(inputs), seed=self.seed, epoch=number).to(inputs.device)
         loss_sum = torch.zeros((), dtype=torch.float64, device=inputs.device)
         right = torch.zeros((), dtype=torch.int64, device=inputs.device)
-        lr = 0.0
+        lr, layout = 0.0, torch_format(self.memory_format)
         self.model.train()
         for index, picked in enumerate(torch.split(order, spec.batch_size)):
             step = (number - 1) * self.steps_per_epoch + index
             lr = learning_rate(step, spec=spec, steps_per_epoch=self.steps_per_epoch)
             set_learning_rate(self.optimizer, lr)
-            logits = self.model(inputs[picked])
+            logits = self.model(inputs[picked].contiguous(memory_format=layout))
             wanted = labels[picked]
             losses = clipped(functional.cross_entropy(logits, wanted, reduction="none"), spec.clip_probability)
             self.optimizer.zero_grad(set_to_none=True)
