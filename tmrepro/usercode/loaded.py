@@ -74,7 +74,7 @@ def checked_digest(source: Source, content: bytes, *, fresh: bool) -> str:
 def _changed(source: Source) -> UsageError:
     return UsageError(
         f"code: {source.name} was changed after this Python loaded it, so what would run is not what the file says; "
-        "restart Python (in a notebook: the kernel)"
+        "start Python again (in a notebook: the kernel; else the same command)"
     )
 
 

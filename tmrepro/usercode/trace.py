@@ -19,8 +19,8 @@ from tmrepro.usercode.closure import close
 from tmrepro.usercode.origin import find_source, kind_of_file, sources_of
 from tmrepro.usercode.record import ENTRIES_LIMIT, CodeRecord
 
-# Factory -> modules that only using it has shown. Once loaded they do not show again in this process.
-_shown: dict[str, set[str]] = {}
+# Factory -> what identifies the loading of its module, and modules that using it has shown. Once loaded they do not show again.
+_shown: dict[str, tuple[object, set[str]]] = {}
 
 
 def code_of(factory: str, *, use: Callable[[], Iterable[object]]) -> CodeRecord:
@@ -42,8 +42,10 @@ def code_of(factory: str, *, use: Callable[[], Iterable[object]]) -> CodeRecord:
     by_path = {getattr(module, "__file__", None): name for name, module in list(sys.modules.items())}
     executed = {path for path in watched.paths if not path.startswith("<") and kind_of_file(path) == "user"}
     names |= {by_path[path] for path in executed if path in by_path}
-    shown = _shown.setdefault(factory, set())
-    shown |= names
+    loading = getattr(sys.modules.get(start), "__spec__", None)
+    known = _shown.get(factory)
+    shown = names | (known[1] if known is not None and known[0] is loading else set())
+    _shown[factory] = (loading, shown)
     made = {kind.__module__ for thing in objects for kind in type(thing).__mro__}
     function = getattr(sys.modules.get(start), factory.partition(":")[2], None)
     made |= {start, str(getattr(function, "__module__", None) or start)}
