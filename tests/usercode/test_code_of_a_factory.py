@@ -36,8 +36,10 @@ FACTORY = "def make(**arguments):\n    return {}\n"
 )
 def test_every_file_that_is_imported_counts_by_its_name_and_hash(write, code, source, others):
     write({"net.py": source + FACTORY, **others})
-    expected = {name: text for name, text in others.items()} | {"net.py": source + FACTORY}
-    assert code("net:make").files == {name: hashlib.sha256(text.encode()).hexdigest() for name, text in expected.items()}
+    expected = others | {"net.py": source + FACTORY}
+    assert code("net:make").files == {
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in expected.items()
+    }
 
 
 def test_a_factory_in_a_package_loads_the_packages_above_it(write, code):
@@ -131,7 +133,7 @@ def test_code_without_a_file_is_refused(write, code, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "cell", types.ModuleType("cell"))
     write({"net.py": "import cell\n" + FACTORY})
-    with pytest.raises(UsageError, match="module 'cell' is defined in no file that can be read.*put it into a file"):
+    with pytest.raises(UsageError, match=r"module 'cell' is defined in no file that can be read.*put it into a file"):
         code("net:make")
 
 
@@ -139,7 +141,10 @@ def test_code_without_a_file_is_refused(write, code, monkeypatch):
     ("source", "told"),
     [
         ("def make():\n    scope = {}\n    exec('def f(): pass' + '', scope)\n", True),
-        ("import pathlib\nexec(pathlib.Path(__file__).with_name('text.py').read_text())\ndef make():\n    pass\n", True),
+        (
+            "import pathlib\nexec(pathlib.Path(__file__).with_name('text.py').read_text())\ndef make():\n    pass\n",
+            True,
+        ),
         ("import text\ndef make():\n    text.run('x = 1')\n", True),
         ("import dataclasses\ndef make():\n    return dataclasses.make_dataclass('D', ['x'])(1)\n", False),
     ],

@@ -38,7 +38,7 @@ def test_a_record_is_read_as_it_was_written():
     ],
 )
 def test_what_is_no_record_is_damaged(document: Any):
-    with pytest.raises(DamagedError, match="^here"):
+    with pytest.raises(DamagedError, match=r"^here"):
         code_from(document, name="here")
 
 
