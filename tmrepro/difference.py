@@ -25,9 +25,11 @@ from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import read_spec
+from tmrepro.store.stages import recorded_code, stages_in
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import chunk_slices, read_surface
 from tmrepro.store.tensors import load_labels, load_tensors
+from tmrepro.usercode import version_changes
 
 TIMED = frozenset({"provenance.json", "ro-crate-metadata.json", "report.html", "claims.json", MANIFEST})
 FIGURE_LIMIT_BYTES = 2**26
@@ -97,7 +99,8 @@ def compare_runs(here: Path, there: Path) -> RunComparison:
     """
     ours, theirs = _Side(here), _Side(there)
     stages = tuple(StageComparison(name, next(found, None)) for name, found in _stages(ours, theirs))
-    return RunComparison(str(here), str(there), stages, tuple(likely_reasons(ours.provenance, theirs.provenance)))
+    reasons = [*likely_reasons(ours.provenance, theirs.provenance), *_versions(ours, theirs)]
+    return RunComparison(str(here), str(there), stages, tuple(reasons))
 
 
 class _Side:
@@ -115,6 +118,7 @@ class _Side:
         self.files = {path: digest for path, digest in file_hashes(run, paths).items() if path not in TIMED}
         document = read_json(safe_path(run, "provenance.json"), name=f"{run}/provenance.json")
         self.provenance: Mapping[str, Any] = document if isinstance(document, dict) else {}
+        self.code = recorded_code(stages_in(self.provenance))
 
     def path(self, relative: str) -> Path:
         return safe_path(self.run, relative)
@@ -132,6 +136,8 @@ def _stages(ours: _Side, theirs: _Side) -> Iterator[tuple[str, Iterator[Differen
         return name, found
 
     yield "spec", _spec(ours, theirs)
+    if ours.code or theirs.code:
+        yield "code", _code(ours, theirs)
     yield "data", _data(ours, theirs)
     models = list(dict.fromkeys(model.name for side in (ours, theirs) for model in expand_models(side.spec)))
     for model in models:
@@ -148,12 +154,35 @@ def _stages(ours: _Side, theirs: _Side) -> Iterator[tuple[str, Iterator[Differen
     yield "other files", _files(ours, theirs, told)
 
 
+def _versions(ours: _Side, theirs: _Side) -> Iterator[str]:
+    """Other versions of what the user's code imports, but of the packages that every run tells of."""
+    told = _mapping(ours.provenance.get("packages"))
+    for model in ours.code:
+        if model in theirs.code:
+            changes = version_changes(ours.code[model], theirs.code[model])
+            yield from (f"code of {model}: {words}" for name, words in changes if name not in told)
+
+
 def _spec(ours: _Side, theirs: _Side) -> Iterator[Difference]:
     found = first_difference(ours.spec, theirs.spec)
     if found is not None:
         field, _, sides = found.partition(": ")
         here, _, there = sides.removesuffix(" there").partition(" here, ")
         yield Difference(field, here, there) if there else Difference(field, *_one_side(sides == "only here"))
+
+
+def _code(ours: _Side, theirs: _Side) -> Iterator[Difference]:
+    """The files of the user's code. What versions of installed packages it imports is a reason, and no bit of a run."""
+    for model in dict.fromkeys([*ours.code, *theirs.code]):
+        if (model in ours.code) != (model in theirs.code):
+            yield Difference(f"code of {model}", *_one_side(model in ours.code))
+            continue
+        here, there = ours.code[model].files, theirs.code[model].files
+        for file in sorted({*here, *there}):
+            if file not in here or file not in there:
+                yield Difference(file, *_one_side(file in here))
+            elif here[file] != there[file]:
+                yield Difference(file, *(f"SHA-256 {side[file][:16]}" for side in (here, there)))
 
 
 def _data(ours: _Side, theirs: _Side) -> Iterator[Difference]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tmrepro.data import Dataset, load_dataset, scale
 from tmrepro.directions import DirectionPair, draw_directions
 from tmrepro.errors import DamagedError, UsageError
-from tmrepro.models import build_model
+from tmrepro.models import CodeChanges, build_model, code_changes
 from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.records import History, Minimum
 from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, parameter_count
@@ -24,6 +24,7 @@ from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import SPEC, read_spec
+from tmrepro.store.stages import recorded_code, stages_in
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import check_labels, count_numbers, load_labels, load_tensors
@@ -56,6 +57,7 @@ class RunView:
         self._trust_code = trust_code
         self._models = {model.name: model for model in expand_models(spec)}
         self._surfaces = {surface.name: surface for surface in expand_surfaces(spec)}
+        self._code: dict[str, CodeChanges] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -106,12 +108,38 @@ class RunView:
     def model(self, model: str) -> nn.Module:
         """The network holding theta*, in eval mode, on the CPU; maps inputs [n, 3, h, w] to logits."""
         trained: TrainedModel = self._wanted(model, self._models, "model")
-        if isinstance(trained.spec, CustomModel) and not self._trust_code:
+        if isinstance(trained.spec, CustomModel):
+            self.require_trust(trained.spec)
+            if changed := self.code_changes(model).files:
+                told = "; ".join(changed)
+                raise DamagedError(f"model {model!r}: the code is not that of the run: {told}; put it back as it was")
+        return load_theta(self.folder, trained, classes=len(self.labels_of_classes), size=self.spec.data.size)
+
+    def require_trust(self, spec: CustomModel) -> None:
+        """Raise UsageError unless code that the run's spec names may be imported."""
+        if not self._trust_code:
             raise UsageError(
-                f"model {model!r} is made by {trained.spec.factory}, code that the run's spec names: "
+                f"model {spec.name!r} is made by {spec.factory}, code that the run's spec names: "
                 "read it, then allow it with --trust-code (open_run: trust_code=True)"
             )
-        return load_theta(self.folder, trained, classes=len(self.labels_of_classes), size=self.spec.data.size)
+
+    def code_changes(self, model: str) -> CodeChanges:
+        """How the code of a custom model differs here from what the run was computed with. Imports it: ask for trust first.
+
+        Raises:
+            DamagedError: the run has no record of it.
+            UsageError: the code cannot be used.
+        """
+        trained: TrainedModel = self._wanted(model, self._models, "model")
+        if model not in self._code and isinstance(trained.spec, CustomModel):
+            record = recorded_code(stages_in(self.provenance)).get(model)
+            if record is None:
+                raise DamagedError(
+                    f"provenance.json: expected the code that {model} was trained with, found no record of it"
+                )
+            classes, size = len(self.labels_of_classes), self.spec.data.size
+            self._code[model] = code_changes(trained.spec, record, classes=classes, size=size)
+        return self._code.get(model, CodeChanges((), ()))
 
     def minimum(self, model: str) -> Minimum:
         """models/NAME/minimum.json."""

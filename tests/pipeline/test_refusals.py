@@ -277,11 +277,42 @@ def test_data_folder_comes_from_the_option_or_the_environment(start, refused, fi
     assert str(tmp_path / "none") in other
 
 
-def test_finished_run_needs_no_data(start, file, images, tmp_path):
-    first = start("run", file(IMAGES), "--out", tmp_path / "run", "--data-dir", images)
+def test_finished_run_needs_no_data_but_looks_at_what_it_is_given(start, refused, file, images, tmp_path):
+    spec, run = file(IMAGES), tmp_path / "run"
+    first = start("run", spec, "--out", run, "--data-dir", images)
     assert first.wait() == 0, first.err
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    again = start("run", spec, "--out", run, "--data-dir", images)
+    assert again.wait() == 0, again.err
+    assert "not looked at" not in again.err
+    assert "nothing to do" in again.out
+    without = start("run", spec, "--out", run)
+    assert without.wait() == 0, without.err
+    assert "note: the data were not looked at: neither --data-dir nor TMREPRO_DATA says where they are" in without.err
+    assert "nothing to do" in without.out
+    picture(images / "train/cat/0.png", 77)
+    for given in (["--data-dir", images], []):
+        environment = None if given else {"TMREPRO_DATA": str(images)}
+        said = refused(2, "run", spec, "--out", run, *given, env=environment)
+        assert "holds a finished run on other data (data.fingerprint: " in said
+        assert "choose another --out; with --reuse" in said
     shutil.rmtree(images)
-    assert start("run", file(IMAGES), "--out", tmp_path / "run").wait() == 0
+    assert f"{images}: no such folder" in refused(3, "run", spec, "--out", run, "--data-dir", images).replace("\n", "")
+    download = start("run", spec, "--out", run, "--data-dir", images, "--download")
+    assert download.wait() == 0, download.err
+    assert "for a finished run they are not downloaded" in download.err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_damage_of_a_finished_run_is_not_made_good_with_other_data(start, refused, file, images, tmp_path):
+    spec, run = file(IMAGES), tmp_path / "run"
+    assert start("run", spec, "--out", run, "--data-dir", images).wait() == 0
+    (run / "statistics.json").unlink()
+    picture(images / "train/cat/0.png", 77)
+    assert "on other data" in refused(2, "run", spec, "--out", run, "--data-dir", images)
+    assert not (run / ".work").exists()
+    picture(images / "train/cat/0.png", 0)
+    assert start("run", spec, "--out", run, "--data-dir", images).wait() == 0
 
 
 def test_images_that_were_changed_are_noticed_where_a_run_goes_on(start, file, images, tmp_path):

@@ -20,7 +20,17 @@ from tmrepro.errors import DataError
 
 DATA_DIR_VARIABLE = "TMREPRO_DATA"
 
-__all__ = ["DATA_DIR_VARIABLE", "DataSection", "Dataset", "Part", "draw", "fingerprint", "load_dataset", "scale"]
+__all__ = [
+    "DATA_DIR_VARIABLE",
+    "DataSection",
+    "Dataset",
+    "Part",
+    "draw",
+    "fingerprint",
+    "is_at_hand",
+    "load_dataset",
+    "scale",
+]
 
 
 def load_dataset(
@@ -49,6 +59,11 @@ def load_dataset(
         # What the sources don't foresee: a folder that may not be entered, a disk that fails, a name too long.
         where = shown(Path(error.filename)) if isinstance(error.filename, str) else f"data '{data.name}'"
         raise DataError(f"{where}: cannot be read ({error.strerror or error}); see to it, or name another") from error
+
+
+def is_at_hand(data: DataSection, *, data_dir: Path | None) -> bool:
+    """Whether anybody has said where the files of a data section are, or it needs none. They may be missing all the same."""
+    return data.name == "digits" or data_dir is not None or bool(os.environ.get(DATA_DIR_VARIABLE))
 
 
 def _loaded(

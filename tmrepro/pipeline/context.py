@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +28,17 @@ from tmrepro.store.stages import (
     stage_key,
 )
 from tmrepro.training import Examples
+from tmrepro.usercode import CodeRecord
 
 REUSED_FILE_LIMIT_BYTES = 2**33
 
 
 @dataclass(frozen=True)
 class Context:
-    """One run in one folder. `platform` is the part of every stage's inputs that is not in the spec."""
+    """One run in one folder. `platform` is the part of every stage's inputs that is not in the spec.
+
+    `code` is the user's, by the names of the custom models.
+    """
 
     spec: Spec
     run: Path
@@ -46,6 +50,7 @@ class Context:
     platform: dict[str, Any]
     dataset: Dataset
     examples: Examples
+    code: Mapping[str, CodeRecord] = field(default_factory=dict)
     evaluator: str | None = None
     preview: bool = False
     donor: Donor | None = None

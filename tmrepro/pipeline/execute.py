@@ -6,7 +6,7 @@ import copy
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from tmrepro.data import load_dataset
 from tmrepro.determinism import Determinism, apply
 from tmrepro.errors import ComputeError, DamagedError, DivergedError, UsageError
-from tmrepro.models import build_model
+from tmrepro.models import build_model, code_of_model
 from tmrepro.parameters import layout_of
 from tmrepro.pipeline import closing
 from tmrepro.pipeline.context import Context, Donor, examples_on
@@ -24,6 +24,7 @@ from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, le
 from tmrepro.pipeline.models import relabel_model, train_model
 from tmrepro.pipeline.provenance import stage_platform
 from tmrepro.pipeline.surfaces import evaluate_surface
+from tmrepro.pipeline.unchanged import require_unchanged, tells_of_its_stages
 from tmrepro.progress import Reporter
 from tmrepro.records import Minimum
 from tmrepro.spec import CustomModel, Spec, dump_spec, expand_models, expand_surfaces
@@ -40,17 +41,22 @@ from tmrepro.store.surfaces import consolidate
 from tmrepro.surface import find_evaluator
 from tmrepro.surface.conduct import examine
 from tmrepro.training import Examples
+from tmrepro.usercode import CodeRecord
 from tmrepro.view import load_theta
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run. `already_complete`: the folder held it before, and nothing was done."""
+    """A finished run. `already_complete`: the folder held it before, and nothing was done.
+
+    `notes`: what of its data and code could not be looked at, in words.
+    """
 
     run: Path
     already_complete: bool
     minima: Mapping[str, Minimum]
     statistics: closing.Statistics
+    notes: tuple[str, ...] = ()
 
 
 def execute(
@@ -72,13 +78,17 @@ def execute(
         find_evaluator(evaluator)  # before hours of training
     open_folder(out, spec)
     if not os.path.lexists(out / WORK) and is_complete(out):
-        return _result(out, spec, already_complete=True)  # without the lock, which would leave a trace in the folder
+        notes = require_unchanged(out, spec, data_dir=data_dir, download=download)
+        return _complete(out, spec, notes, reporter)  # without the lock, which would leave a trace in the folder
     donor = open_donor(reuse, out=out)
     with run_lock(out), leaving_no_trace(out):
         open_folder(out, spec)  # again, now that nobody else can write there
         if is_complete(out):  # the process that finished it was killed while it tidied up
+            notes = require_unchanged(out, spec, data_dir=data_dir, download=download)
             remove_work(out)
-            return _result(out, spec, already_complete=True)
+            return _complete(out, spec, notes, reporter)
+        if tells_of_its_stages(out):
+            require_unchanged(out, spec, data_dir=data_dir, download=download)  # else it would be made something else
         reopen(out, reporter)
         dataset = load_dataset(spec.data, data_dir=data_dir, download=download)
         for note in dataset.notes:
@@ -86,8 +96,10 @@ def execute(
         determinism = Determinism(spec.compute.determinism, spec.compute.threads)
         apply(determinism)
         examples = examples_on(dataset, scaling=spec.data.scaling, device=chosen)
-        if not (out / SPEC).exists():
-            _try_models(spec, examples)
+        code = _try_models(spec, examples, only_custom=(out / SPEC).exists())
+        notes = tuple(f"{name}: {note}" for name, record in code.items() for note in record.notes)
+        for note in notes:
+            reporter.note(note)
         write_text(out / SPEC, dump_spec(spec), work=work_folder(out))
         context = Context(
             spec=spec,
@@ -100,11 +112,12 @@ def execute(
             platform=stage_platform(chosen, determinism=determinism),
             dataset=dataset,
             examples=examples,
+            code=code,
             evaluator=evaluator,
             preview=preview,
             donor=donor,
         )
-        return _run(context)
+        return replace(_run(context), notes=notes)
 
 
 def choose_device(name: str) -> torch.device:
@@ -134,16 +147,23 @@ def open_donor(reuse: Path | None, *, out: Path) -> Donor | None:
     return Donor(reuse)
 
 
-def _try_models(spec: Spec, examples: Examples) -> None:
+def _try_models(spec: Spec, examples: Examples, *, only_custom: bool) -> dict[str, CodeRecord]:
     """Build every network once: a wrong factory or width is refused before hours of training, not after them.
 
-    So is a network of a user's own that is no function of one picture at a time.
+    So is a network of a user's own that is no function of one picture at a time. Returns the code of the custom ones, which
+    are always built.
     """
+    code = {}
     for model in spec.models:
+        if isinstance(model, CustomModel):
+            code[model.name] = code_of_model(model, classes=examples.classes, size=spec.data.size)
+        if only_custom:
+            continue
         module = build_model(model, classes=examples.classes, size=spec.data.size, seed=0)
         if isinstance(model, CustomModel):
             module = module.to(examples.inputs.device)
             examine(copy.deepcopy(module).eval(), examples.inputs, name=f"model {model.name!r}", given=module)
+    return code
 
 
 def _run(context: Context) -> RunResult:
@@ -218,7 +238,10 @@ def _first_start(out: Path) -> str:
     return started if isinstance(started, str) else closing.now()
 
 
-def _result(out: Path, spec: Spec, *, already_complete: bool) -> RunResult:
+def _complete(out: Path, spec: Spec, notes: tuple[str, ...], reporter: Reporter) -> RunResult:
+    """The result of a run that the folder held before."""
+    for note in notes:
+        reporter.note(note)
     minima = {model.name: read_minimum(out, model.name) for model in expand_models(spec)}
     statistics = read_statistics(out)
     known = {info.name for info in STATISTICS}
@@ -226,4 +249,4 @@ def _result(out: Path, spec: Spec, *, already_complete: bool) -> RunResult:
         raise DamagedError(
             f"{out / 'statistics.json'}: not the statistics that are defined; make the run again elsewhere"
         )
-    return RunResult(out, already_complete=already_complete, minima=minima, statistics=statistics)
+    return RunResult(out, already_complete=True, minima=minima, statistics=statistics, notes=notes)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -18,10 +16,10 @@ from torch import nn
 
 from tmrepro.errors import CollapsedError, DamagedError, UsageError
 from tmrepro.minimum import find_minimum
-from tmrepro.models import build_model, load_factory
+from tmrepro.models import build_model
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.records import Minimum
-from tmrepro.spec import CustomModel, ModelSpec, TrainedModel, TrainingSpec
+from tmrepro.spec import CustomModel, ModelSpec, Spec, TrainedModel, TrainingSpec
 from tmrepro.store.atomic import WORK, read_bytes, remove, write_bytes
 from tmrepro.store.documents import load_history, save_history
 from tmrepro.store.minima import read_minimum, save_minimum
@@ -30,6 +28,7 @@ from tmrepro.store.tensors import save_labels, save_tensors
 from tmrepro.training import CheckpointError, Trained, train
 from tmrepro.training.checkpoint import read_progress
 from tmrepro.training.layout import RULE, may_be_channels_last
+from tmrepro.usercode import CodeRecord
 from tmrepro.view import load_theta
 
 CHECKPOINT_LIMIT_BYTES = 2**34
@@ -45,8 +44,8 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
     folder = f"models/{name}"
     inputs = {
         "platform": context.platform,
-        "data": _data_inputs(context),
-        "model": _model_inputs(model.spec),
+        "data": data_inputs(context.spec, fingerprint=context.dataset.fingerprint),
+        "model": model_inputs(model.spec, code=context.code.get(model.base)),
         "training": spec.model_dump(mode="json", exclude={"seed"}),
         "seed": model.seed,
         **_memory_inputs(context, spec),
@@ -227,8 +226,9 @@ def _build(context: Context, spec: ModelSpec, *, seed: int) -> nn.Module:
     return build_model(spec, classes=context.examples.classes, size=context.spec.data.size, seed=seed)
 
 
-def _data_inputs(context: Context) -> dict[str, Any]:
-    return {"fingerprint": context.dataset.fingerprint, "scaling": context.spec.data.scaling}
+def data_inputs(spec: Spec, *, fingerprint: str) -> dict[str, Any]:
+    """What a training depends on of the data."""
+    return {"fingerprint": fingerprint, "scaling": spec.data.scaling}
 
 
 def _memory_inputs(context: Context, spec: TrainingSpec) -> dict[str, Any]:
@@ -237,10 +237,7 @@ def _memory_inputs(context: Context, spec: TrainingSpec) -> dict[str, Any]:
     return {"memory_format": RULE} if asked else {}
 
 
-def _model_inputs(spec: ModelSpec) -> dict[str, Any]:
-    """The network without its name; for a user's factory, with the hash of the file it stands in."""
+def model_inputs(spec: ModelSpec, *, code: CodeRecord | None) -> dict[str, Any]:
+    """The network without its name; of a user's factory, with all code that it loads."""
     inputs: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "training"})
-    if isinstance(spec, CustomModel):
-        source = inspect.getsourcefile(load_factory(spec.factory))
-        inputs["source"] = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else None
-    return inputs
+    return inputs if code is None else {**inputs, "code": code.document()}

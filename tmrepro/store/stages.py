@@ -18,6 +18,7 @@ from tmrepro.errors import ArtefactError, DamagedError
 from tmrepro.store.atomic import WORK, remove, safe_path, shown, work_folder
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.manifest import file_hashes
+from tmrepro.usercode import CodeRecord, code_from
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,34 @@ def finished_stages(run: Path) -> list[StageRecord]:
     Raises:
         DamagedError: it is missing, or tells of none.
     """
-    path, name = safe_path(run, "provenance.json"), "provenance.json"
-    provenance = read_json(path, name=name)
-    stages = provenance.get("stages") if isinstance(provenance, dict) else None
+    return stages_in(read_json(safe_path(run, "provenance.json"), name="provenance.json"))
+
+
+def stages_in(provenance: Any) -> list[StageRecord]:
+    """The stages that a provenance document tells of.
+
+    Raises:
+        DamagedError: it tells of none.
+    """
+    stages = provenance.get("stages") if isinstance(provenance, Mapping) else None
     if not isinstance(stages, dict):
-        raise DamagedError(f"{name}: expected the stages of a run, found none")
+        raise DamagedError("provenance.json: expected the stages of a run, found none")
     return [record_from(stage) for stage in stages.values()]
+
+
+def recorded_code(stages: Iterable[StageRecord]) -> dict[str, CodeRecord]:
+    """The user's code that each custom model was trained with, by the name of the trained model.
+
+    Raises:
+        DamagedError: a training has no record of it, or one that is none.
+    """
+    found = {}
+    for stage in stages:
+        kind, _, name = stage.name.partition("/")
+        model = stage.inputs.get("model") if isinstance(stage.inputs, dict) else None
+        if kind == "training" and isinstance(model, dict) and model.get("kind") == "custom":
+            found[name] = code_from(model.get("code"), name=shown(f"the record of stage {_short(stage.name)}: code"))
+    return found
 
 
 def damaged_files(run: Path, record: StageRecord) -> list[str]:

@@ -18,9 +18,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from tmrepro.determinism import Determinism, apply
-from tmrepro.errors import ComputeError, UsageError
+from tmrepro.errors import ComputeError, TmreproError, UsageError
 from tmrepro.surface.evaluators import choose, find_evaluator
 from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
+from tmrepro.usercode import LoadedCode, loaded_code
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel ends a worker whose parent was killed
 
@@ -56,7 +57,7 @@ def evaluate_chunks(
     Closing the iterator, or an exception in it (ctrl-C), ends the workers at once: their chunks are computed again later.
 
     Raises:
-        ComputeError: a worker died (out of memory, most likely).
+        ComputeError: a worker died (out of memory, most likely), or the user's code was changed since it was loaded here.
         UsageError: a custom model that cannot be sent to worker processes.
     """
     if not chunks:
@@ -78,7 +79,7 @@ def _in_processes(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(_packed(problem), determinism, evaluator, os.getpid()),
+        initargs=(_packed(problem), loaded_code(problem.model.modules()), determinism, evaluator, os.getpid()),
     )
     try:
         pending: set[Future[ChunkResult]] = {pool.submit(_work, chunk) for chunk in chunks}
@@ -111,10 +112,10 @@ def _packed(problem: Problem) -> bytes:
         ) from error
 
 
-_worker_evaluator: Evaluator | None = None
+_worker_evaluator: Evaluator | TmreproError | None = None
 
 
-def _start_worker(packed: bytes, determinism: Determinism, evaluator: str, parent: int) -> None:
+def _start_worker(packed: bytes, code: LoadedCode, determinism: Determinism, evaluator: str, parent: int) -> None:
     global _worker_evaluator
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the parent's to handle
     if sys.platform == "linux":
@@ -122,11 +123,17 @@ def _start_worker(packed: bytes, determinism: Determinism, evaluator: str, paren
         if os.getppid() != parent:  # killed while this process was starting
             os._exit(1)
     apply(determinism)
-    problem: Problem = pickle.loads(packed)  # noqa: S301 - our parent's bytes
-    _worker_evaluator = find_evaluator(evaluator)(problem)
+    try:
+        code.require()
+        problem: Problem = pickle.loads(packed)  # noqa: S301 - our parent's bytes
+        _worker_evaluator = find_evaluator(evaluator)(problem)
+    except TmreproError as error:  # raised with the first chunk: here it would end the process without a word
+        _worker_evaluator = error
 
 
 def _work(chunk: Chunk) -> ChunkResult:
+    if isinstance(_worker_evaluator, TmreproError):
+        raise _worker_evaluator
     assert _worker_evaluator is not None  # noqa: S101
     return _evaluate(_worker_evaluator, chunk)
 

@@ -34,14 +34,21 @@ LEAST_POINTS = 16
 
 
 def check_audit(
-    view: RunView, *, share: float, seed: int, device: torch.device, platforms: Platforms, reporter: Reporter
+    view: RunView,
+    *,
+    share: float,
+    seed: int,
+    device: torch.device,
+    platforms: Platforms,
+    reporter: Reporter,
+    without: frozenset[str] = frozenset(),
 ) -> tuple[list[Check], Remarks]:
     """Check the stage records, every model's minimum, and `share` of every surface's points.
 
-    `platforms` says how this machine differs from the run's.
+    `platforms` says how this machine differs from the run's; models `without` the code of the run are left out.
     """
     checks = [_check_records(view)]
-    models = {model.name: model for model in expand_models(view.spec)}
+    models = {model.name: model for model in expand_models(view.spec) if model.name not in without}
     for model in models.values():
         reporter.stage(f"audit models/{model.name}", "runs", "Algorithm 1 again from theta*")
         try:
@@ -54,7 +61,7 @@ def check_audit(
         K = drawn.spec.grid.K
         sample_points = sample_size(K, share=share)
         promises[promise(sample_points, of=K * K)] = None
-        for name in drawn.models:
+        for name in (name for name in drawn.models if name in models):
             sample = draw_sample(K, points=sample_points, seed=seed, subject=f"{drawn.name}/{name}")
             reporter.stage(f"audit {drawn.name}/{name}", "runs", f"{len(sample)} of {K * K} points")
             checks.append(

@@ -23,6 +23,7 @@ from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors
 from tmrepro.verify.bands import MINIMUM_NUMBERS, Band, Bands
+from tmrepro.verify.code import compare_code
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
 from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
 from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, grade_number, images_that_may_move, worst
@@ -57,8 +58,9 @@ class Comparison:
         self.shown: list[FigureHeld] = []
 
     def checks(self) -> list[Check]:
-        """Data, minima, surfaces and their statistics, figures."""
-        checks = [self._data(), *(self._minimum(model) for model in self.view.models)]
+        """Code, data, minima, surfaces and their statistics, figures."""
+        code = compare_code(self.view.provenance, self.other.provenance, spec=self.view.spec, level=self.level)
+        checks = [*code, self._data(), *(self._minimum(model) for model in self.view.models)]
         for surface, model in self.view.surfaces:
             checks += self._surface(surface, model)
         if self.replicate:

@@ -12,10 +12,11 @@ from tmrepro.pipeline.execute import choose_device
 from tmrepro.spec import CustomModel, Spec, first_difference
 from tmrepro.spec.seeds import first_difference_beyond_seeds
 from tmrepro.verify.audit import check_audit
+from tmrepro.verify.code import CODE, check_code, models_of_other_code
 from tmrepro.verify.compare import Comparison, Side
 from tmrepro.verify.evidence import Sides
 from tmrepro.verify.options import Options, Rerun
-from tmrepro.verify.platforms import compare_platforms, remarks_on_bits, this_platform
+from tmrepro.verify.platforms import Platforms, compare_platforms, remarks_on_bits, this_platform
 from tmrepro.verify.recompute import check_statistics
 from tmrepro.verify.reference import Reference
 from tmrepro.verify.verdict import SPEC, Check, Level, Remarks
@@ -37,10 +38,13 @@ def deepen(
         UsageError: a `custom` model would have to be imported, and `trust_code` does not allow it.
     """
     view = open_run(run, data_dir=options.data_dir, trust_code=options.trust_code)
+    code: list[Check] = []
     if level in {"audit", "rerun"}:
         _refuse_untrusted_code(view)
+        code, _ = check_code(view)  # what was computed with other code has other numbers, so this is said first
     here = this_platform(view.spec, choose_device(options.device))
     checks, remarks = check_statistics(view)
+    checks = code + checks
     # Statistics and figures are made on the CPU, whatever the run was made on.
     remarks += remarks_on_bits(checks, compare_platforms(view.provenance, here), what="made again here")
     if reference is not None:
@@ -114,6 +118,8 @@ def _audit(view: RunView, options: Options) -> tuple[list[Check], Remarks]:
     except ArtefactError as error:
         return [Check("audit", "data", "damaged", str(error))], Remarks()
     platforms = compare_platforms(view.provenance, this_platform(view.spec, device))
+    changed = models_of_other_code(view)
+    platforms = Platforms((*platforms.differences, *check_code(view)[1]))
     with computing("audit"):
         checks, remarks = check_audit(
             view,
@@ -122,7 +128,11 @@ def _audit(view: RunView, options: Options) -> tuple[list[Check], Remarks]:
             device=device,
             platforms=platforms,
             reporter=options.reporter,
+            without=changed,
         )
+    if changed:
+        said = f"not audited, since their code is another one here: {', '.join(sorted(changed))}"
+        remarks += Remarks(warnings=(said,))
     return checks, remarks + remarks_on_bits(checks, platforms, what="audited here")
 
 
@@ -135,15 +145,15 @@ def _run_again(view: RunView, rerun: Rerun, *, reference: Reference | None) -> t
         bands = reference.bands if reference is not None and same_spec else None
         side = Side(fresh, again.statistics, again.provenance, bands, "rerun")
         comparison = Comparison(view, side, level="rerun", replicate=False)
-        checks = [*comparison.weights(), *comparison.checks()]
+        checks = sorted([*comparison.weights(), *comparison.checks()], key=lambda check: check.subject != CODE)
         return checks, comparison.remarks + remarks_on_bits(checks, comparison.platforms, what="as the rerun")
 
 
 def _refuse_untrusted_code(view: RunView) -> None:
-    """Ask for every custom model before anything is computed: the view refuses what it may not import."""
+    """Refuse a run whose custom models may not be imported, before anything is computed."""
     for model in view.spec.models:
         if isinstance(model, CustomModel):
-            view.model(model.name)
+            view.require_trust(model)
 
 
 def _damaged(checks: list[Check]) -> bool:

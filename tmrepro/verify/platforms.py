@@ -15,6 +15,7 @@ import torch
 from tmrepro.determinism import Determinism
 from tmrepro.pipeline.provenance import package_versions, platform_facts
 from tmrepro.spec import Spec
+from tmrepro.verify.code import other_distributions
 from tmrepro.verify.verdict import Check, Remarks
 
 # Packages that compute numbers or draw pictures; a new version of pydantic moves no bit.
@@ -58,7 +59,8 @@ def compare_platforms(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Pla
     evaluators = [f"evaluator forced: {', '.join(sorted(set().union(*forced)))}"] if any(forced) else []
     places = _PLACES if levels == ["portable", "portable"] else _PLACES + _PLACES_OF_A_MACHINE
     found = [*places, *(("packages", name) for name in COMPUTING)]
-    return Platforms((*evaluators, *_differing(ours, theirs, found), *_computing_otherwise(ours, theirs)))
+    differing = (*_differing(ours, theirs, found), *other_distributions(ours, theirs))
+    return Platforms((*evaluators, *differing, *_computing_otherwise(ours, theirs)))
 
 
 def drawn_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Platforms:

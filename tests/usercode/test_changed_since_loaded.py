@@ -1,0 +1,116 @@
+"""The hash of a file must not vouch for code that did not run: what was changed since it was loaded is refused."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import py_compile
+import sys
+
+import pytest
+
+from tmrepro.errors import ComputeError, UsageError
+from tmrepro.usercode import loaded_code
+
+NET = "import helper\ndef make():\n    return helper.Act()\n"
+HELPER = """import math
+SCALE = 2.0
+FUNCTION = math.exp
+NAMES = ("a", "b")
+class Act:
+    def __call__(self):
+        return SCALE
+def plain(x):
+    return x
+"""
+CHANGES = [
+    ("return x", "return 2 * x"),
+    ("return SCALE", "return 3.0"),
+    ("SCALE = 2.0", "SCALE = 3.0"),
+    ("math.exp", "math.log"),
+    ('"a", "b"', '"a", "c"'),
+    ("import math\n", "# a word\nimport math\n"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_after_a_first_run_is_refused_in_a_second(write, code, forget, change):
+    write({"net.py": NET, "helper.py": HELPER})
+    code("net:make")
+    write({"helper.py": HELPER.replace(*change)})
+    with pytest.raises(UsageError, match=r"helper\.py was changed after this Python loaded it.*start Python again"):
+        code("net:make")
+    forget()
+    changed = code("net:make")
+    write({"helper.py": HELPER})
+    forget()
+    assert code("net:make") != changed
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_before_the_first_run_is_refused_if_it_was_loaded(write, code, change):
+    write({"net.py": NET, "helper.py": HELPER})
+    importlib.import_module("helper")
+    write({"helper.py": HELPER.replace(*change)})
+    with pytest.raises(UsageError, match=r"helper\.py was changed after this Python loaded it"):
+        code("net:make")
+
+
+def test_a_file_that_was_loaded_before_and_is_the_same_is_fine(write, code, forget):
+    write({"net.py": NET, "helper.py": HELPER + "COUNT = 0\ndef count():\n    global COUNT\n    COUNT += 1\n"})
+    fresh = code("net:make")
+    forget()
+    importlib.import_module("net").helper.count()
+    assert code("net:make") == fresh
+
+
+def test_a_module_that_was_reloaded_counts_as_it_is_now(write, code):
+    write({"net.py": NET, "helper.py": HELPER})
+    before = code("net:make")
+    write({"helper.py": HELPER.replace("SCALE = 2.0", "SCALE = 3.0")})
+    importlib.reload(sys.modules["helper"])
+    assert code("net:make").files["helper.py"] != before.files["helper.py"]
+
+
+def test_a_file_that_is_gone_is_refused(write, code):
+    home = write({"net.py": NET, "helper.py": HELPER})
+    code("net:make")
+    (home / "helper.py").unlink()
+    with pytest.raises(UsageError, match="'helper' is defined in no file that can be read"):
+        code("net:make")
+
+
+def test_bytecode_of_another_source_is_refused(write, code):
+    home = write({"net.py": NET, "helper.py": HELPER})
+    path = home / "helper.py"
+    py_compile.compile(str(path))
+    times = path.stat()
+    path.write_text(HELPER.replace("return x", "return 1"), encoding="utf-8")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as cp -p does
+    with pytest.raises(UsageError, match=r"the bytecode of helper\.py in __pycache__ is of another source"):
+        code("net:make")
+
+
+def test_a_worker_process_refuses_a_file_that_was_changed(write):
+    home = write({"net.py": NET, "helper.py": HELPER})
+    objects = [importlib.import_module("net").make()]
+    loaded = loaded_code(objects)
+    loaded.require()
+    assert [name for _, name, _, _ in loaded.modules] == ["helper.py"]
+    write({"helper.py": HELPER + "# a word\n"})
+    with pytest.raises(ComputeError, match=r"helper\.py was changed while the run was under way"):
+        loaded.require()
+    with pytest.raises(UsageError, match=r"helper\.py was changed after this Python loaded it"):
+        loaded_code(objects)
+    (home / "helper.py").unlink()
+    with pytest.raises(ComputeError, match=r"helper\.py was changed"):
+        loaded.require()
+
+
+def test_what_is_defined_at_the_prompt_is_no_reason_to_refuse_workers(monkeypatch):
+    class Cell:
+        pass
+
+    Cell.__module__ = "cell"
+    monkeypatch.setitem(sys.modules, "cell", type(sys)("cell"))
+    assert loaded_code([Cell()]).modules == ()

@@ -1,0 +1,86 @@
+"""Is the user's code that of the run? What a network was trained with comes before all numbers that it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tmrepro.errors import ArtefactError
+from tmrepro.spec import CustomModel, Spec, expand_models
+from tmrepro.store.stages import recorded_code, stages_in
+from tmrepro.usercode import CodeRecord, file_changes, version_changes
+from tmrepro.verify.verdict import Check, Level
+from tmrepro.view import RunView
+
+CODE = "code"  # the subject of these checks
+_PACKAGES = frozenset({"torch", "torchvision", "numpy", "scipy", "scikit-learn"})  # told as packages of the platform
+
+
+def check_code(view: RunView) -> tuple[list[Check], tuple[str, ...]]:
+    """The code at hand against the code recorded, and in words the distributions of which another version is here.
+
+    Raises:
+        UsageError: the code cannot be used, and no changed file explains it.
+    """
+    models = _custom(view.spec)
+    if not models:
+        return [], ()
+    told, versions = dict[str, None](), dict[str, None]()
+    try:
+        for model in models:
+            changes = view.code_changes(model)
+            told |= dict.fromkeys(changes.files)
+            versions |= {words: None for name, words in changes.versions if name not in _PACKAGES}
+    except ArtefactError as error:
+        return [Check("audit", CODE, "damaged", str(error))], ()
+    return [_check("audit", told, models=len(models))], tuple(versions)
+
+
+def models_of_other_code(view: RunView) -> frozenset[str]:
+    """The models whose files are not those of the run; as `check_code`, which comes first."""
+    return frozenset(model for model in _custom(view.spec) if view.code_changes(model).files)
+
+
+def compare_code(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, spec: Spec, level: Level) -> list[Check]:
+    """Whether two runs of one spec had the same code, by what their provenance says."""
+    models = _custom(spec)
+    if not models:
+        return []
+    try:
+        here, there = (recorded_code(stages_in(side)) for side in (ours, theirs))
+        told = dict[str, None]()
+        for model in models:
+            sides = (here.get(model, _NONE), there.get(model, _NONE))
+            told |= dict.fromkeys(file_changes(*sides, names=("in the run", "expected")))
+    except ArtefactError as error:
+        return [Check(level, CODE, "damaged", str(error))]
+    return [_check(level, told, models=len(models))]
+
+
+def other_distributions(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Distributions that the user's code imports, and that two runs had other versions of; none where a record is missing."""
+    try:
+        here, there = (recorded_code(stages_in(side)) for side in (ours, theirs))
+    except ArtefactError:
+        return
+    told = {
+        f"code of {model}: {words}": None
+        for model in here
+        if model in there
+        for name, words in version_changes(here[model], there[model])
+        if name not in _PACKAGES
+    }
+    yield from told
+
+
+_NONE = CodeRecord({}, {})
+
+
+def _custom(spec: Spec) -> list[str]:
+    return [model.name for model in expand_models(spec) if isinstance(model.spec, CustomModel)]
+
+
+def _check(level: Level, told: Mapping[str, None], *, models: int) -> Check:
+    if told:
+        return Check(level, CODE, "different", "; ".join(told))
+    return Check(level, CODE, "identical", f"every file that the factories of {models} models load")
