@@ -14,11 +14,10 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from tmrepro.errors import DataError
+from tmrepro.limits import PICTURE_PIXELS
 
 # The decoders behind torchvision's IMG_EXTENSIONS. PPM reads .pgm too.
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-# Pillow's own limit, at which it only warns: a quarter of a gibibyte as RGB.
-PIXELS_MAX = 2**30 // 4 // 3
 # More than that many pixels take in any of the formats; some decoders read a whole file before they look at it.
 BYTES_MAX = 3 * 2**27
 
@@ -66,8 +65,8 @@ def _decoded(path: Path) -> Image.Image:
 
 
 def _require_fitting(picture: Image.Image, *, path: Path) -> None:
-    if picture.width * picture.height > PIXELS_MAX:
-        raise _unreadable(path, f"{picture.width} x {picture.height} pixels; expected at most {PIXELS_MAX} in all")
+    if picture.width * picture.height > PICTURE_PIXELS:
+        raise _unreadable(path, f"{picture.width} x {picture.height} pixels; expected at most {PICTURE_PIXELS} in all")
     # Pillow would clip these at 255 instead of scaling them.
     if picture.mode.startswith(("I", "F")):
         raise _unreadable(path, f"more than 8 bits a channel: Pillow's mode {picture.mode}")

@@ -20,6 +20,7 @@ from tmrepro.errors import UsageError
 from tmrepro.landscape.kept import keep
 from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, own_model, own_vectors
 from tmrepro.landscape.undisturbed import undisturbed
+from tmrepro.limits import LARGEST_K
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.store.rectangles import rectangle_slices
 from tmrepro.surface import Precision, Problem, build_grid, choose
@@ -28,7 +29,6 @@ Origin = Literal["corner", "center"]
 Unit = Literal["absolute", "relative"]
 Progress = Callable[[int, int], None]
 
-LARGEST_K = 4096
 SEEDS = 2**63
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tmrepro.errors import ArtefactError
+from tmrepro.limits import FIGURE_BYTES
 from tmrepro.spec import expand_surfaces
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import load_history
@@ -24,7 +25,7 @@ from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors
 from tmrepro.verify.bands import MINIMUM_NUMBERS, Band, Bands
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
-from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
+from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, grade_number, images_that_may_move, worst
 from tmrepro.verify.minima import grade_minimum
 from tmrepro.verify.platforms import compare_platforms, drawn_alike
@@ -292,7 +293,7 @@ def _grade_tensors(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarr
 
 
 def _figure(folder: Path, relative: str) -> bytes:
-    return read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_LIMIT_BYTES, name=relative)
+    return read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_BYTES, name=relative)
 
 
 def _fingerprint(provenance: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.errors import ArtefactError
+from tmrepro.limits import FIGURE_BYTES
 from tmrepro.records import Minimum
 from tmrepro.spec import first_difference
 from tmrepro.store.atomic import read_bytes, safe_path
@@ -21,7 +22,7 @@ from tmrepro.store.surfaces import read_surface
 from tmrepro.verify.bands import MINIMUM_NUMBERS, Replicate
 from tmrepro.verify.evidence import Sides
 from tmrepro.verify.facts import provenance_rows
-from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
+from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import grade_array, grade_number, worst
 from tmrepro.verify.reference import Reference, replace_reference, write_reference
 from tmrepro.verify.verdict import Check, Verdict
@@ -152,7 +153,7 @@ def _changed_figures(run: Path, folder: Path) -> Iterator[Change]:
 
 def _picture(folder: Path, relative: str) -> bytes | None:
     path = safe_path(folder, relative)
-    return read_bytes(path, limit_bytes=FIGURE_LIMIT_BYTES, name=relative) if path.is_file() else None
+    return read_bytes(path, limit_bytes=FIGURE_BYTES, name=relative) if path.is_file() else None
 
 
 def _remarks(view: RunView, reference: Reference) -> Iterator[str]:
