@@ -16,10 +16,11 @@ from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.records import Minimum
 from tmrepro.spec import first_difference
+from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
-from tmrepro.verify.bands import MINIMUM_NUMBERS, Replicate
+from tmrepro.verify.bands import Replicate
 from tmrepro.verify.evidence import Sides
 from tmrepro.verify.facts import provenance_rows
 from tmrepro.verify.figures import grade_figure
@@ -114,7 +115,7 @@ def _changed_minima(view: RunView, folder: Path) -> Iterator[Change]:
     for model in dict.fromkeys([*view.models, *sorted(there)]):
         now = read_minimum(folder, model) if model in there else None
         after = view.minimum(model) if model in view.models else None
-        for name in ("category", *MINIMUM_NUMBERS):
+        for name in ("category", *COMPARED_NUMBERS):
             ours, theirs = _field(after, name), _field(now, name)
             same: Grade = "identical" if ours == theirs else "different"
             grade = same if name == "category" else grade_number(ours, theirs)
