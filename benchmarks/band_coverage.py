@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tmrepro import open_run
-from tmrepro.verify.bands import Bands, Replicate, measure_bands
+from tmrepro.verify.bands import Bands, Replicate, measure_bands, sizes_of
 from tmrepro.view import RunView
 
 
@@ -45,14 +45,19 @@ def main(folders: list[Path]) -> None:
     points = {surface.name: surface.grid.K for surface in spec.surfaces}
     data = next(iter(views.values())).provenance["data"]
     images = (data["train"], data["validation"])
+    sizes = sizes_of(spec)
     found = {folder: replicate(view) for folder, view in views.items()}
     passed = 0
     for folder, one in found.items():
         others = [other for name, other in found.items() if name != folder]
-        bands = measure_bands(others, points=points, images=images)
+        bands = measure_bands(others, points=points, images=images, sizes=sizes)
         wrong = outside(one, bands)
         passed += not wrong
-        print(f"{folder.name}: {'; '.join(wrong) or 'in all bands'} ({bands.comparisons} bands, {bands.n} replicates)")
+        idle = len(bands.judging_nothing())
+        print(
+            f"{folder.name}: {'; '.join(wrong) or 'in all bands'} "
+            f"({bands.comparisons} bands, {idle} of which judge nothing, {bands.n} replicates)"
+        )
     print(f"{passed} of {len(found)} pass as a whole")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tmrepro.verify.update import Update
 
 DEFAULT_RUNS = Path("runs")
+SHOWN_BANDS = 12
 
 Level = Literal["integrity", "statistics", "audit", "rerun"]
 
@@ -245,6 +246,7 @@ def build_reference(
         raise UsageError(f"replicates must be at least 1 (got {replicates})")
     from tmrepro.verify.bands import Replicate
     from tmrepro.verify.reference import check_target, write_reference
+    from tmrepro.verify.scales import JUDGES_NOTHING
 
     check_target(target)
     home = Path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
@@ -254,7 +256,13 @@ def build_reference(
         for number, again in enumerate(specs)
     ]
     measured = [Replicate(result.statistics, result.minima) for result in found]
-    write_reference(found[0].run, to=target, replicates=measured)
+    bands = write_reference(found[0].run, to=target, replicates=measured)
+    if idle := bands.judging_nothing():
+        more = f" and {len(idle) - SHOWN_BANDS} more, marked in bands.json" if len(idle) > SHOWN_BANDS else ""
+        (reporter or Silent()).note(
+            f"{len(idle)} of {bands.comparisons} bands are so wide that they judge nothing ({JUDGES_NOTHING}): "
+            f"{', '.join(idle[:SHOWN_BANDS])}{more}"
+        )
     return target
 
 

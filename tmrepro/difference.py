@@ -17,6 +17,7 @@ import numpy as np
 
 from tmrepro.errors import EXIT_DIFFERENT, EXIT_OK, DamagedError
 from tmrepro.figures import compare_png
+from tmrepro.limits import FIGURE_BYTES
 from tmrepro.reasons import likely_reasons
 from tmrepro.records import Epoch
 from tmrepro.spec import Spec, expand_models, expand_surfaces, first_difference
@@ -32,7 +33,6 @@ from tmrepro.store.tensors import load_labels, load_tensors
 from tmrepro.usercode import version_changes
 
 TIMED = frozenset({"provenance.json", "ro-crate-metadata.json", "report.html", "claims.json", MANIFEST})
-FIGURE_LIMIT_BYTES = 2**26
 _TIMED_COLUMN, _TIMED_KEY = "seconds", "_seconds"
 # spec.yaml may be written in two ways that mean the same; the store's root repeats what the surfaces say.
 _TOLD_OTHERWISE = frozenset({"spec.yaml", "surfaces.zarr/zarr.json"})
@@ -280,7 +280,7 @@ def _figures(ours: _Side, theirs: _Side) -> Iterator[Difference]:
 def _pixels(ours: _Side, theirs: _Side, name: str) -> str:
     if not name.endswith(".png"):
         return ""
-    here, there = (read_bytes(side.path(name), limit_bytes=FIGURE_LIMIT_BYTES, name=name) for side in (ours, theirs))
+    here, there = (read_bytes(side.path(name), limit_bytes=FIGURE_BYTES, name=name) for side in (ours, theirs))
     found = compare_png(there, here)
     return f" ({found.share_different:.2%} of the pixels)" if found.same_size else " (another size)"
 

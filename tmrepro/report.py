@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from tmrepro.records import Minimum
 from tmrepro.statistics import STATISTICS, StatisticInfo
+from tmrepro.statistics.ranges import no_band
 
 Number = float | int | None
 StatisticsTree = Mapping[str, Mapping[str, Mapping[str, Number]]]  # surface -> model -> statistic -> value
@@ -143,7 +144,10 @@ def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
     present = dict.fromkeys(name for values in models.values() for name in values)
     names = [name for name in known if name in present] + [name for name in present if name not in known]
     rows = tuple(
-        _Row(known.get(name, StatisticInfo(name, "")), tuple(values.get(name) for values in models.values()))
+        _Row(
+            known.get(name, StatisticInfo(name, "", range=no_band("nobody knows what it is"))),
+            tuple(values.get(name) for values in models.values()),
+        )
         for name in names
     )
     return _Table(surface, tuple(models), rows)

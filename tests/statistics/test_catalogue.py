@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import fields
 
 import jsonschema
 import numpy as np
 import pytest
 
-from tmrepro.statistics import STATISTICS, statistics_schema
+from tmrepro.records import Minimum
+from tmrepro.statistics import (
+    COMPARED_NUMBERS,
+    MINIMUM_NUMBERS,
+    RANGES,
+    STATISTICS,
+    StatisticInfo,
+    statistics_schema,
+)
 
 NAMES = [
     "loss_at_minimum",
@@ -41,6 +50,19 @@ def test_every_statistic_is_listed_in_the_order_in_which_it_is_computed(statisti
     assert list(statistics_of([[0, 1], [2, 3]])) == NAMES
     assert [info.name for info in STATISTICS if info.integer] == ["non_finite", "local_minima"]
     assert all(info.description for info in STATISTICS)
+
+
+def test_every_number_of_a_minimum_is_listed_so_that_none_is_without_a_range():
+    words = {"model", "category", "reason", "labels", "stopped", "seeds_collapsed"}
+    numbers = {field.name for field in fields(Minimum)} - words
+    assert {info.name for info in MINIMUM_NUMBERS} == numbers
+    assert len(RANGES) == len(STATISTICS) + len(MINIMUM_NUMBERS)
+    assert set(COMPARED_NUMBERS) <= numbers
+
+
+def test_a_statistic_without_a_range_cannot_be_made():
+    with pytest.raises(TypeError, match="range"):
+        StatisticInfo("new", "what somebody forgot to say the range of", "nats")
 
 
 @pytest.fixture(scope="module")

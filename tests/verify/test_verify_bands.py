@@ -13,15 +13,20 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tmrepro.errors import DamagedError
+from tmrepro.statistics import RANGES
+from tmrepro.statistics.ranges import Range
 from tmrepro.verify.bands import Band, Bands, Replicate, measure_bands, read_bands
 
 Rows = Sequence[Mapping[str, float | None]]
+# Numbers without an end, for what a textbook says of an interval.
+NUMBERS = ("any", "another", "a third", "a fourth", "a fifth", *(f"number {index}" for index in range(6)))
+WITHOUT_END = dict.fromkeys(NUMBERS, Range(least=-math.inf))
 
 
 def bands_of(rows: Rows, *, K: int = 21) -> Bands:
     """Bands of one surface "s" of one model "m", from a row of statistics per replicate."""
     replicates = [Replicate({"s": {"m": dict(row)}}, {}) for row in rows]
-    return measure_bands(replicates, points={"s": K}, images=(100, 50))
+    return measure_bands(replicates, points={"s": K}, images=(100, 50), ranges=RANGES | WITHOUT_END)
 
 
 def band_of(values: Sequence[float | None], *, name: str = "any", K: int = 21) -> Band | None:

@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageFile, PpmImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
 
 from tmrepro.errors import DataError
+from tmrepro.limits import PICTURE_PIXELS
 
 # The decoders behind torchvision's IMG_EXTENSIONS, and two more that give 8 bits a channel. PPM reads .pbm and .pgm too.
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "GIF", *(("AVIF",) if features.check("avif") else ()))
@@ -29,8 +30,6 @@ _SIGNATURES = re.compile(
     rb"|....ftyp(avi[fs]|heic|heix|hevc|mif1|msf1)|\0\0\0\x0cjP  |\xff\x4f\xff\x51|\0\0\0\x0cJXL |\xff\x0a|8BPS",
     re.DOTALL,
 )
-# Pillow's own limit, at which it only warns: a quarter of a gibibyte as RGB.
-PIXELS_MAX = 2**30 // 4 // 3
 # More than that many pixels take in any of the formats; some decoders read a whole file before they look at it.
 BYTES_MAX = 3 * 2**27
 
@@ -88,8 +87,8 @@ def _decoded(path: Path) -> Image.Image:
 
 
 def _require_fitting(picture: ImageFile.ImageFile, *, path: Path) -> None:
-    if picture.width * picture.height > PIXELS_MAX:
-        raise _unreadable(path, f"{picture.width} x {picture.height} pixels; expected at most {PIXELS_MAX} in all")
+    if picture.width * picture.height > PICTURE_PIXELS:
+        raise _unreadable(path, f"{picture.width} x {picture.height} pixels; expected at most {PICTURE_PIXELS} in all")
     if _is_deep(picture):
         # Pillow would clip them at 255, or keep the upper byte alone, which turns what is stored in the lower one black.
         raise _unreadable(path, f"more than 8 bits a channel, in Pillow's mode {picture.mode}; convert it to 8 first")

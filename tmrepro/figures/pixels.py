@@ -11,9 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from tmrepro.errors import DamagedError
-
-MOST_BYTES = 64 * 2**20
-MOST_PIXELS = 100_000_000  # a PNG of a few kilobytes can unpack to gigabytes: refuse before anything is allocated
+from tmrepro.limits import FIGURE_BYTES, PICTURE_PIXELS
 
 _SAME = 255
 _FADED = 0.18  # what is equal stays visible as a light ghost, so that one sees where the differences are
@@ -86,16 +84,17 @@ def _absolute_difference(
 
 
 def _decode(png: bytes, which: str) -> UInt8[np.ndarray, "h w 4"]:
-    if len(png) > MOST_BYTES:
-        raise DamagedError(f"the {which} figure has {len(png)} bytes; a figure has at most {MOST_BYTES}")
+    if len(png) > FIGURE_BYTES:
+        raise DamagedError(f"the {which} figure has {len(png)} bytes; a figure has at most {FIGURE_BYTES}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # at the limit below, which refuses
             image = Image.open(BytesIO(png), formats=["PNG"])
-            if image.width * image.height > MOST_PIXELS:
+            # A PNG of a few kilobytes can unpack to gigabytes: refused before anything is allocated.
+            if image.width * image.height > PICTURE_PIXELS:
                 raise DamagedError(
-                    f"the {which} figure has {image.width} x {image.height} pixels; expected at most {MOST_PIXELS}"
+                    f"the {which} figure has {image.width} x {image.height} pixels; expected at most {PICTURE_PIXELS}"
                 )
             return np.asarray(image.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DamagedError(f"the {which} figure cannot be read as a PNG: {error}") from error

@@ -18,7 +18,7 @@ from tmrepro.landscape.question import CROSS_ENTROPY
 from tmrepro.parameters import layout_of
 from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.nodes import ChunkIndex
-from tmrepro.store.rectangles import Block, check_question, open_rectangle, read_block, write_block
+from tmrepro.store.rectangles import Block, check_question, open_rectangle, read_block, refuse_many_chunks, write_block
 from tmrepro.surface import Evaluator, Problem
 from tmrepro.surface.trace import AWAY, away
 
@@ -45,6 +45,7 @@ def keep(
         UsageError: the folder answers another question, holds something else, or another process works in it.
         StorageError: it cannot be written.
     """
+    refuse_many_chunks(len(a), len(b), chunk)
     question = question_of(problem, a=a, b=b, chunk=chunk, evaluator=evaluator.name)
     check_question(folder, question)
     with run_lock(folder):

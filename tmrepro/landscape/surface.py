@@ -21,6 +21,7 @@ from tmrepro.landscape.kept import keep
 from tmrepro.landscape.module import own_model, unwrapped
 from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, own_vectors
 from tmrepro.landscape.undisturbed import undisturbed
+from tmrepro.limits import LARGEST_K
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.store.rectangles import rectangle_slices
 from tmrepro.surface import Precision, Problem, build_grid, choose
@@ -29,7 +30,6 @@ Origin = Literal["corner", "center"]
 Unit = Literal["absolute", "relative"]
 Progress = Callable[[int, int], None]
 
-LARGEST_K = 4096
 SEEDS = 2**63
 DIVERGENCE = "Kullback-Leibler divergence of the outputs from the targets: torch's cross entropy less target_entropy"
 

@@ -15,6 +15,7 @@ import torch
 from tmrepro.data import Dataset, scale
 from tmrepro.determinism import Determinism
 from tmrepro.errors import ComputeError, DamagedError, TmreproError
+from tmrepro.limits import FILE_BYTES
 from tmrepro.progress import Reporter
 from tmrepro.spec import Spec
 from tmrepro.store.atomic import read_bytes, remove, safe_path, work_folder, write_bytes
@@ -29,8 +30,6 @@ from tmrepro.store.stages import (
 )
 from tmrepro.training import Examples
 from tmrepro.usercode import CodeRecord
-
-REUSED_FILE_LIMIT_BYTES = 2**33
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,7 @@ def _copy(context: Context, donor: Path, old: StageRecord, *, folder: str) -> di
     files = {}
     for relative, digest in old.files.items():
         target = _moved(relative, old.facts.get("folder", folder), folder)
-        data = read_bytes(safe_path(donor, relative), limit_bytes=REUSED_FILE_LIMIT_BYTES, name=relative)
+        data = read_bytes(safe_path(donor, relative), limit_bytes=FILE_BYTES, name=relative)
         if hashlib.sha256(data).hexdigest() != digest:
             raise DamagedError(f"{relative} changes while it is read")
         write_bytes(safe_path(context.run, target), data, work=context.work)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import CURVES, Statistics
 from tmrepro.pipeline.context import Context
 from tmrepro.records import Minimum
@@ -16,7 +17,6 @@ from tmrepro.store.atomic import WORK, read_bytes, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
 
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
-FIGURE_LIMIT_BYTES = 2**26
 
 # What a run writes, by the end of the name: description and media type.
 _KINDS = {
@@ -55,7 +55,7 @@ def report_page(
     """The page of a run, from what the run stores."""
     drawn = [name for surface in expand_surfaces(spec) for name in (surface.name, f"{surface.name}.shared")]
     paths = {name: run / "figures" / f"{name}.png" for name in [*drawn, CURVES]}
-    figures = {name: read_bytes(path, limit_bytes=FIGURE_LIMIT_BYTES) for name, path in paths.items() if path.is_file()}
+    figures = {name: read_bytes(path, limit_bytes=FIGURE_BYTES) for name, path in paths.items() if path.is_file()}
     noted = [
         f"{name} is not a minimum: {minimum.reason}." for name, minimum in minima.items() if minimum.category == "none"
     ]

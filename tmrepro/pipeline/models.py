@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from tmrepro.errors import CollapsedError, DamagedError, UsageError
+from tmrepro.limits import WEIGHTS_BYTES
 from tmrepro.minimum import find_minimum
 from tmrepro.models import build_model
 from tmrepro.pipeline.context import Context, computing, run_stage
@@ -31,7 +32,6 @@ from tmrepro.training.layout import RULE, may_be_channels_last
 from tmrepro.usercode import CodeRecord
 from tmrepro.view import load_theta
 
-CHECKPOINT_LIMIT_BYTES = 2**34
 # A checkpoint costs its own time on the disk; so many times that is trained in between, but not less than the seconds.
 CHECKPOINT_COST_FACTOR = 20
 CHECKPOINT_SECONDS = 10.0  # or what this variable says; 0: after every epoch
@@ -192,7 +192,7 @@ class _Checkpoint:
     def load(self) -> bytes | None:
         """The last checkpoint; None if there is none, or if it isn't what was written."""
         try:
-            content = read_bytes(self._path, limit_bytes=CHECKPOINT_LIMIT_BYTES)
+            content = read_bytes(self._path, limit_bytes=WEIGHTS_BYTES)
             digest, data = content[:32], content[32:]
             if hashlib.sha256(data).digest() != digest:
                 return None

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from tmrepro.limits import MOST_CHUNKS
 from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAGES, DataSpec
 from tmrepro.spec.messages import MAX_PROBLEMS, Problem, did_you_mean, got, keys, problems
 from tmrepro.spec.model import MAX_ITEMS, ReplicatesSpec, Spec
@@ -27,7 +28,6 @@ MAX_PARAMETERS = 2**31  # 8 GiB a copy in float32, and training holds several
 # thousand replicates of each is no run but a mistake.
 MAX_TRAININGS = 1000
 MAX_SURFACES = 10_000  # of single networks
-MAX_CHUNKS = 2**16  # of a surface of a single network: 4096 x 4096 points in the usual chunks of 16 x 16
 MAX_CHUNKS_IN_ALL = 2**18
 
 
@@ -193,8 +193,8 @@ def _samples(spec: _Readable) -> Iterator[Problem]:
 def _chunks(spec: _Readable) -> Iterator[Problem]:
     """A chunk is two files, so a surface must not fall into millions of them."""
     for index, surface in enumerate(spec.surfaces):
-        if surface is not None and _chunk_count(surface) > MAX_CHUNKS:
-            K, least = surface.grid.K, math.ceil(surface.grid.K / math.isqrt(MAX_CHUNKS))
+        if surface is not None and _chunk_count(surface) > MOST_CHUNKS:
+            K, least = surface.grid.K, math.ceil(surface.grid.K / math.isqrt(MOST_CHUNKS))
             message = f"cuts {K} x {K} points into {_chunk_count(surface)} chunks; must be at least {least}"
             yield ("surfaces", index, "chunk"), f"{message} (got {surface.chunk})"
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from tmrepro.limits import LARGEST_K
 from tmrepro.spec.fields import Name, PositiveInteger, PositiveNumber, Section, Seed, chosen, contradiction, stated
 
 
@@ -42,7 +43,7 @@ class DirectionsSpec(Section):
 class GridSpec(Section):
     """The points: K x K, equally spaced."""
 
-    K: Annotated[int, Field(ge=2, le=4096), chosen("the paper gives none; 51 shows ripples and has a middle")] = 51
+    K: Annotated[int, Field(ge=2, le=LARGEST_K), chosen("the paper gives none; 51 shows ripples and has a middle")] = 51
     """Points per axis."""
     origin: Annotated[Literal["corner", "center"], stated("2")] = "corner"
     """Where theta* is: corner: steps 0 to K-1, as Algorithm 2 says; center: -(K-1)/2 to (K-1)/2, K odd."""

@@ -10,6 +10,7 @@
     curvature    second differences: roughness, convexity
     topology     the low region around theta*, and the number and depth of minima
     catalogue    every statistic's name, unit and meaning, in the order in which they are stored
+    ranges       what a number can be, and the scale of its band
     schema       the JSON Schema of statistics.json
 
 Two rules hold throughout. A point whose loss is not finite is left out of everything and counted in `non_finite`.
@@ -29,11 +30,20 @@ import numpy as np
 from tmrepro.errors import UsageError
 from tmrepro.records import Surface
 from tmrepro.statistics import curvature, geometry, levels, topology
-from tmrepro.statistics.catalogue import STATISTICS, StatisticInfo
+from tmrepro.statistics.catalogue import COMPARED_NUMBERS, MINIMUM_NUMBERS, RANGES, STATISTICS, StatisticInfo
 from tmrepro.statistics.landscape import Landscape
 from tmrepro.statistics.schema import statistics_schema
 
-__all__ = ["STATISTICS", "StatisticInfo", "Value", "statistics_schema", "surface_statistics"]
+__all__ = [
+    "COMPARED_NUMBERS",
+    "MINIMUM_NUMBERS",
+    "RANGES",
+    "STATISTICS",
+    "StatisticInfo",
+    "Value",
+    "statistics_schema",
+    "surface_statistics",
+]
 
 # A statistic's value: counts are int; None says that it is undefined
 Value: TypeAlias = float | int | None

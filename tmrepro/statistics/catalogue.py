@@ -1,39 +1,148 @@
-"""Every statistic of a surface: its name, what it says, its unit; in the order in which they are stored and shown."""
+"""Every statistic of a surface, in the order in which they are stored and shown, and every number of minimum.json."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tmrepro.statistics.ranges import (
+    ASYMMETRY,
+    EPOCHS,
+    LENGTH,
+    LOSS,
+    MINIMA,
+    PERCENT_OF_RISE,
+    PERSISTENCE,
+    POINTS,
+    RADIUS,
+    RISE,
+    ROUGHNESS,
+    SHARE_OF_INTERIOR,
+    SHARE_OF_POINTS,
+    SHARE_OF_TRAINING,
+    SHARE_OF_VALIDATION,
+    Range,
+    always,
+    no_band,
+)
 
 
 @dataclass(frozen=True)
 class StatisticInfo:
-    """One statistic. `unit` is empty for a pure number; `integer` says that its values are counts."""
+    """One number: its name, what it says, what it can be.
+
+    `unit` is empty for a pure number; `integer` says that its values are counts.
+    """
 
     name: str
     description: str
     unit: str = ""
     integer: bool = False
+    range: Range = field(kw_only=True)
 
 
 STATISTICS: tuple[StatisticInfo, ...] = (
-    StatisticInfo("loss_at_minimum", "loss at theta* (S0)", "nats"),
-    StatisticInfo("loss_min", "smallest finite loss", "nats"),
-    StatisticInfo("loss_max", "largest finite loss", "nats"),
-    StatisticInfo("loss_mean", "mean of the finite losses", "nats"),
-    StatisticInfo("loss_median", "median of the finite losses", "nats"),
-    StatisticInfo("non_finite", "points whose loss is nan or infinite", "points", integer=True),
-    StatisticInfo("slope_at_minimum", "norm of the finite-difference gradient at theta*", "nats per unit of a and b"),
-    StatisticInfo("sharpness_0.1", "100 max (S - S0) / (1 + S0) within 0.1 of the grid's reach from theta*", "%"),
-    StatisticInfo("sharpness_0.25", "100 max (S - S0) / (1 + S0) within 0.25 of the grid's reach from theta*", "%"),
-    StatisticInfo("sharpness_0.5", "100 max (S - S0) / (1 + S0) within 0.5 of the grid's reach from theta*", "%"),
-    StatisticInfo("low_loss_fraction_0.1", "share of the grid connected to theta* at a loss of at most S0 + 0.1"),
-    StatisticInfo("low_loss_fraction_0.5", "share of the grid connected to theta* at a loss of at most S0 + 0.5"),
-    StatisticInfo("low_loss_fraction_1.0", "share of the grid connected to theta* at a loss of at most S0 + 1"),
-    StatisticInfo("half_rise_radius", "radius where the mean loss has risen half-way to the far edges", "unit of a"),
-    StatisticInfo("roughness", "root mean square second difference of log(1 + S), over the range of log(1 + S)"),
-    StatisticInfo("local_minima", "minima deeper than 1% of the range of the loss", "minima", integer=True),
-    StatisticInfo("total_persistence", "depth of all those minima but the deepest, over the range of the loss"),
-    StatisticInfo("axis_asymmetry", "mean |S(a, b) - S(b, a)| over mean |S - S0|"),
-    StatisticInfo("point_asymmetry", "mean |S(a, b) - S(-a, -b)| over mean |S - S0|; centred grids"),
-    StatisticInfo("convex_fraction", "share of interior points where the surface curves upwards in every direction"),
+    StatisticInfo("loss_at_minimum", "loss at theta* (S0)", "nats", range=LOSS),
+    StatisticInfo("loss_min", "smallest finite loss", "nats", range=LOSS),
+    StatisticInfo("loss_max", "largest finite loss", "nats", range=LOSS),
+    StatisticInfo("loss_mean", "mean of the finite losses", "nats", range=LOSS),
+    StatisticInfo("loss_median", "median of the finite losses", "nats", range=LOSS),
+    StatisticInfo("non_finite", "points whose loss is nan or infinite", "points", integer=True, range=POINTS),
+    StatisticInfo(
+        "slope_at_minimum", "norm of the finite-difference gradient at theta*", "nats per unit of a and b", range=RISE
+    ),
+    StatisticInfo(
+        "sharpness_0.1",
+        "100 max (S - S0) / (1 + S0) within 0.1 of the grid's reach from theta*",
+        "%",
+        range=PERCENT_OF_RISE,
+    ),
+    StatisticInfo(
+        "sharpness_0.25",
+        "100 max (S - S0) / (1 + S0) within 0.25 of the grid's reach from theta*",
+        "%",
+        range=PERCENT_OF_RISE,
+    ),
+    StatisticInfo(
+        "sharpness_0.5",
+        "100 max (S - S0) / (1 + S0) within 0.5 of the grid's reach from theta*",
+        "%",
+        range=PERCENT_OF_RISE,
+    ),
+    StatisticInfo(
+        "low_loss_fraction_0.1",
+        "share of the grid connected to theta* at a loss of at most S0 + 0.1",
+        range=SHARE_OF_POINTS,
+    ),
+    StatisticInfo(
+        "low_loss_fraction_0.5",
+        "share of the grid connected to theta* at a loss of at most S0 + 0.5",
+        range=SHARE_OF_POINTS,
+    ),
+    StatisticInfo(
+        "low_loss_fraction_1.0",
+        "share of the grid connected to theta* at a loss of at most S0 + 1",
+        range=SHARE_OF_POINTS,
+    ),
+    StatisticInfo(
+        "half_rise_radius", "radius where the mean loss has risen half-way to the far edges", "unit of a", range=RADIUS
+    ),
+    StatisticInfo(
+        "roughness", "root mean square second difference of log(1 + S), over the range of log(1 + S)", range=ROUGHNESS
+    ),
+    StatisticInfo(
+        "local_minima", "minima deeper than 1% of the range of the loss", "minima", integer=True, range=MINIMA
+    ),
+    StatisticInfo(
+        "total_persistence", "depth of all those minima but the deepest, over the range of the loss", range=PERSISTENCE
+    ),
+    StatisticInfo("axis_asymmetry", "mean |S(a, b) - S(b, a)| over mean |S - S0|", range=ASYMMETRY),
+    StatisticInfo("point_asymmetry", "mean |S(a, b) - S(-a, -b)| over mean |S - S0|; centred grids", range=ASYMMETRY),
+    StatisticInfo(
+        "convex_fraction",
+        "share of interior points where the surface curves upwards in every direction",
+        range=SHARE_OF_INTERIOR,
+    ),
 )
+
+_AS_THE_SPEC = no_band("it follows from the spec")
+_A_TIME = no_band("it is a time")
+_IN_THE_HISTORY = no_band("history.csv is compared instead")
+
+MINIMUM_NUMBERS: tuple[StatisticInfo, ...] = (
+    StatisticInfo("epochs", "epochs of training", "epochs", integer=True, range=EPOCHS),
+    StatisticInfo("train_loss_at_minimum", "T*: loss of theta* on the training part", "nats", range=always(LOSS)),
+    StatisticInfo("validation_loss", "V: loss of theta* on the held-out part", "nats", range=always(LOSS)),
+    StatisticInfo(
+        "relabelled_loss", "V~: loss of theta* on the training part with its own labels", "nats", range=always(LOSS)
+    ),
+    StatisticInfo("train_accuracy", "share of the training part that theta* gets right", range=SHARE_OF_TRAINING),
+    StatisticInfo(
+        "validation_accuracy", "share of the held-out part that theta* gets right", range=SHARE_OF_VALIDATION
+    ),
+    StatisticInfo(
+        "relabelled_accuracy", "share of the training part whose own label theta* gives", range=SHARE_OF_TRAINING
+    ),
+    StatisticInfo(
+        "gradient_norm", "norm of the gradient of V~ at theta*", "nats per unit of theta", range=always(LENGTH)
+    ),
+    StatisticInfo("theta_norm", "norm of theta*, all parameters together", "unit of theta", range=always(LENGTH)),
+    StatisticInfo("epsilon", "what counts as about zero", "nats", range=_AS_THE_SPEC),
+    StatisticInfo("best_epoch", "the epoch of theta*", "epochs", integer=True, range=_IN_THE_HISTORY),
+    StatisticInfo("train_loss_last", "T_i of the last epoch", "nats", range=_IN_THE_HISTORY),
+    StatisticInfo("train_loss_previous", "T_i of the epoch before the last", "nats", range=_IN_THE_HISTORY),
+    StatisticInfo("parameters", "parameters of the network", integer=True, range=_AS_THE_SPEC),
+    StatisticInfo("seed", "seed of the training that gave theta*", integer=True, range=_AS_THE_SPEC),
+    StatisticInfo("lm_first_epoch", "first epoch of an LM", "epochs", integer=True, range=_IN_THE_HISTORY),
+    StatisticInfo("gm_first_epoch", "first epoch of a GM", "epochs", integer=True, range=_IN_THE_HISTORY),
+    StatisticInfo(
+        "validation_first_epoch", "first epoch with V_i about zero", "epochs", integer=True, range=_IN_THE_HISTORY
+    ),
+    StatisticInfo("lm_first_seconds", "seconds to the first LM", "s", range=_A_TIME),
+    StatisticInfo("gm_first_seconds", "seconds to the first GM", "s", range=_A_TIME),
+    StatisticInfo("validation_first_seconds", "seconds to the first V_i about zero", "s", range=_A_TIME),
+    StatisticInfo("training_seconds", "seconds of training", "s", range=_A_TIME),
+)
+# Of these, the numbers that are held against another run's: by a band where there is one.
+COMPARED_NUMBERS: tuple[str, ...] = tuple(info.name for info in MINIMUM_NUMBERS if not info.range.no_band)
+
+RANGES: dict[str, Range] = {info.name: info.range for info in (*STATISTICS, *MINIMUM_NUMBERS)}

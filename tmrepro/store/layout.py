@@ -20,14 +20,13 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from tmrepro.errors import DamagedError
+from tmrepro.limits import LARGEST_K, MOST_CHUNKS
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.store.atomic import shown
 from tmrepro.store.chunks import LEVEL
 
 ARRAYS = ("loss", "accuracy", "a", "b")
 METADATA = "zarr.json"
-K_LIMIT = 4096
-CHUNKS_LIMIT = 2**16
 
 _DIMENSIONS = {"loss": ("a", "b"), "accuracy": ("a", "b"), "a": ("a",), "b": ("b",)}
 
@@ -51,6 +50,11 @@ class Layout:
     def chunk_shape(self, array: str) -> tuple[int, ...]:
         """The shape of that array's chunks; those at the edge are filled up to it."""
         return (self.chunk, self.chunk) if len(_DIMENSIONS[array]) == 2 else self.shape(array)
+
+
+def chunk_count(rows: int, columns: int, chunk: int) -> int:
+    """How many chunks of `chunk` x `chunk` points cover a grid of `rows` x `columns`; `chunk` is at least 1."""
+    return -(-rows // chunk) * -(-columns // chunk)
 
 
 def metadata_files(group: str, *, layout: Layout, attributes: Mapping[str, Any]) -> dict[str, bytes]:
@@ -150,14 +154,38 @@ def read_layout(document: object, *, name: str) -> Layout:
         case {
             "shape": [int() as K, int() as K_b],
             "chunk_grid": {"configuration": {"chunk_shape": [int() as chunk, int() as chunk_b]}},
-        } if K_b == K and chunk == chunk_b and 1 <= chunk <= K <= K_LIMIT and -((-K // chunk) ** 2) <= CHUNKS_LIMIT:
+        } if K_b == K and chunk == chunk_b and 1 <= chunk <= K <= LARGEST_K and chunk_count(K, K, chunk) <= MOST_CHUNKS:
             return Layout(K=int(K), chunk=int(chunk))
         case {"zarr_format": int() as version} if version != 3:
             raise DamagedError(f"{shown(name)}: expected zarr format 3, found {version}")
         case _:
             raise DamagedError(
-                f"{shown(name)}: expected shape [K, K] with K of at most {K_LIMIT} in at most {CHUNKS_LIMIT} square "
+                f"{shown(name)}: expected shape [K, K] with K of at most {LARGEST_K} in at most {MOST_CHUNKS} square "
                 f"chunks, found {_brief(document)}"
+            )
+
+
+def read_rectangle_layout(document: object, *, name: str) -> Layout:
+    """`read_layout` for a surface that need not be square.
+
+    Raises:
+        DamagedError: it describes no such array, or one that is larger than a surface can be.
+    """
+    match document:
+        case {
+            "shape": [int() as K, int() as K_b],
+            "chunk_grid": {"configuration": {"chunk_shape": [int() as chunk, int() as chunk_b]}},
+        } if (
+            chunk == chunk_b
+            and min(K, K_b, chunk) >= 1
+            and chunk <= max(K, K_b) <= LARGEST_K
+            and chunk_count(K, K_b, chunk) <= MOST_CHUNKS
+        ):
+            return Layout(K=int(K), K_b=int(K_b), chunk=int(chunk))
+        case _:
+            raise DamagedError(
+                f"{shown(name)}: expected shape [I, J] of at most {LARGEST_K} points each in at most {MOST_CHUNKS} "
+                f"square chunks, found {_brief(document)}"
             )
 
 

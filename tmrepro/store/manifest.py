@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from tmrepro.errors import DamagedError
+from tmrepro.limits import FILE_BYTES
 from tmrepro.store.atomic import WORK, open_plain, refuse_too_many, remove, safe_path, shown, write_text
 
 MANIFEST = "manifest-sha256.txt"
-FILE_LIMIT_BYTES = 2**34 + 2**24  # the largest weights that we read; a file of nothing but a hole can say any size
 MANIFEST_LIMIT_LINES = 2**20
 MANIFEST_LIMIT_LINE_BYTES = 2**13  # twice the longest path that Linux opens
 MALFORMED_LIMIT = 100  # findings; a file that is no manifest at all would be one in each line
@@ -139,8 +139,8 @@ def _compare(run: Path, path: str, digest: str) -> Iterator[IntegrityFinding]:
 def _hash(run: Path, path: str) -> tuple[str, int]:
     with open_plain(safe_path(run, path), name=path) as file:
         size = os.fstat(file.fileno()).st_size
-        if size > FILE_LIMIT_BYTES:
-            raise DamagedError(f"{shown(path)}: expected at most {FILE_LIMIT_BYTES} bytes, found {size}")
+        if size > FILE_BYTES:
+            raise DamagedError(f"{shown(path)}: expected at most {FILE_BYTES} bytes, found {size}")
         return hashlib.file_digest(file, "sha256").hexdigest(), size
 
 

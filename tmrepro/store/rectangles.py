@@ -17,10 +17,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from tmrepro.errors import DamagedError, UsageError
+from tmrepro.limits import MOST_CHUNKS
 from tmrepro.store import chunks
 from tmrepro.store.atomic import WORK, safe_path, work_folder
 from tmrepro.store.documents import read_json, write_json
-from tmrepro.store.layout import METADATA, Layout, consolidated, metadata_files
+from tmrepro.store.layout import METADATA, Layout, chunk_count, consolidated, metadata_files
 from tmrepro.store.nodes import ChunkIndex, chunk_key, holds, read, write
 
 QUESTION = "question.json"
@@ -34,6 +35,19 @@ def rectangle_slices(rows: int, columns: int, chunk: int) -> Iterator[tuple[Chun
     for i in range(0, rows, chunk):
         for j in range(0, columns, chunk):
             yield (i // chunk, j // chunk), slice(i, min(i + chunk, rows)), slice(j, min(j + chunk, columns))
+
+
+def refuse_many_chunks(rows: int, columns: int, chunk: int) -> None:
+    """Nothing, if a surface may be kept in chunks of this size, so that every reader takes it.
+
+    Raises:
+        UsageError: it would fall into too many files.
+    """
+    if (count := chunk_count(rows, columns, chunk)) > MOST_CHUNKS:
+        raise UsageError(
+            f"chunk: cuts {rows} x {columns} points into {count} chunks; at most {MOST_CHUNKS} are kept in a folder: "
+            "raise chunk"
+        )
 
 
 def check_question(folder: Path, question: Mapping[str, Any]) -> None:

@@ -15,11 +15,10 @@ import safetensors.numpy
 from jaxtyping import Float32, Int64, Shaped
 
 from tmrepro.errors import DamagedError
+from tmrepro.limits import WEIGHTS_BYTES, WEIGHTS_HEADER_BYTES
 from tmrepro.store.atomic import open_plain, read_bytes, shown, write_bytes
 from tmrepro.store.documents import parse_json
 
-TENSORS_LIMIT_BYTES = 16 * 2**30
-TENSORS_LIMIT_HEADER_BYTES = 16 * 2**20
 LABELS_LIMIT_BYTES = 2**29  # a hundred million images with hard labels, ten million with ten soft ones
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
@@ -61,7 +60,7 @@ def count_numbers(path: Path, *, name: str | None = None) -> int:
 
 
 def load_tensors(
-    path: Path, *, limit_bytes: int = TENSORS_LIMIT_BYTES, name: str | None = None
+    path: Path, *, limit_bytes: int = WEIGHTS_BYTES, name: str | None = None
 ) -> dict[str, Shaped[np.ndarray, "*_"]]:
     """The arrays of a safetensors file, writable, in the file's order. `limit_bytes` is that of their content.
 
@@ -69,7 +68,7 @@ def load_tensors(
         DamagedError: missing, too large, or not a well-formed safetensors file.
     """
     name = name if name is not None else str(path)
-    data = read_bytes(path, limit_bytes=limit_bytes + TENSORS_LIMIT_HEADER_BYTES, name=name)
+    data = read_bytes(path, limit_bytes=limit_bytes + WEIGHTS_HEADER_BYTES, name=name)
     _header_bytes(data[:8], size=len(data), name=name)
     try:
         # The copy is what makes the arrays writable, which torch asks for.
@@ -81,7 +80,7 @@ def load_tensors(
 def _header_bytes(begin: bytes, *, size: int, name: str) -> int:
     """The length of the header of a safetensors file of `size` bytes that begins with the eight bytes `begin`."""
     length = int.from_bytes(begin, "little")
-    if not 0 < length <= min(TENSORS_LIMIT_HEADER_BYTES, size - 8):
+    if not 0 < length <= min(WEIGHTS_HEADER_BYTES, size - 8):
         raise DamagedError(f"{shown(name)}: expected a safetensors file, found a header of {length} bytes")
     return length
 

@@ -1,58 +1,34 @@
 """Bands: where a number of another replicate lies, measured on replicates and not guessed.
 
 A band is the Student-t prediction interval for one more replicate, mean +- t s sqrt(1 + 1/n) with n - 1 degrees of
-freedom, of logarithms where a number is positive by its nature and its spread multiplicative. Its level is such that all
-bands together hold (Bonferroni), at first with `CONFIDENCE`. But t is right for normal numbers only, and these have
-heavier tails: so each replicate is left out once, and the level raised until every one of them lies in all bands that the
-others measure. Of exchangeable replicates the next one is the farthest out with probability 1 / (n + 1), so `coverage`, what
-the bands together can promise, is n / (n + 1), or `CONFIDENCE` if that is less.
+freedom, on the scale of the number (statistics/ranges.py): logarithms where its spread is multiplicative, logits where it is
+a share. Its level is such that all bands together hold (Bonferroni), at first with `CONFIDENCE`. But t is right for normal
+numbers only, and these have heavier tails: so each replicate is left out once, and the level raised until every one of them
+lies in all bands that the others measure. Of exchangeable replicates the next one is the farthest out with probability
+1 / (n + 1), so `coverage`, what the bands together can promise, is n / (n + 1), or `CONFIDENCE` if that is less. A band is cut
+to what its number can be, which changes nothing of that: no replicate lies there.
 
 Categories have no mean: those that were seen are kept with their counts.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked_dataclass
-
-from tmrepro.errors import DamagedError
 from tmrepro.records import Minimum
-from tmrepro.verify.grades import as_number
+from tmrepro.spec import Spec, TrainingSpec, expand_models, expand_surfaces
+from tmrepro.statistics import COMPARED_NUMBERS, RANGES
+from tmrepro.statistics.ranges import Range, Size
+from tmrepro.verify.band import Band, Bands, read_bands
+from tmrepro.verify.scales import band_ends, has_place, judges_nothing, place, slope
+
+__all__ = ["Band", "Bands", "Replicate", "measure_bands", "read_bands", "sizes_of"]
 
 CONFIDENCE = 0.95
-LOSSES = frozenset(
-    {"loss_at_minimum", "loss_min", "loss_max", "loss_mean", "loss_median"}
-    | {"train_loss_at_minimum", "validation_loss", "relabelled_loss"}
-)
-# What else has its band on logarithms: slopes, lengths, ratios, times.
-_POSITIVE = frozenset(
-    {"slope_at_minimum", "gradient_norm", "sharpness_0.1", "sharpness_0.25", "sharpness_0.5"}
-    | {"half_rise_radius", "theta_norm", "roughness", "axis_asymmetry", "point_asymmetry", "epochs"}
-)
-# Rises that no tolerance sees (1e-4 relative, 1e-6 absolute) are as small as another, and may be 0.
-_FLOORS = {"slope_at_minimum": 1e-6, "sharpness_0.1": 0.01, "sharpness_0.25": 0.01, "sharpness_0.5": 0.01}
-MINIMUM_NUMBERS = (
-    "epochs",
-    "train_loss_at_minimum",
-    "validation_loss",
-    "relabelled_loss",
-    "train_accuracy",
-    "validation_accuracy",
-    "relabelled_accuracy",
-    "gradient_norm",
-    "theta_norm",
-)
-LARGEST_EXPONENT = 700.0  # e to more than that is no float
-
 Statistics = Mapping[str, Mapping[str, Mapping[str, float | int | None]]]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -63,82 +39,19 @@ class Replicate:
     minima: Mapping[str, Minimum]
 
 
-@checked_dataclass(frozen=True)
-class Band:
-    """The interval of one number: n replicates, their mean and deviation (of logarithms on a log scale), both ends."""
-
-    n: int
-    mean: Finite
-    deviation: Finite
-    low: Finite
-    high: Finite
-    scale: Literal["linear", "log"]
-
-    def holds(self, value: object) -> bool:
-        """Whether `value` is a number inside."""
-        number = as_number(value)
-        return number is not None and self.low <= number <= self.high
-
-
-@checked_dataclass(frozen=True)
-class Bands:
-    """All bands of a reference.
-
-    No band has a number that was undefined in some replicate, or not positive on its log scale, or a statistic that took
-    the same value in half of them: most of the time at its bound, it does not show how far it leaves that.
-
-    `statistics`: SURFACE -> MODEL -> statistic -> band; `minima`: MODEL -> number of minimum.json -> band; `categories`:
-    MODEL -> category -> how many replicates ended there. `comparisons` is the number m of bands that hold together, each at
-    the level 1 - (1 - confidence) / m; `coverage` is what they can promise together.
-    """
-
-    n: int
-    confidence: Finite
-    coverage: Finite
-    comparisons: int
-    statistics: dict[str, dict[str, dict[str, Band]]]
-    minima: dict[str, dict[str, Band]]
-    categories: dict[str, dict[str, int]]
-
-    @property
-    def measured(self) -> bool:
-        """Whether there were replicates to measure a spread on."""
-        return self.n >= 2
-
-    def of_statistic(self, surface: str, model: str, statistic: str) -> Band | None:
-        """The band of a statistic of a surface."""
-        return self.statistics.get(surface, {}).get(model, {}).get(statistic)
-
-    def of_number(self, model: str, name: str) -> Band | None:
-        """The band of a number of minimum.json."""
-        return self.minima.get(model, {}).get(name)
-
-    def document(self) -> dict[str, Any]:
-        """bands.json."""
-        document: dict[str, Any] = _ADAPTER.dump_python(self)
-        return document
-
-
-def read_bands(document: object, *, name: str) -> Bands:
-    """Bands from their JSON form.
-
-    Raises:
-        DamagedError: it is none.
-    """
-    try:
-        # As JSON, since strict Python would want the dataclasses themselves.
-        return _ADAPTER.validate_json(json.dumps(document), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DamagedError(f"{name}: expected the bands of a reference, found {where}: {first['msg']}") from error
-
-
-def measure_bands(replicates: Sequence[Replicate], *, points: Mapping[str, int], images: tuple[int, int]) -> Bands:
+def measure_bands(
+    replicates: Sequence[Replicate],
+    *,
+    points: Mapping[str, int],
+    images: tuple[int, int],
+    sizes: Mapping[tuple[str, ...], Mapping[Size, float | int]] | None = None,
+    ranges: Mapping[str, Range] = RANGES,
+) -> Bands:
     """The bands of everything that `replicates` measured; none from fewer than two.
 
     `points` is K of each surface and `images` the numbers of training and validation images: what is counted has steps,
-    and replicates that agree by chance have not shown that there is no spread.
+    and replicates that agree by chance have not shown that there is no spread. `sizes` (`sizes_of`) says what else ends the
+    numbers of a (SURFACE, MODEL) or of a (MODEL,). `ranges` has every number; one that it lacks is a LookupError.
     """
     n = len(replicates)
     categories: dict[str, dict[str, int]] = {
@@ -147,13 +60,23 @@ def measure_bands(replicates: Sequence[Replicate], *, points: Mapping[str, int],
     }
     if n < 2:
         return Bands(n, CONFIDENCE, 0.0, 0, {}, {}, categories)
-    samples = _samples(replicates, points=points, images=images)
-    measured = {place: sample for place, sample in samples.items() if _shows_its_spread(sample)}
+
+    def range_of(at: tuple[str, ...]) -> Range:
+        if at[-1] not in ranges:
+            raise LookupError(f"{at[-1]}: nobody said what this number can be; see tmrepro/statistics/catalogue.py")
+        known: dict[Size, float | int] = dict((sizes or {}).get(at[:-1], {}))
+        if len(at) == 3:
+            K = points[at[0]]
+            known |= {"points": K**2, "interior points": max(K - 2, 1) ** 2}
+        return ranges[at[-1]].sized(known | {"training images": images[0], "validation images": images[1]})
+
+    samples = _samples(replicates, range_of=range_of)
+    measured = {at: sample for at, sample in samples.items() if _shows_its_spread(sample)}
     quantile = _quantile(n, comparisons=len(measured)) * max(1.0, _farthest_left_out(samples, n=n))
     statistics: dict[str, dict[str, dict[str, Band]]] = {}
     minima: dict[str, dict[str, Band]] = {}
-    for place, sample in measured.items():
-        match place:
+    for at, sample in measured.items():
+        match at:
             case (surface, model, name):
                 statistics.setdefault(surface, {}).setdefault(model, {})[name] = _band(sample, quantile=quantile)
             case (model, name):
@@ -162,34 +85,41 @@ def measure_bands(replicates: Sequence[Replicate], *, points: Mapping[str, int],
     return Bands(n, confidence, min(CONFIDENCE, n / (n + 1)), len(measured), statistics, minima, categories)
 
 
+def sizes_of(spec: Spec) -> dict[tuple[str, ...], dict[Size, float | int]]:
+    """What of a spec ends the numbers of each (SURFACE, MODEL) and (MODEL,): the grid's reach, clipping, max_epochs."""
+    found: dict[tuple[str, ...], dict[Size, float | int]] = {}
+    for model in expand_models(spec):
+        training = model.spec.training
+        assert isinstance(training, TrainingSpec)  # noqa: S101 - every model of a resolved spec has a whole one
+        found[model.name,] = {"epochs": training.max_epochs}
+        if training.clip_probability and spec.minimum.labels == "hard":
+            found[model.name,]["largest loss"] = -math.log(training.clip_probability)
+    for drawn in expand_surfaces(spec):
+        grid = drawn.spec.grid
+        steps = grid.K - 1 if grid.origin == "corner" else (grid.K - 1) // 2
+        reach: dict[Size, float | int] = {"reach": steps * grid.step} if grid.unit == "absolute" else {}
+        found |= {(drawn.name, model): found[model,] | reach for model in drawn.models}
+    return found
+
+
 @dataclass(frozen=True)
 class _Sample:
-    """A number's values, a replicate each; the step in which it moves (0: none), and whether it may be stuck at a bound."""
+    """A number's values, a replicate each, and what it can be."""
 
-    name: str
     values: tuple[float, ...]
-    step: float
-    may_be_stuck: bool
+    range: Range
 
-    @property
-    def log(self) -> bool:
-        return self.name in LOSSES or self.name in _POSITIVE
-
-    @property
-    def floor(self) -> float:
-        return _FLOORS.get(self.name, 0.0)
-
-    def placed(self, value: float) -> float:
-        """`value` on the scale of the band."""
-        return math.log(max(value, self.floor)) if self.log else value
+    def place(self, value: float) -> float:
+        return place(value, self.range)
 
     def spread(self) -> tuple[float, float]:
         """Mean and deviation on the scale of the band."""
-        points, n = [self.placed(value) for value in self.values], len(self.values)
-        mean = math.fsum(points) / n
-        step = self.step / (math.fsum(self.values) / n) if self.log else self.step
+        places, n = [self.place(value) for value in self.values], len(self.values)
+        mean = math.fsum(places) / n
+        assert isinstance(self.range.step, float)  # noqa: S101 - sized
+        step = self.range.step * slope(math.fsum(self.values) / n, self.range) if self.range.step else 0.0
         # A number that moves in steps hides a spread of up to step^2 / 12, the variance of rounding to it (Sheppard 1898).
-        variance = math.fsum((point - mean) ** 2 for point in points) / (n - 1) + step * step / 12
+        variance = math.fsum((at - mean) ** 2 for at in places) / (n - 1) + step * step / 12
         return mean, math.sqrt(variance)
 
     def without(self, index: int) -> _Sample:
@@ -197,39 +127,28 @@ class _Sample:
 
 
 def _samples(
-    replicates: Sequence[Replicate], *, points: Mapping[str, int], images: tuple[int, int]
+    replicates: Sequence[Replicate], *, range_of: Callable[[tuple[str, ...]], Range]
 ) -> dict[tuple[str, ...], _Sample]:
-    """Every number that is defined in all replicates, and positive where its scale wants that."""
+    """Every number that has a band by its nature, is defined in all replicates, and has a place on its scale."""
+    values: dict[tuple[str, ...], list[float | int | None]] = {}
+    for surface, models in replicates[0].statistics.items():
+        for model, statistics in models.items():
+            for name in statistics:
+                values[surface, model, name] = [one.statistics[surface][model][name] for one in replicates]
+    for model in replicates[0].minima:
+        for name in COMPARED_NUMBERS:
+            values[model, name] = [getattr(one.minima[model], name) for one in replicates]
     found: dict[tuple[str, ...], _Sample] = {}
-
-    def collect(
-        place: tuple[str, ...], values: Sequence[float | int | None], *, step: float, may_be_stuck: bool
-    ) -> None:
-        numbers = tuple(float(value) for value in values if value is not None)
-        sample = _Sample(place[-1], numbers, step, may_be_stuck)
-        if len(numbers) == len(values) and not (sample.log and max(min(numbers), sample.floor) <= 0):
-            found[place] = sample
-
-    first = replicates[0]
-    for surface, models in first.statistics.items():
-        for model, values in models.items():
-            for name in values:
-                collect(
-                    (surface, model, name),
-                    [replicate.statistics[surface][model][name] for replicate in replicates],
-                    step=_step_of_statistic(name, K=points[surface]),
-                    may_be_stuck=name != "non_finite",
-                )
-    for model in first.minima:
-        for name in MINIMUM_NUMBERS:
-            numbers = [getattr(replicate.minima[model], name) for replicate in replicates]
-            collect((model, name), numbers, step=_step_of_number(name, images=images), may_be_stuck=False)
+    for at, given in values.items():
+        range_, numbers = range_of(at), tuple(float(value) for value in given if value is not None)
+        if not range_.no_band and len(numbers) == len(given) and all(has_place(value, range_) for value in numbers):
+            found[at] = _Sample(numbers, range_)
     return found
 
 
 def _shows_its_spread(sample: _Sample) -> bool:
-    n, different = len(sample.values), len({sample.placed(value) for value in sample.values})
-    return not sample.may_be_stuck or 2 * different > n
+    n, different = len(sample.values), len({sample.place(value) for value in sample.values})
+    return not sample.range.may_be_stuck or 2 * different > n
 
 
 def _quantile(n: int, *, comparisons: int) -> float:
@@ -251,13 +170,13 @@ def _farthest_left_out(samples: Mapping[tuple[str, ...], _Sample], *, n: int) ->
         return 1.0
     farthest = 0.0
     for index in range(n):
-        left = {place: sample.without(index) for place, sample in samples.items()}
-        left = {place: sample for place, sample in left.items() if _shows_its_spread(sample)}
+        left = {at: sample.without(index) for at, sample in samples.items()}
+        left = {at: sample for at, sample in left.items() if _shows_its_spread(sample)}
         reach = _quantile(n - 1, comparisons=len(left)) * math.sqrt(1 + 1 / (n - 1))
-        for place, sample in left.items():
+        for at, sample in left.items():
             mean, deviation = sample.spread()
             if deviation > 0:
-                distance = abs(sample.placed(samples[place].values[index]) - mean)
+                distance = abs(sample.place(samples[at].values[index]) - mean)
                 farthest = max(farthest, distance / (reach * deviation))
     return farthest
 
@@ -265,39 +184,6 @@ def _farthest_left_out(samples: Mapping[tuple[str, ...], _Sample], *, n: int) ->
 def _band(sample: _Sample, *, quantile: float) -> Band:
     n = len(sample.values)
     mean, deviation = sample.spread()
-    reach = quantile * deviation * math.sqrt(1 + 1 / n)
-    low, high = mean - reach, mean + reach
-    if not sample.log:
-        return Band(n, mean, deviation, low, high, "linear")
-    low, high = (math.exp(max(-LARGEST_EXPONENT, min(end, LARGEST_EXPONENT))) for end in (low, high))
-    # What counts as the floor may be anything below it.
-    return Band(n, mean, deviation, low if low > sample.floor else 0.0, high, "log")
-
-
-def _step_of_statistic(name: str, *, K: int) -> float:
-    if name in {"non_finite", "local_minima"}:
-        return 1.0
-    if name.startswith("low_loss_fraction"):
-        return 1 / K**2
-    match name:
-        case "convex_fraction":
-            return 1 / max(K - 2, 1) ** 2
-        case "total_persistence":
-            return 0.01  # bars shorter than a hundredth of the range do not count
-        case _:
-            return 0.0
-
-
-def _step_of_number(name: str, *, images: tuple[int, int]) -> float:
-    match name:
-        case "epochs":
-            return 1.0
-        case "train_accuracy" | "relabelled_accuracy":
-            return 1 / images[0]
-        case "validation_accuracy":
-            return 1 / images[1]
-        case _:
-            return 0.0
-
-
-_ADAPTER: TypeAdapter[Bands] = TypeAdapter(Bands)
+    low, high = band_ends(mean, quantile * deviation * math.sqrt(1 + 1 / n), sample.range)
+    idle = judges_nothing(low, high, sample.range)
+    return Band(n, mean, deviation, low, high, sample.range.scale, idle)

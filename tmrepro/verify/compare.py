@@ -16,20 +16,24 @@ from typing import Any
 import numpy as np
 
 from tmrepro.errors import ArtefactError
+from tmrepro.limits import FIGURE_BYTES
 from tmrepro.spec import expand_surfaces
+from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors
-from tmrepro.verify.bands import MINIMUM_NUMBERS, Band, Bands
+from tmrepro.verify.bands import Band, Bands
 from tmrepro.verify.code import compare_code
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
-from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
+from tmrepro.verify.facts import is_never_banded, no_band_because
+from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, grade_number, images_that_may_move, worst
 from tmrepro.verify.minima import grade_minimum
 from tmrepro.verify.platforms import compare_platforms, drawn_alike
 from tmrepro.verify.rounding import Rounding, rounding_between
+from tmrepro.verify.scales import JUDGES_NOTHING
 from tmrepro.verify.verdict import Check, Grade, Level, Remarks
 from tmrepro.verify.words import Against
 from tmrepro.view import RunView
@@ -55,6 +59,7 @@ class Comparison:
         measured = other.bands is not None and other.bands.measured
         self.bands = other.bands if measured and (replicate or not self.platforms.exact) else None
         self.unjudged: list[str] = []
+        self.idle: list[str] = []
         self.shown: list[FigureHeld] = []
 
     def checks(self) -> list[Check]:
@@ -93,6 +98,9 @@ class Comparison:
     def remarks(self) -> Remarks:
         """What could not be judged, and the provenance of both sides."""
         warnings = (f"not judged: {'; '.join(self.unjudged)}",) if self.unjudged else ()
+        if self.idle:
+            said = f"bands so wide that they judge nothing ({JUDGES_NOTHING}): {'; '.join(self.idle)}"
+            warnings = (*warnings, said)
         sides = Sides(self.view.provenance, self.other.provenance, self.other.kind)
         return Remarks(warnings=warnings, figures=tuple(self.shown), sides=sides)
 
@@ -109,7 +117,7 @@ class Comparison:
         subject = f"models/{model}"
         try:
             ours, theirs = self.view.minimum(model), read_minimum(self.other.folder, model)
-            pairs = {name: (getattr(ours, name), getattr(theirs, name)) for name in MINIMUM_NUMBERS}
+            pairs = {name: (getattr(ours, name), getattr(theirs, name)) for name in COMPARED_NUMBERS}
             numbers = self._numbers(None, model, pairs)
             grade, detail = grade_minimum(
                 ours, theirs, images=_images(self.view.provenance), exact=self.platforms.exact, same_run=False
@@ -186,9 +194,9 @@ class Comparison:
         """Grade (found, expected) pairs, by their bands where they differ and there are bands to judge by."""
         grades: dict[str, Grade] = {}
         for name, (found, expected) in pairs.items():
-            grade = self._judge(found, expected, bands[name])
+            grade = self._judge(name, found, expected, bands[name])
             if grade is None:
-                why = "undefined here" if found is None else "the reference has no band of it"
+                why = "undefined here" if found is None else no_band_because(name)
                 self.unjudged.append(f"{name} of {subject} ({why})")
             else:
                 grades[name] = grade
@@ -198,16 +206,25 @@ class Comparison:
         names = [name for name, one in grades.items() if one == grade]
         if grade == "consistent":
             assert self.bands is not None  # noqa: S101 - nothing else makes a number consistent
-            return grade, f"{len(names)} of {len(grades)} numbers differ, each in its band ({self.bands.n} replicates)"
+            said = f"{len(names)} of {len(grades)} numbers differ, each in its band ({self.bands.n} replicates"
+            idle = [name for name in names if (of := bands[name]) is not None and of.judges_nothing]
+            if idle:
+                self.idle.append(f"{', '.join(idle)} of {subject}")
+            return grade, f"{said}{f'; {len(idle)} of these bands judge nothing' if idle else ''})"
         first = names[0]
         band = bands[first]
         reach = f", band {band.low:.6g} to {band.high:.6g}" if band is not None else ""
         rest = f" (and {len(names) - 1} more: {', '.join(names[1:])})" if len(names) > 1 else ""
         return grade, f"{first}: {pairs[first][0]}, expected {pairs[first][1]}{reach}{rest}"
 
-    def _judge(self, found: object, expected: object, band: Band | None) -> Grade | None:
-        """Grade a number, by its band if it differs; None where others have bands and it has none, or no value."""
+    def _judge(self, name: str, found: object, expected: object, band: Band | None) -> Grade | None:
+        """Grade a number, by its band if it differs; None where others have bands and it has none, or no value.
+
+        A number that no replicates can tell is no better told by one run of another platform.
+        """
         grade = grade_number(found, expected)
+        if grade == "different" and not self.platforms.exact and is_never_banded(name) and found is not None:
+            return None
         if grade != "different" or self.bands is None:
             return grade
         if band is None or found is None:
@@ -219,7 +236,9 @@ class Comparison:
         held = []
         for name, (found, expected) in pairs.items():
             of = self._band(surface, model, name)
-            held.append(hold_number((surface, model, name), found, expected, self._judge(found, expected, of), of))
+            held.append(
+                hold_number((surface, model, name), found, expected, self._judge(name, found, expected, of), of)
+            )
         return tuple(held)
 
     def _band(self, surface: str | None, model: str, name: str) -> Band | None:
@@ -294,7 +313,7 @@ def _grade_tensors(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarr
 
 
 def _figure(folder: Path, relative: str) -> bytes:
-    return read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_LIMIT_BYTES, name=relative)
+    return read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_BYTES, name=relative)
 
 
 def _fingerprint(provenance: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,9 @@ import math
 from dataclasses import dataclass
 
 from tmrepro.statistics import Value
+from tmrepro.statistics.ranges import Range
 from tmrepro.verify.bands import Band
+from tmrepro.verify.scales import place
 
 _MARGIN = 0.12  # of what is shown, on either side
 _FARTHEST = 4.0  # band widths beyond the band; further out is drawn as an arrow at the line's end
@@ -36,16 +38,22 @@ class BandPicture:
 
 
 def draw_band(band: Band, *, value: Value, expected: Value) -> BandPicture | None:
-    """Place a band and the two numbers on a line; a logarithmic one where the band is of logarithms.
+    """Place a band and the two numbers on a line with the scale of the band.
 
     None where the numbers are too large to be drawn.
     """
-    log = band.scale == "log"
-    high, mean = _place(band.high, log=log), band.mean  # of logarithms already, where it is log
-    # The lower end of a very wide band of logarithms rounds to 0, which has none: it is as far from the mean as the upper.
-    low = _place(band.low, log=log) if band.low > 0 or not log else 2 * mean - high
+    scale, mean = Range(band.scale), band.mean  # which is on the scale already
+    # An end of the scale (a share of 0 or 1, the logarithm of 0) has no place: it is drawn as far out as the other end is.
+    low, high = place(band.low, scale), place(band.high, scale)
+    spread = next((abs(end - mean) for end in (high, low) if math.isfinite(end)), 4 * band.deviation)
+    low, high = (end if math.isfinite(end) else mean + math.copysign(spread, end) for end in (low, high))
     numbers = {"value": value, "expected": expected}
-    places = {name: _place(float(number), log=log) for name, number in numbers.items() if number is not None}
+    places = {name: place(float(number), scale) for name, number in numbers.items() if number is not None}
+    # What stands at an end of the scale that the band holds stands at that end of the band.
+    places = {
+        name: min(max(at, low), high) if math.isinf(at) and band.holds(numbers[name]) else at
+        for name, at in places.items()
+    }
     reach = _FARTHEST * ((high - low) or max(abs(mean) * 1e-3, 1e-12))
     shown = [low, high, mean, *(place for place in places.values() if low - reach <= place <= high + reach)]
     if not math.isfinite(max(shown) - min(shown) + reach):
@@ -58,9 +66,3 @@ def draw_band(band: Band, *, value: Value, expected: Value) -> BandPicture | Non
         return Mark(min(max(at, 0.0), 1.0), -1 if at < 0 else (1 if at > 1 else 0))
 
     return BandPicture(low=mark(low), high=mark(high), mean=mark(mean), **{k: mark(p) for k, p in places.items()})
-
-
-def _place(number: float, *, log: bool) -> float:
-    if not log:
-        return number
-    return math.log(number) if number > 0 else -math.inf

@@ -12,26 +12,15 @@ from typing import Any
 from tmrepro.errors import DamagedError
 from tmrepro.figures import PixelDifference, compare_png
 from tmrepro.report import NOT_ON_THE_PAGE, tree_lines
-from tmrepro.statistics import STATISTICS, StatisticInfo
+from tmrepro.statistics import MINIMUM_NUMBERS, RANGES, STATISTICS, StatisticInfo
+from tmrepro.statistics.ranges import no_band
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides
 
 # Two runs on one machine differ in these too, so they are shown and never marked.
 _TIMES = ("started", "ended", "seconds", "timings")
 _STATISTICS = {info.name: info for info in STATISTICS}
-_MINIMUM = {
-    info.name: info
-    for info in (
-        StatisticInfo("epochs", "epochs of training", "epochs", integer=True),
-        StatisticInfo("train_loss_at_minimum", "T*: loss of theta* on the training part", "nats"),
-        StatisticInfo("validation_loss", "V: loss of theta* on the held-out part", "nats"),
-        StatisticInfo("relabelled_loss", "V~: loss of theta* on the training part with its own labels", "nats"),
-        StatisticInfo("train_accuracy", "share of the training part that theta* gets right"),
-        StatisticInfo("validation_accuracy", "share of the held-out part that theta* gets right"),
-        StatisticInfo("relabelled_accuracy", "share of the training part whose own label theta* gives"),
-        StatisticInfo("gradient_norm", "norm of the gradient of V~ at theta*", "nats per unit of theta"),
-        StatisticInfo("theta_norm", "norm of theta*, all parameters together", "unit of theta"),
-    )
-}
+_MINIMUM = {info.name: info for info in MINIMUM_NUMBERS}
+_UNKNOWN = no_band("nobody knows what it is")
 _SAME_BYTES = PixelDifference(
     same_size=True, identical=True, share_different=0.0, max_difference=0, mean_difference=0.0
 )
@@ -76,7 +65,17 @@ def pixel_difference(figure: FigureHeld) -> PixelDifference | None:
 def number_info(held: NumberHeld) -> StatisticInfo:
     """What a number means, and its unit; of one that nobody knows, its bare name."""
     known = _STATISTICS if held.surface is not None else _MINIMUM
-    return known.get(held.name, StatisticInfo(held.name, ""))
+    return known.get(held.name, StatisticInfo(held.name, "", range=_UNKNOWN))
+
+
+def is_never_banded(name: str) -> bool:
+    """Whether replicates cannot tell where the next value of this number lies, however many there are."""
+    return name in RANGES and bool(RANGES[name].no_band)
+
+
+def no_band_because(name: str) -> str:
+    """Why a reference has no band of a number."""
+    return RANGES[name].no_band if is_never_banded(name) else "the reference has no band of it"
 
 
 def _lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ import re
 import zlib
 
 from tmrepro.figures import compare_png
+from tmrepro.limits import FIGURE_BYTES
 from tmrepro.verify.verdict import Grade
 
-FIGURE_LIMIT_BYTES = 2**26
 PIXELS_DIFFERENT = 0.01  # share of a figure's pixels that another version of matplotlib may move
 
 _PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
@@ -46,7 +46,7 @@ def _drawing(pdf: bytes) -> tuple[bytes, list[bytes]]:
 def _unpacked(stream: bytes) -> bytes:
     unpack = zlib.decompressobj()
     try:
-        content = unpack.decompress(stream, FIGURE_LIMIT_BYTES)
+        content = unpack.decompress(stream, FIGURE_BYTES)
     except zlib.error:
         return stream
     return content if unpack.eof else stream

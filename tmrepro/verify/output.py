@@ -126,6 +126,7 @@ def band_text(band: Band | None) -> str:
     return (
         f"band {_text(band.low)} to {_text(band.high)} "
         f"({band.scale} scale, n {band.n}, mean {_text(band.mean)}, deviation {_text(band.deviation)})"
+        f"{', judges nothing' if band.judges_nothing else ''}"
     )
 
 

@@ -6,7 +6,6 @@ Names, messages and provenance may be a stranger's, so all of it is escaped (rep
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,10 +15,12 @@ from tmrepro.errors import DamagedError, StorageError
 from tmrepro.figures import PixelDifference, compare_png, difference_png
 from tmrepro.report import UNDEFINED, number, page_environment
 from tmrepro.statistics import StatisticInfo, Value
-from tmrepro.verify.bands import LARGEST_EXPONENT
+from tmrepro.statistics.ranges import Range
+from tmrepro.verify.bands import Band
 from tmrepro.verify.drawing import BandPicture, draw_band
 from tmrepro.verify.evidence import FigureHeld, NumberHeld
 from tmrepro.verify.facts import number_info, pixel_difference, provenance_rows
+from tmrepro.verify.scales import JUDGES_NOTHING, place_back
 from tmrepro.verify.verdict import Check, Verdict
 from tmrepro.verify.words import GRADES, Against, Grade
 
@@ -55,6 +56,7 @@ def render_page(verdict: Verdict) -> str:
         has_bands=any(table.has_bands for table in tables),
         provenance=() if verdict.sides is None else provenance_rows(verdict.sides),
         expected=_EXPECTED,
+        judges_nothing=JUDGES_NOTHING,
     )
 
 
@@ -169,21 +171,27 @@ def _row(held: NumberHeld) -> _Row:
     info, band = number_info(held), held.band
     if band is None:
         return _Row(held, info, _apart(held))
-    log = band.scale == "log"
     return _Row(
         held,
         info,
         _apart(held),
         picture=draw_band(band, value=held.value, expected=held.expected),
-        # Logarithms are for machines: people read the geometric mean and a factor.
-        mean=_exp(band.mean) if log else band.mean,
-        spread=f"×/÷ {number(_exp(band.deviation))}" if log else f"± {number(band.deviation)}",
+        # Logarithms are for machines: people read the geometric mean and a factor, of the odds where it is a share.
+        mean=place_back(band.mean, Range(band.scale)),
+        spread=_spread(band),
         says=f"{held.name}: {digits(held.value)} on a band from {number(band.low)} to {number(band.high)}",
     )
 
 
-def _exp(logarithm: float) -> float:
-    return math.exp(max(-LARGEST_EXPONENT, min(logarithm, LARGEST_EXPONENT)))
+def _spread(band: Band) -> str:
+    factor = number(place_back(band.deviation, Range("log")))
+    match band.scale:
+        case "linear":
+            return f"± {number(band.deviation)}"
+        case "log":
+            return f"×/÷ {factor}"
+        case "logit":
+            return f"odds ×/÷ {factor}"
 
 
 def _apart(held: NumberHeld) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from tmrepro.errors import ArtefactError
+from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.verify.evidence import FigureHeld, hold_number
-from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
+from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import grade_number, worst
 from tmrepro.verify.platforms import drawn_alike, this_platform
 from tmrepro.verify.verdict import Check, Remarks
@@ -73,7 +74,7 @@ def _compare_figures(view: RunView, drawn: Path) -> tuple[list[Check], Remarks]:
     for name in sorted(names):
         relative = f"figures/{name}"
         try:
-            stored = read_bytes(safe_path(view.folder, relative), limit_bytes=FIGURE_LIMIT_BYTES, name=relative)
+            stored = read_bytes(safe_path(view.folder, relative), limit_bytes=FIGURE_BYTES, name=relative)
             expected, is_pdf = (drawn / name).read_bytes(), name.endswith(".pdf")
             grade, detail = grade_figure(stored, expected, pdf=is_pdf, exact=platforms.exact)
         except ArtefactError as error:

@@ -22,7 +22,7 @@ from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.manifest import IntegrityFinding, check_manifest, write_manifest
 from tmrepro.store.specs import read_spec
 from tmrepro.store.statistics import StoredStatistics, read_statistics
-from tmrepro.verify.bands import Bands, Replicate, measure_bands, read_bands
+from tmrepro.verify.bands import Bands, Replicate, measure_bands, read_bands, sizes_of
 
 BANDS = "bands.json"
 KEPT = (
@@ -49,10 +49,10 @@ def check_target(to: Path) -> None:
         raise UsageError(f"{to} is not empty and holds no reference; choose another --to")
 
 
-def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> None:
+def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> Bands:
     """Make the reference folder `to` from a finished run and what its replicates measured (the run's among them).
 
-    It takes its place whole, or not at all.
+    It takes its place whole, or not at all. Returns its bands.
 
     Raises:
         DamagedError: the run is not what its manifest says.
@@ -65,8 +65,10 @@ def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> 
         replicates,
         points={drawn.name: drawn.spec.grid.K for drawn in expand_surfaces(spec)},
         images=(provenance["data"]["train"], provenance["data"]["validation"]),
+        sizes=sizes_of(spec),
     )
     replace_reference(run, to=to, bands=bands)
+    return bands
 
 
 def replace_reference(run: Path, *, to: Path, bands: Bands) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from tmrepro.schemas import SCHEMA_DIALECT, dump_json
+from tmrepro.statistics.ranges import Scale
 from tmrepro.verify.output import FORMAT
+from tmrepro.verify.scales import JUDGES_NOTHING
 from tmrepro.verify.words import Against, Grade, Level
 
 _GRADES = (
@@ -95,11 +97,12 @@ def _band() -> dict[str, Any]:
         "description": "where the number of another replicate lies, as the reference's replicates tell",
         **_object(
             n={"type": "integer", "minimum": 2, "description": "replicates it was measured on"},
-            mean=_number("their mean, of logarithms where the scale is log", null=False),
-            deviation={"type": "number", "minimum": 0, "description": "their deviation, of logarithms where it is log"},
-            low=_number("lower end, in the statistic's unit", null=False),
-            high=_number("upper end, in the statistic's unit", null=False),
-            scale={"enum": ["linear", "log"], "description": "log: measured on natural logarithms"},
+            mean=_number("their mean, on the scale", null=False),
+            deviation={"type": "number", "minimum": 0, "description": "their deviation, on the scale"},
+            low=_number("lower end, in the statistic's unit, never below what it can be", null=False),
+            high=_number("upper end, in the statistic's unit, never above what it can be", null=False),
+            scale=_choice(Scale, "log: measured on natural logarithms; logit: on log(x / (1 - x))"),
+            judges_nothing=_flag(f"the band is so wide that lying in it says nothing: {JUDGES_NOTHING}"),
         ),
     }
 

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.errors import ArtefactError
+from tmrepro.limits import FIGURE_BYTES
 from tmrepro.records import Minimum
 from tmrepro.spec import first_difference
+from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
-from tmrepro.verify.bands import MINIMUM_NUMBERS, Replicate
+from tmrepro.verify.bands import Replicate
 from tmrepro.verify.evidence import Sides
 from tmrepro.verify.facts import provenance_rows
-from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
+from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import grade_array, grade_number, worst
 from tmrepro.verify.reference import Reference, replace_reference, write_reference
 from tmrepro.verify.verdict import Check, Verdict
@@ -113,7 +115,7 @@ def _changed_minima(view: RunView, folder: Path) -> Iterator[Change]:
     for model in dict.fromkeys([*view.models, *sorted(there)]):
         now = read_minimum(folder, model) if model in there else None
         after = view.minimum(model) if model in view.models else None
-        for name in ("category", *MINIMUM_NUMBERS):
+        for name in ("category", *COMPARED_NUMBERS):
             ours, theirs = _field(after, name), _field(now, name)
             same: Grade = "identical" if ours == theirs else "different"
             grade = same if name == "category" else grade_number(ours, theirs)
@@ -152,7 +154,7 @@ def _changed_figures(run: Path, folder: Path) -> Iterator[Change]:
 
 def _picture(folder: Path, relative: str) -> bytes | None:
     path = safe_path(folder, relative)
-    return read_bytes(path, limit_bytes=FIGURE_LIMIT_BYTES, name=relative) if path.is_file() else None
+    return read_bytes(path, limit_bytes=FIGURE_BYTES, name=relative) if path.is_file() else None
 
 
 def _remarks(view: RunView, reference: Reference) -> Iterator[str]:

@@ -1,0 +1,99 @@
+"""The scale of a band: where a number lies on it, and which numbers a stretch of it holds.
+
+A band is measured on the scale of its number and told in the number's own unit. It ends where the number does: nobody
+needs to hear that an accuracy of 1.03 would have been allowed.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tmrepro.statistics.ranges import Range
+
+LARGEST_EXPONENT = 700.0  # e to more than that is no float
+# A band judges nothing if it holds this share of all that the number can be, or reaches over this factor.
+WIDEST_SHARE = 0.9
+WIDEST_FACTOR = 1000.0
+JUDGES_NOTHING = f"over {WIDEST_SHARE:.0%} of what the number can be, or a factor of more than {WIDEST_FACTOR:.0f}"
+
+
+def has_place(value: float, range_: Range) -> bool:
+    """Whether `value` has a place on the scale of `range_`: neither has 0 a logarithm, unless a floor lends it one."""
+    floor = range_.floor or 0.0
+    match range_.scale:
+        case "log":
+            return max(value, floor) > 0
+        case "logit":
+            return 0 <= value <= 1 and max(value, floor) > 0 and min(value, 1 - floor) < 1
+        case "linear":
+            return True
+
+
+def place(value: float, range_: Range) -> float:
+    """`value` on the scale of `range_`; infinite where it has no place but an end of the scale."""
+    floor = range_.floor or 0.0
+    match range_.scale:
+        case "log":
+            value = max(value, floor)
+            return math.log(value) if value > 0 else -math.inf
+        case "logit":
+            value = min(max(value, floor), 1 - floor)
+            return math.log(value / (1 - value)) if 0 < value < 1 else math.copysign(math.inf, value - 0.5)
+        case "linear":
+            return value
+
+
+def place_back(at: float, range_: Range) -> float:
+    """The number at a place of the scale, in its own unit; the inverse of `place`."""
+    at_most = max(-LARGEST_EXPONENT, min(at, LARGEST_EXPONENT))
+    match range_.scale:
+        case "log":
+            return math.exp(at_most)
+        case "logit":
+            return 1 / (1 + math.exp(-at_most))
+        case "linear":
+            return at
+
+
+def slope(value: float, range_: Range) -> float:
+    """How far the place moves for a small change of `value`, per unit of it."""
+    floor = range_.floor or 0.0
+    match range_.scale:
+        case "log":
+            return 1 / max(value, floor)
+        case "logit":
+            value = min(max(value, floor), 1 - floor)
+            return 1 / (value * (1 - value))
+        case "linear":
+            return 1.0
+
+
+def band_ends(mean: float, reach: float, range_: Range) -> tuple[float, float]:
+    """Both ends of a band around a place, in the number's unit and within what it can be.
+
+    What counts as an end of the scale (the floor) is that end: the band holds all that lies beyond it.
+    """
+    low, high = mean - reach, mean + reach
+    least, most = _number(range_.least, -math.inf), _number(range_.most, math.inf)
+    return (
+        least if low <= place(least, range_) else max(least, place_back(low, range_)),
+        most if high >= place(most, range_) else min(most, place_back(high, range_)),
+    )
+
+
+def judges_nothing(low: float, high: float, range_: Range) -> bool:
+    """Whether a band is so wide that lying in it says nothing of the number."""
+    least, most = _number(range_.least, -math.inf), _number(range_.most, math.inf)
+    if math.isfinite(most - least) and high - low >= WIDEST_SHARE * (most - least):
+        return True
+    return range_.scale == "log" and high > WIDEST_FACTOR * max(low, range_.floor or 0.0)
+
+
+def within(low: float, high: float, range_: Range) -> tuple[float, float]:
+    """The part of a band that the number can reach; empty (low above high) where it can reach none."""
+    return max(low, _number(range_.least, -math.inf)), min(high, _number(range_.most, math.inf))
+
+
+def _number(end: float | str, unknown: float) -> float:
+    """An end of a range; one that waits for a size limits nothing."""
+    return unknown if isinstance(end, str) else end
