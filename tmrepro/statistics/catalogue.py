@@ -17,6 +17,7 @@ class StatisticInfo:
 
 STATISTICS: tuple[StatisticInfo, ...] = (
     StatisticInfo("loss_at_minimum", "loss at theta* (S0)", "nats"),
+    StatisticInfo("depth_below_minimum", "how far the lowest point lies below theta*: S0 less the smallest loss", "nats"),
     StatisticInfo("loss_min", "smallest finite loss", "nats"),
     StatisticInfo("loss_max", "largest finite loss", "nats"),
     StatisticInfo("loss_mean", "mean of the finite losses", "nats"),
@@ -36,4 +37,5 @@ STATISTICS: tuple[StatisticInfo, ...] = (
     StatisticInfo("axis_asymmetry", "mean |S(a, b) - S(b, a)| over mean |S - S0|"),
     StatisticInfo("point_asymmetry", "mean |S(a, b) - S(-a, -b)| over mean |S - S0|; centred grids"),
     StatisticInfo("convex_fraction", "share of interior points where the surface curves upwards in every direction"),
+    StatisticInfo("error_over_bound", "largest error against float64, where measured, over 1e-5 (|S| + 0.01)"),
 )

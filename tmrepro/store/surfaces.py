@@ -7,6 +7,7 @@ because something says so; a damaged one is not done, and is computed again.
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tmrepro.store import chunks
 from tmrepro.store.atomic import remove, safe_path
 from tmrepro.store.layout import (
     ARRAYS,
+    ERROR_ATTRIBUTES,
     METADATA,
     Layout,
     attributes_of,
@@ -46,8 +48,8 @@ from tmrepro.store.nodes import (
 def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: int, facts: SurfaceFacts) -> None:
     """Make the group SURFACE/MODEL with its axes, and no chunk of loss or accuracy yet.
 
-    Where this surface is there already (by its metadata: grid, facts, chunks), its chunks stay and only what is damaged
-    beside them is written again. Where another one is (another grid, another theta*), it goes, with its chunks: they
+    Where this surface is there already (by its metadata: grid, facts but for the measured error, chunks), its chunks stay and
+    only what differs beside them is written again: so the error is stored once it is known. Where another one is (another grid, another theta*), it goes, with its chunks: they
     answer a question that nobody asks any more.
 
     Raises:
@@ -65,7 +67,8 @@ def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: in
         f"{group}/{array}/c/0": chunks.encode(points, shape=layout.chunk_shape(array))
         for array, points in (("a", grid.a), ("b", grid.b))
     }
-    if all(holds(run, key, data) for key, data in own.items()):
+    here = f"{group}/{METADATA}"
+    if all(holds(run, key, data) or (key == here and _differs_in_error(run, key, data)) for key, data in own.items()):
         if root_is_group(run):
             del above[METADATA]
     else:
@@ -73,6 +76,20 @@ def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: in
     for key, data in {**above, **axes, **own}.items():
         if not holds(run, key, data):
             write(run, key, data)
+
+
+def _differs_in_error(run: Path, key: str, data: bytes) -> bool:
+    """Whether a surface's zarr.json is `data` but for the measured error, or its absence."""
+    try:
+        found = read_metadata(run, key)
+    except DamagedError:
+        return False
+    expected = json.loads(data)
+    for document in (found, expected):
+        attributes = document.get("attributes")
+        if isinstance(attributes, dict):
+            document["attributes"] = {name: value for name, value in attributes.items() if name not in ERROR_ATTRIBUTES}
+    return bool(found == expected)
 
 
 def chunk_slices(K: int, chunk: int) -> list[tuple[ChunkIndex, slice, slice]]:
