@@ -102,15 +102,15 @@ def error_attributes(error: SurfaceError | None) -> dict[str, Any]:
     """The measured error as attributes of a surface's group: none of them before it is measured."""
     if error is None:
         return {}
-    return {
+    found = {
         "error_over_bound": error.over_bound,
         "error_points": [[int(i), int(j)] for i, j in error.points],
         "error_images": int(error.images),
-        "error_note": error.note,
     }
+    return found if error.note is None else found | {"error_note": error.note}
 
 
-ERROR_ATTRIBUTES = frozenset(error_attributes(SurfaceError(None, (), 0)))
+ERROR_ATTRIBUTES = frozenset(error_attributes(SurfaceError(None, (), 0, "")))
 
 
 def read_error(found: Mapping[str, Any], *, shape: tuple[int, int], name: str) -> SurfaceError | None:
@@ -126,8 +126,10 @@ def read_error(found: Mapping[str, Any], *, shape: tuple[int, int], name: str) -
             "error_over_bound": int() | float() | None as over_bound,
             "error_points": list() as points,
             "error_images": int() as images,
-            "error_note": str() | None as note,
+            **note_found,
         } if (
+            (note := note_found.get("error_note")) is None or (isinstance(note, str) and 0 < len(note) <= NOTE_LIMIT)
+        ) and (
             not isinstance(over_bound, bool)
             and not isinstance(images, bool)
             and (over_bound is None or (math.isfinite(over_bound) and over_bound >= 0))
@@ -135,7 +137,6 @@ def read_error(found: Mapping[str, Any], *, shape: tuple[int, int], name: str) -
             and len(points) <= ERROR_POINTS_LIMIT
             and all(_is_point(point, shape=shape) for point in points)
             and 0 <= images <= IMAGES_LIMIT
-            and (note is None or len(note) <= NOTE_LIMIT)
         ):
             measured = tuple((i, j) for i, j in points)
             return SurfaceError(None if over_bound is None else float(over_bound), measured, images, note)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -84,12 +85,14 @@ def _differs_in_error(run: Path, key: str, data: bytes) -> bool:
         found = read_metadata(run, key)
     except DamagedError:
         return False
-    expected = json.loads(data)
-    for document in (found, expected):
-        attributes = document.get("attributes")
-        if isinstance(attributes, dict):
-            document["attributes"] = {name: value for name, value in attributes.items() if name not in ERROR_ATTRIBUTES}
-    return bool(found == expected)
+    return bool(_without_error(found) == _without_error(json.loads(data)))
+
+
+def _without_error(document: dict[str, Any]) -> dict[str, Any]:
+    attributes = document.get("attributes")
+    if not isinstance(attributes, dict):
+        return document
+    return document | {"attributes": {key: value for key, value in attributes.items() if key not in ERROR_ATTRIBUTES}}
 
 
 def chunk_slices(K: int, chunk: int) -> list[tuple[ChunkIndex, slice, slice]]:
