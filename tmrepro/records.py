@@ -13,6 +13,14 @@ Category = Literal["none", "collapsed", "LM", "GM", "TM"]
 GRID_ORIGINS = ("corner", "center")
 
 
+def loss_bound(loss: float) -> float:
+    """How far a surface may be off where float64 gives `loss`: 1e-5 (|loss| + 0.01); design, section 3.
+
+    A purely relative bound means nothing where the loss is 5e-6.
+    """
+    return 1e-5 * (abs(loss) + 0.01)
+
+
 @dataclass(frozen=True)
 class Grid:
     """The points of a surface: theta* + a[i] delta^ + b[j] eta^ (the paper, Algorithm 2).

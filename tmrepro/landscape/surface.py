@@ -132,7 +132,9 @@ def loss_surface(
             rule = selector.choose(trusted=None if kept is None else kept.evaluator)
             facts = {"evaluator": rule.kind.name, "evaluator_reason": rule.reason}
             attributes = _attributes(problem, points, theta_norm=theta_norm) | facts
-            values = _evaluate(problem, points, rule.kind, kept=kept, size=size, attributes=attributes, progress=progress)
+            values = _evaluate(
+                problem, points, rule.kind, kept=kept, size=size, attributes=attributes, progress=progress
+            )
             error = (None if kept is None else kept.error()) or selector.judge(rule.kind, values[0])
             if error is not None:
                 break

@@ -39,9 +39,7 @@ def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
     for surface, model in surfaces:
         values, facts, home, step = read_surface(run, surface, model)
         error = None if facts.error is None else facts.error.over_bound
-        found.setdefault(surface, {})[model] = surface_statistics(
-            values, home=home, step=step, error_over_bound=error
-        )
+        found.setdefault(surface, {})[model] = surface_statistics(values, home=home, step=step, error_over_bound=error)
     return found
 
 

@@ -129,7 +129,9 @@ def forget_stale(context: Context, models: Sequence[str], surfaces: Sequence[tup
             remove(safe_path(context.run, f"{STORE}/{'/'.join(names)}"))
             if names[0] not in {surface for surface, _ in surfaces}:
                 remove(safe_path(context.run, f"{STORE}/{names[0]}"))
-        early = [f"models/{names[0]}/minimum.json"] if kind == "minimum" else []  # before `planes` it belongs to no stage
+        early = (
+            [f"models/{names[0]}/minimum.json"] if kind == "minimum" else []
+        )  # before `planes` it belongs to no stage
         for relative in [*record.files, *early]:
             remove(safe_path(context.run, relative))
         context.book.drop([record.name])

@@ -138,9 +138,7 @@ def _fill(
         _record_rejections(context, stage, selector.rejected)
     for words in (*(one.reason for one in selector.tried), *([error.note] if error.note else [])):
         context.reporter.note(f"{drawn.name}/{model.name}: {words}")
-    create_surface(
-        context.run, drawn.name, model.name, grid=grid, chunk=spec.chunk, facts=replace(facts, error=error)
-    )
+    create_surface(context.run, drawn.name, model.name, grid=grid, chunk=spec.chunk, facts=replace(facts, error=error))
     how: dict[str, Any] = {
         "evaluator": choice.kind.name,
         "evaluator_reason": choice.reason,

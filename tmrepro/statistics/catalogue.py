@@ -17,7 +17,9 @@ class StatisticInfo:
 
 STATISTICS: tuple[StatisticInfo, ...] = (
     StatisticInfo("loss_at_minimum", "loss at theta* (S0)", "nats"),
-    StatisticInfo("depth_below_minimum", "how far the lowest point lies below theta*: S0 less the smallest loss", "nats"),
+    StatisticInfo(
+        "depth_below_minimum", "how far the lowest point lies below theta*: S0 less the smallest loss", "nats"
+    ),
     StatisticInfo("loss_min", "smallest finite loss", "nats"),
     StatisticInfo("loss_max", "largest finite loss", "nats"),
     StatisticInfo("loss_mean", "mean of the finite losses", "nats"),

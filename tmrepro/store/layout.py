@@ -183,7 +183,7 @@ def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, 
                 theta_norm=float(theta_norm),
                 images=images,
                 labels=labels,
-                error=read_error(rest, shape=(K, K), name=name),
+                error=read_error({str(key): value for key, value in rest.items()}, shape=(K, K), name=name),
             )
             return facts, (home_i, home_j), float(step)
         case _:

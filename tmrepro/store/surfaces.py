@@ -49,9 +49,9 @@ from tmrepro.store.nodes import (
 def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: int, facts: SurfaceFacts) -> None:
     """Make the group SURFACE/MODEL with its axes, and no chunk of loss or accuracy yet.
 
-    Where this surface is there already (by its metadata: grid, facts but for the measured error, chunks), its chunks stay and
-    only what differs beside them is written again: so the error is stored once it is known. Where another one is (another grid, another theta*), it goes, with its chunks: they
-    answer a question that nobody asks any more.
+    Where this surface is there already (by its metadata: grid, facts, chunks), its chunks stay and only what differs beside
+    them is written again; the measured error, which is known last, is put there so. Where another one is (another grid,
+    another theta*), it goes, with its chunks: they answer a question that nobody asks any more.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -172,6 +172,15 @@ def read_surface(run: Path, surface: str, model: str) -> tuple[Surface, SurfaceF
             )
     loss, accuracy = (_read_array(run, group, array=array, layout=layout) for array in ("loss", "accuracy"))
     return Surface(loss=loss, accuracy=accuracy, a=axes["a"], b=axes["b"]), facts, home, step
+
+
+def read_facts(run: Path, surface: str, model: str) -> SurfaceFacts:
+    """What a surface's metadata says of it, without a look at its chunks.
+
+    Raises:
+        DamagedError: metadata that we would not have written.
+    """
+    return _checked_metadata(run, surface, model)[1]
 
 
 def consolidate(run: Path) -> None:

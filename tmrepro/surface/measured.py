@@ -16,13 +16,11 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from tmrepro.records import SurfaceError
+from tmrepro.records import SurfaceError, loss_bound
 from tmrepro.surface.plain import PlainEvaluator
-from tmrepro.surface.precision import FLOOR
 from tmrepro.surface.problem import EvaluatorKind, Precision, Problem
 from tmrepro.surface.tail import SIDE
 
-BOUND = 1e-5  # of |S - S64|, times |S64| + FLOOR
 POINTS = 4
 IMAGES = 512
 # Of a surface's evaluations (points times images), at most, unless so few images would be left.
@@ -173,7 +171,7 @@ class ErrorMeter:
 def over_bound(found: float, exact: float) -> float:
     """|S - S64| over the bound; 0 where neither is finite, inf where one is."""
     if math.isfinite(found) and math.isfinite(exact):
-        return abs(found - exact) / (BOUND * (abs(exact) + FLOOR))
+        return abs(found - exact) / loss_bound(exact)
     return math.inf if math.isfinite(found) or math.isfinite(exact) else 0.0
 
 

@@ -26,6 +26,7 @@ from tmrepro.verify.bands import MINIMUM_NUMBERS, Band, Bands
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
 from tmrepro.verify.figures import FIGURE_LIMIT_BYTES, grade_figure
 from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, grade_number, images_that_may_move, worst
+from tmrepro.verify.measured import ERROR, grade_error
 from tmrepro.verify.minima import grade_minimum
 from tmrepro.verify.platforms import compare_platforms, drawn_alike
 from tmrepro.verify.rounding import Rounding, rounding_between
@@ -184,7 +185,7 @@ class Comparison:
         """Grade (found, expected) pairs, by their bands where they differ and there are bands to judge by."""
         grades: dict[str, Grade] = {}
         for name, (found, expected) in pairs.items():
-            grade = self._judge(found, expected, bands[name])
+            grade = self._judge(name, found, expected, bands[name])
             if grade is None:
                 why = "undefined here" if found is None else "the reference has no band of it"
                 self.unjudged.append(f"{name} of {subject} ({why})")
@@ -203,9 +204,11 @@ class Comparison:
         rest = f" (and {len(names) - 1} more: {', '.join(names[1:])})" if len(names) > 1 else ""
         return grade, f"{first}: {pairs[first][0]}, expected {pairs[first][1]}{reach}{rest}"
 
-    def _judge(self, found: object, expected: object, band: Band | None) -> Grade | None:
+    def _judge(self, name: str, found: object, expected: object, band: Band | None) -> Grade | None:
         """Grade a number, by its band if it differs; None where others have bands and it has none, or no value."""
         grade = grade_number(found, expected)
+        if name == ERROR and grade == "different" and (self.replicate or not self.platforms.exact):
+            return grade_error(found, expected)
         if grade != "different" or self.bands is None:
             return grade
         if band is None or found is None:
@@ -217,7 +220,9 @@ class Comparison:
         held = []
         for name, (found, expected) in pairs.items():
             of = self._band(surface, model, name)
-            held.append(hold_number((surface, model, name), found, expected, self._judge(found, expected, of), of))
+            held.append(
+                hold_number((surface, model, name), found, expected, self._judge(name, found, expected, of), of)
+            )
         return tuple(held)
 
     def _band(self, surface: str | None, model: str, name: str) -> Band | None:
