@@ -9,7 +9,7 @@ are needed. How well two runs agree, if not to the bit, is for `tmrepro verify` 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +227,8 @@ def _minimum(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
     if (yield from _both_have(ours, theirs, record)) and ours.files[record] != theirs.files[record]:
         one, other = (asdict(read_minimum(side.run, model)) for side in (ours, theirs))
         for key in one:
-            if not key.endswith(_TIMED_KEY) and repr(one[key]) != repr(other[key]):
+            # How deep planes go follows from the surfaces, which come later.
+            if key != "depth_below_minimum" and not key.endswith(_TIMED_KEY) and repr(one[key]) != repr(other[key]):
                 yield Difference(f"minimum.json, {key}", _shown(one[key]), _shown(other[key]))
 
 
@@ -239,6 +240,7 @@ def _surface(ours: _Side, theirs: _Side, surface: str, model: str) -> Iterator[D
     (values, facts, home, step), (others, other_facts, other_home, other_step) = (
         read_surface(side.run, surface, model) for side in (ours, theirs)
     )
+    facts, other_facts = (replace(one, error=None) for one in (facts, other_facts))  # statistics.json has it
     one = _flat(asdict(facts)) | {"home": home, "step": step}
     other = _flat(asdict(other_facts)) | {"home": other_home, "step": other_step}
     for key in one:

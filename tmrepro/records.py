@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,14 @@ from jaxtyping import Float64
 Category = Literal["none", "collapsed", "LM", "GM", "TM"]
 
 GRID_ORIGINS = ("corner", "center")
+
+
+def loss_bound(loss: float) -> float:
+    """How far a surface may be off where float64 gives `loss`: 1e-5 (|loss| + 0.01); design, section 3.
+
+    A purely relative bound means nothing where the loss is 5e-6.
+    """
+    return 1e-5 * (abs(loss) + 0.01)
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ class Minimum:
     Losses in nats; None where undefined or never. `train_loss_last` is T_i of the last epoch and
     `train_loss_previous` T_{i-1}; `train_loss_at_minimum` is T*, the eval-mode loss on the training part;
     `validation_loss` V, the eval-mode loss on the held-out part, both with the given labels;
-    `relabelled_loss` V~, the loss on X~. First epochs are those at which a condition first held.
+    `relabelled_loss` V~, the loss on X~. First epochs are those at which a condition first held. `depth_below_minimum`: by
+    surface, how far the lowest point of its plane lies below theta*; empty until the surfaces are there.
     """
 
     model: str
@@ -105,6 +114,7 @@ class Minimum:
     gm_first_seconds: float | None
     validation_first_seconds: float | None
     training_seconds: float
+    depth_below_minimum: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,10 +130,25 @@ class Direction:
 
 
 @dataclass(frozen=True)
+class SurfaceError:
+    """How far a surface is from the definition in float64: the largest |S - S64| / (1e-5 (|S64| + 0.01)) that was measured.
+
+    `over_bound` is None where float64 cannot be computed, or where S is finite and S64 isn't, or the other way round;
+    `points` are the (i, j) where it was measured, on the first `images`; `note` says in words why it is None, or above 1.
+    """
+
+    over_bound: float | None
+    points: tuple[tuple[int, int], ...]
+    images: int
+    note: str | None = None
+
+
+@dataclass(frozen=True)
 class SurfaceFacts:
     """What gives a surface's axes their meaning; stored as attributes of its zarr group.
 
-    `theta_norm` is ||theta*||_2 over all parameters; `cosine` that of the angle between delta^ and eta^.
+    `theta_norm` is ||theta*||_2 over all parameters; `cosine` that of the angle between delta^ and eta^. `error` is None
+    until all of the surface is there and measured.
     """
 
     delta: Direction
@@ -132,3 +157,4 @@ class SurfaceFacts:
     theta_norm: float
     images: int
     labels: str
+    error: SurfaceError | None = None

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from tmrepro.records import Minimum
+from tmrepro.records import Minimum, loss_bound
 from tmrepro.statistics import STATISTICS, StatisticInfo
 from tmrepro.statistics.ranges import no_band
 
@@ -67,6 +67,7 @@ def render_report(context: ReportContext) -> str:
             report=context,
             categories=_count_categories(context.minima),
             tables=[_table(surface, models) for surface, models in context.statistics.items()],
+            planes={name: _planes(name, context.statistics) for name in context.minima},
             provenance=tree_lines(context.provenance),
         )
     )
@@ -151,6 +152,17 @@ def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
         for name in names
     )
     return _Table(surface, tuple(models), rows)
+
+
+def _planes(model: str, statistics: StatisticsTree) -> tuple[str, ...]:
+    """The planes in which theta* is no minimum, each in words; what may be rounding is not said."""
+    lines = []
+    for surface, models in statistics.items():
+        values = models.get(model, {})
+        depth, home = values.get("depth_below_minimum"), values.get("loss_at_minimum")
+        if depth is not None and home is not None and depth > loss_bound(home):
+            lines.append(f"lowest point of this plane ({surface}) is {number(depth)} below θ*")
+    return tuple(lines)
 
 
 def _count_categories(minima: Mapping[str, Minimum]) -> list[tuple[str, int]]:

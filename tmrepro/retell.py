@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from tmrepro.errors import UsageError
 from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
-from tmrepro.pipeline.documents import report_page
+from tmrepro.pipeline.documents import error_notes, report_page
 from tmrepro.store.atomic import make_folder, write_bytes, write_text
 from tmrepro.view import RunView, open_run
 
@@ -59,6 +59,11 @@ def write_report_again(run: Path, *, to: Path | None) -> Path:
 def compute_statistics_again(run: Path) -> Statistics:
     """All statistics of the surfaces that `run` stores."""
     return compute_statistics_of(open_run(run))
+
+
+def errors_in_words(run: Path, statistics: Statistics) -> list[str]:
+    """A line for each surface that is beyond the bound, or whose error is unknown."""
+    return error_notes(run, statistics)
 
 
 def compute_statistics_of(view: RunView) -> Statistics:

@@ -22,6 +22,7 @@ from tmrepro.records import History, Minimum
 from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, parameter_count
 from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.documents import load_history, read_json
+from tmrepro.store.layout import error_attributes
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import SPEC, read_spec
 from tmrepro.store.stages import recorded_code, stages_in
@@ -102,6 +103,8 @@ class RunView:
                 "labels": facts.labels,
                 "delta_norm": facts.delta.norm,
                 "eta_norm": facts.eta.norm,
+                # Where it was measured stands in the store: netCDF has no lists of pairs.
+                **{name: value for name, value in error_attributes(facts.error).items() if name != "error_points"},
             },
         )
 

@@ -22,12 +22,13 @@ GRID = ([0.0, 0.5, 1.0], [0.0, 2.0])
 
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The shape of every block that is really computed."""
+    """The shape of every block that is really computed, but those in float64 that measure the error."""
     seen: list[tuple[int, int]] = []
     computed = PlainEvaluator.block
 
     def watched(self, a, b):
-        seen.append((len(a), len(b)))
+        if self._precision != "float64":
+            seen.append((len(a), len(b)))
         return computed(self, a, b)
 
     monkeypatch.setattr(PlainEvaluator, "block", watched)

@@ -54,7 +54,7 @@ def stats(
     Example: tmrepro stats runs/quickstart --json | jq .paper.dnn.roughness
     """
     from tmrepro.cli.display import number
-    from tmrepro.retell import compute_statistics_again
+    from tmrepro.retell import compute_statistics_again, errors_in_words
 
     found = compute_statistics_again(run)
     if as_json:
@@ -71,3 +71,5 @@ def stats(
         for name in next(iter(models.values())):
             table.add_row(name, *(number(values[name]) for values in models.values()))
         Console(highlight=False).print(table)
+    for words in errors_in_words(run, found):
+        typer.echo(words)

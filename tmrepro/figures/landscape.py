@@ -18,6 +18,7 @@ from tmrepro.figures.panel import MOST_MAP_POINTS, Panel, thinning
 from tmrepro.figures.scale import LossScale, ScaleKind, loss_label, loss_scale
 from tmrepro.figures.solid import draw_solid
 from tmrepro.figures.style import COLORMAP, FAINT, category_words, isolated_settings, new_figure, place, write
+from tmrepro.records import loss_bound
 
 WIDTH = 10.6
 _HEADER, _FOOTER, _ROW = 0.85, 0.15, 4.9
@@ -79,6 +80,8 @@ def _row_notes(panel: Panel) -> str:
     notes.append(f"loss at θ* {loss_label(home)} nats" if np.isfinite(home) else "no finite loss at θ*")
     if finite.size:
         notes.append(f"from {loss_label(float(finite.min()))} to {loss_label(float(finite.max()))}")
+        if home - float(finite.min()) > loss_bound(home):  # nan, and what is rounding, is not
+            notes.append(f"lowest point {loss_label(home - float(finite.min()))} below θ*")
     if finite.size < loss.size:
         notes.append(f"hatched: loss not finite ({loss.size - finite.size} points)")
     step = max(thinning(size, most=MOST_MAP_POINTS) for size in loss.shape)

@@ -4,68 +4,131 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 from collections.abc import Generator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float64
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from tmrepro.inference import EVALUATION_BATCH, image_losses
 from tmrepro.landscape.question import CROSS_ENTROPY
 from tmrepro.parameters import layout_of
+from tmrepro.records import SurfaceError
+from tmrepro.store.atomic import work_folder
+from tmrepro.store.documents import write_json
+from tmrepro.store.layout import error_attributes
 from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.nodes import ChunkIndex
-from tmrepro.store.rectangles import Block, check_question, open_rectangle, read_block, refuse_many_chunks, write_block
+from tmrepro.store.rectangles import (
+    QUESTION,
+    Block,
+    check_question,
+    forget_rectangle,
+    kept_error,
+    kept_question,
+    open_rectangle,
+    read_block,
+    refuse_many_chunks,
+    write_block,
+)
 from tmrepro.surface import Evaluator, Problem
+from tmrepro.surface.selection import Rejection
 from tmrepro.surface.trace import AWAY, away
 
 Cell = tuple[ChunkIndex, slice, slice]
+
+REJECTED = "evaluators rejected"
+_REJECTIONS = TypeAdapter(list[Rejection])
 
 DIGITS = 4  # of a loss, fewer than any platform changes
 PROBES = 3  # losses of outputs drawn at random: where a network is right everywhere, all losses may be 0
 
 
-def keep(
-    folder: Path,
-    problem: Problem,
-    evaluator: Evaluator,
-    *,
-    a: Float64[np.ndarray, " I"],
-    b: Float64[np.ndarray, " J"],
-    cells: Sequence[Cell],
-    chunk: int,
-    attributes: dict[str, Any],
-) -> Generator[tuple[Cell, Block], None, None]:
-    """Every cell with its block: first those that `folder` keeps whole, then the others, each kept once it is computed.
+class Kept:
+    """The surface of a problem in a folder. `rejected` and `evaluator` are what an earlier process left there."""
 
-    Raises:
-        UsageError: the folder answers another question, holds something else, or another process works in it.
-        StorageError: it cannot be written.
-    """
-    refuse_many_chunks(len(a), len(b), chunk)
-    question = question_of(problem, a=a, b=b, chunk=chunk, evaluator=evaluator.name)
-    check_question(folder, question)
-    with run_lock(folder):
-        check_question(folder, question)
-        layout = open_rectangle(folder, question, a=a, b=b, chunk=chunk, attributes=attributes)
-        missing = []
-        for cell in cells:
-            index, rows, columns = cell
-            shape = (rows.stop - rows.start, columns.stop - columns.start)
-            kept = read_block(folder, index, shape=shape, layout=layout)
-            if kept is None:
-                missing.append(cell)
-            else:
-                yield cell, kept
-        for cell in missing:
-            index, rows, columns = cell
-            block = evaluator.block(a[rows], b[columns])
-            write_block(folder, index, block, layout=layout)
-            yield cell, block
-        remove_work(folder)
+    def __init__(
+        self, folder: Path, problem: Problem, *, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"], chunk: int
+    ) -> None:
+        refuse_many_chunks(len(a), len(b), chunk)
+        self._folder, self._problem, self._a, self._b, self._chunk = folder, problem, a, b, chunk
+        found = kept_question(folder)
+        self.evaluator = str(found.get("evaluator"))
+        self.rejected = _rejections(found.get(REJECTED, []))
+        self._begins_again = False
+
+    def blocks(
+        self, evaluator: Evaluator, *, cells: Sequence[Cell], attributes: dict[str, Any]
+    ) -> Generator[tuple[Cell, Block], None, None]:
+        """Every cell with its block: first those that the folder keeps whole, then the others, each kept once it is computed.
+
+        Raises:
+            UsageError: the folder answers another question, holds something else, or another process works in it.
+            StorageError: it cannot be written.
+        """
+        folder, a, b = self._folder, self._a, self._b
+        question = self._question(evaluator.name)
+        if not self._begins_again:
+            check_question(folder, question)
+        with run_lock(folder):
+            if self._begins_again:
+                write_json(folder / QUESTION, question, work=work_folder(folder))
+                self._begins_again = False
+            check_question(folder, question)
+            layout = open_rectangle(folder, question, a=a, b=b, chunk=self._chunk, attributes=attributes)
+            missing = []
+            for cell in cells:
+                index, rows, columns = cell
+                shape = (rows.stop - rows.start, columns.stop - columns.start)
+                kept = read_block(folder, index, shape=shape, layout=layout)
+                if kept is None:
+                    missing.append(cell)
+                else:
+                    yield cell, kept
+            for cell in missing:
+                index, rows, columns = cell
+                block = evaluator.block(a[rows], b[columns])
+                write_block(folder, index, block, layout=layout)
+                yield cell, block
+            remove_work(folder)
+
+    def error(self) -> SurfaceError | None:
+        """The error that was measured when the surface was complete; None if it never was."""
+        return kept_error(self._folder, shape=(len(self._a), len(self._b)))
+
+    def finish(self, attributes: dict[str, Any], *, error: SurfaceError) -> None:
+        """Keep the error with the surface."""
+        question = self._question(str(attributes["evaluator"]))
+        if self.error() != error:
+            whole = attributes | error_attributes(error)
+            with run_lock(self._folder):
+                open_rectangle(self._folder, question, a=self._a, b=self._b, chunk=self._chunk, attributes=whole)
+                remove_work(self._folder)
+
+    def start_again(self, rejected: Sequence[Rejection]) -> None:
+        """Forget the surface of an evaluator that was rejected, so that the next one can be kept in its place."""
+        self.rejected, self._begins_again = list(rejected), True
+        with run_lock(self._folder):
+            # The question stays that of the rejected one until the next begins: no chunk is ever taken for another's.
+            forget_rectangle(self._folder)
+            remove_work(self._folder)
+
+    def _question(self, evaluator: str) -> dict[str, Any]:
+        found = question_of(self._problem, a=self._a, b=self._b, chunk=self._chunk, evaluator=evaluator)
+        return found | ({REJECTED: [asdict(one) for one in self.rejected]} if self.rejected else {})
+
+
+def _rejections(found: object) -> list[Rejection]:
+    try:
+        return _REJECTIONS.validate_json(json.dumps(found), strict=True)
+    except ValueError:
+        return []  # then the question is another one, and refused
 
 
 def question_of(

@@ -17,14 +17,18 @@ from torch import nn
 
 from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directions, own_directions
 from tmrepro.errors import UsageError
-from tmrepro.landscape.kept import keep
+from tmrepro.landscape.kept import Kept
 from tmrepro.landscape.module import own_model, unwrapped
 from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, own_vectors
 from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.limits import LARGEST_K
 from tmrepro.parameters import layout_of, norm_of, theta_of
+from tmrepro.store.layout import error_attributes
 from tmrepro.store.rectangles import rectangle_slices
-from tmrepro.surface import Precision, Problem, build_grid, choose
+from tmrepro.surface import Precision, Problem, build_grid
+from tmrepro.surface.measured import Lattice
+from tmrepro.surface.problem import EvaluatorKind
+from tmrepro.surface.selection import Selector
 
 Origin = Literal["corner", "center"]
 Unit = Literal["absolute", "relative"]
@@ -99,6 +103,10 @@ def loss_surface(
         Attributes: theta_norm (||theta*||), delta_norm, eta_norm, cosine (of the angle between them), the directions' SHA-256
         and seeds, home (the (i, j) of theta*, where it is a point), and the evaluator with the reason why it was chosen; for
         targets that are distributions, target_entropy, their mean entropy in nats.
+        error_over_bound is the largest |S - S64| / (1e-5 (|S64| + 0.01)) against the definition in float64 at the (i, j) of
+        error_points (theta*, the highest loss, and what delta's seed draws), on the first error_images of the inputs. Where it
+        is above 1, or None because float64 cannot be computed, error_note says why. A faster evaluator that is above 1 is not
+        taken.
         A loss that is not finite is a result and stays as it is.
 
     Raises:
@@ -123,24 +131,54 @@ def loss_surface(
         theta_norm = norm_of(theta_of(copied))
         points = _points(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm)
         problem = Problem(copied, pair, data.inputs, data.targets, precision, data.conduct, whole)
-        rule = choose(problem, forced=evaluator)
-        chosen = rule.kind(problem)
-        facts = {"evaluator": rule.kind.name, "evaluator_reason": rule.reason}
-        attributes = _attributes(problem, points, theta_norm=theta_norm) | facts
         size = min(chunk, max(len(points.a), len(points.b)))
-        cells = list(rectangle_slices(len(points.a), len(points.b), size))
-        if out is None:
-            blocks = ((cell, chosen.block(points.a[cell[1]], points.b[cell[2]])) for cell in cells)
-        else:
-            blocks = keep(
-                Path(out), problem, chosen, a=points.a, b=points.b, cells=cells, chunk=size, attributes=attributes
+        kept = None if out is None else Kept(Path(out), problem, a=points.a, b=points.b, chunk=size)
+        selector = Selector(
+            problem,
+            Lattice(points.a, points.b, points.home, size),
+            forced=evaluator,
+            rejected=[] if kept is None else kept.rejected,
+        )
+        while True:
+            rule = selector.choose(trusted=None if kept is None else kept.evaluator)
+            facts = {"evaluator": rule.kind.name, "evaluator_reason": rule.reason}
+            attributes = _attributes(problem, points, theta_norm=theta_norm) | facts
+            values = _evaluate(
+                problem, points, rule.kind, kept=kept, size=size, attributes=attributes, progress=progress
             )
-        values = np.full((2, len(points.a), len(points.b)), np.nan)
-        with closing(blocks), _told(progress, points=values[0].size) as tell:
-            for (_, rows, columns), (losses, accuracies) in blocks:
-                values[0, rows, columns], values[1, rows, columns] = losses, accuracies
-                tell(losses.size)
-    return _dataset(values, points, attributes, has_accuracy=data.has_accuracy)
+            error = (None if kept is None else kept.error()) or selector.judge(rule.kind, values[0])
+            if error is not None:
+                break
+            if kept is not None:
+                kept.start_again(selector.rejected)
+        if kept is not None:
+            kept.finish(attributes, error=error)
+    return _dataset(values, points, attributes | error_attributes(error), has_accuracy=data.has_accuracy)
+
+
+def _evaluate(
+    problem: Problem,
+    points: Points,
+    kind: EvaluatorKind,
+    *,
+    kept: Kept | None,
+    size: int,
+    attributes: dict[str, Any],
+    progress: Any,
+) -> Float64[np.ndarray, "2 I J"]:
+    """Losses and accuracies at all points."""
+    chosen = kind(problem)
+    cells = list(rectangle_slices(len(points.a), len(points.b), size))
+    if kept is None:
+        blocks = ((cell, chosen.block(points.a[cell[1]], points.b[cell[2]])) for cell in cells)
+    else:
+        blocks = kept.blocks(chosen, cells=cells, attributes=attributes)
+    values = np.full((2, len(points.a), len(points.b)), np.nan)
+    with closing(blocks), _told(progress, points=values[0].size) as tell:
+        for (_, rows, columns), (losses, accuracies) in blocks:
+            values[0, rows, columns], values[1, rows, columns] = losses, accuracies
+            tell(losses.size)
+    return values
 
 
 def _pair(directions: Any, *, model: nn.Module, normalization: Any, moves: Moves) -> DirectionPair:

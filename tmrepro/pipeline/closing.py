@@ -37,8 +37,9 @@ def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
     """SURFACE -> MODEL -> statistic -> value, from the surfaces that `run` holds."""
     found: Statistics = {}
     for surface, model in surfaces:
-        values, _, home, step = read_surface(run, surface, model)
-        found.setdefault(surface, {})[model] = surface_statistics(values, home=home, step=step)
+        values, facts, home, step = read_surface(run, surface, model)
+        error = None if facts.error is None else facts.error.over_bound
+        found.setdefault(surface, {})[model] = surface_statistics(values, home=home, step=step, error_over_bound=error)
     return found
 
 

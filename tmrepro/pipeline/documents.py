@@ -15,6 +15,7 @@ from tmrepro.report import NOT_ON_THE_PAGE, ReportContext, render_report
 from tmrepro.spec import Spec, dump_spec, expand_surfaces, spec_hash
 from tmrepro.store.atomic import WORK, read_bytes, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
+from tmrepro.store.surfaces import read_facts
 
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 
@@ -59,6 +60,7 @@ def report_page(
     noted = [
         f"{name} is not a minimum: {minimum.reason}." for name, minimum in minima.items() if minimum.category == "none"
     ]
+    noted += [f"Surface {words}." for words in error_notes(run, statistics)]
     return render_report(
         ReportContext(
             title=spec.name,
@@ -71,6 +73,16 @@ def report_page(
             warnings=[*warnings, *noted],
         )
     )
+
+
+def error_notes(run: Path, statistics: Statistics) -> list[str]:
+    """What is to be said of surfaces beyond the bound, or whose error is unknown: "SURFACE/MODEL: words" each."""
+    errors = {
+        f"{surface}/{model}": read_facts(run, surface, model).error
+        for surface, models in statistics.items()
+        for model in models
+    }
+    return [f"{name}: {error.note}" for name, error in errors.items() if error is not None and error.note]
 
 
 def store_crate(context: Context, *, provenance: Mapping[str, Any]) -> None:

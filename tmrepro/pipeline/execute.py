@@ -22,6 +22,7 @@ from tmrepro.pipeline.context import Context, Donor, examples_on
 from tmrepro.pipeline.documents import store_crate, store_report
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
 from tmrepro.pipeline.models import relabel_model, train_model
+from tmrepro.pipeline.planes import store_planes
 from tmrepro.pipeline.provenance import stage_platform
 from tmrepro.pipeline.surfaces import evaluate_surface
 from tmrepro.pipeline.unchanged import require_unchanged, tells_of_its_stages
@@ -174,6 +175,10 @@ def _run(context: Context) -> RunResult:
     forget_stale(context, [*minima], [*surfaces])
     consolidate(out)
     statistics = closing.store_statistics(context, surfaces)
+    minima = {
+        name: store_planes(context, minimum, stage=relabelled[name], surfaces=surfaces, statistics=statistics)
+        for name, minimum in minima.items()
+    }
     closing.store_figures(context, surfaces, relabelled)
     check_foreign(out, context.book.records())
     layouts = {name: _layout(context, name) for name in minima}

@@ -119,7 +119,7 @@ def check_foreign(out: Path, records: Sequence[StageRecord]) -> None:
 
 def forget_stale(context: Context, models: Sequence[str], surfaces: Sequence[tuple[str, str]]) -> None:
     """Remove what earlier attempts made and this run does not want: of a network that now fails, on another device."""
-    wanted = {f"{stage}/{name}" for stage in ("training", "minimum") for name in models}
+    wanted = {f"{stage}/{name}" for stage in ("training", "minimum", "planes") for name in models}
     wanted |= {f"surface/{surface}/{model}" for surface, model in surfaces} | {"figures"}
     for record in context.book.records():
         if record.name in wanted:
@@ -129,7 +129,10 @@ def forget_stale(context: Context, models: Sequence[str], surfaces: Sequence[tup
             remove(safe_path(context.run, f"{STORE}/{'/'.join(names)}"))
             if names[0] not in {surface for surface, _ in surfaces}:
                 remove(safe_path(context.run, f"{STORE}/{names[0]}"))
-        for relative in record.files:
+        early = (
+            [f"models/{names[0]}/minimum.json"] if kind == "minimum" else []
+        )  # before `planes` it belongs to no stage
+        for relative in [*record.files, *early]:
             remove(safe_path(context.run, relative))
         context.book.drop([record.name])
 

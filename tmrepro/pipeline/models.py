@@ -23,7 +23,7 @@ from tmrepro.records import Minimum
 from tmrepro.spec import CustomModel, ModelSpec, Spec, TrainedModel, TrainingSpec
 from tmrepro.store.atomic import WORK, read_bytes, remove, write_bytes
 from tmrepro.store.documents import load_history, save_history
-from tmrepro.store.minima import read_minimum, save_minimum
+from tmrepro.store.minima import minimum_document, minimum_from, read_minimum, save_minimum
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.tensors import save_labels, save_tensors
 from tmrepro.training import CheckpointError, Trained, train
@@ -90,7 +90,10 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
 
 
 def relabel_model(context: Context, model: TrainedModel, *, training: StageRecord) -> tuple[StageRecord, Minimum]:
-    """Stage minimum/NAME: labels.npy and minimum.json. A collapse is noted as a failure of the run."""
+    """Stage minimum/NAME: labels.npy, and the numbers of minimum.json, which `planes` completes.
+
+    A collapse is noted as a failure of the run.
+    """
     name, spec = model.name, context.spec
     folder = f"models/{name}"
     inputs = {"training": training.key, "labels": spec.minimum.labels, "name": name}
@@ -105,11 +108,16 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
                 examples=context.examples,
             )
         save_labels(context.run / folder / "labels.npy", found.labels, work=context.work)
-        written = save_minimum(context.run, found.minimum, work=context.work)
-        return [f"{folder}/labels.npy", written], {"folder": folder}
+        save_minimum(context.run, found.minimum, work=context.work)
+        return [f"{folder}/labels.npy"], {"folder": folder, "minimum": minimum_document(found.minimum)}
 
     record = run_stage(context, f"minimum/{name}", inputs=inputs, folder=folder, compute=compute)
-    minimum = read_minimum(context.run, name)
+    where = f"what stage {record.name} recorded"
+    minimum = minimum_from(record.facts.get("minimum"), model=name, name=where)
+    try:
+        read_minimum(context.run, name)
+    except DamagedError:  # taken over from another run, or damaged: until `planes` comes, it's here to look at
+        save_minimum(context.run, minimum, work=context.work)
     if minimum.stopped == "max_epochs":
         context.reporter.note(
             f"{name}: training ended at max_epochs ({minimum.epochs}) with category {minimum.category}: {minimum.reason}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from tmrepro.directions import DirectionPair, draw_directions
@@ -23,12 +26,18 @@ from tmrepro.store.atomic import remove
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, read_part, write_chunk
 from tmrepro.store.tensors import check_labels, load_labels
-from tmrepro.surface import Problem, build_grid, choose, evaluate_chunks
+from tmrepro.surface import Problem, build_grid, evaluate_chunks
 from tmrepro.surface.conduct import examine
 from tmrepro.surface.executors import Chunk
+from tmrepro.surface.measured import Lattice
 from tmrepro.surface.order import coarse_first, lattice_step
 from tmrepro.surface.precision import LOWER, measure_precision_error
+from tmrepro.surface.problem import EvaluatorKind
+from tmrepro.surface.selection import Rejection, Selector
 from tmrepro.view import load_theta
+
+REJECTED = "evaluators_rejected"  # of a stage's facts
+_REJECTIONS = TypeAdapter(list[Rejection])
 
 
 def evaluate_surface(
@@ -48,14 +57,15 @@ def evaluate_surface(
 
     def compute() -> tuple[list[str], dict[str, Any]]:
         with computing(f"surface {drawn.name} of {model.name}", users_code=users_code(model.spec)):
-            facts = _fill(context, drawn, model)
+            facts = _fill(context, drawn, model, stage=name, rejected=rejected or ())
         written = [path for path in sorted((context.run / folder).rglob("*")) if path.is_file()]
         files = [path.relative_to(context.run).as_posix() for path in written]
         return files, {"folder": folder, **facts}
 
     earlier = context.book.get(name)
-    if earlier is None or earlier.key != key:
-        remove(context.run / folder)  # chunks that answer another question
+    rejected = None if earlier is None or earlier.key != key else _recorded_rejections(earlier)
+    if rejected is None:
+        remove(context.run / folder)  # chunks that answer another question, or of nobody knows which evaluator
     return run_stage(context, name, inputs=inputs, folder=folder, compute=compute, may_continue=True)
 
 
@@ -86,8 +96,18 @@ def surface_problem(
     return problem, grid, _facts(pair, theta_norm=theta_norm, images=images, labels=spec.labels)
 
 
-def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[str, Any]:
-    """Evaluate and store every chunk that is not there whole. Returns how, for provenance.json."""
+def lattice_of(grid: Grid, *, chunk: int) -> Lattice:
+    """The points of a run's surface, for who measures it."""
+    return Lattice(grid.a, grid.b, grid.home, min(chunk, len(grid.a)))
+
+
+def _fill(
+    context: Context, drawn: DrawnSurface, model: TrainedModel, *, stage: str, rejected: Sequence[Rejection]
+) -> dict[str, Any]:
+    """Evaluate, measure and store a surface, by the next evaluator if the first is beyond the bound.
+
+    Returns how, for provenance.json.
+    """
     spec = drawn.spec
     module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
     problem, grid, facts = surface_problem(
@@ -101,7 +121,52 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[st
     if isinstance(model.spec, CustomModel):
         conduct = examine(problem.model, problem.inputs, name=f"model {model.name!r}")
         problem = replace(problem, conduct=conduct)
-    create_surface(context.run, drawn.name, model.name, grid=grid, chunk=spec.chunk, facts=facts)
+    selector = Selector(
+        problem,
+        lattice_of(grid, chunk=spec.chunk),
+        forced=context.evaluator,
+        level=context.determinism.level,
+        rejected=rejected,
+    )
+    while True:
+        choice = selector.choose()
+        create_surface(context.run, drawn.name, model.name, grid=grid, chunk=spec.chunk, facts=facts)
+        _evaluate_missing(context, drawn, model, problem=problem, grid=grid, facts=facts, kind=choice.kind)
+        surface = read_part(context.run, drawn.name, model.name, grid=grid)
+        error = selector.judge(choice.kind, surface.loss)
+        if error is not None:
+            break
+        context.reporter.note(f"{drawn.name}/{model.name}: {selector.rejected[-1].reason}; the next evaluator is taken")
+        # First the chunks, then the record: whoever continues takes no chunk for one of another evaluator.
+        remove(context.run / f"surfaces.zarr/{drawn.name}/{model.name}")
+        _record_rejections(context, stage, selector.rejected)
+    for words in (*(one.reason for one in selector.tried), *([error.note] if error.note else [])):
+        context.reporter.note(f"{drawn.name}/{model.name}: {words}")
+    create_surface(context.run, drawn.name, model.name, grid=grid, chunk=spec.chunk, facts=replace(facts, error=error))
+    how: dict[str, Any] = {
+        "evaluator": choice.kind.name,
+        "evaluator_reason": choice.reason,
+        "evaluator_blocks": choice.kind.blocks(problem),
+    }
+    if selector.rejected:
+        how[REJECTED] = [asdict(one) for one in selector.rejected]
+    if problem.precision in LOWER:
+        how["precision_error"] = asdict(measure_precision_error(problem, surface, grid))
+    return how
+
+
+def _evaluate_missing(
+    context: Context,
+    drawn: DrawnSurface,
+    model: TrainedModel,
+    *,
+    problem: Problem,
+    grid: Grid,
+    facts: SurfaceFacts,
+    kind: EvaluatorKind,
+) -> None:
+    """Evaluate and store every chunk that is not there whole."""
+    spec = drawn.spec
     wanted, done, total = [], 0, spec.grid.K**2
     for index, rows, columns in chunk_slices(spec.grid.K, spec.chunk):
         if chunk_is_whole(context.run, drawn.name, model.name, index):
@@ -112,13 +177,12 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[st
     wanted.sort(key=lambda chunk: coarse_first(chunk.index, home=home))
     missing = Counter(lattice_step(chunk.index, home=home) for chunk in wanted)
     context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
-    choice = choose(problem, forced=context.evaluator, level=context.determinism.level)
     results = evaluate_chunks(
         problem,
         chunks=wanted,
         workers=context.workers,
         determinism=context.determinism,
-        kind=choice.kind,
+        kind=kind,
     )
     with closing(results):  # whatever happens here ends the workers, which would otherwise be waited for
         for result in results:
@@ -129,15 +193,21 @@ def _fill(context: Context, drawn: DrawnSurface, model: TrainedModel) -> dict[st
             missing[step] -= 1
             if context.preview and not missing[step]:
                 draw_preview(context, drawn, model.name, grid=grid, facts=facts, points_done=done)
-    how: dict[str, Any] = {
-        "evaluator": choice.kind.name,
-        "evaluator_reason": choice.reason,
-        "evaluator_blocks": choice.kind.blocks(problem),
-    }
-    if problem.precision in LOWER:
-        surface = read_part(context.run, drawn.name, model.name, grid=grid)
-        how["precision_error"] = asdict(measure_precision_error(problem, surface, grid))
-    return how
+
+
+def _recorded_rejections(record: StageRecord) -> list[Rejection] | None:
+    """The evaluators that were rejected before a run was interrupted; None where somebody else wrote something else."""
+    try:
+        return _REJECTIONS.validate_json(json.dumps(record.facts.get(REJECTED, [])), strict=True)
+    except ValueError:
+        return None
+
+
+def _record_rejections(context: Context, stage: str, rejected: Sequence[Rejection]) -> None:
+    record = context.book.get(stage)
+    assert record is not None  # noqa: S101 - `run_stage` has put it
+    facts = {**record.facts, REJECTED: [asdict(one) for one in rejected]}
+    context.book.put(replace(record, facts=facts, files={}, complete=False))
 
 
 def _labels(context: Context, spec: SurfaceSpec, model: str) -> torch.Tensor:

@@ -49,13 +49,16 @@ __all__ = [
 Value: TypeAlias = float | int | None
 
 
-def surface_statistics(surface: Surface, *, home: tuple[int, int], step: float) -> dict[str, Value]:
+def surface_statistics(
+    surface: Surface, *, home: tuple[int, int], step: float, error_over_bound: float | None = None
+) -> dict[str, Value]:
     """Return every statistic of `surface`, in the order of `STATISTICS`; None where one is undefined.
 
     Args:
         surface: its `loss` is used, and nothing else of it. May hold nan and inf, and need not be square.
         home: the (i, j) of theta*: (0, 0) of a corner grid, ((K-1)/2, (K-1)/2) of a centred one.
         step: spacing of `surface.a` and of `surface.b`, in their units.
+        error_over_bound: what was measured when the surface was evaluated; it doesn't follow from the losses.
 
     Raises:
         UsageError: `home` is not a point of the surface, or `step` not a finite number above 0.
@@ -66,6 +69,7 @@ def surface_statistics(surface: Surface, *, home: tuple[int, int], step: float) 
         bars = topology.persistent_bars(landscape)
         values = {
             "loss_at_minimum": landscape.at_minimum,
+            "depth_below_minimum": levels.depth_below_minimum(landscape),
             "loss_min": levels.loss_min(landscape),
             "loss_max": levels.loss_max(landscape),
             "loss_mean": levels.loss_mean(landscape),
@@ -85,6 +89,7 @@ def surface_statistics(surface: Surface, *, home: tuple[int, int], step: float) 
             "axis_asymmetry": geometry.axis_asymmetry(landscape),
             "point_asymmetry": geometry.point_asymmetry(landscape),
             "convex_fraction": curvature.convex_fraction(landscape),
+            "error_over_bound": error_over_bound,
         }
     return {name: _stored(value) for name, value in values.items()}
 

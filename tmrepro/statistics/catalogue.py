@@ -42,6 +42,12 @@ class StatisticInfo:
 
 STATISTICS: tuple[StatisticInfo, ...] = (
     StatisticInfo("loss_at_minimum", "loss at theta* (S0)", "nats", range=LOSS),
+    StatisticInfo(
+        "depth_below_minimum",
+        "how far the lowest point lies below theta*: S0 less the smallest loss",
+        "nats",
+        range=RISE,
+    ),
     StatisticInfo("loss_min", "smallest finite loss", "nats", range=LOSS),
     StatisticInfo("loss_max", "largest finite loss", "nats", range=LOSS),
     StatisticInfo("loss_mean", "mean of the finite losses", "nats", range=LOSS),
@@ -101,6 +107,11 @@ STATISTICS: tuple[StatisticInfo, ...] = (
         "convex_fraction",
         "share of interior points where the surface curves upwards in every direction",
         range=SHARE_OF_INTERIOR,
+    ),
+    StatisticInfo(
+        "error_over_bound",
+        "largest error against float64, where measured, over 1e-5 (|S| + 0.01)",
+        range=no_band("rounding alone decides it; above 1 is judged without one"),
     ),
 )
 

@@ -12,6 +12,12 @@ def loss_min(landscape: Landscape) -> float | None:
     return float(landscape.finite_losses.min()) if landscape.finite_losses.size else None
 
 
+def depth_below_minimum(landscape: Landscape) -> float | None:
+    """Return S0 less the smallest finite loss, at least 0; None where S0 is not finite."""
+    lowest, at_minimum = loss_min(landscape), landscape.at_minimum
+    return None if lowest is None or at_minimum is None else max(at_minimum - lowest, 0.0)
+
+
 def loss_max(landscape: Landscape) -> float | None:
     """Return the largest finite loss."""
     return float(landscape.finite_losses.max()) if landscape.finite_losses.size else None

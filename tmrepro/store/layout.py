@@ -7,6 +7,7 @@ a shape is a promise to allocate.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,12 +22,15 @@ from zarr.storage import MemoryStore
 
 from tmrepro.errors import DamagedError
 from tmrepro.limits import LARGEST_K, MOST_CHUNKS
-from tmrepro.records import Direction, SurfaceFacts
+from tmrepro.records import Direction, SurfaceError, SurfaceFacts
 from tmrepro.store.atomic import shown
 from tmrepro.store.chunks import LEVEL
 
 ARRAYS = ("loss", "accuracy", "a", "b")
 METADATA = "zarr.json"
+ERROR_POINTS_LIMIT = 64
+IMAGES_LIMIT = 2**31
+NOTE_LIMIT = 1000
 
 _DIMENSIONS = {"loss": ("a", "b"), "accuracy": ("a", "b"), "a": ("a",), "b": ("b",)}
 
@@ -93,7 +97,63 @@ def consolidated(files: Mapping[str, bytes]) -> bytes:
 def attributes_of(facts: SurfaceFacts, *, home: tuple[int, int], step: float) -> dict[str, Any]:
     """The attributes of a surface's group. A cosine that is undefined (a direction of norm 0) is null."""
     cosine = float(facts.cosine) if np.isfinite(facts.cosine) else None
-    return {**asdict(facts), "cosine": cosine, "home": [int(index) for index in home], "step": float(step)}
+    own = {name: value for name, value in asdict(facts).items() if name != "error"}
+    place = {"home": [int(index) for index in home], "step": float(step)}
+    return {**own, "cosine": cosine, **place, **error_attributes(facts.error)}
+
+
+def error_attributes(error: SurfaceError | None) -> dict[str, Any]:
+    """The measured error as attributes of a surface's group: none of them before it is measured."""
+    if error is None:
+        return {}
+    found = {
+        "error_over_bound": error.over_bound,
+        "error_points": [[int(i), int(j)] for i, j in error.points],
+        "error_images": int(error.images),
+    }
+    return found if error.note is None else found | {"error_note": error.note}
+
+
+ERROR_ATTRIBUTES = frozenset(error_attributes(SurfaceError(None, (), 0, "")))
+
+
+def read_error(found: Mapping[str, Any], *, shape: tuple[int, int], name: str) -> SurfaceError | None:
+    """What `error_attributes` stored of a surface of `shape`; None where there is nothing.
+
+    Raises:
+        DamagedError: one of the attributes is missing, or of another kind.
+    """
+    match {key: value for key, value in found.items() if key in ERROR_ATTRIBUTES}:
+        case empty if not empty:
+            return None
+        case {
+            "error_over_bound": int() | float() | None as over_bound,
+            "error_points": list() as points,
+            "error_images": int() as images,
+            **note_found,
+        } if (
+            (note := note_found.get("error_note")) is None or (isinstance(note, str) and 0 < len(note) <= NOTE_LIMIT)
+        ) and (
+            not isinstance(over_bound, bool)
+            and not isinstance(images, bool)
+            and (over_bound is None or (math.isfinite(over_bound) and over_bound >= 0))
+            and (over_bound is not None or note is not None)
+            and len(points) <= ERROR_POINTS_LIMIT
+            and all(_is_point(point, shape=shape) for point in points)
+            and 0 <= images <= IMAGES_LIMIT
+        ):
+            measured = tuple((i, j) for i, j in points)
+            return SurfaceError(None if over_bound is None else float(over_bound), measured, images, note)
+        case other:
+            raise DamagedError(f"{shown(name)}: expected the measured error of a surface, found {_brief(other)}")
+
+
+def _is_point(found: object, *, shape: tuple[int, int]) -> bool:
+    match found:
+        case [int() as i, int() as j]:
+            return not isinstance(i, bool) and not isinstance(j, bool) and 0 <= i < shape[0] and 0 <= j < shape[1]
+        case _:
+            return False
 
 
 def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, tuple[int, int], float]:
@@ -114,7 +174,7 @@ def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, 
             "step": int() | float() as step,
             **rest,
         } if (
-            not rest
+            not set(rest) - ERROR_ATTRIBUTES
             and not any(isinstance(value, bool) for value in (cosine, theta_norm, images, home_i, home_j, step))
             and 0 <= home_i < K
             and 0 <= home_j < K
@@ -127,6 +187,7 @@ def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, 
                 theta_norm=float(theta_norm),
                 images=images,
                 labels=labels,
+                error=read_error({str(key): value for key, value in rest.items()}, shape=(K, K), name=name),
             )
             return facts, (home_i, home_j), float(step)
         case _:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,12 +21,16 @@ _RECORD = TypeAdapter(Minimum)
 def save_minimum(run: Path, minimum: Minimum, *, work: Path) -> str:
     """Write the record; numbers that are not finite become null. Returns the path relative to `run`."""
     relative = f"models/{minimum.model}/minimum.json"
-    document = {
+    write_json(run / relative, minimum_document(minimum), work=work)
+    return relative
+
+
+def minimum_document(minimum: Minimum) -> dict[str, Any]:
+    """The record as JSON values."""
+    return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in dataclasses.asdict(minimum).items()
     }
-    write_json(run / relative, document, work=work)
-    return relative
 
 
 def read_minimum(run: Path, model: str) -> Minimum:
@@ -35,16 +40,24 @@ def read_minimum(run: Path, model: str) -> Minimum:
         DamagedError: it is missing or not such a record.
     """
     relative = f"models/{model}/minimum.json"
-    document = read_json(safe_path(run, relative), name=relative)
+    return minimum_from(read_json(safe_path(run, relative), name=relative), model=model, name=relative)
+
+
+def minimum_from(document: object, *, model: str, name: str) -> Minimum:
+    """The record of `model` from its JSON values; `name` is what messages call them.
+
+    Raises:
+        DamagedError: they are none.
+    """
     expected = {field.name for field in dataclasses.fields(Minimum)}
     if not isinstance(document, dict) or set(document) != expected:
-        raise DamagedError(f"{relative}: expected the fields {', '.join(sorted(expected))}, found others")
+        raise DamagedError(f"{name}: expected the fields {', '.join(sorted(expected))}, found others")
     try:
         minimum = _RECORD.validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DamagedError(f"{relative}: {where}: {first['msg']}") from error
+        raise DamagedError(f"{name}: {where}: {first['msg']}") from error
     if minimum.model != model:
-        raise DamagedError(f"{relative}: expected the record of {model}, found that of {minimum.model!r}")
+        raise DamagedError(f"{name}: expected the record of {model}, found that of {minimum.model!r}")
     return minimum

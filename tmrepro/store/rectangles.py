@@ -18,11 +18,21 @@ from jaxtyping import Float64
 
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.limits import MOST_CHUNKS
+from tmrepro.records import SurfaceError
 from tmrepro.store import chunks
-from tmrepro.store.atomic import WORK, safe_path, work_folder
+from tmrepro.store.atomic import WORK, remove, safe_path, work_folder
 from tmrepro.store.documents import read_json, write_json
-from tmrepro.store.layout import METADATA, Layout, chunk_count, consolidated, metadata_files
-from tmrepro.store.nodes import ChunkIndex, chunk_key, holds, read, write
+from tmrepro.store.layout import (
+    METADATA,
+    Layout,
+    chunk_count,
+    consolidated,
+    error_attributes,
+    metadata_files,
+    read_error,
+    read_group,
+)
+from tmrepro.store.nodes import STORE, ChunkIndex, chunk_key, holds, read, read_metadata, write
 
 QUESTION = "question.json"
 GROUP = "own/model"
@@ -83,9 +93,13 @@ def open_rectangle(
     chunk: int,
     attributes: Mapping[str, Any],
 ) -> Layout:
-    """Make what is missing but the chunks, and put the question there last: the folder answers it from then on."""
+    """Make what is missing but the chunks, and put the question there last: the folder answers it from then on.
+
+    An error that was measured stays among the attributes.
+    """
     layout = Layout(K=len(a), K_b=len(b), chunk=chunk)
-    files = metadata_files(GROUP, layout=layout, attributes=attributes)
+    measured = error_attributes(kept_error(folder, shape=(len(a), len(b))))
+    files = metadata_files(GROUP, layout=layout, attributes={**attributes, **measured} if measured else attributes)
     nodes = {METADATA: b'{"zarr_format": 3, "node_type": "group"}', **files}
     axes = {f"{GROUP}/{axis}/c/0": chunks.encode(points, shape=points.shape) for axis, points in (("a", a), ("b", b))}
     for key, data in {**files, **axes, METADATA: consolidated(nodes)}.items():
@@ -94,6 +108,33 @@ def open_rectangle(
     if not os.path.lexists(folder / QUESTION):
         write_json(folder / QUESTION, question, work=work_folder(folder))
     return layout
+
+
+def kept_error(folder: Path, *, shape: tuple[int, int]) -> SurfaceError | None:
+    """The measured error of the surface [*shape] that a folder keeps; None where there is none, or a damaged one."""
+    key = f"{GROUP}/{METADATA}"
+    try:
+        attributes = read_group(read_metadata(folder, key), name=key)
+        return read_error(attributes, shape=shape, name=key) if isinstance(attributes, dict) else None
+    except DamagedError:
+        return None
+
+
+def kept_question(folder: Path) -> dict[str, Any]:
+    """The question that a folder keeps; empty where there is none.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    if not os.path.lexists(folder / QUESTION):
+        return {}
+    found = read_json(safe_path(folder, QUESTION), name=QUESTION)
+    return found if isinstance(found, dict) else {}
+
+
+def forget_rectangle(folder: Path) -> None:
+    """Remove the surface, and leave the question."""
+    remove(safe_path(folder, STORE))
 
 
 def write_block(folder: Path, index: ChunkIndex, block: Block, *, layout: Layout) -> None:

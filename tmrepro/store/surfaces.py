@@ -7,7 +7,9 @@ because something says so; a damaged one is not done, and is computed again.
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -18,6 +20,7 @@ from tmrepro.store import chunks
 from tmrepro.store.atomic import remove, safe_path
 from tmrepro.store.layout import (
     ARRAYS,
+    ERROR_ATTRIBUTES,
     METADATA,
     Layout,
     attributes_of,
@@ -46,9 +49,9 @@ from tmrepro.store.nodes import (
 def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: int, facts: SurfaceFacts) -> None:
     """Make the group SURFACE/MODEL with its axes, and no chunk of loss or accuracy yet.
 
-    Where this surface is there already (by its metadata: grid, facts, chunks), its chunks stay and only what is damaged
-    beside them is written again. Where another one is (another grid, another theta*), it goes, with its chunks: they
-    answer a question that nobody asks any more.
+    Where this surface is there already (by its metadata: grid, facts, chunks), its chunks stay and only what differs beside
+    them is written again; the measured error, which is known last, is put there so. Where another one is (another grid,
+    another theta*), it goes, with its chunks: they answer a question that nobody asks any more.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -65,7 +68,8 @@ def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: in
         f"{group}/{array}/c/0": chunks.encode(points, shape=layout.chunk_shape(array))
         for array, points in (("a", grid.a), ("b", grid.b))
     }
-    if all(holds(run, key, data) for key, data in own.items()):
+    here = f"{group}/{METADATA}"
+    if all(holds(run, key, data) or (key == here and _differs_in_error(run, key, data)) for key, data in own.items()):
         if root_is_group(run):
             del above[METADATA]
     else:
@@ -73,6 +77,22 @@ def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: in
     for key, data in {**above, **axes, **own}.items():
         if not holds(run, key, data):
             write(run, key, data)
+
+
+def _differs_in_error(run: Path, key: str, data: bytes) -> bool:
+    """Whether a surface's zarr.json is `data` but for the measured error, or its absence."""
+    try:
+        found = read_metadata(run, key)
+    except DamagedError:
+        return False
+    return bool(_without_error(found) == _without_error(json.loads(data)))
+
+
+def _without_error(document: dict[str, Any]) -> dict[str, Any]:
+    attributes = document.get("attributes")
+    if not isinstance(attributes, dict):
+        return document
+    return document | {"attributes": {key: value for key, value in attributes.items() if key not in ERROR_ATTRIBUTES}}
 
 
 def chunk_slices(K: int, chunk: int) -> list[tuple[ChunkIndex, slice, slice]]:
@@ -152,6 +172,15 @@ def read_surface(run: Path, surface: str, model: str) -> tuple[Surface, SurfaceF
             )
     loss, accuracy = (_read_array(run, group, array=array, layout=layout) for array in ("loss", "accuracy"))
     return Surface(loss=loss, accuracy=accuracy, a=axes["a"], b=axes["b"]), facts, home, step
+
+
+def read_facts(run: Path, surface: str, model: str) -> SurfaceFacts:
+    """What a surface's metadata says of it, without a look at its chunks.
+
+    Raises:
+        DamagedError: metadata that we would not have written.
+    """
+    return _checked_metadata(run, surface, model)[1]
 
 
 def consolidate(run: Path) -> None:

@@ -6,6 +6,7 @@ definition in float64, which `PlainEvaluator` with precision float64 is, word fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tmrepro.determinism import Level
@@ -46,8 +47,16 @@ def evaluator_names() -> tuple[str, ...]:
     return tuple(kind.name for kind in _kinds())
 
 
-def choose(problem: Problem, *, forced: str | None = None, level: Level = "portable") -> Choice:
+def choose(
+    problem: Problem,
+    *,
+    forced: str | None = None,
+    level: Level = "portable",
+    rejected: Mapping[str, str] | None = None,
+) -> Choice:
     """The evaluator for a problem: the first by rule that fits, or the one that was `forced` by name.
+
+    `rejected` has evaluators that turned out to be beyond the bound, with the reason in words; the rule passes them over.
 
     Raises:
         UsageError: the one that was forced does not exist, or does not fit the problem or the level of determinism.
@@ -62,6 +71,9 @@ def choose(problem: Problem, *, forced: str | None = None, level: Level = "porta
         return Choice(PlainEvaluator, f"only plain is right: {problem.only_plain}")
     unfit: list[str] = []
     for kind in (*_BY_RULE, *(_WITHOUT_BITS if level == "fast" else ())):
+        if rejected and kind.name in rejected:
+            unfit.append(rejected[kind.name])
+            continue
         why = why_unfit(kind, problem, level=level)
         if why is None:
             return Choice(kind, "; ".join([*unfit, f"{kind.name} fits"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
@@ -62,6 +62,18 @@ class Problem:
         if isinstance(self.trace, Uncut):
             raise Uncut(str(self.trace))
         return self.trace
+
+    def first(self, images: int, *, precision: Precision | None = None) -> Problem:
+        """The same of the first `images` alone, in its own precision or another one; the network is traced once for both."""
+        some = replace(
+            self,
+            inputs=self.inputs[:images],
+            targets=self.targets.part(0, images),
+            precision=precision or self.precision,
+        )
+        if "trace" in vars(self):
+            vars(some)["trace"] = self.trace
+        return some
 
     def by_name(self) -> tuple[Parts, Parts, Parts]:
         """theta*, delta^ and eta^ by the names of the model's parameters, where the inputs are."""

@@ -22,6 +22,7 @@ from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfa
 from tmrepro.store.stages import damaged_files, recorded_stages
 from tmrepro.store.surfaces import read_surface
 from tmrepro.verify.grades import grade_array, grade_number, worst
+from tmrepro.verify.measured import check_error
 from tmrepro.verify.platforms import Platforms
 from tmrepro.verify.points import Sampled, check_points
 from tmrepro.verify.relabelling import check_minimum
@@ -154,6 +155,9 @@ def _check_surface(
         view.provenance, view.provenance, surface=drawn.spec, stage=f"surface/{drawn.name}/{model.name}"
     )
     grade, detail = check_points(problem, sampled, recorded=recorded, exact=platforms.exact, rounding=rounding)
+    of_error, words = check_error(problem, sampled, stored_facts.error, recorded=recorded, exact=platforms.exact)
+    if worst([grade, of_error]) != grade:
+        grade, detail = of_error, words
     worst_of_all = worst([grade, *axes])
     if worst_of_all != grade:
         detail = "its axes are not the same bits"
@@ -179,7 +183,7 @@ def _first_wrong_fact(stored: SurfaceFacts, expected: SurfaceFacts) -> str | Non
         if grade_number(theirs.norm, ours.norm) == "different":
             return f"the norm of {which}: stored {theirs.norm}, theta* and the spec give {ours.norm}"
     for field in fields(SurfaceFacts):
-        if field.name in {"delta", "eta"}:
+        if field.name in {"delta", "eta", "error"}:
             continue
         ours, theirs = getattr(expected, field.name), getattr(stored, field.name)
         same = ours == theirs if not isinstance(ours, float) else grade_number(theirs, ours) != "different"

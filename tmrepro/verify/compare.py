@@ -30,6 +30,7 @@ from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
 from tmrepro.verify.facts import is_never_banded, no_band_because
 from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, grade_number, images_that_may_move, worst
+from tmrepro.verify.measured import ERROR, grade_error
 from tmrepro.verify.minima import grade_minimum
 from tmrepro.verify.platforms import compare_platforms, drawn_alike
 from tmrepro.verify.rounding import Rounding, rounding_between
@@ -223,6 +224,8 @@ class Comparison:
         A number that no replicates can tell is no better told by one run of another platform.
         """
         grade = grade_number(found, expected)
+        if name == ERROR and grade == "different" and (self.replicate or not self.platforms.exact):
+            return grade_error(found, expected)
         if grade == "different" and not self.platforms.exact and is_never_banded(name) and found is not None:
             return None
         if grade != "different" or self.bands is None:

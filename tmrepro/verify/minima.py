@@ -9,6 +9,7 @@ from tmrepro.records import Minimum
 from tmrepro.verify.grades import grade_accuracy, grade_number, worst
 from tmrepro.verify.verdict import Grade
 
+DEPTH = "depth_below_minimum"
 _SECONDS = "_seconds"  # the end of every field that is a duration, and so no two runs have in common
 
 
@@ -24,7 +25,8 @@ def grade_minimum(
     grades: dict[str, Grade] = {}
     for field in fields(Minimum):
         name = field.name
-        if name == "reason" or (name.endswith(_SECONDS) and not same_run):
+        # How deep planes go is a number of the surfaces, held against them where their statistics are.
+        if name in {"reason", DEPTH} or (name.endswith(_SECONDS) and not same_run):
             continue
         grades[name] = _grade_field(name, ours[name], theirs[name], images=images, exact=exact)
     grade = worst(grades.values())

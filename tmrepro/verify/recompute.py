@@ -14,6 +14,7 @@ from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.verify.evidence import FigureHeld, hold_number
 from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import grade_number, worst
+from tmrepro.verify.measured import check_depths, remarks_on_errors
 from tmrepro.verify.platforms import drawn_alike, this_platform
 from tmrepro.verify.verdict import Check, Remarks
 from tmrepro.view import RunView
@@ -29,12 +30,12 @@ def check_statistics(view: RunView) -> tuple[list[Check], Remarks]:
         return [Check("statistics", "statistics.json", "damaged", str(error))], Remarks()
     if empty:
         return [Check("statistics", f"models/{empty[0]}/history.csv", "damaged", "it has no epoch")], Remarks()
-    checks = _compare_statistics(stored, computed)
+    checks = _compare_statistics(stored, computed) + check_depths(view, computed)
     with tempfile.TemporaryDirectory(prefix="tmrepro-verify-") as folder:
         minima = {name: view.minimum(name) for name in view.models}
         draw_figures(view.folder, spec=view.spec, minima=minima, folder=Path(folder), write=_write)
         figures, remarks = _compare_figures(view, Path(folder))
-    return checks + figures, remarks
+    return checks + figures, remarks + remarks_on_errors(view)
 
 
 def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
