@@ -55,7 +55,7 @@ def memory_format(model: nn.Module, inputs: Tensor, *, batch_size: int, seed: in
 
 def arranged(model: nn.Module, wanted: MemoryFormat) -> nn.Module:
     """`model` itself, its parameters of four dimensions brought to that order in memory."""
-    return model.to(memory_format=torch_format(wanted))  # type: ignore[call-overload, no-any-return]
+    return model.to(memory_format=torch_format(wanted))
 
 
 def torch_format(wanted: MemoryFormat) -> torch.memory_format:
