@@ -28,6 +28,44 @@ surfaces:
   - {name: paper, grid: {K: 3}}  # the fewest points that are tracked
 """
 COMMAND = "from tmrepro.cli import main; main()"
+AND_THEN = """
+from tmrepro.cli import main
+try:
+    main()
+except SystemExit as end:
+    if end.code:
+        raise
+{}"""
+# Convolutions of every shape that residual networks have, with batch norm, at the least batch that is trained channels last.
+CHANNELS_LAST = """
+import hashlib
+from tmrepro.determinism import Determinism, apply, prepare
+prepare(Determinism("portable", 2))
+apply(Determinism("portable", 2))
+import torch
+from torch import nn
+from tmrepro.spec import StopSpec, TrainingSpec
+from tmrepro.training import Examples, train
+
+def build(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 7, stride=4, padding=3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(8, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU(),
+        nn.Conv2d(24, 24, 3, padding=1, groups=3), nn.BatchNorm2d(24), nn.ReLU(),
+        nn.Conv2d(24, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
+    )
+
+inputs = torch.randn(140, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+labels = torch.arange(140) % 10
+spec = TrainingSpec(batch_size=128, max_epochs=1, warmup_steps=0, reseeds=0, stop=StopSpec(at="never"))
+trained = train(spec, build=build, examples=Examples(inputs, labels, inputs[:8], labels[:8], 10), seed=1)
+digest = hashlib.sha256()
+for value in trained.model.state_dict().values():
+    digest.update(value.numpy().tobytes())
+print(trained.memory_format, digest.hexdigest(), trained.history.train_losses.tolist())
+"""
 MINUTES = 60
 
 
@@ -72,15 +110,32 @@ def small_spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def start_command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Started]:
-    """Starts a spec through the command line; `before` is the interpreter and all before it, `variables` its environment's."""
+    """Starts a spec through the command line; `before` is the interpreter and all before it, `variables` its environment's.
+
+    `then` is run in the same process, which saves a minute of imports under emulation.
+    """
 
     def start(
-        spec: Path, *, before: Sequence[str] = (sys.executable,), variables: Mapping[str, str] | None = None
+        spec: Path,
+        *,
+        before: Sequence[str] = (sys.executable,),
+        variables: Mapping[str, str] | None = None,
+        then: str = "",
     ) -> Started:
         out = tmp_path_factory.mktemp("run") / "run"
         with (out.parent / "said").open("w", encoding="utf-8") as said:
             process = subprocess.Popen(
-                [*before, "-P", "-c", COMMAND, "run", str(spec), "--out", str(out), "--quiet"],
+                [
+                    *before,
+                    "-P",
+                    "-c",
+                    AND_THEN.format(then) if then else COMMAND,
+                    "run",
+                    str(spec),
+                    "--out",
+                    str(out),
+                    "--quiet",
+                ],
                 env=clean_environment() | dict(variables or {}),
                 stdout=said,
                 stderr=said,
@@ -98,8 +153,8 @@ def run_command(start_command: Callable[..., Started]) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def start_emulated(small_spec: Path, start_command: Callable[..., Started]) -> Iterator[Started | None]:
-    """The small spec under emulation, begun before all else that is run, since it takes longest; None without emulator."""
-    started = start_command(small_spec, before=EMULATED) if EMULATED else None
+    """The small spec and a training under emulation, begun before all else, since they take longest; None without emulator."""
+    started = start_command(small_spec, before=EMULATED, then=CHANNELS_LAST) if EMULATED else None
     yield started
     if started is not None and started.process.poll() is None:
         started.process.kill()
@@ -147,6 +202,29 @@ def untimed() -> Callable[[Path], dict[str, object]]:
         return found
 
     return read
+
+
+@pytest.fixture(scope="session")
+def train_channels_last() -> Callable[[Sequence[str]], str]:
+    """Trains with an interpreter and all before it; gives the layout, the hash of theta* and the losses as a line of text."""
+
+    def train(before: Sequence[str]) -> str:
+        done = subprocess.run(
+            [*before, "-P", "-c", CHANNELS_LAST], env=clean_environment(), capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained_channels_last(
+    train_channels_last: Callable[[Sequence[str]], str],
+    start_emulated: Started | None,  # noqa: ARG001 - it begins first
+) -> str:
+    """That line, of this machine."""
+    return train_channels_last([sys.executable])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -103,6 +103,22 @@ def test_an_emulated_haswell_gives_the_same_manifest(all_cores, emulated, start_
     assert untimed(start_emulated.finish()) == untimed(all_cores)
 
 
+def test_a_training_channels_last_has_the_same_bits_on_one_visible_core(
+    train_channels_last, trained_channels_last, one_core
+):
+    assert trained_channels_last.startswith("channels_last ")
+    assert train_channels_last(one_core) == trained_channels_last
+
+
+def test_a_training_channels_last_has_the_same_bits_on_an_emulated_haswell(
+    trained_channels_last,
+    emulated,  # noqa: ARG001
+    start_emulated,
+):
+    said = (start_emulated.finish().parent / "said").read_text(encoding="utf-8")
+    assert said.endswith(trained_channels_last)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("change", ["compute: {threads: 1}", "compute: {determinism: machine}"])
 def test_the_comparison_can_fail(change, small_spec, run_command, all_cores, untimed, tmp_path):

@@ -103,7 +103,7 @@ def _is_deep(picture: ImageFile.ImageFile) -> bool:
         return True
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
         bits = picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))
-        return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
+        return any(number > 8 for number in (bits if isinstance(bits, tuple) else (bits,)))
     arguments = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in picture.tile]
     if isinstance(picture, PpmImagePlugin.PpmImageFile):  # the largest value, where it isn't 255
         return any(isinstance(value, int) and value > 255 for values in arguments for value in values)
