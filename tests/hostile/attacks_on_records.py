@@ -62,8 +62,23 @@ def stages_changed(case: RunCase) -> None:
     def whole(field_: str) -> Callable[[], None]:
         return lambda: stage.__setitem__(field_, random_.choice(odd))
 
+    def code() -> None:
+        """A training that says it had a user's code, with a key that holds."""
+        record = {"files": {random_.choice(NAMES): "0" * 64}, "distributions": {"torch": "1"}}
+        part = random_.choice(("", "files", "distributions", "name", "digest"))
+        if part in record:
+            record[part] = random_.choice((*odd, {f"{n}": "0" * 64 for n in range(20_000)}))
+        elif part:
+            record["files"] = {
+                "\x1b[2J" if part == "name" else "a.py": "0" * 64 if part == "name" else random_.choice(odd)
+            }
+        stage["inputs"] = {"data": {}, "model": {"kind": "custom", "code": record if part else random_.choice(odd)}}
+        text = json.dumps(stage["inputs"], sort_keys=True, separators=(",", ":"))
+        stage["key"] = hashlib.sha256(text.encode()).hexdigest()
+
     random_.choice(
         [
+            code, code,
             lambda: files.__setitem__("../outside/secret.txt", digest),
             lambda: files.__setitem__(str(case.outside / "secret.txt"), digest),
             lambda: files.__setitem__("spec.yaml", digest),
