@@ -28,6 +28,7 @@ def test_oblong_grid_a_plus_100_b(statistics_of):
     values = statistics_of([[0, 100, 200], [1, 101, 201]])
     assert values == {
         "loss_at_minimum": 0,
+        "depth_below_minimum": 0,
         "loss_min": 0,
         "loss_max": 201,
         "loss_mean": 100.5,
@@ -52,6 +53,7 @@ def test_oblong_grid_a_plus_100_b(statistics_of):
         "axis_asymmetry": None,  # there is no S^T to subtract
         "point_asymmetry": None,
         "convex_fraction": None,  # there is no interior
+        "error_over_bound": None,  # nobody measured it
     }
 
 

@@ -14,6 +14,7 @@ from tmrepro.statistics import STATISTICS, statistics_schema
 
 NAMES = [
     "loss_at_minimum",
+    "depth_below_minimum",
     "loss_min",
     "loss_max",
     "loss_mean",
@@ -33,6 +34,7 @@ NAMES = [
     "axis_asymmetry",
     "point_asymmetry",
     "convex_fraction",
+    "error_over_bound",
 ]
 
 
