@@ -108,7 +108,7 @@ def test_an_evaluator_of_blocks_gets_the_squares_that_it_computes(asked, lattice
     many = asked(600)
     kind = off(5.0, where=lambda a, b: (a, b) == (0.0, 0.0), alone=False)
     measured = ErrorMeter(many, lattice).after(kind, np.full((5, 6), 1e9))
-    assert measured.images == 64  # the least: a grid of 30 points
+    assert measured.images == 32  # the least: a grid of 30 points
     assert measured.worst == (HOME, pytest.approx(5, abs=0.5))
     wide = Lattice(np.arange(51.0), np.arange(51.0), (0, 0), 16)
     assert ErrorMeter(many, wide)._images(kind) * (4 * 16 * 16 + 4) <= 0.05 * 51 * 51 * 600

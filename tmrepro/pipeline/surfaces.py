@@ -117,9 +117,10 @@ def _fill(
         labels=_labels(context, spec, model.name),
         clip=model.spec.training.clip_probability,
     )
+    lattice = lattice_of(grid, chunk=spec.chunk)
     selector = Selector(
         problem,
-        lattice_of(grid, chunk=spec.chunk),
+        lattice,
         forced=context.evaluator,
         level=context.determinism.level,
         rejected=rejected,
@@ -147,7 +148,7 @@ def _fill(
     if selector.rejected:
         how[REJECTED] = [asdict(one) for one in selector.rejected]
     if problem.precision in LOWER:
-        how["precision_error"] = asdict(measure_precision_error(problem, surface, grid))
+        how["precision_error"] = asdict(measure_precision_error(problem, surface, lattice))
     return how
 
 
