@@ -11,6 +11,7 @@ from tmrepro.records import Minimum
 from tmrepro.schemas import dump_json, minimum_schema
 
 EXAMPLES = {"str": "dnn", "int": 3, "float": 0.25, "Category": "GM", "tuple[int, ...]": [1000000]}
+EXAMPLES["dict[str, float | None]"] = {"paper": 0.5, "far": None}
 CHOICES = {"labels": "hard", "stopped": "gm"}
 
 

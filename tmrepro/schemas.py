@@ -30,4 +30,5 @@ def minimum_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of models/NAME/minimum.json: the fields of `records.Minimum`, all required."""
     derived = TypeAdapter(Minimum).json_schema()
     about = {"$schema": SCHEMA_DIALECT, "title": "minimum.json"}
-    return about | {key: part for key, part in derived.items() if key != "title"} | {"additionalProperties": False}
+    strict = {"required": [*derived["properties"]], "additionalProperties": False}
+    return about | {key: part for key, part in derived.items() if key != "title"} | strict

@@ -110,6 +110,13 @@ def test_row_says_what_the_point_is(make_panel):
     assert words.count("not a minimum") == 2
 
 
+@pytest.mark.parametrize(("depth", "said"), [(0.25, True), (0.0, False), (1e-7, False)])
+def test_row_says_how_far_its_plane_goes_below_theta_and_not_what_may_be_rounding(make_panel, depth, said):
+    figure = draw([make_panel(lambda a, b: 1 + a + b - (1 + depth) * ((a == 0) & (b == 1)))])
+    assert any("lowest point 0.25 below θ*" in word for word in words_of(figure)) == said
+    assert any("below θ*" in word for word in words_of(figure)) == said
+
+
 def test_colour_bar_names_the_unit(make_panel):
     for scale in ("linear", "log"):
         assert "nats" in axes_of(draw([make_panel()], scale=scale), "colour bar").get_ylabel()

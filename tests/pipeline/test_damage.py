@@ -32,7 +32,7 @@ CASES = {
     "surfaces.zarr/zarr.json": set(),
     "models/norm/theta.safetensors": {"training/norm"},
     "models/norm/labels.npy": {"minimum/norm"},
-    "models/cnn/minimum.json": {"minimum/cnn"},
+    "models/cnn/minimum.json": {"planes/cnn"},
     "models/dnn/history.csv": {"training/dnn"},
     "statistics.json": set(),
     "spec.yaml": set(),

@@ -105,7 +105,8 @@ def test_xarray_opens_a_surface_without_a_warning(finished):
 
 def test_surface_says_what_its_axes_mean(finished):
     attributes = dict(zarr.open_group(finished / "surfaces.zarr/one/dnn", mode="r").attrs)
-    assert set(attributes) == {"delta", "eta", "cosine", "theta_norm", "images", "labels", "home", "step"}
+    of_the_axes = {"delta", "eta", "cosine", "theta_norm", "images", "labels", "home", "step"}
+    assert set(attributes) == of_the_axes | {"error_over_bound", "error_points", "error_images"}
     assert (attributes["home"], attributes["step"], attributes["images"]) == ([0, 0], 0.5, 60)
     assert (attributes["delta"]["seed"], attributes["eta"]["seed"]) == (1, 2)
     assert attributes["delta"]["norm"] == pytest.approx(1, abs=1e-6)  # one rounding of 2,000 numbers to float32

@@ -21,9 +21,9 @@ WORKERS_START_SECONDS = 3.0  # about as long as worker processes need before the
 STAGES = {
     "start": r"/\.work/(holder|started\.json)$|/spec\.yaml$",
     "training": r"/checkpoints/|/theta\.safetensors$|/history\.csv$|/stages/training",
-    "minimum": r"/labels\.npy$|/minimum\.json$|/stages/minimum",
+    "minimum": r"/labels\.npy$|/stages/minimum",
     "surfaces": r"/surfaces\.zarr/|/stages/surface",
-    "closing": r"/statistics\.json$|/figures/|/stages/figures|/provenance\.json$|/report\.html$|/ro-crate-metadata\.json$",
+    "closing": r"/(statistics|provenance|ro-crate-metadata)\.json$|/figures/|/stages/(planes|figures)|/report\.html$",
     "manifest": r"/manifest-sha256\.txt$",
 }
 
@@ -43,7 +43,9 @@ def stages_of(operations: list[tuple[float, str]]) -> list[str]:
     found, stage = [], "manifest"
     for _, what in reversed(operations):
         if what.startswith("_replace "):
-            stage = next(name for name, pattern in STAGES.items() if re.search(pattern, what))
+            # minimum.json is written twice, each time before the record of the stage that it belongs to.
+            early = stage if what.endswith("/minimum.json") else None
+            stage = early or next(name for name, pattern in STAGES.items() if re.search(pattern, what))
         found.append(stage)
     return found[::-1]
 

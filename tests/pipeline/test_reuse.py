@@ -12,6 +12,7 @@ from tmrepro.errors import DamagedError, UsageError
 
 TRAININGS = {"training/dnn", "training/cnn", "training/norm"}
 MINIMA = {"minimum/dnn", "minimum/cnn", "minimum/norm"}
+PLANES = {"planes/dnn", "planes/cnn", "planes/norm"}
 
 
 class EnoughError(Exception):
@@ -40,7 +41,7 @@ def reuse(recorders, tmp_path):
 def test_another_grid_does_not_retrain(reuse, finished, write_spec, tmp_path):
     seen = reuse(write_spec(("K: 5", "K: 3")), finished)
     assert seen.names("reused") == TRAININGS | MINIMA
-    assert seen.names("runs") == {"surface/one/dnn", "surface/one/cnn", "surface/one/norm", "figures"}
+    assert seen.names("runs") == {"surface/one/dnn", "surface/one/cnn", "surface/one/norm", "figures"} | PLANES
     assert seen.epochs == []
     assert seen.stages["training/cnn"] == (
         "reused",

@@ -43,6 +43,7 @@ def defined(S, home, step):
     centred = 2 * home[0] == rows - 1 and 2 * home[1] == columns - 1
     return {
         "loss_at_minimum": S0,
+        "depth_below_minimum": None if S0 is None else S0 - min(known.values()),
         "loss_min": min(known.values()),
         "loss_max": max(known.values()),
         "loss_mean": statistics.fmean(known.values()),
@@ -66,6 +67,7 @@ def defined(S, home, step):
         "axis_asymmetry": asymmetry(known, S0, lambda i, j: (j, i)) if square else None,
         "point_asymmetry": asymmetry(known, S0, lambda i, j: (rows - 1 - i, columns - 1 - j)) if centred else None,
         "convex_fraction": convex(known, R, step),
+        "error_over_bound": None,
     }
 
 

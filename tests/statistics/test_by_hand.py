@@ -11,6 +11,7 @@ close = pytest.approx
 
 RELATIVE_TO_THETA = [
     "loss_at_minimum",
+    "depth_below_minimum",
     "slope_at_minimum",
     "sharpness_0.1",
     "sharpness_0.25",
@@ -28,6 +29,7 @@ def test_oblong_grid_a_plus_100_b(statistics_of):
     values = statistics_of([[0, 100, 200], [1, 101, 201]])
     assert values == {
         "loss_at_minimum": 0,
+        "depth_below_minimum": 0,
         "loss_min": 0,
         "loss_max": 201,
         "loss_mean": 100.5,
@@ -52,6 +54,7 @@ def test_oblong_grid_a_plus_100_b(statistics_of):
         "axis_asymmetry": None,  # there is no S^T to subtract
         "point_asymmetry": None,
         "convex_fraction": None,  # there is no interior
+        "error_over_bound": None,  # nobody measured it
     }
 
 
@@ -112,8 +115,17 @@ def test_wall_with_a_gate(statistics_of):
 def test_loss_at_theta_that_is_not_finite_leaves_nothing_relative_to_it(statistics_of, at_theta):
     losses = [[1, 2, 4], [2, at_theta, 5], [3, 6, 9]]
     values = statistics_of(losses, home=(1, 1))
-    assert {name for name, value in values.items() if value is None} == {*RELATIVE_TO_THETA, "convex_fraction"}
+    assert {name for name, value in values.items() if value is None} == {
+        *RELATIVE_TO_THETA,
+        "convex_fraction",
+        "error_over_bound",
+    }
     assert values["loss_mean"] == 4
+
+
+def test_a_plane_goes_below_its_minimum(statistics_of):
+    assert statistics_of([[3, nan, 2.5], [1.25, -inf, 9]])["depth_below_minimum"] == 1.75
+    assert statistics_of([[1.25, 3], [2, 9]])["depth_below_minimum"] == 0
 
 
 @pytest.mark.parametrize("loss", [nan, inf, -inf])

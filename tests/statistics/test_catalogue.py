@@ -23,6 +23,7 @@ from tmrepro.statistics import (
 
 NAMES = [
     "loss_at_minimum",
+    "depth_below_minimum",
     "loss_min",
     "loss_max",
     "loss_mean",
@@ -42,6 +43,7 @@ NAMES = [
     "axis_asymmetry",
     "point_asymmetry",
     "convex_fraction",
+    "error_over_bound",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import warnings
@@ -13,7 +14,7 @@ import xarray as xr
 import zarr
 
 from tmrepro.errors import DamagedError, UsageError
-from tmrepro.records import Direction, Grid, SurfaceFacts
+from tmrepro.records import Direction, Grid, SurfaceError, SurfaceFacts
 from tmrepro.store.surfaces import (
     chunk_is_whole,
     chunk_slices,
@@ -60,6 +61,72 @@ def fill(run: Path, *, surface: str = "paper", model: str = "dnn", backwards: bo
 def contents(run: Path) -> dict[str, bytes]:
     store = run / "surfaces.zarr"
     return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
+
+
+ERROR = SurfaceError(0.25, ((0, 2), (6, 6), (3, 1), (1, 5)), 512)
+
+
+@pytest.mark.parametrize(
+    "error", [ERROR, SurfaceError(3.5, ((0, 2),), 7, "é"), SurfaceError(None, (), 0, "no float64")]
+)
+def test_the_measured_error_comes_last_and_every_chunk_stays(tmp_path, error):
+    grid, loss = fill(tmp_path)
+    chunks = {path: path.stat().st_ino for path in tmp_path.rglob("c/*/*")}
+    assert read_surface(tmp_path, "paper", "dnn")[1].error is None
+    measured = dataclasses.replace(FACTS, error=error)
+
+    for facts in (measured, FACTS, measured):  # as in a run that was interrupted right behind it
+        create_surface(tmp_path, "paper", "dnn", grid=grid, chunk=CHUNK, facts=facts)
+        surface, found, _, _ = read_surface(tmp_path, "paper", "dnn")
+        assert found == facts
+        np.testing.assert_array_equal(surface.loss, loss)
+    assert {path: path.stat().st_ino for path in tmp_path.rglob("c/*/*")} == chunks
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"error_over_bound": "0.1"}, {"error_over_bound": True}, {"error_over_bound": -0.1}, {"error_over_bound": [1]},
+        {"error_over_bound": None},  # without a word
+        {"error_points": None}, {"error_points": {}}, {"error_points": "0, 0"}, {"error_points": [0, 0]},
+        {"error_points": [[0]]}, {"error_points": [[0, 7]]}, {"error_points": [[-1, 0]]}, {"error_points": [[0.5, 0]]},
+        {"error_points": [[True, 0]]}, {"error_points": [[0, 0]] * 65},
+        {"error_images": -1}, {"error_images": 2**31 + 1}, {"error_images": 1.0}, {"error_images": False},
+        {"error_note": 1}, {"error_note": ""}, {"error_note": "x" * 1001}, {"error_more": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_hostile_errors_are_refused(tmp_path, changes):
+    grid, _ = fill(tmp_path)
+    create_surface(tmp_path, "paper", "dnn", grid=grid, chunk=CHUNK, facts=dataclasses.replace(FACTS, error=ERROR))
+    path = tmp_path / "surfaces.zarr/paper/dnn/zarr.json"
+    document = json.loads(path.read_text())
+    document["attributes"] |= changes
+    path.write_text(json.dumps(document))
+    with pytest.raises(DamagedError, match=r"surfaces.zarr/paper/dnn/zarr.json"):
+        read_surface(tmp_path, "paper", "dnn")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_an_error_that_is_no_finite_number_is_refused(tmp_path, number):
+    grid, _ = fill(tmp_path)
+    create_surface(tmp_path, "paper", "dnn", grid=grid, chunk=CHUNK, facts=dataclasses.replace(FACTS, error=ERROR))
+    path = tmp_path / "surfaces.zarr/paper/dnn/zarr.json"
+    path.write_text(path.read_text().replace("0.25", number))
+    with pytest.raises(DamagedError, match=r"surfaces.zarr/paper/dnn/zarr.json"):
+        read_surface(tmp_path, "paper", "dnn")
+
+
+@pytest.mark.parametrize("missing", ["error_over_bound", "error_points", "error_images"])
+def test_half_an_error_is_refused(tmp_path, missing):
+    grid, _ = fill(tmp_path)
+    create_surface(tmp_path, "paper", "dnn", grid=grid, chunk=CHUNK, facts=dataclasses.replace(FACTS, error=ERROR))
+    path = tmp_path / "surfaces.zarr/paper/dnn/zarr.json"
+    document = json.loads(path.read_text())
+    del document["attributes"][missing]
+    path.write_text(json.dumps(document))
+    with pytest.raises(DamagedError, match="expected the measured error"):
+        read_surface(tmp_path, "paper", "dnn")
 
 
 def test_chunks_cover_the_grid_once_in_row_major_order():

@@ -18,10 +18,15 @@ import torch
 import tmrepro
 from tmrepro.api import build_reference
 from tmrepro.pipeline.closing import draw_figures, statistics_of
+from tmrepro.pipeline.planes import depths_of
+from tmrepro.pipeline.surfaces import lattice_of, surface_problem
 from tmrepro.progress import Silent
+from tmrepro.spec import expand_surfaces
 from tmrepro.store.manifest import MANIFEST, file_hashes, write_manifest
-from tmrepro.store.surfaces import chunk_slices, read_surface, write_chunk
+from tmrepro.store.surfaces import chunk_slices, consolidate, read_surface, write_chunk
 from tmrepro.store.tensors import load_labels, load_tensors, save_labels, save_tensors
+from tmrepro.surface import PlainEvaluator
+from tmrepro.surface.measured import ErrorMeter
 from tmrepro.verify import Check, Verdict
 from tmrepro.verify.audit import check_audit
 from tmrepro.verify.compare import Comparison, Side
@@ -100,11 +105,38 @@ class Forger:
         changed = change(labels)
         save_labels(path, labels if changed is None else changed, work=self._work)
 
+    def error(self, surface: str, model: str, /, **values: Any) -> None:
+        """Change the measured error that a surface carries, and the copy of it that xarray reads."""
+        key = f"surfaces.zarr/{surface}/{model}/zarr.json"
+        self.json(key, lambda document: document["attributes"].update(values))
+        consolidate(self.run)
+        shutil.rmtree(self.run / ".work", ignore_errors=True)
+
+    def remeasure(self) -> None:
+        """Errors that follow from the surfaces as they are now: none has more images than are measured."""
+        view = tmrepro.open_run(self.run)
+        drawn = {drawn.name: drawn for drawn in expand_surfaces(view.spec)}
+        for surface, model in view.surfaces:
+            spec = drawn[surface].spec
+            problem, grid, _ = surface_problem(
+                view.model(model),
+                spec,
+                seeds=drawn[surface].seeds,
+                inputs=view.inputs(),
+                labels=view.labels(model),
+                clip=None,
+            )
+            meter = ErrorMeter(problem, lattice_of(grid, chunk=spec.chunk))
+            measured = meter.after(PlainEvaluator, read_surface(self.run, surface, model)[0].loss)
+            self.error(surface, model, error_over_bound=measured.worst[1])
+
     def restate(self) -> None:
-        """Statistics and figures that follow from the surfaces as they are now."""
+        """Statistics, planes and figures that follow from the surfaces as they are now."""
         view = tmrepro.open_run(self.run)
         statistics = statistics_of(self.run, view.surfaces)
         (self.run / "statistics.json").write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")
+        for model in view.models:
+            self.minimum(model, depth_below_minimum=depths_of(statistics, model))
         minima = {name: view.minimum(name) for name in view.models}
         for path in (self.run / "figures").iterdir():
             path.unlink()

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -108,16 +108,13 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
                 examples=context.examples,
             )
         save_labels(context.run / folder / "labels.npy", found.labels, work=context.work)
-        save_minimum(context.run, found.minimum, work=context.work)
         return [f"{folder}/labels.npy"], {"folder": folder, "minimum": minimum_document(found.minimum)}
 
     record = run_stage(context, f"minimum/{name}", inputs=inputs, folder=folder, compute=compute)
     where = f"what stage {record.name} recorded"
     minimum = minimum_from(record.facts.get("minimum"), model=name, name=where)
-    try:
-        read_minimum(context.run, name)
-    except DamagedError:  # taken over from another run, or damaged: until `planes` comes, it's here to look at
-        save_minimum(context.run, minimum, work=context.work)
+    if not _tells_of(context, minimum):
+        save_minimum(context.run, minimum, work=context.work)  # to look at, until `planes` comes
     if minimum.stopped == "max_epochs":
         context.reporter.note(
             f"{name}: training ended at max_epochs ({minimum.epochs}) with category {minimum.category}: {minimum.reason}"
@@ -131,6 +128,15 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
             )
         )
     return record, minimum
+
+
+def _tells_of(context: Context, minimum: Minimum) -> bool:
+    """Whether minimum.json is there already, with planes or without."""
+    try:
+        found = read_minimum(context.run, minimum.model)
+    except DamagedError:
+        return False
+    return replace(found, depth_below_minimum={}) == minimum
 
 
 def users_code(spec: ModelSpec) -> str | None:

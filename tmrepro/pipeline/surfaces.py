@@ -121,9 +121,10 @@ def _fill(
     if isinstance(model.spec, CustomModel):
         conduct = examine(problem.model, problem.inputs, name=f"model {model.name!r}")
         problem = replace(problem, conduct=conduct)
+    lattice = lattice_of(grid, chunk=spec.chunk)
     selector = Selector(
         problem,
-        lattice_of(grid, chunk=spec.chunk),
+        lattice,
         forced=context.evaluator,
         level=context.determinism.level,
         rejected=rejected,
@@ -151,7 +152,7 @@ def _fill(
     if selector.rejected:
         how[REJECTED] = [asdict(one) for one in selector.rejected]
     if problem.precision in LOWER:
-        how["precision_error"] = asdict(measure_precision_error(problem, surface, grid))
+        how["precision_error"] = asdict(measure_precision_error(problem, surface, lattice))
     return how
 
 

@@ -20,10 +20,11 @@ from tmrepro.surface.problem import EvaluatorKind, Problem
 from tmrepro.surface.tail import SIDE
 
 POINTS = 4
+POINTS_BEFORE = 2  # theta* and a drawn one
 IMAGES = 512
 # Of a surface's evaluations (points times images), at most, unless so few images would be left.
 SHARE = 0.05
-LEAST_IMAGES = 64
+LEAST_IMAGES = 32
 SEEDLESS = 0  # draws the points where the directions are the caller's own
 
 Point = tuple[int, int]
@@ -64,11 +65,11 @@ class ErrorMeter:
 
     def before(self, kind: EvaluatorKind) -> Measured:
         """The errors of a pointwise evaluator at theta* and far from it, before the surface is computed."""
-        return self._measure(kind, self._points(None)[: POINTS - 1], None)
+        return self._measure(kind, self._points(None)[:POINTS_BEFORE], None)
 
     def after(self, kind: EvaluatorKind, loss: Losses) -> Measured:
         """The errors of the surface `loss` [I, J] that an evaluator of `kind` has given."""
-        return self._measure(kind, self._points(loss)[:POINTS], loss)
+        return self._measure(kind, self._points(loss), loss)
 
     def plainly(self, points: Sequence[Point], images: int) -> Measured:
         """The errors of the definition in the precision of the problem itself."""
@@ -117,21 +118,7 @@ class ErrorMeter:
         return float(loss[0, 0])
 
     def _points(self, loss: Losses | None) -> list[Point]:
-        """Theta*, the highest finite loss, then what delta's seed draws: at least POINTS, or all there are."""
-        found = [] if self._lattice.home is None else [self._lattice.home]
-        columns = len(self._lattice.b)
-        if loss is not None and np.isfinite(loss).any():
-            highest = int(np.where(np.isfinite(loss), loss, -np.inf).argmax())
-            found.append((highest // columns, highest % columns))
-        found = list(dict.fromkeys(found))
-        total = len(self._lattice.a) * columns
-        seed = self._problem.directions.delta_facts.seed
-        stream = np.random.Generator(np.random.Philox(key=SEEDLESS if seed is None else seed))
-        while len(found) < min(POINTS, total):
-            index = int(stream.integers(total))
-            if (index // columns, index % columns) not in found:
-                found.append((index // columns, index % columns))
-        return found
+        return sampled_points(self._lattice, loss, seed=self._problem.directions.delta_facts.seed, least=POINTS)
 
     def _images(self, kind: EvaluatorKind) -> int:
         n, total = len(self._problem.inputs), len(self._lattice.a) * len(self._lattice.b)
@@ -147,6 +134,22 @@ class ErrorMeter:
         begin = index - index % self._lattice.chunk
         start = index - (index - begin) % SIDE
         return slice(start, min(start + SIDE, begin + self._lattice.chunk, length))
+
+
+def sampled_points(lattice: Lattice, loss: Losses | None, *, seed: int | None, least: int) -> list[Point]:
+    """Theta*, the highest finite loss, then what delta's `seed` draws: `least` points of a surface, or all there are."""
+    found = [] if lattice.home is None else [lattice.home]
+    total, columns = len(lattice.a) * len(lattice.b), len(lattice.b)
+    if loss is not None and np.isfinite(loss).any():
+        highest = int(np.where(np.isfinite(loss), loss, -np.inf).argmax())
+        found.append((highest // columns, highest % columns))
+    found = list(dict.fromkeys(found))
+    stream = np.random.Generator(np.random.Philox(key=SEEDLESS if seed is None else seed))
+    while len(found) < min(least, total):
+        index = int(stream.integers(total))
+        if (index // columns, index % columns) not in found:
+            found.append((index // columns, index % columns))
+    return found
 
 
 def over_bound(found: float, exact: float) -> float:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tmrepro.records import Grid, Surface
+from tmrepro.records import Surface
+from tmrepro.surface.measured import Lattice, sampled_points
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
 
@@ -24,18 +25,13 @@ class PrecisionError:
     points: int
 
 
-def measure_precision_error(problem: Problem, surface: Surface, grid: Grid) -> PrecisionError:
-    """Compare the stored `surface` of `problem` with the plain evaluator in float32.
-
-    The points are drawn by delta's seed, so anyone looks at the same ones.
-    """
-    K = len(grid.a)
-    stream = np.random.Generator(np.random.Philox(key=problem.directions.delta_facts.seed))
+def measure_precision_error(problem: Problem, surface: Surface, lattice: Lattice) -> PrecisionError:
+    """Compare the stored `surface` of `problem` with the plain evaluator in float32, at points as the measured error has them."""
+    seed = problem.directions.delta_facts.seed
     plain = PlainEvaluator(replace(problem, precision="float32"))
     losses, accuracies = [], []
-    for index in np.sort(stream.permutation(K * K)[:SAMPLED_POINTS]):
-        i, j = divmod(int(index), K)
-        loss, accuracy = (values[0, 0] for values in plain.block(grid.a[i : i + 1], grid.b[j : j + 1]))
+    for i, j in sampled_points(lattice, surface.loss, seed=seed, least=SAMPLED_POINTS):
+        loss, accuracy = (values[0, 0] for values in plain.block(lattice.a[i : i + 1], lattice.b[j : j + 1]))
         if np.isfinite(loss) and np.isfinite(surface.loss[i, j]):
             losses.append(abs(surface.loss[i, j] - loss) / (abs(loss) + FLOOR))
             accuracies.append(abs(surface.accuracy[i, j] - accuracy))
