@@ -18,6 +18,7 @@ from tmrepro.spec.seeds import with_seeds
 if TYPE_CHECKING:
     from tmrepro.pipeline import RunResult
     from tmrepro.verify import Verdict
+    from tmrepro.verify.folders import Kind
     from tmrepro.verify.update import Update
 
 DEFAULT_RUNS = Path("runs")
@@ -96,7 +97,8 @@ def verify(
     """Verify a run folder or a spec; a difference or damage is a verdict, not an error.
 
     Args:
-        target: a run folder (default level: audit) or a spec (rerun); spec/quickstart.yaml by default.
+        target: a run folder (default level: audit), a spec (rerun), a reference or a folder of `loss_surface` (both
+            statistics, as far as they can be checked); spec/quickstart.yaml by default.
         level: integrity, statistics, audit or rerun; each includes the ones before it.
         reference: a reference folder; by default the shipped one with the spec's name, if there is one.
         replicate: the spec may differ from the reference's in its seeds; asks whether the results lie in its bands.
@@ -116,6 +118,11 @@ def verify(
     """
     path = find_spec(target if target is not None else "spec/quickstart.yaml")
     wanted = _level(level, path)
+    kind = _kind(path)
+    if kind == "surface" and (reference is not None or replicate):
+        raise UsageError(f"{path} is a surface kept by tmrepro.loss_surface: there is no reference to hold it against")
+    if kind == "reference" and replicate and reference is None:
+        raise UsageError(f"{path} is a reference itself: --replicate needs another, with --reference")
     if not 0 < share <= 1:
         raise UsageError(f"share must be above 0 and at most 1 (got {share})")
     if seed is not None and not 0 <= seed < 2**64:
@@ -185,6 +192,8 @@ def update_reference(
     """
     path = find_spec(target)
     _level(None, path)
+    if _kind(path) in {"reference", "surface"}:
+        raise UsageError(f"{path} is no run: only a run, or a spec that is run, becomes a reference")
     spec = _spec_of(path)
     to = _reference_of(path, spec, given=reference, needed=True)
     from tmrepro.verify.reference import reference_findings
@@ -269,13 +278,25 @@ def build_reference(
 def _level(level: str | None, target: Path) -> Level:
     if not target.exists():
         raise ArtefactError(f"{target}: nothing is there; give a run folder or a spec")
+    kind = _kind(target)
+    from tmrepro.verify import default_level, refuse_level
+
     if level is None:
-        return "audit" if target.is_dir() else "rerun"
+        return "rerun" if kind is None else default_level(kind)
     if level not in get_args(Level):
         raise UsageError(f"level {level!r}: choose one of {', '.join(get_args(Level))}")
+    if kind is not None:
+        refuse_level(target, kind, cast("Level", level))
     if not target.is_dir() and level != "rerun":
         raise UsageError(f"{target} is a spec, which has no bytes to check: level {level} needs a run folder")
     return cast("Level", level)
+
+
+def _kind(target: Path) -> Kind | None:
+    """What a folder is; None for a spec."""
+    from tmrepro.verify import kind_of
+
+    return kind_of(target) if target.is_dir() else None
 
 
 def _spec_of(target: Path) -> Spec | None:
