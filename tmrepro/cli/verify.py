@@ -21,7 +21,7 @@ def verify(
         Path | None,
         typer.Argument(
             metavar="[SPEC | RUN]",
-            help="A spec, or the folder of a run, of a reference or of loss_surface.",
+            help="A spec, or the folder of a run, a reference or loss_surface.",
             show_default="spec/quickstart.yaml",
         ),
     ] = None,

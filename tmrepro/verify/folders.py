@@ -28,7 +28,8 @@ def kind_of(folder: Path) -> Kind:
     if os.path.lexists(folder / BANDS):
         return "reference"
     if os.path.lexists(folder / SPEC):
-        return "reference" if listed_hash(folder, BANDS) is not None else "run"
+        has_weights = any(folder.glob("models/*/theta.safetensors"))
+        return "reference" if not has_weights and listed_hash(folder, BANDS) is not None else "run"
     if os.path.lexists(folder / QUESTION) or (folder / "surfaces.zarr" / GROUP).is_dir():
         return "surface"
     return "run"
