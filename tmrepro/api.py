@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from tmrepro.determinism import Determinism, apply, prepare
 from tmrepro.errors import ArtefactError, UsageError
 from tmrepro.progress import Reporter, Silent
-from tmrepro.shipped import find_spec, reference_folder
+from tmrepro.shipped import belongs_to_the_package, find_spec, own_reference, reference_folder, shipped_reference
 from tmrepro.spec import Spec, load_spec
 from tmrepro.spec.seeds import with_seeds
 
 if TYPE_CHECKING:
     from tmrepro.pipeline import RunResult
     from tmrepro.verify import Verdict
+    from tmrepro.verify.folders import Kind
     from tmrepro.verify.update import Update
+    from tmrepro.verify.verdict import Remarks
 
 DEFAULT_RUNS = Path("runs")
 SHOWN_BANDS = 12
@@ -96,9 +98,11 @@ def verify(
     """Verify a run folder or a spec; a difference or damage is a verdict, not an error.
 
     Args:
-        target: a run folder (default level: audit) or a spec (rerun); spec/quickstart.yaml by default.
+        target: a run folder (default level: audit), a spec (rerun), a reference or a folder of `loss_surface` (both
+            statistics, as far as they can be checked); spec/quickstart.yaml by default.
         level: integrity, statistics, audit or rerun; each includes the ones before it.
-        reference: a reference folder; by default the shipped one with the spec's name, if there is one.
+        reference: a reference folder; by default ./reference/NAME, else the shipped one with the spec's name, if there is
+            one. The verdict says so where the first hides the second.
         replicate: the spec may differ from the reference's in its seeds; asks whether the results lie in its bands.
         share: of each surface's points, how many are audited (at least 16).
         seed: of the audit's sample; drawn by default, and told in the verdict.
@@ -116,6 +120,11 @@ def verify(
     """
     path = find_spec(target if target is not None else "spec/quickstart.yaml")
     wanted = _level(level, path)
+    kind = _kind(path)
+    if kind == "surface" and (reference is not None or replicate):
+        raise UsageError(f"{path} is a surface kept by tmrepro.loss_surface: there is no reference to hold it against")
+    if kind == "reference" and replicate and reference is None:
+        raise UsageError(f"{path} is a reference itself: --replicate needs another, with --reference")
     if not 0 < share <= 1:
         raise UsageError(f"share must be above 0 and at most 1 (got {share})")
     if seed is not None and not 0 <= seed < 2**64:
@@ -124,9 +133,10 @@ def verify(
     from tmrepro.verify import Options, Verdict, open_reference, verify_run, verify_spec
 
     folder = _reference_of(path, spec, given=reference, needed=replicate)
+    notes = _hidden_reference(spec, folder, given=reference)
     found = open_reference(folder) if folder is not None else None
     if isinstance(found, tuple):
-        return Verdict(str(path), wanted, folder.name if folder else None, found)
+        return Verdict(str(path), wanted, folder.name if folder else None, found, notes)
     if spec is not None and wanted in {"audit", "rerun"}:
         determinism = Determinism(spec.compute.determinism, spec.compute.threads)
         prepare(determinism)
@@ -144,10 +154,12 @@ def verify(
         reporter=reporter or Silent(),
     )
     if path.is_dir():
-        return verify_run(path, level=wanted, reference=found, replicate=replicate, options=options, rerun=rerun)
+        verdict = verify_run(path, level=wanted, reference=found, replicate=replicate, options=options, rerun=rerun)
+        return replace(verdict, remarks=verdict.remarks + notes)
     assert spec is not None  # noqa: S101 - load_spec raises
     assert found is not None  # noqa: S101 - so does open_reference
-    return verify_spec(path, spec=spec, reference=found, replicate=replicate, options=options, rerun=rerun)
+    verdict = verify_spec(path, spec=spec, reference=found, replicate=replicate, options=options, rerun=rerun)
+    return replace(verdict, remarks=verdict.remarks + notes)
 
 
 def update_reference(
@@ -168,7 +180,8 @@ def update_reference(
     Args:
         target: a run folder, audited first; or a spec, which is run in a fresh folder.
         confirm: is told what changes, and decides. Not asked where the run is refused, or nothing changes.
-        reference: the reference folder to replace; by default the shipped one with the spec's name.
+        reference: the reference folder to replace; by default that which `verify` would use. One that belongs to an
+            installed package stays as it is.
         share: as for `verify`.
         seed: as for `verify`.
         data_dir: as for `run`.
@@ -185,8 +198,15 @@ def update_reference(
     """
     path = find_spec(target)
     _level(None, path)
+    if _kind(path) in {"reference", "surface"}:
+        raise UsageError(f"{path} is no run: only a run, or a spec that is run, becomes a reference")
     spec = _spec_of(path)
     to = _reference_of(path, spec, given=reference, needed=True)
+    if to is not None and belongs_to_the_package(to):
+        raise UsageError(
+            f"{to} belongs to the installed package and stays as it is; 'tmrepro reference build {target}' makes one of your "
+            "own, in ./reference, or name another with --reference"
+        )
     from tmrepro.verify.reference import reference_findings
     from tmrepro.verify.update import accept_update, propose_update
 
@@ -229,7 +249,7 @@ def build_reference(
 
     Args:
         spec: as for `run`.
-        to: the reference folder; paper/reference/NAME by default.
+        to: the reference folder; ./reference/NAME by default.
         replicates: runs to measure bands on, the spec's own among them; 1: no bands.
         runs: where the runs are kept; a build that was interrupted continues there.
         data_dir: as for `run`.
@@ -241,7 +261,7 @@ def build_reference(
         UsageError, ArtefactError, ComputeError: as for `run`.
     """
     resolved = spec if isinstance(spec, Spec) else load_spec(find_spec(spec))
-    target = Path(to) if to is not None else reference_folder(resolved.name)
+    target = Path(to) if to is not None else own_reference(resolved.name)
     if replicates < 1:
         raise UsageError(f"replicates must be at least 1 (got {replicates})")
     from tmrepro.verify.bands import Replicate
@@ -269,13 +289,25 @@ def build_reference(
 def _level(level: str | None, target: Path) -> Level:
     if not target.exists():
         raise ArtefactError(f"{target}: nothing is there; give a run folder or a spec")
+    kind = _kind(target)
+    from tmrepro.verify import default_level, refuse_level
+
     if level is None:
-        return "audit" if target.is_dir() else "rerun"
+        return "rerun" if kind is None else default_level(kind)
     if level not in get_args(Level):
         raise UsageError(f"level {level!r}: choose one of {', '.join(get_args(Level))}")
+    if kind is not None:
+        refuse_level(target, kind, cast("Level", level))
     if not target.is_dir() and level != "rerun":
         raise UsageError(f"{target} is a spec, which has no bytes to check: level {level} needs a run folder")
     return cast("Level", level)
+
+
+def _kind(target: Path) -> Kind | None:
+    """What a folder is; None for a spec."""
+    from tmrepro.verify import kind_of
+
+    return kind_of(target) if target.is_dir() else None
 
 
 def _spec_of(target: Path) -> Spec | None:
@@ -294,6 +326,19 @@ def _reference_of(target: Path, spec: Spec | None, *, given: Path | str | None, 
     """The folder of the reference to hold `target` against, whether or not it exists; a run needs none."""
     if given is not None:
         return Path(given)
-    shipped = reference_folder(spec.name) if spec is not None else None
+    if _kind(target) in {"reference", "surface"}:
+        return None
+    found = reference_folder(spec.name) if spec is not None else None
     is_needed = needed or not target.is_dir()
-    return shipped if shipped is not None and (is_needed or shipped.is_dir()) else None
+    return found if found is not None and (is_needed or found.is_dir()) else None
+
+
+def _hidden_reference(spec: Spec | None, folder: Path | None, *, given: Path | str | None) -> Remarks:
+    """Say which reference was used where a shipped one has the same name."""
+    from tmrepro.verify.verdict import Remarks
+
+    if given is not None or spec is None or folder != own_reference(spec.name):
+        return Remarks()
+    shipped = shipped_reference(spec.name)
+    hides = f"; the shipped one, {shipped}, was not looked at" if shipped.is_dir() else ""
+    return Remarks(notes=(f"held against the reference in {folder.resolve()}{hides}",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -26,6 +27,23 @@ def find_spec(path: Path | str) -> Path:
     return next((candidate for candidate in candidates if candidate.is_file()), given)
 
 
-def reference_folder(name: str) -> Path:
-    """Where the reference of the spec called `name` is, whether or not it exists."""
+def own_reference(name: str) -> Path:
+    """Where somebody's own reference of the spec called `name` is built and looked for: below the working directory."""
+    return Path("reference") / name
+
+
+def shipped_reference(name: str) -> Path:
+    """Where the package would ship a reference of the spec called `name`."""
     return shipped_folder() / "paper" / "reference" / name
+
+
+def reference_folder(name: str) -> Path:
+    """The reference of the spec called `name`: somebody's own, else the shipped one; where neither is, their own."""
+    own, shipped = own_reference(name), shipped_reference(name)
+    is_own = any(os.path.lexists(own / file) for file in ("spec.yaml", "bands.json"))
+    return own if is_own or not shipped.is_dir() else shipped
+
+
+def belongs_to_the_package(folder: Path) -> bool:
+    """Whether `folder` lies in an installed package, which nobody writes into."""
+    return folder.resolve().is_relative_to(_PACKAGE)

@@ -144,7 +144,7 @@ BAD_FIELDS = [
     ),
     (
         "models: [{name: a, kind: custom, factory: 'a:b', arguments: {2x: 1}}]",
-        "4:50: models[0].arguments: an argument's name must be a Python identifier (got '2x')",
+        "4:50: models[0].arguments: an argument's name must be a Python identifier of at most 100 characters (got '2x')",
     ),
     (
         "models: [{name: a, kind: resnet50, training: {batch_size: 1023}}]",

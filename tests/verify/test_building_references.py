@@ -9,6 +9,7 @@ import pytest
 import tmrepro
 from tmrepro.api import build_reference
 from tmrepro.errors import ArtefactError, DamagedError, UsageError
+from tmrepro.progress import Silent
 from tmrepro.spec import load_spec
 from tmrepro.spec.seeds import with_seeds
 from tmrepro.verify.reference import Reference, write_reference
@@ -49,6 +50,21 @@ def test_a_damaged_run_becomes_no_reference(run: Path, tmp_path: Path) -> None:
 def test_no_reference_comes_of_no_run(spec_file: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at least 1"):
         build_reference(spec_file, to=tmp_path / "new", replicates=0)
+
+
+def test_bands_that_judge_nothing_are_told_when_they_are_measured(home: Path, spec_file: Path, tmp_path: Path) -> None:
+    class Listening(Silent):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, message: str) -> None:
+            self.notes.append(message)
+
+    told = Listening()
+    build_reference(spec_file, to=tmp_path / "new", runs=home / "runs", replicates=3, reporter=told)
+    idle = Reference(tmp_path / "new").bands.judging_nothing()
+    assert idle
+    assert any(f"{len(idle)} of" in note and "judge nothing" in note and idle[0] in note for note in told.notes)
 
 
 def test_replicates_are_runs_with_other_seeds(home: Path, spec_file: Path) -> None:

@@ -202,12 +202,6 @@ def test_a_folder_that_is_no_run_is_told_apart(tmp_path: Path) -> None:
     assert "tmrepro run" in verdict.checks[0].detail
 
 
-def test_a_reference_is_told_apart_from_a_run(reference: Path) -> None:
-    verdict = tmrepro.verify(reference)
-    assert found(verdict) == ["bands.json"]
-    assert "--reference" in verdict.checks[-1].detail
-
-
 def test_a_run_that_is_not_finished_is_damaged(run: Path) -> None:
     (run / "manifest-sha256.txt").unlink()
     (run / ".work").mkdir()

@@ -125,12 +125,12 @@ def _pixels(text: str) -> list[Any]:
 def _number(line: str) -> tuple[Any, ...]:
     match = re.fullmatch(
         r"(.+)/(.+)/(.+): (\S+), expected (\S+), (\w+), (?:no band|band (\S+) to (\S+) "
-        r"\((\w+) scale, n (\d+), mean (\S+), deviation (\S+)\))",
+        r"\((\w+) scale, n (\d+), mean (\S+), deviation (\S+)\)(, judges nothing)?)",
         line,
     )
     assert match, line
-    surface, model, name, value, expected, grade, low, high, scale, n, mean, deviation = match.groups()
-    band = () if low is None else tuple(word(text) for text in (n, mean, deviation, low, high, scale))
+    surface, model, name, value, expected, grade, low, high, scale, n, mean, deviation, idle = match.groups()
+    band = () if low is None else (*(word(text) for text in (n, mean, deviation, low, high, scale)), idle is not None)
     return (None if surface == "models" else surface, model, name, word(value), word(expected), word(grade), *band)
 
 
@@ -190,7 +190,8 @@ def _row(row: Any) -> tuple[Any, ...]:
     if not band:
         return known
     low, high, mean, deviation, n = band
-    return (*known, n, mean, deviation, low, high, "log" if "(log)" in cells[3].text else "linear")
+    scale = next((scale for scale in ("log", "logit") if f"({scale})" in cells[3].text), "linear")
+    return (*known, n, mean, deviation, low, high, scale, "judges nothing" in cells[3].text)
 
 
 @pytest.mark.parametrize("kind", KINDS)

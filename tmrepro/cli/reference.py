@@ -19,7 +19,7 @@ def _group() -> None:
 def build(
     *,
     spec: SpecArgument,
-    to: Annotated[Path | None, typer.Option(help="The reference folder.", show_default="paper/reference/NAME")] = None,
+    to: Annotated[Path | None, typer.Option(help="The reference folder.", show_default="reference/NAME")] = None,
     replicates: Annotated[
         int, typer.Option(min=1, help="Runs with other seeds, the first being the spec's own, to measure the bands on.")
     ] = 1,
@@ -36,7 +36,10 @@ def build(
 
     Replicate r adds r to every model's training seed and 1000 r to the direction seeds.
 
-    Example: tmrepro reference build spec/quickstart.yaml --replicates 20
+    Examples:
+      tmrepro reference build mine.yaml --replicates 20
+
+      tmrepro reference build spec/quickstart.yaml --replicates 20 --to paper/reference/quickstart
     """
     from tmrepro.api import build_reference
     from tmrepro.cli.display import make_reporter

@@ -19,14 +19,21 @@ def verify(
     *,
     target: Annotated[
         Path | None,
-        typer.Argument(metavar="[SPEC | RUN]", help="A spec or a run folder.", show_default="spec/quickstart.yaml"),
+        typer.Argument(
+            metavar="[SPEC | RUN]",
+            help="A spec, or the folder of a run, a reference or loss_surface.",
+            show_default="spec/quickstart.yaml",
+        ),
     ] = None,
     level: Annotated[
         str | None,
-        typer.Option(help="integrity, statistics, audit or rerun.", show_default="audit for a run, rerun for a spec"),
+        typer.Option(
+            help="integrity, statistics, audit or rerun.",
+            show_default="audit for a run, rerun for a spec, else statistics",
+        ),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="A reference folder.", show_default="the shipped one of the spec's name")
+        Path | None, typer.Option(help="A reference folder.", show_default="./reference/NAME, else the shipped one")
     ] = None,
     replicate: Annotated[
         bool, typer.Option("--replicate", help="The spec may have other seeds: do its statistics lie in the bands?")

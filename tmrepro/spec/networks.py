@@ -103,8 +103,8 @@ class Resnet50Model(Section):
 
 def _json_like(arguments: dict[str, Any]) -> dict[str, Any]:
     for name in arguments:
-        if not name.isidentifier():
-            message = f"an argument's name must be a Python identifier (got {name[:40]!r})"
+        if not name.isidentifier() or len(name) > MAX_KEY_LENGTH:
+            message = f"an argument's name must be a Python identifier of at most {MAX_KEY_LENGTH} characters (got {name[:40]!r})"
             raise contradiction(message, at=())
     return {name: _canonical(value, at=(name,)) for name, value in arguments.items()}
 

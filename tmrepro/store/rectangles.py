@@ -18,21 +18,25 @@ from jaxtyping import Float64
 
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.limits import MOST_CHUNKS
-from tmrepro.records import SurfaceError
+from tmrepro.records import Surface, SurfaceError
 from tmrepro.store import chunks
 from tmrepro.store.atomic import WORK, remove, safe_path, work_folder
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.layout import (
+    ARRAYS,
     METADATA,
     Layout,
+    check_array,
     chunk_count,
     consolidated,
     error_attributes,
     metadata_files,
     read_error,
     read_group,
+    read_rectangle_layout,
 )
 from tmrepro.store.nodes import STORE, ChunkIndex, chunk_key, holds, read, read_metadata, write
+from tmrepro.store.surfaces import check_consolidated, read_chunk_file
 
 QUESTION = "question.json"
 GROUP = "own/model"
@@ -135,6 +139,55 @@ def kept_question(folder: Path) -> dict[str, Any]:
 def forget_rectangle(folder: Path) -> None:
     """Remove the surface, and leave the question."""
     remove(safe_path(folder, STORE))
+
+
+def rectangle_layout(folder: Path) -> Layout:
+    """How the kept surface is cut.
+
+    Raises:
+        DamagedError: its metadata is missing, or none that we would write.
+    """
+    key = f"{GROUP}/loss/{METADATA}"
+    return read_rectangle_layout(read_metadata(folder, key), name=f"{STORE}/{key}")
+
+
+def rectangle_files(folder: Path) -> list[str]:
+    """Every file of a whole kept surface but question.json, relative to `folder`."""
+    layout = rectangle_layout(folder)
+    rows, columns = layout.shape("loss")
+    keys = [METADATA, f"{GROUP.split('/', maxsplit=1)[0]}/{METADATA}", f"{GROUP}/{METADATA}"]
+    keys += [f"{GROUP}/{array}/{METADATA}" for array in ARRAYS]
+    keys += [f"{GROUP}/{axis}/c/0" for axis in ("a", "b")]
+    for index, _, _ in rectangle_slices(rows, columns, layout.chunk):
+        keys += [chunk_key(GROUP, array, index) for array in ("loss", "accuracy")]
+    return [f"{STORE}/{key}" for key in keys]
+
+
+def read_rectangle(folder: Path) -> tuple[Surface, dict[str, Any]]:
+    """A whole kept surface and its attributes, from a folder that somebody else may have made.
+
+    Raises:
+        DamagedError: metadata that we would not have written, a missing chunk, a checksum that differs, a link.
+    """
+    layout = rectangle_layout(folder)
+    above = GROUP.split("/", maxsplit=1)[0]
+    read_group(read_metadata(folder, METADATA), name=f"{STORE}/{METADATA}", root=True)
+    for group in (above, GROUP):
+        key = f"{group}/{METADATA}"
+        attributes = read_group(read_metadata(folder, key), name=f"{STORE}/{key}")
+    for array in ARRAYS:
+        key = f"{GROUP}/{array}/{METADATA}"
+        check_array(read_metadata(folder, key), array=array, layout=layout, name=f"{STORE}/{key}")
+    if not isinstance(attributes, dict):
+        raise DamagedError(f"{STORE}/{GROUP}/{METADATA}: expected the attributes of a surface, found none")
+    check_consolidated(folder, GROUP)
+    a, b = (read_chunk_file(folder, f"{GROUP}/{axis}/c/0", shape=layout.shape(axis)) for axis in ("a", "b"))
+    values = {array: np.empty(layout.shape(array)) for array in ("loss", "accuracy")}
+    for index, rows, columns in rectangle_slices(len(a), len(b), layout.chunk):
+        for array, whole in values.items():
+            block = read_chunk_file(folder, chunk_key(GROUP, array, index), shape=layout.chunk_shape(array))
+            whole[rows, columns] = block[: rows.stop - rows.start, : columns.stop - columns.start]
+    return Surface(**values, a=a, b=b), attributes
 
 
 def write_block(folder: Path, index: ChunkIndex, block: Block, *, layout: Layout) -> None:

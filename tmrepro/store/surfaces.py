@@ -132,7 +132,7 @@ def chunk_is_whole(run: Path, surface: str, model: str, index: ChunkIndex) -> bo
         layout = stored_layout(run, group)
         _block_shape(layout, index)
         for array in ("loss", "accuracy"):
-            _read_chunk(run, chunk_key(group, array, index), shape=layout.chunk_shape(array))
+            read_chunk_file(run, chunk_key(group, array, index), shape=layout.chunk_shape(array))
     except DamagedError:
         return False
     return True
@@ -146,7 +146,7 @@ def read_part(run: Path, surface: str, model: str, *, grid: Grid) -> Surface:
     for index, rows, columns in chunk_slices(layout.K, layout.chunk):
         for array, whole in values.items():
             with contextlib.suppress(DamagedError):
-                block = _read_chunk(run, chunk_key(group, array, index), shape=layout.chunk_shape(array))
+                block = read_chunk_file(run, chunk_key(group, array, index), shape=layout.chunk_shape(array))
                 whole[rows, columns] = block[: rows.stop - rows.start, : columns.stop - columns.start]
     return Surface(**values, a=grid.a, b=grid.b)
 
@@ -161,8 +161,10 @@ def read_surface(run: Path, surface: str, model: str) -> tuple[Surface, SurfaceF
     group = group_key(surface, model)
     read_group(read_metadata(run, METADATA), name=f"{STORE}/{METADATA}", root=True)
     layout, facts, home, step = _checked_metadata(run, surface, model)
-    _check_consolidated(run, group)
-    axes = {array: _read_chunk(run, f"{group}/{array}/c/0", shape=layout.chunk_shape(array)) for array in ("a", "b")}
+    check_consolidated(run, group)
+    axes = {
+        array: read_chunk_file(run, f"{group}/{array}/c/0", shape=layout.chunk_shape(array)) for array in ("a", "b")
+    }
     for array, points in axes.items():
         with np.errstate(over="ignore", invalid="ignore"):
             steps = np.diff(points)
@@ -238,12 +240,17 @@ def _block_shape(layout: Layout, index: ChunkIndex) -> tuple[int, int]:
 def _read_array(run: Path, group: str, *, array: str, layout: Layout) -> Float64[np.ndarray, "K K"]:
     whole = np.empty(layout.shape(array), dtype=np.float64)
     for index, i, j in chunk_slices(layout.K, layout.chunk):
-        block = _read_chunk(run, chunk_key(group, array, index), shape=layout.chunk_shape(array))
+        block = read_chunk_file(run, chunk_key(group, array, index), shape=layout.chunk_shape(array))
         whole[i, j] = block[: i.stop - i.start, : j.stop - j.start]
     return whole
 
 
-def _read_chunk(run: Path, key: str, *, shape: tuple[int, ...]) -> Float64[np.ndarray, "*_"]:
+def read_chunk_file(run: Path, key: str, *, shape: tuple[int, ...]) -> Float64[np.ndarray, "*_"]:
+    """The content of the chunk file under `key`, whose array has chunks of `shape`.
+
+    Raises:
+        DamagedError: it is missing, a link, or not such a chunk.
+    """
     try:
         data = read(run, key, limit_bytes=chunks.limit_bytes(shape))
     except DamagedError as error:
@@ -251,8 +258,12 @@ def _read_chunk(run: Path, key: str, *, shape: tuple[int, ...]) -> Float64[np.nd
     return chunks.decode(data, shape=shape, name=f"{STORE}/{key}")
 
 
-def _check_consolidated(run: Path, group: str) -> None:
-    """What xarray reads is the root's copy of the metadata, what we read the originals: they must tell one story."""
+def check_consolidated(run: Path, group: str) -> None:
+    """What xarray reads is the root's copy of the metadata, what we read the originals: they must tell one story.
+
+    Raises:
+        DamagedError: they do not.
+    """
     match read_metadata(run, METADATA).get("consolidated_metadata"):
         case None:
             return

@@ -31,8 +31,11 @@ def deepen(
     replicate: bool,
     options: Options,
     rerun: Rerun,
+    pdf: bool = True,
 ) -> tuple[list[Check], Remarks]:
     """The checks of `statistics` and, as `level` asks, of `audit` and `rerun`; against `reference` if there is one.
+
+    A folder without `pdf` is itself a reference, of which level `statistics` is asked.
 
     Raises:
         UsageError: a `custom` model would have to be imported, and `trust_code` does not allow it.
@@ -43,7 +46,7 @@ def deepen(
         _refuse_untrusted_code(view)
         code, _ = check_code(view)  # what was computed with other code has other numbers, so this is said first
     here = this_platform(view.spec, choose_device(options.device))
-    checks, remarks = check_statistics(view)
+    checks, remarks = check_statistics(view, pdf=pdf)
     checks = code + checks
     # Statistics and figures are made on the CPU, whatever the run was made on.
     remarks += remarks_on_bits(checks, compare_platforms(view.provenance, here), what="made again here")

@@ -13,9 +13,11 @@ from pathlib import Path
 from tmrepro.errors import ArtefactError
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
 from tmrepro.store.documents import read_json
-from tmrepro.store.manifest import MANIFEST, check_manifest
+from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes
 from tmrepro.store.specs import read_spec
+from tmrepro.store.stages import finished_stages
 from tmrepro.store.surfaces import chunk_slices, read_surface
+from tmrepro.verify.band import read_bands
 from tmrepro.verify.reference import BANDS
 from tmrepro.verify.verdict import Check
 
@@ -25,11 +27,15 @@ TOP_FILES = frozenset(
 )
 MOST_FINDINGS = 1000
 MODEL_FILES = ("theta.safetensors", "labels.npy", "history.csv", "minimum.json")
+# A reference has what a run has but what is large, and its bands.
+REFERENCE_TOP_FILES = frozenset({"spec.yaml", "provenance.json", "statistics.json", BANDS, MANIFEST})
+REFERENCE_MODEL_FILES = ("history.csv", "minimum.json")
 
 
-def check_integrity(run: Path) -> list[Check]:
+def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
     """The manifest, the spec and its hash, the list of files, and every checksum inside the surfaces.
 
+    `run` may be a `reference`: other files, and bands, and what is left of a run has the bytes that the run recorded.
     Each finding names its file. A folder that fails here is not looked at any further: what it says cannot be believed.
     """
     if not any(os.path.lexists(run / name) for name in ("spec.yaml", MANIFEST)):
@@ -42,7 +48,9 @@ def check_integrity(run: Path) -> list[Check]:
         spec = read_spec(run)
     except ArtefactError as error:
         return [*checks, _damaged("spec.yaml", str(error))]
-    checks += [_check_hash(run, spec), *_check_files(run, spec)]
+    checks += [_check_hash(run, spec), *_check_files(run, spec, reference=reference)]
+    if all(check.passed for check in checks) and reference:
+        checks += [_check_bands(run), *_check_recorded(run)]
     if all(check.passed for check in checks):
         checks.append(_check_surfaces(run, spec))
     return checks
@@ -66,19 +74,48 @@ def _check_hash(run: Path, spec: Spec) -> Check:
     return Check("integrity", "spec.yaml", "identical", f"hash {found[:16]} is the recorded one")
 
 
-def _check_files(run: Path, spec: Spec) -> list[Check]:
+def _check_files(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
     """A finished run of `spec` has these files and no others; a manifest that says otherwise was not written by a run."""
-    if (run / BANDS).exists():
-        return [_damaged(BANDS, "this is a reference, not a run; give it with --reference")]
-    expected = {*TOP_FILES, *(f"models/{model.name}/{file}" for model in expand_models(spec) for file in MODEL_FILES)}
+    top, of_model = (REFERENCE_TOP_FILES, REFERENCE_MODEL_FILES) if reference else (TOP_FILES, MODEL_FILES)
+    what = "reference" if reference else "run"
+    expected = {*top, *(f"models/{model.name}/{file}" for model in expand_models(spec) for file in of_model)}
     expected.update(_surface_files(spec))
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
     # Which figures there are is for those who draw them again: level `statistics`.
     found = {path for path in found if not path.startswith("figures/")}
-    missing = [_damaged(path, "missing: a run of this spec has it") for path in sorted(expected - found)]
+    missing = [_damaged(path, f"missing: a {what} of this spec has it") for path in sorted(expected - found)]
     return first_findings(
-        missing + [_damaged(path, "a run of this spec has no such file") for path in sorted(found - expected)]
+        missing + [_damaged(path, f"a {what} of this spec has no such file") for path in sorted(found - expected)]
     )
+
+
+def _check_bands(run: Path) -> Check:
+    try:
+        bands = read_bands(read_json(run / BANDS, name=BANDS), name=BANDS)
+    except ArtefactError as error:
+        return _damaged(BANDS, str(error))
+    if not bands.measured:
+        return Check("integrity", BANDS, "identical", "one run measured no bands")
+    idle = len(bands.judging_nothing())
+    said = f"{bands.comparisons} bands of {bands.n} replicates, within what their numbers can be"
+    return Check("integrity", BANDS, "identical", f"{said}; {idle} are so wide that they judge nothing")
+
+
+def _check_recorded(run: Path) -> list[Check]:
+    """The files of the run's stages that the reference keeps have the bytes that provenance.json recorded."""
+    try:
+        stages = finished_stages(run)
+    except ArtefactError as error:
+        return [_damaged("provenance.json", str(error))]
+    findings, files = [], 0
+    for stage in stages:
+        for relative, digest in stage.files.items():
+            if os.path.lexists(run / relative):
+                files += 1
+                if file_hashes(run, [relative])[relative] != digest:
+                    findings.append(_damaged(relative, f"not the bytes that stage {stage.name} recorded"))
+    said = f"{files} files are those that {len(stages)} stages recorded"
+    return first_findings(findings) or [Check("integrity", "provenance.json", "identical", said)]
 
 
 def _surface_files(spec: Spec) -> Iterator[str]:

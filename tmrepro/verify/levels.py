@@ -12,11 +12,16 @@ from typing import get_args
 
 from tmrepro.errors import DamagedError
 from tmrepro.spec import Spec
+from tmrepro.verify.folders import kind_of
 from tmrepro.verify.integrity import check_integrity, first_findings
 from tmrepro.verify.options import Options, Rerun
 from tmrepro.verify.reference import Reference, reference_findings
 from tmrepro.verify.verdict import Check, Level, Remarks, Verdict
 
+A_REFERENCE = (
+    "this is a reference: it holds no weights, so its surfaces are beyond an audit; "
+    "'tmrepro verify {0}/spec.yaml --reference {0}' runs its spec again"
+)
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 NO_REFERENCE = "there is no reference for this spec: the run was held against itself only"
@@ -47,17 +52,31 @@ def verify_run(
     options: Options,
     rerun: Rerun,
 ) -> Verdict:
-    """Verify a run folder up to `level`, and hold it against `reference` if there is one."""
-    checks, remarks = check_integrity(run), Remarks()
+    """Verify a folder as what it is, up to `level`, and hold it against `reference` if there is one."""
+    kind = kind_of(run)
+    if kind == "surface":
+        from tmrepro.verify.kept import check_kept
+
+        checks, remarks = check_kept(run, level=level)
+        return _verdict(run, level, None, checks, remarks, replicate=False)
+    checks, remarks = check_integrity(run, reference=kind == "reference"), Remarks()
     if level != "integrity":
         if all(check.passed for check in checks):
             from tmrepro.verify.deep import deepen
 
             found, remarks = deepen(
-                run, level=level, reference=reference, replicate=replicate, options=options, rerun=rerun
+                run,
+                level=level,
+                reference=reference,
+                replicate=replicate,
+                options=options,
+                rerun=rerun,
+                pdf=kind != "reference",
             )
             checks += found
-        if reference is None:
+        if kind == "reference":
+            remarks += Remarks(notes=(A_REFERENCE.format(run),))
+        elif reference is None:
             remarks += Remarks(notes=(NO_REFERENCE,))
     return _verdict(run, level, reference, checks, remarks, replicate=replicate)
 

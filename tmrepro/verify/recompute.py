@@ -20,8 +20,11 @@ from tmrepro.verify.verdict import Check, Remarks
 from tmrepro.view import RunView
 
 
-def check_statistics(view: RunView) -> tuple[list[Check], Remarks]:
-    """Recompute statistics and figures from the surfaces, and hold the stored ones against them."""
+def check_statistics(view: RunView, *, pdf: bool = True) -> tuple[list[Check], Remarks]:
+    """Recompute statistics and figures from the surfaces, and hold the stored ones against them.
+
+    A reference keeps no `pdf`.
+    """
     try:
         computed = statistics_of(view.folder, view.surfaces)
         stored = view.statistics
@@ -34,7 +37,7 @@ def check_statistics(view: RunView) -> tuple[list[Check], Remarks]:
     with tempfile.TemporaryDirectory(prefix="tmrepro-verify-") as folder:
         minima = {name: view.minimum(name) for name in view.models}
         draw_figures(view.folder, spec=view.spec, minima=minima, folder=Path(folder), write=_write)
-        figures, remarks = _compare_figures(view, Path(folder))
+        figures, remarks = _compare_figures(view, Path(folder), pdf=pdf)
     return checks + figures, remarks + remarks_on_errors(view)
 
 
@@ -65,11 +68,11 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
     return checks
 
 
-def _compare_figures(view: RunView, drawn: Path) -> tuple[list[Check], Remarks]:
+def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Check], Remarks]:
     """Hold the stored figures against those in `drawn`."""
     checks, unknown = [], []
     platforms = drawn_alike(view.provenance, this_platform(view.spec, torch.device("cpu")))
-    names = {path.name for path in drawn.iterdir()}
+    names = {path.name for path in drawn.iterdir() if pdf or path.suffix != ".pdf"}
     folder = safe_path(view.folder, "figures")
     extra = {path.name for path in folder.iterdir()} - names if folder.is_dir() else set()
     for name in sorted(names):

@@ -1,0 +1,324 @@
+"""Every limit that a reader of foreign files has, on both sides: what is just allowed is read, one more is refused.
+
+A case is named MODULE.CONSTANT (of tmrepro), or what it bounds where no constant does. It is a function of a folder and of 0 or
+1, how much over the limit it goes; it raises, or gives False, where it is refused. Limits of gigabytes are made small for the
+test, which then tries whether they are kept; `test_the_large_limits_are_what_they_are` says that they are what they should be.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import json
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+
+from tmrepro import limits
+from tmrepro.data.picture import read_picture
+from tmrepro.errors import TmreproError
+from tmrepro.figures import compare_png
+from tmrepro.landscape.surface import _axis
+from tmrepro.pipeline import context, models
+from tmrepro.records import Epoch, History
+from tmrepro.store import chunks, documents, lock, manifest, nodes, rectangles, tensors
+from tmrepro.store.atomic import read_bytes
+from tmrepro.store.layout import read_layout, read_rectangle_layout
+from tmrepro.store.stages import StageRecord
+from tmrepro.training.checkpoint import FORMAT
+from tmrepro.verify import compare, figures, integrity, reference, update
+from tmrepro.verify.bands import Bands
+
+Case = Callable[[Path, int, pytest.MonkeyPatch], Any]
+
+
+def array(rows: int, columns: int, chunk: int) -> dict[str, Any]:
+    return {"shape": [rows, columns], "chunk_grid": {"configuration": {"chunk_shape": [chunk, chunk]}}}
+
+
+def png(width: int, height: int) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def sparse(path: Path, size: int) -> Path:
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
+
+
+def padded_json(folder: Path, key: str, limit: int) -> Any:
+    path = folder / "surfaces.zarr" / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"{}".ljust(limit))
+    return nodes.read_metadata(folder, key)
+
+
+def tensor_file(folder: Path, over: int) -> Any:
+    content = 1000 + limits.WEIGHTS_HEADER_BYTES + over
+    data = safetensors.numpy.save({"x": np.zeros(content - 72, dtype=np.uint8)})
+    (folder / "x").write_bytes(data)
+    return tensors.load_tensors(folder / "x", limit_bytes=len(data) - over - limits.WEIGHTS_HEADER_BYTES)
+
+
+def tensor_header(folder: Path, over: int) -> Any:
+    length = limits.WEIGHTS_HEADER_BYTES + over
+    (folder / "x").write_bytes(length.to_bytes(8, "little") + b"{}".ljust(length))
+    return tensors.count_numbers(folder / "x") == 0 and tensors.load_tensors(folder / "x") == {}
+
+
+def labels(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    tensors.save_labels(folder / "x.npy", np.arange(5), work=folder / "work")
+    patch.setattr(tensors, "LABELS_LIMIT_BYTES", (folder / "x.npy").stat().st_size - over)
+    return tensors.load_labels(folder / "x.npy")
+
+
+def history(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    documents.save_history(folder / "x.csv", History((Epoch(1, *[0.5] * 6),)), work=folder / "work")
+    patch.setattr(documents, "HISTORY_LIMIT_BYTES", (folder / "x.csv").stat().st_size - over)
+    return documents.load_history(folder / "x.csv")
+
+
+def not_ascii(_: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(documents, "JSON_LIMIT_BYTES", 4096)
+    characters = (4096 + 1024 - 76) // 4 + over  # four bytes each, beside 76 of the text itself
+    return documents.parse_json(('"' + "\N{GRINNING FACE}" * (characters - 2) + '"').encode(), name="x")
+
+
+def many_values(_: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(documents, "JSON_LIMIT_VALUES", 100)
+    return documents.parse_json(b"[" + b"0," * (99 + over) + b"0]", name="x")
+
+
+def kept_chunk(folder: Path, over: int) -> Any:
+    shape = (16, 16)
+    limit = chunks.limit_bytes(shape)
+    noise = np.random.default_rng(0).standard_normal(shape)
+    assert len(chunks.encode(noise, shape=shape)) < limit
+    (folder / "surfaces.zarr").mkdir()
+    (folder / "surfaces.zarr" / "c").write_bytes(b"x" * (limit + over))
+    return nodes.read(folder, "c", limit_bytes=limit)
+
+
+def listed(folder: Path, lines: list[str]) -> list[manifest.IntegrityFinding]:
+    (folder / "run").mkdir()
+    (folder / "run" / manifest.MANIFEST).write_text("".join(lines), encoding="utf-8")
+    return manifest.check_manifest(folder / "run")
+
+
+def manifest_lines(folder: Path, over: int, patch: pytest.MonkeyPatch) -> bool:
+    patch.setattr(manifest, "MANIFEST_LIMIT_LINES", 3)
+    found = listed(folder, [f"{'0' * 64}  {number}\n" for number in range(3 + over)])
+    return not any("not read any further" in finding.message for finding in found)
+
+
+def manifest_line(folder: Path, over: int, _: pytest.MonkeyPatch) -> bool:
+    path = "x" * (manifest.MANIFEST_LIMIT_LINE_BYTES - 67 + over)
+    return {finding.problem for finding in listed(folder, [f"{'0' * 64}  {path}\n"])} == {"missing"}
+
+
+def malformed(folder: Path, over: int, _: pytest.MonkeyPatch) -> bool:
+    found = listed(folder, ["?\n"] * (manifest.MALFORMED_LIMIT + over))
+    return not any("not read any further" in finding.message for finding in found)
+
+
+def hashed(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr(manifest, "FILE_BYTES", 10)
+    sparse(folder / "x", 10 + over)
+    return manifest.file_hashes(folder, ["x"])
+
+
+def reused(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    (folder / "f").mkdir()
+    sparse(folder / "f" / "x", 10 + over)
+    files = manifest.file_hashes(folder, ["f/x"])
+    record = StageRecord("f", "key", {}, files, {"folder": "f"}, 1.0, "")
+    patch.setattr(context, "FILE_BYTES", 10)
+    here = object.__new__(context.Context)
+    object.__setattr__(here, "run", folder / "run")
+    return context._copy(here, folder, record, folder="g")
+
+
+def checkpoint(folder: Path, over: int, patch: pytest.MonkeyPatch) -> bool:
+    epoch = dict.fromkeys(Epoch.__dataclass_fields__, 1.0) | {"epoch": 1}
+    progress = {"format": FORMAT, "attempt": 0, "seeds_collapsed": [], "history": [epoch], "best_epoch": 1,
+                "rejected_best": 0, "seconds": 1.0}  # fmt: skip
+    data = safetensors.numpy.save({"x": np.zeros(1)}, metadata={"progress": json.dumps(progress)})
+    (folder / "x").write_bytes(hashlib.sha256(data).digest() + data)
+    patch.setattr(models, "WEIGHTS_BYTES", len(data) + 32 - over)
+    one = object.__new__(models._Checkpoint)
+    one._path = folder / "x"
+    return one.load() is not None
+
+
+def kept_file(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    run = folder / "run"
+    run.mkdir()
+    (run / "statistics.json").write_bytes(b"x" * (10 + over))
+    manifest.write_manifest(run, work=folder / "work")
+    patch.setattr(reference, "KEPT_FILE_LIMIT_BYTES", 10)
+    return reference.replace_reference(run, to=folder / "to", bands=Bands(1, 0.95, 0.0, 0, {}, {}, {})) is None
+
+
+def figure(read: Callable[[Path, str], Any]) -> Case:
+    def case(folder: Path, over: int, _: pytest.MonkeyPatch) -> Any:
+        sparse(folder / "x.png", limits.FIGURE_BYTES + over)
+        return read(folder, "x.png") is not None
+
+    return case
+
+
+def pdf_stream(_: Path, over: int, patch: pytest.MonkeyPatch) -> bool:
+    patch.setattr(figures, "FIGURE_BYTES", 1000)
+    content = b"x" * (1000 + over)
+    return figures._unpacked(zlib.compress(content)) == content
+
+
+def figure_bytes(_: Path, over: int, __: pytest.MonkeyPatch) -> Any:
+    picture = png(2, 2).ljust(limits.FIGURE_BYTES + over, b"\0")
+    return compare_png(picture, picture).identical
+
+
+def figure_pixels(_: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr("tmrepro.figures.pixels.PICTURE_PIXELS", 12)
+    picture = png(12 + over, 1)
+    return compare_png(picture, picture).identical
+
+
+def picture(constant: str) -> Case:
+    def case(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+        (folder / "x.png").write_bytes(png(12 + over, 1))
+        allowed = 12 if constant == "PICTURE_PIXELS" else (folder / "x.png").stat().st_size - over
+        patch.setattr(f"tmrepro.data.picture.{constant}", allowed)
+        return read_picture(folder / "x.png", size=4)
+
+    return case
+
+
+def nested(levels: int) -> Any:
+    return documents.parse_json(b"[" * levels + b"]" * levels, name="x")
+
+
+CASES: dict[str, Case] = {
+    "limits.LARGEST_K": lambda _, over, __: read_layout(array(4096 + over, 4096 + over, 512), name="x"),
+    "limits.LARGEST_K of a kept surface": lambda _, over, __: read_rectangle_layout(
+        array(4096 + over, 3, 512), name="x"
+    ),
+    "limits.LARGEST_K of own axes": lambda _, over, __: _axis(np.arange(4096 + over), "a"),
+    "limits.MOST_CHUNKS": lambda _, over, __: read_layout(array(4096, 4096, 16 - over), name="x"),
+    "limits.MOST_CHUNKS of a kept surface": lambda _, over, __: read_rectangle_layout(
+        array(256 + over, 256, 1), name="x"
+    ),
+    "limits.MOST_CHUNKS that are kept": lambda _, over, __: rectangles.refuse_many_chunks(256, 256 + over, 1) is None,
+    "limits.WEIGHTS_BYTES": lambda folder, over, _: tensor_file(folder, over),
+    "limits.WEIGHTS_BYTES of a checkpoint": checkpoint,
+    "limits.WEIGHTS_HEADER_BYTES": lambda folder, over, _: tensor_header(folder, over),
+    "limits.FILE_BYTES": hashed,
+    "limits.FILE_BYTES of what is reused": reused,
+    "limits.PICTURE_PIXELS": picture("PICTURE_PIXELS"),
+    "limits.PICTURE_PIXELS of a figure": figure_pixels,
+    "limits.FIGURE_BYTES": figure_bytes,
+    "limits.FIGURE_BYTES of a figure compared": figure(compare._figure),
+    "limits.FIGURE_BYTES of a figure replaced": figure(update._picture),
+    "limits.FIGURE_BYTES of a stream": pdf_stream,
+    "data.picture.BYTES_MAX": picture("BYTES_MAX"),
+    "store.tensors.LABELS_LIMIT_BYTES": labels,
+    "store.documents.JSON_LIMIT_BYTES": lambda folder, over, _: documents.read_json(
+        Path(folder / "x") if (folder / "x").write_bytes(b"1".ljust(50 + over)) else folder, limit_bytes=50
+    ),
+    "store.documents.JSON_LIMIT_BYTES of a text that is not ASCII": not_ascii,
+    "store.documents.JSON_LIMIT_DEPTH": lambda _, over, __: nested(64 + over),
+    "store.documents.JSON_LIMIT_VALUES": many_values,
+    "whole numbers of JSON": lambda _, over, __: documents.parse_json(str(2**63 - 1 + over).encode(), name="x"),
+    "negative numbers of JSON": lambda _, over, __: documents.parse_json(str(-(2**63) - over).encode(), name="x"),
+    "store.documents.HISTORY_LIMIT_BYTES": history,
+    "store.nodes.METADATA_LIMIT_BYTES": lambda folder, over, _: padded_json(folder, "s/zarr.json", 2**20 + over) == {},
+    "store.nodes.CONSOLIDATED_LIMIT_BYTES": lambda folder, over, _: (
+        padded_json(folder, "zarr.json", 2**26 + over) == {}
+    ),
+    "a chunk file": lambda folder, over, _: kept_chunk(folder, over),
+    "store.manifest.MANIFEST_LIMIT_LINES": manifest_lines,
+    "store.manifest.MANIFEST_LIMIT_LINE_BYTES": manifest_line,
+    "store.manifest.MALFORMED_LIMIT": malformed,
+    "the pid of a lock": lambda folder, over, _: (
+        lock._pid(folder / "x" if (folder / "x").write_bytes(b"1" * (32 + over)) else folder) != "unknown"
+    ),
+    "verify.reference.KEPT_FILE_LIMIT_BYTES": kept_file,
+    "verify.integrity.MOST_FINDINGS": lambda _, over, __: (
+        len(integrity.first_findings([integrity._damaged("x", "")] * (1000 + over))) == 1000
+    ),
+    "any file": lambda folder, over, _: read_bytes(sparse(folder / "x", 9 + over), limit_bytes=9),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_just_allowed_is_read_and_one_more_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    assert CASES[name](tmp_path / "0", 0, monkeypatch) is not False
+    try:
+        refused = CASES[name](tmp_path / "1", 1, monkeypatch) is False
+    except TmreproError:
+        refused = True
+    assert refused
+
+
+def test_a_surface_of_too_many_chunks_is_refused_at_once() -> None:
+    """16.7 million tuples, once."""
+    for read in (read_layout, read_rectangle_layout):
+        with pytest.raises(TmreproError, match="at most 65536 square chunks"):
+            read(array(4096, 4096, 1), name="zarr.json")
+
+
+def test_the_large_limits_are_what_they_are(tmp_path: Path) -> None:
+    assert inspect.signature(documents.read_json).parameters["limit_bytes"].default == documents.JSON_LIMIT_BYTES
+    assert inspect.signature(tensors.load_tensors).parameters["limit_bytes"].default == limits.WEIGHTS_BYTES == 2**34
+    assert limits.FILE_BYTES == limits.WEIGHTS_BYTES + limits.WEIGHTS_HEADER_BYTES
+    with pytest.raises(TmreproError, match="expected at most"):
+        manifest.file_hashes(tmp_path, [sparse(tmp_path / "x", limits.FILE_BYTES + 1).name])
+    header = struct.pack(">II5B", 2, limits.PICTURE_PIXELS // 2 + 1, 8, 2, 0, 0, 0)
+    part = b"IHDR" + header
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + part + struct.pack(">I", zlib.crc32(part))
+    bomb += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    (tmp_path / "bomb.png").write_bytes(bomb)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(TmreproError, match=f"pixels; expected at most {limits.PICTURE_PIXELS}"):
+            read_picture(tmp_path / "bomb.png", size=4)
+        with pytest.raises(TmreproError, match=f"pixels; expected at most {limits.PICTURE_PIXELS}"):
+            compare_png(png(1, 1), bomb)
+
+
+def test_every_limit_has_its_case() -> None:
+    """A constant that is named as limits are, in a room that reads what others wrote."""
+    package = Path(limits.__file__).parent
+    rooms = ["limits.py", *("store/*.py", "data/*.py", "figures/pixels.py", "verify/*.py", "pipeline/*.py")]
+    named = re.compile(r"(.*LIMIT.*|.*_MAX|MOST_.*|LARGEST_.*)")
+    found = set()
+    for path in (path for pattern in rooms for path in package.glob(pattern)):
+        module = ".".join(path.relative_to(package).with_suffix("").parts)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name):
+                is_limit = path.name == "limits.py" or named.fullmatch(target.id)
+                found |= {f"{module}.{target.id}"} if is_limit and target.id.isupper() else set()
+    # Of numbers, not of what is read.
+    others = {"verify.scales.LARGEST_EXPONENT", "data.digits._VALUE_MAX", "data.scaling.PIXEL_MAX"}
+    assert found - others == {name.split(" ")[0] for name in CASES if "." in name}
+    for name in found:
+        module, _, constant = name.rpartition(".")
+        assert hasattr(importlib.import_module(f"tmrepro.{module}"), constant)

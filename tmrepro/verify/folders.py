@@ -1,0 +1,50 @@
+"""What a folder is, by what is in it: a run, a reference, or a surface that `tmrepro.loss_surface` keeps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from tmrepro.errors import UsageError
+from tmrepro.store.manifest import listed_hash
+from tmrepro.store.rectangles import GROUP, QUESTION
+from tmrepro.store.specs import SPEC
+from tmrepro.verify.reference import BANDS
+from tmrepro.verify.verdict import Level
+
+Kind = Literal["run", "reference", "surface"]
+
+_WHY_NOT = {
+    "reference": "is a reference, which holds no weights, so its surfaces can be held against its statistics and figures only: "
+    "leave --level out, or run its spec again with 'tmrepro verify {folder}/spec.yaml --reference {folder}'",
+    "surface": "is a surface kept by tmrepro.loss_surface, without the network, the data and a spec: leave --level out; "
+    "the same call with another out= computes it again",
+}
+
+
+def kind_of(folder: Path) -> Kind:
+    """What `folder` is. One file that is gone does not make it another thing: its manifest, or its surface, still tells."""
+    if os.path.lexists(folder / BANDS):
+        return "reference"
+    if os.path.lexists(folder / SPEC):
+        has_weights = any(folder.glob("models/*/theta.safetensors"))
+        return "reference" if not has_weights and listed_hash(folder, BANDS) is not None else "run"
+    if os.path.lexists(folder / QUESTION) or (folder / "surfaces.zarr" / GROUP).is_dir():
+        return "surface"
+    return "run"
+
+
+def default_level(kind: Kind) -> Level:
+    """How far a folder is verified where nobody says."""
+    return "audit" if kind == "run" else "statistics"
+
+
+def refuse_level(folder: Path, kind: Kind, level: Level) -> None:
+    """Nothing, if a folder of this kind can be verified so far.
+
+    Raises:
+        UsageError: it lacks what that level computes from.
+    """
+    if kind != "run" and level in {"audit", "rerun"}:
+        raise UsageError(f"level {level}: {folder} {_WHY_NOT[kind].format(folder=folder)}")
