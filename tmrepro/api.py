@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from tmrepro.determinism import Determinism, apply, prepare
 from tmrepro.errors import ArtefactError, UsageError
+from tmrepro.paths import require_working_folder, user_path
 from tmrepro.progress import Reporter, Silent
 from tmrepro.shipped import find_spec, reference_folder
 from tmrepro.spec import Spec, load_spec
@@ -58,6 +59,7 @@ def run(
         ArtefactError: data or files of the run are missing or damaged.
         ComputeError: out of memory, diverged, collapsed, disk full. The same call continues the run.
     """
+    require_working_folder()
     resolved = spec if isinstance(spec, Spec) else load_spec(find_spec(spec))
     if workers < 1:
         raise UsageError(f"workers must be at least 1 (got {workers})")
@@ -66,12 +68,12 @@ def run(
 
     return execute(
         resolved,
-        out=Path(out) if out is not None else DEFAULT_RUNS / resolved.name,
-        data_dir=Path(data_dir) if data_dir is not None else None,
+        out=user_path(out) if out is not None else DEFAULT_RUNS / resolved.name,
+        data_dir=user_path(data_dir) if data_dir is not None else None,
         download=download,
         device=device,
         workers=workers,
-        reuse=Path(reuse) if reuse is not None else None,
+        reuse=user_path(reuse) if reuse is not None else None,
         evaluator=evaluator,
         preview=preview,
         reporter=reporter or Silent(),
@@ -138,7 +140,7 @@ def verify(
         share=share,
         seed=seed,
         device=device,
-        data_dir=Path(data_dir) if data_dir is not None else None,
+        data_dir=user_path(data_dir) if data_dir is not None else None,
         trust_code=trust_code,
         reporter=reporter or Silent(),
     )
@@ -240,14 +242,14 @@ def build_reference(
         UsageError, ArtefactError, ComputeError: as for `run`.
     """
     resolved = spec if isinstance(spec, Spec) else load_spec(find_spec(spec))
-    target = Path(to) if to is not None else reference_folder(resolved.name)
+    target = user_path(to) if to is not None else reference_folder(resolved.name)
     if replicates < 1:
         raise UsageError(f"replicates must be at least 1 (got {replicates})")
     from tmrepro.verify.bands import Replicate
     from tmrepro.verify.reference import check_target, write_reference
 
     check_target(target)
-    home = Path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
+    home = user_path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
     specs = [with_seeds(resolved, replicate=replicate) for replicate in range(replicates)]
     found = [
         run(again, out=home / str(number), data_dir=data_dir, device=device, workers=workers, reporter=reporter)
@@ -285,7 +287,7 @@ def _spec_of(target: Path) -> Spec | None:
 def _reference_of(target: Path, spec: Spec | None, *, given: Path | str | None, needed: bool) -> Path | None:
     """The folder of the reference to hold `target` against, whether or not it exists; a run needs none."""
     if given is not None:
-        return Path(given)
+        return user_path(given)
     shipped = reference_folder(spec.name) if spec is not None else None
     is_needed = needed or not target.is_dir()
     return shipped if shipped is not None and (is_needed or shipped.is_dir()) else None

@@ -18,6 +18,7 @@ from tmrepro.directions import DirectionPair, draw_directions
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.models import build_model
 from tmrepro.parameters import layout_of, split_theta, theta_of
+from tmrepro.paths import user_path
 from tmrepro.records import History, Minimum
 from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, parameter_count
 from tmrepro.store.atomic import safe_path, shown
@@ -37,13 +38,13 @@ def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code:
     Raises:
         DamagedError: there is no run, or its spec is not one.
     """
-    folder = Path(run)
+    folder = user_path(run)
     if not os.path.lexists(folder / SPEC):
         raise DamagedError(
             f"{folder}: no run is there (spec.yaml is missing); tmrepro run SPEC --out {folder} makes one"
         )
     spec = read_spec(folder)
-    return RunView(folder, spec, data_dir=Path(data_dir) if data_dir is not None else None, trust_code=trust_code)
+    return RunView(folder, spec, data_dir=user_path(data_dir) if data_dir is not None else None, trust_code=trust_code)
 
 
 class RunView:

@@ -21,6 +21,7 @@ from tmrepro.landscape.kept import keep
 from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, own_model, own_vectors
 from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.parameters import layout_of, norm_of, theta_of
+from tmrepro.paths import require_working_folder, user_path
 from tmrepro.store.rectangles import rectangle_slices
 from tmrepro.surface import Precision, Problem, build_grid, choose
 
@@ -98,6 +99,7 @@ def loss_surface(
         UsageError: an argument that cannot be, in words.
         StorageError: `out` cannot be written.
     """
+    require_working_folder()
     choice("precision", precision, Precision)
     choice("moves", moves, Moves)
     choice("unit", unit, Unit)
@@ -122,7 +124,7 @@ def loss_surface(
             blocks = ((cell, chosen.block(points.a[cell[1]], points.b[cell[2]])) for cell in cells)
         else:
             blocks = keep(
-                Path(out), problem, chosen, a=points.a, b=points.b, cells=cells, chunk=size, attributes=attributes
+                user_path(out), problem, chosen, a=points.a, b=points.b, cells=cells, chunk=size, attributes=attributes
             )
         values = np.full((2, len(points.a), len(points.b)), np.nan)
         with closing(blocks), _told(progress, points=values[0].size) as tell:
