@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_home_folders_are_written_out(home: Path) -> None:
     assert user_path("~/x") == user_path(Path("~/x")) == home / "x"
-    assert user_path("~root/x") == Path(os.path.expanduser("~root")) / "x"
+    assert user_path("~root/x") == Path("~root").expanduser() / "x"
     assert user_path("x/~") == Path("x/~")
     assert user_path("/~/x") == Path("/~/x")
 

@@ -22,7 +22,7 @@ def open_streams() -> None:
         _open_if_closed(number)
         stream: TextIO | None = getattr(sys, name)
         if number == 0:
-            sys.stdin = stream if stream is not None else open(0, encoding="utf-8", closefd=False)
+            sys.stdin = stream if stream is not None else open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
         else:
             setattr(sys, name, _forgiving(number, stream))
     columns = os.environ.get("COLUMNS")
@@ -42,7 +42,7 @@ def _discard(number: int) -> None:
     """Let the stream `number` lead to /dev/null, here and in the processes that this one starts."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere == number:  # the lowest number that was free
-        os.set_inheritable(number, True)
+        os.set_inheritable(number, True)  # noqa: FBT003 - it takes no name
         return
     os.dup2(nowhere, number)
     os.close(nowhere)

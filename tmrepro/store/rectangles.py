@@ -21,6 +21,7 @@ from tmrepro.store import chunks
 from tmrepro.store.atomic import WORK, safe_path, work_folder
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.layout import METADATA, Layout, consolidated, metadata_files
+from tmrepro.store.litter import find_litter
 from tmrepro.store.nodes import ChunkIndex, chunk_key, holds, read, write
 
 QUESTION = "question.json"
@@ -44,7 +45,8 @@ def check_question(folder: Path, question: Mapping[str, Any]) -> None:
         DamagedError: its question.json cannot be read.
     """
     if not os.path.lexists(folder / QUESTION):
-        found = sorted(path.name for path in folder.iterdir() if path.name != WORK) if folder.is_dir() else []
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found = [name for name in names if name != WORK and not find_litter(name)]
         if found or (folder.exists() and not folder.is_dir()):
             raise UsageError(
                 f"out: {folder} holds something else ({found[0] if found else 'a file'}); choose another folder"

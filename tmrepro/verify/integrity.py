@@ -7,17 +7,19 @@ inside the surfaces hold, and are the files those that a run of this spec has? N
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from tmrepro.errors import ArtefactError
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
 from tmrepro.store.documents import read_json
-from tmrepro.store.manifest import MANIFEST, check_manifest
+from tmrepro.store.litter import find_litter, removal_command
+from tmrepro.store.manifest import MANIFEST, IntegrityFinding, check_manifest
 from tmrepro.store.specs import read_spec
 from tmrepro.store.surfaces import chunk_slices, read_surface
 from tmrepro.verify.reference import BANDS
-from tmrepro.verify.verdict import Check
+from tmrepro.verify.verdict import Check, Grade, Remarks
 
 # What every run has at its top beside `models`, `figures` and `surfaces.zarr`.
 TOP_FILES = frozenset(
@@ -34,18 +36,32 @@ def check_integrity(run: Path) -> list[Check]:
     """
     if not any(os.path.lexists(run / name) for name in ("spec.yaml", MANIFEST)):
         return [_damaged(str(run), "no run is there; 'tmrepro run SPEC --out RUN' makes one")]
-    findings = [_damaged(finding.path, finding.message) for finding in check_manifest(run)]
-    if findings:
-        return first_findings(findings)
-    checks = [Check("integrity", MANIFEST, "identical", "every file is there and whole, and no other")]
+    findings = check_manifest(run)
+    found = [finding_check(finding) for finding in findings]
+    if any(check.grade == "damaged" for check in found):
+        return first_findings(found)
+    other = "no other but litter" if found else "no other"
+    checks = [Check("integrity", MANIFEST, "identical", f"every file is there and whole, and {other}"), *found]
     try:
         spec = read_spec(run)
     except ArtefactError as error:
         return [*checks, _damaged("spec.yaml", str(error))]
-    checks += [_check_hash(run, spec), *_check_files(run, spec)]
-    if all(check.passed for check in checks):
+    checks += [_check_hash(run, spec), *_check_files(run, spec, litter={finding.path for finding in findings})]
+    if not any(check.grade == "damaged" for check in checks):
         checks.append(_check_surfaces(run, spec))
     return checks
+
+
+def finding_check(finding: IntegrityFinding, *, folder: str = "") -> Check:
+    """A finding as a check; `folder` stands before its path."""
+    grade: Grade = "litter" if finding.problem == "litter" else "damaged"
+    return Check("integrity", f"{folder}{finding.path}", grade, finding.message)
+
+
+def litter_remarks(run: Path, checks: Sequence[Check]) -> Remarks:
+    """How to remove the litter that `checks` found; nothing where they found none."""
+    paths = [check.subject for check in checks if check.grade == "litter"]
+    return Remarks(notes=(f"this removes the litter: {removal_command(str(run), paths)}",)) if paths else Remarks()
 
 
 def first_findings(findings: list[Check]) -> list[Check]:
@@ -66,7 +82,7 @@ def _check_hash(run: Path, spec: Spec) -> Check:
     return Check("integrity", "spec.yaml", "identical", f"hash {found[:16]} is the recorded one")
 
 
-def _check_files(run: Path, spec: Spec) -> list[Check]:
+def _check_files(run: Path, spec: Spec, *, litter: AbstractSet[str]) -> list[Check]:
     """A finished run of `spec` has these files and no others; a manifest that says otherwise was not written by a run."""
     if (run / BANDS).exists():
         return [_damaged(BANDS, "this is a reference, not a run; give it with --reference")]
@@ -74,11 +90,16 @@ def _check_files(run: Path, spec: Spec) -> list[Check]:
     expected.update(_surface_files(spec))
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
     # Which figures there are is for those who draw them again: level `statistics`.
-    found = {path for path in found if not path.startswith("figures/")}
+    found = {path for path in found if not path.startswith("figures/") and not _is_one_of(path, litter)}
     missing = [_damaged(path, "missing: a run of this spec has it") for path in sorted(expected - found)]
     return first_findings(
         missing + [_damaged(path, "a run of this spec has no such file") for path in sorted(found - expected)]
     )
+
+
+def _is_one_of(path: str, litter: AbstractSet[str]) -> bool:
+    found = find_litter(path) if litter else None
+    return found is not None and found.path in litter
 
 
 def _surface_files(spec: Spec) -> Iterator[str]:
