@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from tmrepro.attributes import flat_attributes
 from tmrepro.data import Dataset, load_dataset, scale
 from tmrepro.directions import DirectionPair, draw_directions
 from tmrepro.errors import DamagedError, UsageError
@@ -85,23 +86,25 @@ class RunView:
         return read_statistics(self.folder)
 
     def surface(self, surface: str, model: str) -> xr.Dataset:
-        """Loss (nats) and accuracy (share) over a and b, with the stored facts as attributes."""
+        """Loss (nats) and accuracy (share) over a and b, with the stored facts as attributes, flat for `to_netcdf`."""
         self._wanted(surface, self._surfaces, "surface")
         self._wanted(model, self._models, "model")
         values, facts, home, step = read_surface(self.folder, surface, model)
         return xr.Dataset(
             {"loss": (("a", "b"), values.loss), "accuracy": (("a", "b"), values.accuracy)},
             coords={"a": ("a", values.a), "b": ("b", values.b)},
-            attrs={
-                "home": list(home),
-                "step": step,
-                "cosine": facts.cosine,
-                "theta_norm": facts.theta_norm,
-                "images": facts.images,
-                "labels": facts.labels,
-                "delta_norm": facts.delta.norm,
-                "eta_norm": facts.eta.norm,
-            },
+            attrs=flat_attributes(
+                {
+                    "home": list(home),
+                    "step": step,
+                    "cosine": facts.cosine,
+                    "theta_norm": facts.theta_norm,
+                    "images": facts.images,
+                    "labels": facts.labels,
+                    "delta_norm": facts.delta.norm,
+                    "eta_norm": facts.eta.norm,
+                }
+            ),
         )
 
     def model(self, model: str) -> nn.Module:

@@ -15,6 +15,7 @@ import xarray as xr
 from jaxtyping import Float64
 from torch import nn
 
+from tmrepro.attributes import flat_attributes
 from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directions, own_directions
 from tmrepro.errors import UsageError
 from tmrepro.landscape.kept import keep
@@ -93,6 +94,7 @@ def loss_surface(
         loss [a, b] in nats (or the function's unit) and, for labels of classes, accuracy [a, b], with the coordinates a and b.
         Attributes: theta_norm (||theta*||), delta_norm, eta_norm, cosine (of the angle between them), the directions' SHA-256
         and seeds, home (the (i, j) of theta*, where it is a point), and the evaluator with the reason why it was chosen.
+        They are flat, for `to_netcdf`: numbers, text and lists of numbers; a seed of 2^31 or more is text.
         A loss that is not finite is a result and stays as it is.
 
     Raises:
@@ -241,4 +243,4 @@ def _dataset(values: np.ndarray, points: Points, attributes: dict[str, Any], *, 
     variables = {"loss": (("a", "b"), values[0])}
     if has_accuracy:
         variables["accuracy"] = (("a", "b"), values[1])
-    return xr.Dataset(variables, coords={"a": ("a", points.a), "b": ("b", points.b)}, attrs=attributes)
+    return xr.Dataset(variables, coords={"a": ("a", points.a), "b": ("b", points.b)}, attrs=flat_attributes(attributes))

@@ -17,16 +17,16 @@ _NAMES = {
         "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin",
         "system volume information",
         # Linux, and storage in the network
-        ".directory", ".hidden~", ".trash-*", ".thumbnails", "lost+found", "@eadir", "#recycle", "@recycle",
+        ".directory", ".trash-*", ".thumbnails", "lost+found", "@eadir", "#recycle", "@recycle",
     ),
     "an editor": (
-        "*~", ".*.sw[a-p]", "*.swp", "#*#", "~$*", ".~lock.*#", ".goutputstream-*", ".ipynb_checkpoints", "*.un~", ".idea",
+        "*~", ".*.sw[a-p]", "*.swp", "#*#", "~$*", ".~lock.*#", ".goutputstream-*", ".ipynb_checkpoints", ".idea",
         ".vscode",
     ),
     "a program that synchronises": (
         "*.sync-conflict-*", "*conflicted copy*", ".dropbox", ".dropbox.attr", ".dropbox.cache", ".stfolder", ".stversions",
-        ".stignore", ".syncthing.*.tmp", "~syncthing~*.tmp", ".sync", ".owncloudsync.log", "._sync_*.db*", ".tmp.drivedownload",
-        ".tmp.driveupload", "*.crdownload",
+        ".syncthing.*.tmp", "~syncthing~*.tmp", ".sync", ".tmp.drivedownload",
+        ".tmp.driveupload",
     ),
     "a network file system": (".nfs*", ".fuse_hidden*", ".smbdelete*", ".panfs*"),
 }  # fmt: skip

@@ -107,7 +107,7 @@ def told(run: Path, findings: Sequence[IntegrityFinding]) -> str:
     if findings[0].problem != "litter":
         return str(findings[0])
     paths = [finding.path for finding in findings]
-    return f"{litter_words(paths)}; nothing else is wrong: {removal_command(str(run), paths)}"
+    return f"{litter_words(paths)}; nothing else is wrong; remove it: {removal_command(str(run), paths)}"
 
 
 def refuse_litter(run: Path) -> None:
