@@ -58,7 +58,7 @@ def _forgiving(number: int, stream: TextIO | None) -> TextIO:
         io.BufferedWriter(_Raw(number, "wb", closefd=False)),
         encoding=stream.encoding if stream is not None else "utf-8",
         errors="backslashreplace",
-        line_buffering=number == 2 or (stream is not None and stream.line_buffering),
+        line_buffering=number == 2 or (stream is not None and bool(stream.line_buffering)),
     )
 
 
@@ -75,12 +75,12 @@ class _Raw(io.FileIO):
     def write(self, data: object, /) -> int:
         """Write `data`; once the reader is gone, to nowhere."""
         try:
-            return super().write(data)  # type: ignore[arg-type,return-value]
+            return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
             if not self._has_no_reader(error):
                 raise
             _discard(self.fileno())
-            return super().write(data)  # type: ignore[arg-type,return-value]
+            return super().write(data)  # type: ignore[arg-type]
 
     def _has_no_reader(self, error: OSError) -> bool:
         """A pipe that was closed, a number that a shell gave to a file of its own, or a terminal that is gone."""
