@@ -14,6 +14,7 @@ import sys
 from typing import TextIO
 
 LEAST_COLUMNS = 20
+_REPLACED: list[TextIO] = []  # a stream that nobody keeps closes its number
 
 
 def open_streams() -> None:
@@ -54,6 +55,7 @@ def _forgiving(number: int, stream: TextIO | None) -> TextIO:
         return stream  # of whoever runs the command inside another program
     if stream is not None:
         stream.flush()
+        _REPLACED.append(stream)
     return io.TextIOWrapper(
         io.BufferedWriter(_Raw(number, "wb", closefd=False)),
         encoding=stream.encoding if stream is not None else "utf-8",
