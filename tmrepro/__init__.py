@@ -37,6 +37,9 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         import importlib
 
+        from tmrepro.paths import require_working_folder
+
+        require_working_folder()  # before torch loads, which ends the process without it
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'tmrepro' has no attribute {name!r}")
 

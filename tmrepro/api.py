@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from tmrepro.determinism import Determinism, apply, prepare
 from tmrepro.errors import ArtefactError, UsageError
+from tmrepro.paths import require_working_folder, user_path
 from tmrepro.progress import Reporter, Silent
 from tmrepro.shipped import belongs_to_the_package, find_spec, own_reference, reference_folder, shipped_reference
 from tmrepro.spec import Spec, load_spec
@@ -61,6 +62,7 @@ def run(
         ArtefactError: data or files of the run are missing or damaged.
         ComputeError: out of memory, diverged, collapsed, disk full. The same call continues the run.
     """
+    require_working_folder()
     resolved = spec if isinstance(spec, Spec) else load_spec(find_spec(spec))
     if workers < 1:
         raise UsageError(f"workers must be at least 1 (got {workers})")
@@ -69,12 +71,12 @@ def run(
 
     return execute(
         resolved,
-        out=Path(out) if out is not None else DEFAULT_RUNS / resolved.name,
-        data_dir=Path(data_dir) if data_dir is not None else None,
+        out=user_path(out) if out is not None else DEFAULT_RUNS / resolved.name,
+        data_dir=user_path(data_dir) if data_dir is not None else None,
         download=download,
         device=device,
         workers=workers,
-        reuse=Path(reuse) if reuse is not None else None,
+        reuse=user_path(reuse) if reuse is not None else None,
         evaluator=evaluator,
         preview=preview,
         reporter=reporter or Silent(),
@@ -149,7 +151,7 @@ def verify(
         share=share,
         seed=seed,
         device=device,
-        data_dir=Path(data_dir) if data_dir is not None else None,
+        data_dir=user_path(data_dir) if data_dir is not None else None,
         trust_code=trust_code,
         reporter=reporter or Silent(),
     )
@@ -261,7 +263,7 @@ def build_reference(
         UsageError, ArtefactError, ComputeError: as for `run`.
     """
     resolved = spec if isinstance(spec, Spec) else load_spec(find_spec(spec))
-    target = Path(to) if to is not None else own_reference(resolved.name)
+    target = user_path(to) if to is not None else own_reference(resolved.name)
     if replicates < 1:
         raise UsageError(f"replicates must be at least 1 (got {replicates})")
     from tmrepro.verify.bands import Replicate
@@ -269,7 +271,7 @@ def build_reference(
     from tmrepro.verify.scales import JUDGES_NOTHING
 
     check_target(target)
-    home = Path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
+    home = user_path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
     specs = [with_seeds(resolved, replicate=replicate) for replicate in range(replicates)]
     found = [
         run(again, out=home / str(number), data_dir=data_dir, device=device, workers=workers, reporter=reporter)
@@ -325,7 +327,7 @@ def _spec_of(target: Path) -> Spec | None:
 def _reference_of(target: Path, spec: Spec | None, *, given: Path | str | None, needed: bool) -> Path | None:
     """The folder of the reference to hold `target` against, whether or not it exists; a run needs none."""
     if given is not None:
-        return Path(given)
+        return user_path(given)
     if _kind(target) in {"reference", "surface"}:
         return None
     found = reference_folder(spec.name) if spec is not None else None

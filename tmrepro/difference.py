@@ -23,7 +23,7 @@ from tmrepro.records import Epoch
 from tmrepro.spec import Spec, expand_models, expand_surfaces, first_difference
 from tmrepro.store.atomic import WORK, read_bytes, safe_path
 from tmrepro.store.documents import load_history, read_json
-from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes
+from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes, told
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import recorded_code, stages_in
@@ -111,7 +111,7 @@ class _Side:
             raise DamagedError(f"{run}: no finished run is there; 'tmrepro run SPEC --out {run}' makes or finishes one")
         findings = check_manifest(run)
         if findings:
-            raise DamagedError(f"{run}: {findings[0]}")
+            raise DamagedError(f"{run}: {told(run, findings)}")
         self.run = run
         self.spec: Spec = read_spec(run)
         paths = (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tmrepro.paths import user_path
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -19,7 +21,7 @@ def find_spec(path: Path | str) -> Path:
 
     A shipped spec is named spec/quickstart.yaml, quickstart.yaml or quickstart.
     """
-    given = Path(path)
+    given = user_path(path)
     is_something = given.exists() and (not given.is_dir() or (given / "spec.yaml").exists())
     if is_something or given.parent not in {Path("spec"), Path()}:
         return given

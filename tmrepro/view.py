@@ -13,11 +13,13 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from tmrepro.attributes import flat_attributes
 from tmrepro.data import Dataset, load_dataset, scale
 from tmrepro.directions import DirectionPair, draw_directions
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.models import CodeChanges, build_model, code_changes
 from tmrepro.parameters import layout_of, split_theta, theta_of
+from tmrepro.paths import user_path
 from tmrepro.records import History, Minimum
 from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, parameter_count
 from tmrepro.store.atomic import safe_path, shown
@@ -39,13 +41,13 @@ def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code:
     Raises:
         DamagedError: there is no run, or its spec is not one.
     """
-    folder = Path(run)
+    folder = user_path(run)
     if not os.path.lexists(folder / SPEC):
         raise DamagedError(
             f"{folder}: no run is there (spec.yaml is missing); tmrepro run SPEC --out {folder} makes one"
         )
     spec = read_spec(folder)
-    return RunView(folder, spec, data_dir=Path(data_dir) if data_dir is not None else None, trust_code=trust_code)
+    return RunView(folder, spec, data_dir=user_path(data_dir) if data_dir is not None else None, trust_code=trust_code)
 
 
 class RunView:
@@ -87,25 +89,26 @@ class RunView:
         return read_statistics(self.folder)
 
     def surface(self, surface: str, model: str) -> xr.Dataset:
-        """Loss (nats) and accuracy (share) over a and b, with the stored facts as attributes."""
+        """Loss (nats) and accuracy (share) over a and b, with the stored facts as attributes, flat for `to_netcdf`."""
         self._wanted(surface, self._surfaces, "surface")
         self._wanted(model, self._models, "model")
         values, facts, home, step = read_surface(self.folder, surface, model)
         return xr.Dataset(
             {"loss": (("a", "b"), values.loss), "accuracy": (("a", "b"), values.accuracy)},
             coords={"a": ("a", values.a), "b": ("b", values.b)},
-            attrs={
-                "home": list(home),
-                "step": step,
-                "cosine": facts.cosine,
-                "theta_norm": facts.theta_norm,
-                "images": facts.images,
-                "labels": facts.labels,
-                "delta_norm": facts.delta.norm,
-                "eta_norm": facts.eta.norm,
-                # Where it was measured stands in the store: netCDF has no lists of pairs.
-                **{name: value for name, value in error_attributes(facts.error).items() if name != "error_points"},
-            },
+            attrs=flat_attributes(
+                {
+                    "home": list(home),
+                    "step": step,
+                    "cosine": facts.cosine,
+                    "theta_norm": facts.theta_norm,
+                    "images": facts.images,
+                    "labels": facts.labels,
+                    "delta_norm": facts.delta.norm,
+                    "eta_norm": facts.eta.norm,
+                    **error_attributes(facts.error),
+                }
+            ),
         )
 
     def model(self, model: str) -> nn.Module:

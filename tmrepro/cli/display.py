@@ -108,7 +108,7 @@ def _table(*left: str, right: tuple[str, ...]) -> Table:
     for heading in left:
         table.add_column(heading, overflow="fold")
     for heading in right:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     return table
 
 

@@ -65,9 +65,9 @@ def stats(
 
     for surface, models in found.items():
         table = Table(title=surface, title_justify="left")
-        table.add_column("statistic")
+        table.add_column("statistic", overflow="fold")
         for model in models:
-            table.add_column(model, justify="right")
+            table.add_column(model, justify="right", overflow="fold")
         for name in next(iter(models.values())):
             table.add_row(name, *(number(values[name]) for values in models.values()))
         Console(highlight=False).print(table)

@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tmrepro.cli.app import App
 from tmrepro.cli.bench import bench
 from tmrepro.cli.diff import diff
 from tmrepro.cli.doctor import doctor
@@ -24,6 +25,7 @@ from tmrepro.cli.reproduce import reproduce
 from tmrepro.cli.restart import start_again
 from tmrepro.cli.run import run
 from tmrepro.cli.spec import spec_app
+from tmrepro.cli.streams import open_streams
 from tmrepro.cli.verify import verify
 from tmrepro.determinism import settle
 from tmrepro.errors import (
@@ -35,8 +37,8 @@ from tmrepro.errors import (
     SpecError,
     TmreproError,
 )
+from tmrepro.paths import require_working_folder
 
-EXIT_PIPE = 141  # as of a process that the closing of its standard output ended (128 + SIGPIPE)
 _STOPPED: dict[int, tuple[str, int]] = {
     signal.SIGINT: ("interrupted", EXIT_INTERRUPTED),
     signal.SIGTERM: ("terminated", EXIT_TERMINATED),
@@ -48,7 +50,7 @@ EPILOG = (
     "4 could not compute, 70 a bug, 130 interrupted, 143 terminated."
 )
 
-app = typer.Typer(
+app = App(
     name="tmrepro",
     help="Train networks, draw the loss landscape around their minima, and prove that what you got is what was published.",
     epilog=EPILOG,
@@ -90,6 +92,7 @@ class _Stopped(BaseException):
 
 def main() -> NoReturn:
     """Run the command line and exit with its code; no traceback reaches a user for anything they did."""
+    open_streams()
     start_again(settle())
     gc.set_threshold(50_000, 10, 10)  # to look for garbage among the million objects of imports takes seconds
     debug = "--debug" in sys.argv or bool(os.environ.get("TMREPRO_DEBUG"))
@@ -103,26 +106,25 @@ def main() -> NoReturn:
         code = _run(debug=debug)
     except _Stopped as stop:
         code = _STOPPED[stop.number][1]
-        with contextlib.suppress(OSError):
-            _say(f"{_STOPPED[stop.number][0]}{_how_to_continue()}")
+        _say(f"{_STOPPED[stop.number][0]}{_how_to_continue()}")
     gc.freeze()  # Python's last look for garbage, among a million objects, would take two seconds
     sys.exit(_flushed(code))
 
 
 def _run(*, debug: bool) -> int:
     try:
+        require_working_folder()
         return int(app(standalone_mode=False) or 0)
     except TmreproError as error:
         if isinstance(error, LoadedTooEarlyError):
             start_again(error.environment)
         return _explain(error, debug=debug, code=error.exit_code)
-    except SystemExit:  # how typer ends where standard output is closed
-        return EXIT_PIPE
+    except SystemExit as error:  # nothing of ours ends so
+        text = f"code that the spec names ended the program (sys.exit({error.code!r}))"
+        return _explain(error, debug=debug, code=ComputeError.exit_code, text=text)
     except MemoryError as error:
         return _explain(error, debug=debug, code=ComputeError.exit_code, text="out of memory")
     except OSError as error:  # what no room foresaw: the environment's fault, and rarely ours
-        if isinstance(error, BrokenPipeError):
-            return EXIT_PIPE
         return _explain(error, debug=debug, code=ComputeError.exit_code, text=_words_of(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets a code and a short word of its own
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own errors, whose base class it hides
@@ -150,8 +152,7 @@ def _explain(error: BaseException, *, debug: bool, code: int, text: str | None =
         traceback.print_exception(error)
     message = str(error) if text is None else text
     spec = isinstance(error, SpecError)  # its lines begin with the place, which editors make a link
-    with contextlib.suppress(BrokenPipeError):
-        _say(message if spec or code == EXIT_BUG else f"error: {message}")
+    _say(message if spec or code == EXIT_BUG else f"error: {message}")
     return code
 
 
@@ -161,21 +162,19 @@ def _how_to_continue() -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    with contextlib.suppress(OSError):  # where nobody can be told, the exit code says it
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _flushed(code: int) -> int:
-    """`code`, unless what was printed does not reach anybody; nothing is left that Python would complain of at its end."""
+    """`code`, unless what was printed could not be written; nothing is left that Python would complain of at its end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            if isinstance(error, BrokenPipeError):
-                code = EXIT_PIPE
-            elif (
-                stream is sys.stdout and code != ComputeError.exit_code
-            ):  # else it is said: some Pythons keep what failed
+            # else it is said: some Pythons keep what failed
+            if stream is sys.stdout and code != ComputeError.exit_code:
                 _say(f"error: output cannot be written: {error.strerror}")
                 code = ComputeError.exit_code
     return code

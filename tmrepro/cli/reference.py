@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from tmrepro.cli.app import App
 from tmrepro.cli.run import DataOption, DebugOption, QuietOption, SpecArgument
 
-reference_app = typer.Typer(help="References that runs are verified against.", no_args_is_help=True)
+reference_app = App(help="References that runs are verified against.", no_args_is_help=True)
 
 
 @reference_app.callback()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tmrepro.cli.app import App
 from tmrepro.cli.run import DebugOption
 from tmrepro.shipped import find_spec
 
@@ -16,7 +17,7 @@ SpecFile = Annotated[
     ),
 ]
 
-spec_app = typer.Typer(help="Check, explain and hash specs.", no_args_is_help=True)
+spec_app = App(help="Check, explain and hash specs.", no_args_is_help=True)
 
 
 @spec_app.command()

@@ -17,6 +17,7 @@ from tmrepro.data.picture import shown
 from tmrepro.data.scaling import scale
 from tmrepro.data.subset import draw
 from tmrepro.errors import DataError
+from tmrepro.paths import user_path
 
 DATA_DIR_VARIABLE = "TMREPRO_DATA"
 
@@ -88,9 +89,9 @@ def _loaded(
 
 def _data_dir(data_dir: Path | None, *, name: str) -> Path:
     if data_dir is not None:
-        return data_dir.expanduser()
+        return user_path(data_dir)
     if from_environment := os.environ.get(DATA_DIR_VARIABLE):
-        return Path(from_environment).expanduser()
+        return user_path(from_environment)
     holds = {
         "cifar10": "cifar-10-batches-py (add --download to have it fetched into there)",
         "images": "train/CLASS/* and test/CLASS/*",

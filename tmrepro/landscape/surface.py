@@ -15,6 +15,7 @@ import xarray as xr
 from jaxtyping import Float64
 from torch import nn
 
+from tmrepro.attributes import flat_attributes
 from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directions, own_directions
 from tmrepro.errors import UsageError
 from tmrepro.landscape.kept import Kept
@@ -23,6 +24,7 @@ from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, ow
 from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.limits import LARGEST_K
 from tmrepro.parameters import layout_of, norm_of, theta_of
+from tmrepro.paths import require_working_folder, user_path
 from tmrepro.store.layout import error_attributes
 from tmrepro.store.rectangles import rectangle_slices
 from tmrepro.surface import Precision, Problem, build_grid
@@ -105,14 +107,15 @@ def loss_surface(
         targets that are distributions, target_entropy, their mean entropy in nats.
         error_over_bound is the largest |S - S64| / (1e-5 (|S64| + 0.01)) against the definition in float64 at the (i, j) of
         error_points (theta*, the highest loss, and what delta's seed draws), on the first error_images of the inputs. Where it
-        is above 1, or None because float64 cannot be computed, error_note says why. A faster evaluator that is above 1 is not
-        taken.
+        is above 1, or cannot be computed, error_note says why. A faster evaluator that is above 1 is not taken.
+        They are flat, for `to_netcdf`: numbers, text and lists of numbers; a seed of 2^31 or more is text.
         A loss that is not finite is a result and stays as it is.
 
     Raises:
         UsageError: an argument that cannot be, in words.
         StorageError: `out` cannot be written.
     """
+    require_working_folder()
     choice("precision", precision, Precision)
     choice("moves", moves, Moves)
     choice("unit", unit, Unit)
@@ -132,7 +135,7 @@ def loss_surface(
         points = _points(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm)
         problem = Problem(copied, pair, data.inputs, data.targets, precision, data.conduct, whole)
         size = min(chunk, max(len(points.a), len(points.b)))
-        kept = None if out is None else Kept(Path(out), problem, a=points.a, b=points.b, chunk=size)
+        kept = None if out is None else Kept(user_path(out), problem, a=points.a, b=points.b, chunk=size)
         selector = Selector(
             problem,
             Lattice(points.a, points.b, points.home, size),
@@ -293,4 +296,4 @@ def _dataset(values: np.ndarray, points: Points, attributes: dict[str, Any], *, 
     variables = {"loss": (("a", "b"), values[0])}
     if has_accuracy:
         variables["accuracy"] = (("a", "b"), values[1])
-    return xr.Dataset(variables, coords={"a": ("a", points.a), "b": ("b", points.b)}, attrs=attributes)
+    return xr.Dataset(variables, coords={"a": ("a", points.a), "b": ("b", points.b)}, attrs=flat_attributes(attributes))

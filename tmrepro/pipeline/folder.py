@@ -12,10 +12,18 @@ from tmrepro.errors import DamagedError, StorageError, UsageError
 from tmrepro.pipeline.context import Context
 from tmrepro.progress import Reporter
 from tmrepro.spec import Spec, dump_spec, first_difference
-from tmrepro.store.atomic import WORK, remove, safe_path, shown
+from tmrepro.store.atomic import WORK, remove, safe_path, shown, work_folder, write_bytes
 from tmrepro.store.crate import CRATE
+from tmrepro.store.litter import find_litter
 from tmrepro.store.lock import remove_work
-from tmrepro.store.manifest import MANIFEST, check_manifest, listed_hash
+from tmrepro.store.manifest import (
+    MANIFEST,
+    IntegrityFinding,
+    check_manifest,
+    listed_hash,
+    old_content,
+    refuse_litter,
+)
 from tmrepro.store.specs import SPEC, read_spec
 from tmrepro.store.stages import StageBook, StageRecord, finished_stages
 
@@ -34,8 +42,11 @@ def open_folder(out: Path, spec: Spec) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose a folder with --out")
-    if not out.exists() or {item.name for item in out.iterdir()} <= {WORK}:
+    names = {item.name for item in out.iterdir()} - {WORK} if out.exists() else set()
+    if not names:
         return
+    if all(find_litter(name) for name in names):
+        refuse_litter(out)
     if _lists_spec(out, dump_spec(spec).encode()):
         return  # whatever became of its spec.yaml, this is a run of `spec`
     if not os.path.lexists(out / SPEC):
@@ -82,13 +93,14 @@ def reopen(out: Path, reporter: Reporter) -> None:
     Raises:
         DamagedError: there are files in it that no run writes, or links.
     """
+    refuse_litter(out)
     if not (out / MANIFEST).exists():
         return
-    findings = check_manifest(out, working=True)
+    findings = _put_back(out, reporter)
     strange = next((finding for finding in findings if finding.problem in {"link", "unreadable"}), None)
     if strange is not None:
         raise DamagedError(f"{out / strange.path}: {strange.message}; remove it, then run again")
-    records, notes = [], [f"{out} was finished, but {findings[0]}"]
+    records, notes = [], [f"{out} was finished, but {findings[0]}"] if findings else []
     if any(finding.path == "provenance.json" for finding in findings):
         notes.append(f"{out / 'provenance.json'} cannot be trusted: all of the run is made again")
     else:
@@ -103,6 +115,18 @@ def reopen(out: Path, reporter: Reporter) -> None:
     remove(out / MANIFEST)
 
 
+def _put_back(out: Path, reporter: Reporter) -> list[IntegrityFinding]:
+    """Undo what a transport did to text files, since the manifest says what they were; returns what is wrong after that."""
+    findings = check_manifest(out, working=True)
+    converted = [found.path for found in findings if found.problem == "converted" and found.path != MANIFEST]
+    for path in converted:
+        content = old_content(out, path)
+        if content is not None:
+            write_bytes(safe_path(out, path), content, work=work_folder(out))
+            reporter.note(f"{out / path}: its line ends are put back")
+    return check_manifest(out, working=True) if converted else findings
+
+
 def check_foreign(out: Path, records: Sequence[StageRecord]) -> None:
     """Nothing, if every file in `out` is one that the stages `records` or the closing of a run writes.
 
@@ -112,6 +136,7 @@ def check_foreign(out: Path, records: Sequence[StageRecord]) -> None:
     surfaces = [record.name.split("/")[1] for record in records if record.name.startswith("surface/")]
     known = _CLOSING | {f"{STORE}/{surface}/zarr.json" for surface in surfaces}
     known |= {relative for record in records for relative in record.files}
+    refuse_litter(out)
     for path in sorted(_files(out)):
         if path not in known:
             raise DamagedError(f"{out / shown(path)}: not a file of this run; remove it, then run again")

@@ -23,6 +23,7 @@ from tmrepro.pipeline.preview import draw_preview
 from tmrepro.records import Grid, SurfaceFacts
 from tmrepro.spec import CustomModel, DrawnSurface, SurfaceSpec, TrainedModel
 from tmrepro.store.atomic import remove
+from tmrepro.store.litter import find_litter
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, read_part, write_chunk
 from tmrepro.store.tensors import check_labels, load_labels
@@ -59,7 +60,7 @@ def evaluate_surface(
         with computing(f"surface {drawn.name} of {model.name}", users_code=users_code(model.spec)):
             facts = _fill(context, drawn, model, stage=name, rejected=rejected or ())
         written = [path for path in sorted((context.run / folder).rglob("*")) if path.is_file()]
-        files = [path.relative_to(context.run).as_posix() for path in written]
+        files = [path.relative_to(context.run).as_posix() for path in written if not find_litter(path.name)]
         return files, {"folder": folder, **facts}
 
     earlier = context.book.get(name)

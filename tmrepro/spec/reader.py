@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tmrepro.errors import Finding, SpecError
+from tmrepro.errors import Finding, SpecError, UsageError
+from tmrepro.paths import user_path
 from tmrepro.spec.canonical import canonical_dict, dump_spec
 from tmrepro.spec.checks import find_problems
 from tmrepro.spec.document import MAX_BYTES, MAX_VALUES, first_findings, read_document
@@ -21,9 +22,9 @@ def load_spec(path: Path | str) -> Spec:
     """
     source = str(path)
     try:
-        with Path(path).open("rb") as file:
+        with user_path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UsageError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError([Finding(source, 1, 1, "", f"cannot be read: {reason}")]) from error
     return decode_spec(content, source=source)

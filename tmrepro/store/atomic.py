@@ -48,8 +48,8 @@ def write_bytes(path: Path, data: bytes, *, work: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, work: Path) -> None:
-    """`write_bytes` for text, as UTF-8 with the line ends it has."""
-    write_bytes(path, text.encode("utf-8"), work=work)
+    """`write_bytes` for text, as UTF-8 with the line ends it has; bytes of file names that are no text are escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), work=work)
 
 
 def make_folder(path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -22,12 +23,16 @@ JSON_LIMIT_DEPTH = 64
 JSON_LIMIT_VALUES = 2**21
 HISTORY_LIMIT_BYTES = 64 * 2**20
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _COLUMNS = tuple(field.name for field in fields(Epoch))
 
 
 def write_json(path: Path, value: object, *, work: Path) -> None:
     """Write `value` with its keys in the order they have. NaN and infinities are a ValueError: store None instead."""
-    write_text(path, json.dumps(value, allow_nan=False, ensure_ascii=False, indent=2) + "\n", work=work)
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=2) + "\n"
+    # Bytes of a file name that are no text: as a backslash and what follows it, since readers refuse a lone surrogate.
+    text = _SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):x}", text)
+    write_text(path, text, work=work)
 
 
 def read_json(path: Path, *, limit_bytes: int = JSON_LIMIT_BYTES, name: str | None = None) -> Any:

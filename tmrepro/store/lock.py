@@ -42,7 +42,7 @@ def run_lock(run: Path) -> Iterator[None]:
         StorageError: the folder cannot be written.
     """
     path, holder = safe_path(run, f"{WORK}/{_LOCK}"), safe_path(run, f"{WORK}/holder")
-    lock = FileLock(path)
+    lock, begun = FileLock(path), os.path.lexists(run / WORK)
     try:
         _acquire(lock, path)
     except Timeout as error:
@@ -52,7 +52,12 @@ def run_lock(run: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(path, error) from error
     try:
-        refuse_strange(run)
+        try:
+            refuse_strange(run)
+        except DamagedError:
+            if not begun:  # what is refused stays as it was
+                remove_work(run)
+            raise
         write_text(holder, f"{os.getpid()}\n", work=work_folder(run))
         yield
     finally:

@@ -10,21 +10,23 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tmrepro.errors import DamagedError
 from tmrepro.limits import FILE_BYTES
-from tmrepro.store.atomic import WORK, open_plain, refuse_too_many, remove, safe_path, shown, write_text
+from tmrepro.store.atomic import WORK, open_plain, read_bytes, refuse_too_many, remove, safe_path, shown, write_text
+from tmrepro.store.litter import find_litter, litter_words, removal_command
+from tmrepro.store.transport import COPY_AGAIN, LAST_LINE, LIMIT_BYTES, changed_on_the_way, is_pointer, plain_line
 
 MANIFEST = "manifest-sha256.txt"
 MANIFEST_LIMIT_LINES = 2**20
 MANIFEST_LIMIT_LINE_BYTES = 2**13  # twice the longest path that Linux opens
 MALFORMED_LIMIT = 100  # findings; a file that is no manifest at all would be one in each line
 
-Problem = Literal["missing", "extra", "changed", "empty", "link", "unreadable", "malformed"]
+Problem = Literal["missing", "extra", "changed", "converted", "empty", "link", "unreadable", "malformed", "litter"]
 
 EMPTY_FOLDER = "empty folder"
 
@@ -50,10 +52,11 @@ def write_manifest(run: Path, *, work: Path) -> None:
     An empty folder, of which no manifest can tell, is removed: it is what is left of files that are no longer wanted.
 
     Raises:
-        DamagedError: a link, or a name that a line of the manifest cannot hold.
+        DamagedError: a link, litter, or a name that a line of the manifest cannot hold.
         StorageError: the folder cannot be written.
     """
     paths = []
+    refuse_litter(run)
     for path, kind in _entries(run):
         if path == MANIFEST or path.split("/")[0] == WORK:
             continue
@@ -70,7 +73,7 @@ def write_manifest(run: Path, *, work: Path) -> None:
 
 
 def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding]:
-    """Everything in which the folder differs from its manifest, sorted by path; empty when nothing does.
+    """Everything in which the folder differs from its manifest, sorted by path, litter last; empty when nothing does.
 
     `working` is for whoever holds the run's lock: without it a `.work` left by an unfinished run is a finding.
     """
@@ -84,7 +87,9 @@ def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding
     for path, kind in kinds.items():
         if path.split("/")[0] == WORK and kind in {"file", EMPTY_FOLDER}:
             continue
-        if kind == "link":
+        if path not in expected and (litter := _litter(path, kind)):
+            findings.append(litter)
+        elif kind == "link":
             findings.append(_finding(path, "link", "a symbolic link; a run folder holds plain files only"))
         elif kind == EMPTY_FOLDER:
             findings.append(_finding(path, "extra", f"an {kind}, which no run leaves behind"))
@@ -94,7 +99,32 @@ def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding
             findings.append(_finding(path, "extra", "not in the manifest; nothing of a run says where it comes from"))
     if not working and os.path.lexists(run / WORK):
         findings.append(_finding(WORK, "extra", f"left by a run that is not finished; {_REMEDY}"))
-    return sorted(findings, key=lambda finding: (finding.path, finding.problem))
+    return sorted(set(findings), key=lambda finding: (finding.problem == "litter", finding.path, finding.problem))
+
+
+def told(run: Path, findings: Sequence[IntegrityFinding]) -> str:
+    """The first of `findings` in words; of litter alone, all of it and how to remove it."""
+    if findings[0].problem != "litter":
+        return str(findings[0])
+    paths = [finding.path for finding in findings]
+    return f"{litter_words(paths)}; nothing else is wrong; remove it: {removal_command(str(run), paths)}"
+
+
+def refuse_litter(run: Path) -> None:
+    """Raise DamagedError if other programs left files in `run`: a manifest would vouch for them."""
+    found = {litter for path, kind in _entries(run) if path.split("/")[0] != WORK and (litter := _litter(path, kind))}
+    if found:
+        paths = sorted(finding.path for finding in found)
+        command = removal_command(str(run), paths)
+        raise DamagedError(f"{run}: {litter_words(paths)}, no file of a run; remove it, then run again: {command}")
+
+
+def old_content(run: Path, path: str) -> bytes | None:
+    """What a file was before its line ends were changed; None where it is whole, or that cannot be undone."""
+    digest = listed_hash(run, path)
+    data = read_bytes(safe_path(run, path), limit_bytes=LIMIT_BYTES, name=path)
+    found = None if digest is None else changed_on_the_way(data, digest)
+    return None if found is None else found[1]
 
 
 def file_hashes(run: Path, paths: Iterable[str]) -> dict[str, str]:
@@ -132,8 +162,34 @@ def _compare(run: Path, path: str, digest: str) -> Iterator[IntegrityFinding]:
         return
     if found != digest and size == 0:
         yield _finding(path, "empty", f"an empty file; {_REMEDY}")
+    elif found != digest and (converted := _converted(run, path, digest, size=size)):
+        yield converted
     elif found != digest:
         yield _finding(path, "changed", f"SHA-256 differs (stored {digest[:8]}, computed {found[:8]}); {_REMEDY}")
+
+
+def _converted(run: Path, path: str, digest: str, *, size: int) -> IntegrityFinding | None:
+    """What became of a file on its way here, where its content can be told all the same."""
+    if size > LIMIT_BYTES:
+        return None
+    try:
+        data = read_bytes(safe_path(run, path), limit_bytes=LIMIT_BYTES, name=path)
+    except DamagedError:
+        return None
+    if is_pointer(data):
+        return _finding(path, "changed", "a pointer of Git LFS, not the file itself; run 'git lfs pull'")
+    found = changed_on_the_way(data, digest)
+    if found is None:
+        return None
+    return _finding(path, "converted", f"{found[0]}, the rest is what was written; {COPY_AGAIN}")
+
+
+def _litter(path: str, kind: str) -> IntegrityFinding | None:
+    """What is wrong with `path` if it is litter. Links and special files are never taken for it."""
+    found = find_litter(path) if kind not in {"link", "special file"} else None
+    if found is None:
+        return None
+    return _finding(found.path, "litter", f"litter of {found.source}, no file of the run; remove it, then verify again")
 
 
 def _hash(run: Path, path: str) -> tuple[str, int]:
@@ -148,11 +204,14 @@ def _read_manifest(run: Path) -> tuple[dict[str, str], list[IntegrityFinding]]:
     """The SHA-256 of each path that the manifest names, and what is wrong with the manifest itself."""
     expected: dict[str, str] = {}
     findings: list[IntegrityFinding] = []
+    converted: dict[str, None] = {}  # what was done to all of it, each said once
     try:
-        for number, raw in enumerate(_lines(run), start=1):
+        for number, read in enumerate(_lines(run), start=1):
             if len(findings) == MALFORMED_LIMIT or number > MANIFEST_LIMIT_LINES:
                 findings.append(_finding(MANIFEST, "malformed", f"line {number}: not read any further; {_REMEDY}"))
                 break
+            raw, said = plain_line(read, first=number == 1)
+            converted.update(dict.fromkeys(said))
             line = raw.removesuffix(b"\n").decode("utf-8")
             match = _LINE.fullmatch(line)
             if match is None:
@@ -161,9 +220,10 @@ def _read_manifest(run: Path) -> tuple[dict[str, str], list[IntegrityFinding]]:
                 problem_with = "a path that could lead out of the folder"
             elif match[2] in expected:
                 problem_with = "a path that stands twice"
-            elif not raw.endswith(b"\n"):
+            elif not raw.endswith(b"\n") and not os.path.lexists(run / match[2]):
                 problem_with = "a line that is cut off"
             else:
+                converted.update({} if raw.endswith(b"\n") else {LAST_LINE: None})
                 expected[match[2]] = match[1]
                 continue
             findings.append(_finding(MANIFEST, "malformed", f"line {number}: {problem_with}: {shown(line[:160])}"))
@@ -174,6 +234,8 @@ def _read_manifest(run: Path) -> tuple[dict[str, str], list[IntegrityFinding]]:
     except UnicodeDecodeError as error:
         findings.append(_finding(MANIFEST, "malformed", f"expected UTF-8 ({error.reason}); {_REMEDY}"))
         return {}, findings
+    words = f"{' and '.join(converted)}, by git, an editor or a mail program; {COPY_AGAIN}"
+    findings += [_finding(MANIFEST, "converted", words)] if converted else []
     if not expected and not findings:
         findings.append(_finding(MANIFEST, "empty", f"an empty file; {_REMEDY}"))
     return expected, findings

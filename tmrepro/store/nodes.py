@@ -15,6 +15,7 @@ from tmrepro.errors import DamagedError, UsageError
 from tmrepro.store.atomic import read_bytes, refuse_too_many, safe_path, shown, work_folder, write_bytes
 from tmrepro.store.documents import parse_json
 from tmrepro.store.layout import METADATA, Layout, read_group, read_layout
+from tmrepro.store.litter import find_litter
 
 STORE = "surfaces.zarr"
 METADATA_LIMIT_BYTES = 2**20
@@ -85,7 +86,7 @@ def folders(run: Path, relative: str) -> list[str]:
     """The names of the folders in a folder of surfaces or models; anything else there is a DamagedError."""
     try:
         with os.scandir(safe_path(run, relative)) as entries:
-            found = sorted(entry.name for entry in entries if entry.name != METADATA)
+            found = sorted(entry.name for entry in entries if entry.name != METADATA and not find_litter(entry.name))
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -35,6 +35,7 @@ from tmrepro.store.layout import (
     read_group,
     read_rectangle_layout,
 )
+from tmrepro.store.litter import find_litter
 from tmrepro.store.nodes import STORE, ChunkIndex, chunk_key, holds, read, read_metadata, write
 from tmrepro.store.surfaces import check_consolidated, read_chunk_file
 
@@ -72,7 +73,8 @@ def check_question(folder: Path, question: Mapping[str, Any]) -> None:
         DamagedError: its question.json cannot be read.
     """
     if not os.path.lexists(folder / QUESTION):
-        found = sorted(path.name for path in folder.iterdir() if path.name != WORK) if folder.is_dir() else []
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found = [name for name in names if name != WORK and not find_litter(name)]
         if found or (folder.exists() and not folder.is_dir()):
             raise UsageError(
                 f"out: {folder} holds something else ({found[0] if found else 'a file'}); choose another folder"

@@ -7,19 +7,21 @@ inside the surfaces hold, and are the files those that a run of this spec has? N
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from tmrepro.errors import ArtefactError
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
 from tmrepro.store.documents import read_json
-from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes
+from tmrepro.store.litter import find_litter, removal_command
+from tmrepro.store.manifest import MANIFEST, IntegrityFinding, check_manifest, file_hashes
 from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import finished_stages
 from tmrepro.store.surfaces import chunk_slices, read_surface
 from tmrepro.verify.band import read_bands
 from tmrepro.verify.reference import BANDS
-from tmrepro.verify.verdict import Check
+from tmrepro.verify.verdict import Check, Grade, Remarks
 
 # What every run has at its top beside `models`, `figures` and `surfaces.zarr`.
 TOP_FILES = frozenset(
@@ -40,20 +42,35 @@ def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
     """
     if not any(os.path.lexists(run / name) for name in ("spec.yaml", MANIFEST)):
         return [_damaged(str(run), "no run is there; 'tmrepro run SPEC --out RUN' makes one")]
-    findings = [_damaged(finding.path, finding.message) for finding in check_manifest(run)]
-    if findings:
-        return first_findings(findings)
-    checks = [Check("integrity", MANIFEST, "identical", "every file is there and whole, and no other")]
+    findings = check_manifest(run)
+    found = [finding_check(finding) for finding in findings]
+    if any(check.grade == "damaged" for check in found):
+        return first_findings(found)
+    other = "no other but litter" if found else "no other"
+    checks = [Check("integrity", MANIFEST, "identical", f"every file is there and whole, and {other}"), *found]
     try:
         spec = read_spec(run)
     except ArtefactError as error:
         return [*checks, _damaged("spec.yaml", str(error))]
-    checks += [_check_hash(run, spec), *_check_files(run, spec, reference=reference)]
-    if all(check.passed for check in checks) and reference:
+    litter = {finding.path for finding in findings}
+    checks += [_check_hash(run, spec), *_check_files(run, spec, reference=reference, litter=litter)]
+    if reference and not any(check.grade == "damaged" for check in checks):
         checks += [_check_bands(run), *_check_recorded(run)]
-    if all(check.passed for check in checks):
+    if not any(check.grade == "damaged" for check in checks):
         checks.append(_check_surfaces(run, spec))
     return checks
+
+
+def finding_check(finding: IntegrityFinding, *, folder: str = "") -> Check:
+    """A finding as a check; `folder` stands before its path."""
+    grade: Grade = "litter" if finding.problem == "litter" else "damaged"
+    return Check("integrity", f"{folder}{finding.path}", grade, finding.message)
+
+
+def litter_remarks(run: Path, checks: Sequence[Check]) -> Remarks:
+    """How to remove the litter that `checks` found; nothing where they found none."""
+    paths = [check.subject for check in checks if check.grade == "litter"]
+    return Remarks(notes=(f"this removes the litter: {removal_command(str(run), paths)}",)) if paths else Remarks()
 
 
 def first_findings(findings: list[Check]) -> list[Check]:
@@ -74,7 +91,7 @@ def _check_hash(run: Path, spec: Spec) -> Check:
     return Check("integrity", "spec.yaml", "identical", f"hash {found[:16]} is the recorded one")
 
 
-def _check_files(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
+def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[str]) -> list[Check]:
     """A finished run of `spec` has these files and no others; a manifest that says otherwise was not written by a run."""
     top, of_model = (REFERENCE_TOP_FILES, REFERENCE_MODEL_FILES) if reference else (TOP_FILES, MODEL_FILES)
     what = "reference" if reference else "run"
@@ -82,7 +99,7 @@ def _check_files(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
     expected.update(_surface_files(spec))
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
     # Which figures there are is for those who draw them again: level `statistics`.
-    found = {path for path in found if not path.startswith("figures/")}
+    found = {path for path in found if not path.startswith("figures/") and not _is_one_of(path, litter)}
     missing = [_damaged(path, f"missing: a {what} of this spec has it") for path in sorted(expected - found)]
     return first_findings(
         missing + [_damaged(path, f"a {what} of this spec has no such file") for path in sorted(found - expected)]
@@ -116,6 +133,11 @@ def _check_recorded(run: Path) -> list[Check]:
                     findings.append(_damaged(relative, f"not the bytes that stage {stage.name} recorded"))
     said = f"{files} files are those that {len(stages)} stages recorded"
     return first_findings(findings) or [Check("integrity", "provenance.json", "identical", said)]
+
+
+def _is_one_of(path: str, litter: AbstractSet[str]) -> bool:
+    found = find_litter(path) if litter else None
+    return found is not None and found.path in litter
 
 
 def _surface_files(spec: Spec) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import get_args
 from tmrepro.errors import DamagedError
 from tmrepro.spec import Spec
 from tmrepro.verify.folders import kind_of
-from tmrepro.verify.integrity import check_integrity, first_findings
+from tmrepro.verify.integrity import check_integrity, finding_check, first_findings, litter_remarks
 from tmrepro.verify.options import Options, Rerun
 from tmrepro.verify.reference import Reference, reference_findings
 from tmrepro.verify.verdict import Check, Level, Remarks, Verdict
@@ -36,10 +36,7 @@ def open_reference(folder: Path) -> Reference | tuple[Check, ...]:
     findings = reference_findings(folder)
     if not findings:
         return Reference(folder)
-    checks = [
-        Check("integrity", f"reference {folder.name}/{finding.path}", "damaged", finding.message)
-        for finding in findings
-    ]
+    checks = [finding_check(finding, folder=f"reference {folder.name}/") for finding in findings]
     return tuple(first_findings(checks))
 
 
@@ -59,7 +56,8 @@ def verify_run(
 
         checks, remarks = check_kept(run, level=level)
         return _verdict(run, level, None, checks, remarks, replicate=False)
-    checks, remarks = check_integrity(run, reference=kind == "reference"), Remarks()
+    checks = check_integrity(run, reference=kind == "reference")
+    remarks = litter_remarks(run, checks)
     if level != "integrity":
         if all(check.passed for check in checks):
             from tmrepro.verify.deep import deepen

@@ -37,7 +37,7 @@ def write_page(verdict: Verdict, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render_page(verdict), encoding="utf-8")
+        path.write_text(render_page(verdict), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 

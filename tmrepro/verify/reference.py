@@ -19,7 +19,7 @@ from tmrepro.errors import DamagedError, UsageError
 from tmrepro.spec import Spec, expand_surfaces
 from tmrepro.store.atomic import make_folder, read_bytes, remove, safe_path, work_folder, write_bytes
 from tmrepro.store.documents import read_json, write_json
-from tmrepro.store.manifest import IntegrityFinding, check_manifest, write_manifest
+from tmrepro.store.manifest import IntegrityFinding, check_manifest, told, write_manifest
 from tmrepro.store.specs import read_spec
 from tmrepro.store.statistics import StoredStatistics, read_statistics
 from tmrepro.verify.bands import Bands, Replicate, measure_bands, read_bands, sizes_of
@@ -114,7 +114,7 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         findings = reference_findings(folder)
         if findings:
-            raise DamagedError(f"reference {folder}: {findings[0]}")
+            raise DamagedError(f"reference {folder}: {told(folder, findings)}")
         self.folder = folder
         try:
             self.spec: Spec = read_spec(folder)
@@ -135,7 +135,7 @@ class Reference:
 def _require_whole(run: Path) -> None:
     findings = check_manifest(run)
     if findings:
-        raise DamagedError(f"{run}: {findings[0]}")
+        raise DamagedError(f"{run}: {told(run, findings)}")
 
 
 def _kept(run: Path) -> Iterator[Path]:

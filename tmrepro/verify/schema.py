@@ -12,7 +12,7 @@ from tmrepro.verify.words import Against, Grade, Level
 
 _GRADES = (
     "identical: the same bits; equal: within 1e-4 relative and 1e-6 absolute; consistent: inside the measured band; "
-    "different: none of these; damaged: cannot be believed or read"
+    "different: none of these; litter: no file of the run, which is whole otherwise; damaged: cannot be believed or read"
 )
 
 
@@ -29,10 +29,10 @@ def verdict_schema() -> dict[str, Any]:
             reference=_or_null(_text("name of the reference that it was held against")),
             replicate=_flag("only agreement within the bands was asked for, the seeds being others"),
             grade=_choice(Grade, f"the worst of all checks; null: there is no verdict. {_GRADES}", null=True),
-            passed=_flag("no check is different or damaged"),
+            passed=_flag("no check is different, litter or damaged"),
             exit_code={
                 "type": "integer",
-                "description": "0: verified, 1: different, 2: wrong usage or spec, 3: damaged or missing, 4: could not compute",
+                "description": "0: verified, 1: different, 2: wrong usage or spec, 3: damaged, missing, litter, 4: not computed",
             },
             same_bits={
                 "type": ["boolean", "null"],
@@ -66,7 +66,7 @@ def _check() -> dict[str, Any]:
         ),
         subject=_text("what was looked at; a file by its path relative to the run folder"),
         grade=_choice(Grade, _GRADES),
-        passed=_flag("the grade is neither different nor damaged"),
+        passed=_flag("the grade is none of different, litter and damaged"),
         detail=_text("what was found, for people"),
         numbers={
             "type": "array",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tmrepro.errors import EXIT_DIFFERENT, EXIT_OK, DamagedError
+from tmrepro.store.litter import litter_words
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides
 from tmrepro.verify.words import GRADES, Against, Grade, Level
 
@@ -99,6 +100,10 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The verdict in one line."""
+        if self.grade == "litter":
+            paths = [check.subject for check in self.checks if check.grade == "litter"]
+            whole = "at level integrity nothing else is wrong: remove it, then verify again"
+            return f"NOT VERIFIED: {self.subject}, level {self.level}: {litter_words(paths)}; {whole}"
         word = "verified" if self.passed else ("DAMAGED" if self.grade == "damaged" else "DIFFERENT")
         asked = ", as a replicate" if self.replicate else ""
         against = f" against reference {self.reference}" if self.reference else ""
@@ -116,7 +121,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 verified, 1 different, 3 damaged."""
-        if self.grade == "damaged":
+        """0 verified, 1 different, 3 damaged or littered."""
+        if self.grade in {"damaged", "litter"}:
             return DamagedError.exit_code
         return EXIT_OK if self.passed else EXIT_DIFFERENT

@@ -1,0 +1,42 @@
+"""How every command of tmrepro is registered, so that what all of them share is said once."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tmrepro.paths import user_path
+
+
+class App(typer.Typer):
+    """A group of commands. Paths that a command gets, from the command line or the environment, have `~` expanded."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """As typer's."""
+        register = super().command(*args, **kwargs)
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            register(_with_home_folders(function))
+            return function
+
+        return decorate
+
+
+def _with_home_folders(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(**values: Any) -> Any:
+        return function(**{name: _expanded(value) for name, value in values.items()})
+
+    return call
+
+
+def _expanded(value: Any) -> Any:
+    match value:
+        case Path():
+            return user_path(value)
+        case list():
+            return [_expanded(each) for each in value]
+        case _:
+            return value

@@ -1,0 +1,55 @@
+"""What happens to files on their way: line ends that git, an editor or a mail program changed, and stand-ins for content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+LIMIT_BYTES = 2**26  # larger files are no text of ours
+BOM = b"\xef\xbb\xbf"
+COPY_AGAIN = "copy it again as it is, without conversion (git: '* -text' in .gitattributes)"
+
+LAST_LINE = "its last line end was removed"
+_MARK, _LINES = "a byte order mark was put before it", "its line ends were changed (CRLF for LF)"
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def changed_on_the_way(data: bytes, digest: str) -> tuple[str, bytes] | None:
+    """What was done to a file whose SHA-256 was `digest`, in words, with its old content; None where it cannot be undone."""
+    for what, candidate in _undone(data):
+        if hashlib.sha256(candidate).hexdigest() == digest:
+            return " and ".join(what), candidate
+    return None
+
+
+def plain_line(raw: bytes, *, first: bool) -> tuple[bytes, list[str]]:
+    """A line of text as it was written, and what was done to it since."""
+    said = []
+    if first and raw.startswith(BOM):
+        raw = raw.removeprefix(BOM)
+        said.append(_MARK)
+    if raw.endswith(b"\r\n"):
+        raw = raw.removesuffix(b"\r\n") + b"\n"
+        said.append(_LINES)
+    return raw, said
+
+
+def is_pointer(data: bytes) -> bool:
+    """Whether `data` is what Git LFS puts in the place of a file that it did not fetch."""
+    return data.startswith(_POINTER)
+
+
+def _undone(data: bytes) -> Iterator[tuple[list[str], bytes]]:
+    """Every content that such changes could have made `data` of."""
+    for mark in (False, True):
+        if mark and not data.startswith(BOM):
+            continue
+        plain, said = (data.removeprefix(BOM), [_MARK]) if mark else (data, [])
+        for lines in (False, True):
+            if lines and b"\r" not in plain:
+                continue
+            text = plain.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if lines else plain
+            told = [*said, _LINES] if lines else said
+            yield told, text
+            yield [*told, LAST_LINE], text + b"\n"
+            yield [*told, "a line end was added"], text.removesuffix(b"\n")
