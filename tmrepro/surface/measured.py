@@ -18,7 +18,7 @@ from jaxtyping import Float64
 
 from tmrepro.records import SurfaceError, loss_bound
 from tmrepro.surface.plain import PlainEvaluator
-from tmrepro.surface.problem import EvaluatorKind, Precision, Problem
+from tmrepro.surface.problem import Evaluator, EvaluatorKind, Precision, Problem
 from tmrepro.surface.tail import SIDE
 
 POINTS = 4
@@ -102,32 +102,32 @@ class ErrorMeter:
 
     def _compare(self, found: Mapping[Point, float], images: int) -> Measured:
         try:
-            errors = {point: over_bound(value, self._in_float64(point, images)) for point, value in found.items()}
+            self._look_up([point for point in found if (images, point) not in self._exact], images)
         except Exception as error:  # noqa: BLE001 - whatever a user's network or loss does with numbers of float64
             return Measured({}, 0, f"the definition cannot be computed in float64 ({type(error).__name__})")
-        return Measured(errors, images)
+        return Measured(
+            {point: over_bound(value, self._exact[images, point]) for point, value in found.items()}, images
+        )
 
-    def _in_float64(self, point: Point, images: int) -> float:
-        """S64 at a point. Tensors that forward makes are of torch's default, which is tried second in float64."""
-        key = images, point
-        if key not in self._exact:
-            definition = self._part(images, "float64")
-            tried = [self._dtype] if self._dtype is not None else [torch.get_default_dtype(), torch.float64]
-            for dtype in tried:
-                try:
-                    with _default(dtype):
-                        self._exact[key] = self._at(PlainEvaluator(definition), point)
-                except Exception:
-                    if dtype is tried[-1]:
-                        raise
-                else:
-                    self._dtype = dtype
-                    break
-        return self._exact[key]
+    def _look_up(self, points: Sequence[Point], images: int) -> None:
+        """Keep S64 of some points. Tensors that forward makes are of torch's default, which is float64 in a second try."""
+        tried = [self._dtype] if self._dtype is not None else [torch.get_default_dtype(), torch.float64]
+        for dtype in tried if points else ():
+            try:
+                with _default(dtype):
+                    definition = PlainEvaluator(self._part(images, "float64"))
+                    found = {(images, point): self._at(definition, point) for point in points}
+            except Exception:
+                if dtype is tried[-1]:
+                    raise
+            else:
+                self._exact |= found
+                self._dtype = dtype
+                return
 
-    def _at(self, evaluator: object, point: Point) -> float:
+    def _at(self, evaluator: Evaluator, point: Point) -> float:
         i, j = point
-        loss, _ = evaluator.block(self._lattice.a[i : i + 1], self._lattice.b[j : j + 1])  # type: ignore[attr-defined]
+        loss, _ = evaluator.block(self._lattice.a[i : i + 1], self._lattice.b[j : j + 1])
         return float(loss[0, 0])
 
     def _points(self, loss: Losses | None) -> list[Point]:
