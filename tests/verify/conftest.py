@@ -128,7 +128,8 @@ class Forger:
             )
             meter = ErrorMeter(problem, lattice_of(grid, chunk=spec.chunk))
             measured = meter.after(PlainEvaluator, read_surface(self.run, surface, model)[0].loss)
-            self.error(surface, model, error_over_bound=measured.worst[1])
+            points = [list(point) for point in measured.errors]
+            self.error(surface, model, error_over_bound=measured.worst[1], error_points=points)
 
     def restate(self) -> None:
         """Statistics, planes and figures that follow from the surfaces as they are now."""

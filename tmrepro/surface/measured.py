@@ -16,7 +16,7 @@ from jaxtyping import Float64
 
 from tmrepro.records import SurfaceError, loss_bound
 from tmrepro.surface.plain import PlainEvaluator
-from tmrepro.surface.problem import EvaluatorKind, Problem
+from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
 from tmrepro.surface.tail import SIDE
 
 POINTS = 4
@@ -99,22 +99,21 @@ class ErrorMeter:
 
     def _compare(self, found: Mapping[Point, float], images: int) -> Measured:
         try:
-            errors = {point: over_bound(value, self._in_float64(point, images)) for point, value in found.items()}
+            self._look_up([point for point in found if (images, point) not in self._exact], images)
         except Exception as error:  # noqa: BLE001 - whatever a user's network or loss does with numbers of float64
             return Measured({}, 0, f"the definition cannot be computed in float64 ({type(error).__name__})")
+        errors = {point: over_bound(value, self._exact[images, point]) for point, value in found.items()}
         return Measured(errors, images)
 
-    def _in_float64(self, point: Point, images: int) -> float:
-        """S64 at a point."""
-        key = images, point
-        if key not in self._exact:
-            definition = self._problem.first(images, precision="float64")
-            self._exact[key] = self._at(PlainEvaluator(definition), point)
-        return self._exact[key]
+    def _look_up(self, points: Sequence[Point], images: int) -> None:
+        """Keep S64 of some points."""
+        if points:
+            definition = PlainEvaluator(self._problem.first(images, precision="float64"))
+            self._exact |= {(images, point): self._at(definition, point) for point in points}
 
-    def _at(self, evaluator: object, point: Point) -> float:
+    def _at(self, evaluator: Evaluator, point: Point) -> float:
         i, j = point
-        loss, _ = evaluator.block(self._lattice.a[i : i + 1], self._lattice.b[j : j + 1])  # type: ignore[attr-defined]
+        loss, _ = evaluator.block(self._lattice.a[i : i + 1], self._lattice.b[j : j + 1])
         return float(loss[0, 0])
 
     def _points(self, loss: Losses | None) -> list[Point]:
