@@ -45,8 +45,9 @@ def test_folded_beyond_the_bound_is_passed_over(subnormal):
     assert " times the bound off at (0, 0); prefix fits" in found.attrs["evaluator_reason"]
     assert found.attrs["error_over_bound"] <= 1
     assert found.attrs["error_images"] == 100
-    assert [0, 0] in found.attrs["error_points"]
-    assert len(found.attrs["error_points"]) == 4
+    points = np.reshape(found.attrs["error_points"], (-1, 2)).tolist()
+    assert [0, 0] in points
+    assert len(points) == 4
     assert "error_note" not in found.attrs
 
 
@@ -54,7 +55,7 @@ def test_folded_that_was_forced_stays_and_says_how_far_it_is_off(subnormal):
     model, inputs, labels = subnormal
     found = loss_surface(model, "cross_entropy", inputs, labels, evaluator="folded", **ASKED)
     exact = loss_surface(model, "cross_entropy", inputs, labels, evaluator="plain", precision="float64", **ASKED)
-    points = tuple(np.array(found.attrs["error_points"]).T)
+    points = tuple(np.reshape(found.attrs["error_points"], (-1, 2)).T)
     S, S64 = found.loss.to_numpy()[points], exact.loss.to_numpy()[points]
     assert found.attrs["error_over_bound"] == pytest.approx((abs(S - S64) / (1e-5 * (abs(S64) + 0.01))).max())
     assert found.attrs["error_over_bound"] > 10
@@ -101,7 +102,11 @@ def test_a_kept_surface_of_a_rejected_evaluator_is_replaced_also_after_an_interr
 
 def test_what_float64_cannot_compute_has_no_error_and_says_why(subnormal):
     model, _, labels = subnormal
-    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]), reduction="none")
+    weight = torch.tensor([1.0, 2.0, 3.0])
+
+    def weighted(outputs, targets):
+        return nn.functional.cross_entropy(outputs, targets, weight, reduction="none")
+
     found = loss_surface(model, weighted, torch.randn(100, 32), labels, grid=2, evaluator="plain")
-    assert found.attrs["error_over_bound"] is None
+    assert "error_over_bound" not in found.attrs
     assert found.attrs["error_note"].startswith("not measured: ")

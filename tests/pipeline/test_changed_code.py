@@ -197,7 +197,7 @@ def test_a_helper_of_two_models_is_in_the_key_of_both(home, code, tmp_path, reco
     two = '[{name: mine, kind: custom, factory: "ournets:make"}, {name: other, kind: custom, factory: "other:make"}]'
     spec.write_text(SPEC.replace('[{name: mine, kind: custom, factory: "ournets:make"}]', two), encoding="utf-8")
     first = tmrepro.run(spec, out=tmp_path / "run", reuse=home / "run", reporter=recorder).run
-    assert recorder.names("reused") == {"training/mine", "minimum/mine", "surface/one/mine"}
+    assert recorder.names("reused") == {"training/mine", "minimum/mine", "surface/one/mine", "planes/mine"}
     code(ACTS, "GELU", "ReLU")
     again = recorders()
     tmrepro.run(spec, out=tmp_path / "again", reuse=first, reporter=again)

@@ -105,9 +105,9 @@ def loss_surface(
         Attributes: theta_norm (||theta*||), delta_norm, eta_norm, cosine (of the angle between them), the directions' SHA-256
         and seeds, home (the (i, j) of theta*, where it is a point), and the evaluator with the reason why it was chosen; for
         targets that are distributions, target_entropy, their mean entropy in nats.
-        error_over_bound is the largest |S - S64| / (1e-5 (|S64| + 0.01)) against the definition in float64 at the (i, j) of
-        error_points (theta*, the highest loss, and what delta's seed draws), on the first error_images of the inputs. Where it
-        is above 1, or cannot be computed, error_note says why. A faster evaluator that is above 1 is not taken.
+        error_over_bound is the largest |S - S64| / (1e-5 (|S64| + 0.01)) against the definition in float64 at error_points
+        (i, j, i, j, ...: theta*, the highest loss, and what delta's seed draws), on the first error_images of the inputs. Where
+        it is above 1, or cannot be computed and is left out, error_note says why. A faster evaluator above 1 is not taken.
         They are flat, for `to_netcdf`: numbers, text and lists of numbers; a seed of 2^31 or more is text.
         A loss that is not finite is a result and stays as it is.
 

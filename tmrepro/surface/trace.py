@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def away(model: nn.Module, *, reach: float) -> Iterator[None]:
     before = [value.detach().clone() for value in values]
     with torch.no_grad():
         for value in values:
-            size = float(value.detach().double().square().mean().sqrt()) if value.numel() else 0.0
+            size = math.sqrt(float(value.detach().double().square().mean())) if value.numel() else 0.0
             some = pattern.to(value.device).repeat(-(-value.numel() // _PATTERN))[: value.numel()].view(value.shape)
             value.add_(some, alpha=reach * (size or 0.1))
     try:
