@@ -120,7 +120,7 @@ def test_one_more_replicate_lies_in_the_band_of_a_share_as_often_as_promised() -
     for _ in range(trials):
         logits = 2 + 1.5 * random.standard_normal(6)
         *seen, new = (round(200 / (1 + math.exp(-logit))) / 200 for logit in logits)
-        band = band_of("relabelled_accuracy", seen)
+        band = band_of("train_accuracy", seen)
         assert band is not None
         inside += band.holds(new)
     # Four standard deviations of a binomial; the seed is fixed, so this never fails by chance.

@@ -17,6 +17,7 @@ from tmrepro.statistics.ranges import (
     RISE,
     ROUGHNESS,
     SHARE_OF_INTERIOR,
+    SHARE_OF_OWN_LABELS,
     SHARE_OF_POINTS,
     SHARE_OF_TRAINING,
     SHARE_OF_VALIDATION,
@@ -131,7 +132,7 @@ MINIMUM_NUMBERS: tuple[StatisticInfo, ...] = (
         "validation_accuracy", "share of the held-out part that theta* gets right", range=SHARE_OF_VALIDATION
     ),
     StatisticInfo(
-        "relabelled_accuracy", "share of the training part whose own label theta* gives", range=SHARE_OF_TRAINING
+        "relabelled_accuracy", "share of the training part whose own label theta* gives", range=SHARE_OF_OWN_LABELS
     ),
     StatisticInfo(
         "gradient_norm", "norm of the gradient of V~ at theta*", "nats per unit of theta", range=always(LENGTH)

@@ -52,6 +52,8 @@ ROUGHNESS = Range("log", most=2.0)  # so many times its range a second differenc
 SHARE_OF_POINTS = Range("logit", most=1.0, step="points")
 SHARE_OF_INTERIOR = Range("logit", most=1.0, step="interior points")
 SHARE_OF_TRAINING = Range("logit", most=1.0, step="training images", may_be_stuck=False)
+# Of a correct run it is 1 by construction, so replicates are equal: on logits that would make much of half a step below 1.
+SHARE_OF_OWN_LABELS = Range(most=1.0, step="training images", may_be_stuck=False)
 SHARE_OF_VALIDATION = Range("logit", most=1.0, step="validation images", may_be_stuck=False)
 POINTS = Range(most="points", step=1.0, may_be_stuck=False)
 MINIMA = Range(least=1.0, most="points", step=1.0)
