@@ -155,7 +155,9 @@ def _check_surface(
         view.provenance, view.provenance, surface=drawn.spec, stage=f"surface/{drawn.name}/{model.name}"
     )
     grade, detail = check_points(problem, sampled, recorded=recorded, exact=platforms.exact, rounding=rounding)
-    of_error, words = check_error(problem, sampled, stored_facts.error, recorded=recorded, exact=platforms.exact)
+    of_error, words = check_error(
+        problem, sampled, stored_facts.error, recorded=recorded, exact=platforms.exact, same_bits=grade == "identical"
+    )
     if worst([grade, of_error]) != grade:
         grade, detail = of_error, words
     worst_of_all = worst([grade, *axes])
