@@ -122,7 +122,7 @@ def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], se
             "classes": list(dataset.classes),
             "mean": list(dataset.mean),
             "deviation": list(dataset.deviation),
-            "notes": list(dataset.notes),
+            **({"notes": list(dataset.notes)} if dataset.notes else {}),
         },
         "code": code_facts(),
         "packages": package_versions(),
