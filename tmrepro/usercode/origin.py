@@ -125,7 +125,7 @@ def _find_spec(name: str, locations: list[str] | None) -> ModuleSpec | None:
     return None
 
 
-def _beside(source: Source) -> list[metadata.Distribution]:
+def _beside(source: Source) -> list[Any]:
     """Distributions whose metadata lie where the module is imported from, and that name it."""
     if source.path is None or source.kind == "installed":
         return []
@@ -135,7 +135,7 @@ def _beside(source: Source) -> list[metadata.Distribution]:
         return []
 
 
-def _named(source: Source) -> list[metadata.Distribution]:
+def _named(source: Source) -> list[Any]:
     if source.kind != "installed":
         return []
     try:
@@ -148,12 +148,12 @@ def _named(source: Source) -> list[metadata.Distribution]:
     return [metadata.distribution(name) for name in names]
 
 
-def _tops(distribution: metadata.Distribution) -> set[str]:
+def _tops(distribution: Any) -> set[str]:
     listed = (distribution.read_text("top_level.txt") or "").split()
     return set(listed) or {file.parts[0].removesuffix(".py") for file in distribution.files or ()}
 
 
-def _has_file(distribution: metadata.Distribution, source: Source) -> bool:
+def _has_file(distribution: Any, source: Source) -> bool:
     return any(file.as_posix() == source.name for file in distribution.files or ())
 
 
