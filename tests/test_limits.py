@@ -212,6 +212,16 @@ def nested(levels: int) -> Any:
     return documents.parse_json(b"[" * levels + b"]" * levels, name="x")
 
 
+def measured_error(*, points: int = 1, images: int = 1, note: str = "x") -> bool:
+    attributes = {
+        "error_over_bound": 1.5,
+        "error_points": [[0, 0]] * points,
+        "error_images": images,
+        "error_note": note,
+    }
+    return layout.read_error(attributes, shape=(2, 2), name="zarr.json") is not None
+
+
 CASES: dict[str, Case] = {
     "limits.LARGEST_K": lambda _, over, __: read_layout(array(4096 + over, 4096 + over, 512), name="x"),
     "limits.LARGEST_K of a kept surface": lambda _, over, __: read_rectangle_layout(
@@ -250,6 +260,9 @@ CASES: dict[str, Case] = {
         padded_json(folder, "zarr.json", 2**26 + over) == {}
     ),
     "a chunk file": lambda folder, over, _: kept_chunk(folder, over),
+    "store.layout.ERROR_POINTS_LIMIT": lambda _, over, __: measured_error(points=64 + over),
+    "store.layout.IMAGES_LIMIT": lambda _, over, __: measured_error(images=2**31 + over),
+    "store.layout.NOTE_LIMIT": lambda _, over, __: measured_error(note="x" * (1000 + over)),
     "store.manifest.MANIFEST_LIMIT_LINES": manifest_lines,
     "store.manifest.MANIFEST_LIMIT_LINE_BYTES": manifest_line,
     "store.manifest.MALFORMED_LIMIT": malformed,
@@ -317,7 +330,12 @@ def test_every_limit_has_its_case() -> None:
                 is_limit = path.name == "limits.py" or named.fullmatch(target.id)
                 found |= {f"{module}.{target.id}"} if is_limit and target.id.isupper() else set()
     # Of numbers, not of what is read.
-    others = {"verify.scales.LARGEST_EXPONENT", "data.digits._VALUE_MAX", "data.scaling.PIXEL_MAX"}
+    others = {
+        "store.transport.LIMIT_BYTES",
+        "verify.scales.LARGEST_EXPONENT",
+        "data.digits._VALUE_MAX",
+        "data.scaling.PIXEL_MAX",
+    }
     assert found - others == {name.split(" ")[0] for name in CASES if "." in name}
     for name in found:
         module, _, constant = name.rpartition(".")

@@ -40,9 +40,11 @@ def test_its_statistics_follow_from_its_surfaces() -> None:
     pairs = list_surfaces(folder)
     assert len(pairs) == 6
     for surface, model in pairs:
-        values, _, home, step = read_surface(folder, surface, model)
+        values, facts, home, step = read_surface(folder, surface, model)
         assert isinstance(values, Surface)
-        assert surface_statistics(values, home=home, step=step) == stored[surface][model]
+        assert facts.error is not None
+        error = facts.error.over_bound
+        assert surface_statistics(values, home=home, step=step, error_over_bound=error) == stored[surface][model]
 
 
 def test_names_no_path_of_the_machine_it_was_made_on() -> None:

@@ -55,7 +55,7 @@ def test_every_statistic_is_listed_in_the_order_in_which_it_is_computed(statisti
 
 
 def test_every_number_of_a_minimum_is_listed_so_that_none_is_without_a_range():
-    words = {"model", "category", "reason", "labels", "stopped", "seeds_collapsed"}
+    words = {"model", "category", "reason", "labels", "stopped", "seeds_collapsed", "depth_below_minimum"}
     numbers = {field.name for field in fields(Minimum)} - words
     assert {info.name for info in MINIMUM_NUMBERS} == numbers
     assert len(RANGES) == len(STATISTICS) + len(MINIMUM_NUMBERS)

@@ -216,7 +216,11 @@ def test_tensors_that_forward_makes_are_of_float64_too(problem, lattice):
 
 @pytest.mark.parametrize("which", ["network", "loss"])
 def test_where_float64_cannot_be_computed_words_say_so(network, problem, lattice, which):
-    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]), reduction="none")
+    weight = torch.tensor([1.0, 2.0, 3.0])
+
+    def weighted(outputs, wanted):
+        return nn.functional.cross_entropy(outputs, wanted, weight, reduction="none")
+
     labels = Targets(torch.arange(20) % 3, loss=weighted)
     one = (
         problem(MakesTensors(torch.float32).eval(), n=20, precision="float32")
