@@ -35,7 +35,7 @@ from tmrepro.pipeline import context, models
 from tmrepro.records import Epoch, History
 from tmrepro.store import chunks, documents, lock, manifest, nodes, rectangles, tensors
 from tmrepro.store.atomic import read_bytes
-from tmrepro.store.layout import read_layout, read_rectangle_layout
+from tmrepro.store.layout import read_error, read_layout, read_rectangle_layout
 from tmrepro.store.stages import StageRecord
 from tmrepro.training.checkpoint import FORMAT
 from tmrepro.verify import compare, figures, integrity, reference, update
@@ -219,7 +219,7 @@ def measured_error(*, points: int = 1, images: int = 1, note: str = "x") -> bool
         "error_images": images,
         "error_note": note,
     }
-    return layout.read_error(attributes, shape=(2, 2), name="zarr.json") is not None
+    return read_error(attributes, shape=(2, 2), name="zarr.json") is not None
 
 
 CASES: dict[str, Case] = {
