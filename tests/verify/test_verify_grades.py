@@ -103,8 +103,8 @@ def test_a_strong_failure_is_never_hidden_behind_weaker_passes(grades: list[Grad
     checks = tuple(Check("audit", str(index), grade, "") for index, grade in enumerate(grades))
     verdict = Verdict("run", "audit", None, checks)
     assert verdict.grade == grades[int(np.argmax([GRADES.index(grade) for grade in grades]))]
-    assert verdict.passed == (not {"different", "damaged"} & set(grades))
-    expected = 3 if "damaged" in grades else (1 if "different" in grades else 0)
+    assert verdict.passed == (not {"different", "litter", "damaged"} & set(grades))
+    expected = 3 if {"damaged", "litter"} & set(grades) else (1 if "different" in grades else 0)
     assert verdict.exit_code == expected
 
 
