@@ -22,7 +22,7 @@ from tmrepro.surface.state import changed, kept, shared_memory, state_of
 from tmrepro.surface.trace import away
 from tmrepro.surface.watch import Watch, generators, storages, storages_of
 
-FEW = 24  # inputs of most calls
+FEW = 12  # inputs of most calls
 PIECES = (1, 4)  # where they are cut: one alone, then three, then the others
 REDRAWN = 16  # more calls of a network that draws random numbers: what is rarely drawn shows in one of them
 REACH = 1.0  # how far from theta*, in root mean squares of each parameter

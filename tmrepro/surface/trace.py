@@ -85,15 +85,26 @@ def away(model: nn.Module, *, reach: float) -> Iterator[None]:
     before = [value.detach().clone() for value in values]
     with torch.no_grad():
         for value in values:
-            size = math.sqrt(float(value.detach().double().square().mean())) if value.numel() else 0.0
-            some = pattern.to(value.device).repeat(-(-value.numel() // _PATTERN))[: value.numel()].view(value.shape)
-            value.add_(some, alpha=reach * (size or 0.1))
+            _move(value, pattern.to(value.device), reach=reach)
     try:
         yield
     finally:
         with torch.no_grad():
             for value, old in zip(values, before, strict=True):
                 value.copy_(old)
+
+
+def _move(value: Tensor, pattern: Tensor, *, reach: float) -> None:
+    """Add `reach` times its root mean square times a pattern that is repeated over it, without writing the pattern out."""
+    if not value.numel():
+        return
+    step = reach * (float(value.norm()) / math.sqrt(value.numel()) or 0.1)
+    flat = value.view(-1) if value.is_contiguous() else value.reshape(-1)
+    whole = len(flat) - len(flat) % len(pattern)
+    flat[:whole].view(-1, len(pattern)).add_(pattern, alpha=step)
+    flat[whole:].add_(pattern[: len(flat) - whole], alpha=step)
+    if not value.is_contiguous():
+        value.copy_(flat.view(value.shape))
 
 
 def _graph(network: nn.Module) -> fx.GraphModule:

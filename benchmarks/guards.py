@@ -1,0 +1,46 @@
+"""What it costs to look whether a network is a function and its graph right, before a surface: `python -P benchmarks/guards.py`.
+
+Seconds of one thread's processor time, the least of some rounds, for the quickstart's networks on 64 of its images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from tmrepro.data import load_dataset
+from tmrepro.models import build_model
+from tmrepro.pipeline.context import examples_on
+from tmrepro.shipped import find_spec
+from tmrepro.spec import load_spec
+from tmrepro.surface.conduct import examine
+from tmrepro.surface.trace import TRIED, trace_network
+
+ROUNDS, IMAGES = 5, 64
+
+
+def least(call: Callable[[], object]) -> float:
+    found = []
+    for _ in range(ROUNDS):
+        begin = time.process_time()
+        call()
+        found.append(time.process_time() - begin)
+    return min(found)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    spec = load_spec(find_spec("spec/quickstart.yaml"))
+    dataset = load_dataset(spec.data, data_dir=None)
+    inputs = examples_on(dataset, scaling=spec.data.scaling, device=torch.device("cpu")).inputs[:IMAGES]
+    for model in spec.models:
+        module = build_model(model, classes=10, size=spec.data.size, seed=0).eval()
+        examined = least(lambda module=module: examine(module, inputs))
+        traced = least(lambda module=module: trace_network(module, inputs[:TRIED]))
+        print(f"{model.name}: {examined:.3f} s to examine it, {traced:.3f} s to trace it and compare")
+
+
+if __name__ == "__main__":
+    main()
