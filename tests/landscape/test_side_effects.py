@@ -83,6 +83,7 @@ def check(make: Callable[[], nn.Module], data: Any, loss: Any = "cross_entropy",
         cases.UnusedBehindNorm, cases.ClampsWeights, cases.ClampsWithNorm, cases.ReadsParameters, cases.ReadsFrozen,
         cases.ReadsInNumpy, cases.BranchesOnWeights, cases.MaxNorm, cases.KeepsLast, cases.Squeezes, cases.ChangesInputs,
         cases.ChangesInputsBehindTheBack, cases.ChangesInNumpy, cases.bound_method, cases.TiedByName, cases.Two,
+        cases.ViewOfAParameter,
     ],
 )  # fmt: skip
 def test_the_value_is_that_of_a_fresh_module_at_each_point(make, data):

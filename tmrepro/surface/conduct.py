@@ -81,12 +81,14 @@ def examine(
         )
     draws = generators() != drawn
     changes_inputs = not _close(batch, few, within=0.0) or bool(watch.changed & storages([batch]))
+    # Also where the values stay, as those of weights that are clamped already: away from theta* they would not.
+    writes = bool(watch.changed & (storages_of(used) | storages(used.buffers())))
 
     def call(network: nn.Module) -> Call:
         def outputs(x: Tensor) -> Tensor:
             with torch.no_grad():
                 found: Tensor = network(x.clone())
-            return found
+            return found.detach().clone()  # it may be a view of a parameter, and would move with it
 
         return outputs
 
@@ -106,7 +108,8 @@ def examine(
         )
     reasons = {
         "the network changes its inputs": changes_inputs,
-        f"the network changes its {changes[0] if changes else ''} when it is evaluated": bool(changes),
+        f"the network changes its {changes[0] if changes else 'parameters or buffers'} when it is evaluated": writes
+        or bool(changes),
         "the network draws random numbers": draws,
         "the network fails on one input alone": not alone,
     }
