@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from tmrepro.normal import standard_normal
 from tmrepro.surface.state import same_values
 from tmrepro.surface.watch import Watch, storages, storages_of
 
@@ -80,7 +81,7 @@ def has_hooks(module: nn.Module) -> bool:
 @contextmanager
 def away(model: nn.Module, *, reach: float) -> Iterator[None]:
     """Run the body with every parameter moved away from where it is, by `reach` times its root mean square; put back after."""
-    pattern = torch.randn(_PATTERN, generator=torch.Generator().manual_seed(1))
+    pattern = torch.from_numpy(standard_normal(1, size=_PATTERN))
     values = list(model.parameters())
     before = [value.detach().clone() for value in values]
     with torch.no_grad():

@@ -76,7 +76,7 @@ def check_error(
     """Whether a surface's error is what is measured again: by its own values, or, on the same platform, its evaluator.
 
     `recorded` is the evaluator that the run names; `exact`, whether this platform owes the run's bits. Where the sampled points
-    differ by rounding (not `same_bits`), so does the error, which is nothing but rounding: two within the bound are equal.
+    differ by rounding on a platform that owes the bits (not `same_bits`), so does the error: two within the bound are equal.
     """
     if stored is None:
         return "different", "its error was not measured"
@@ -92,7 +92,7 @@ def check_error(
         return "different", f"{ERROR}: measured at points {_shown(stored.points)}, expected {_shown(again.points)}"
     grade = grade_number(stored.over_bound, again.over_bound)
     both = (stored.over_bound, again.over_bound)
-    if grade == "different" and not same_bits and all(error is not None and error <= 1 for error in both):
+    if grade == "different" and exact and not same_bits and all(error is not None and error <= 1 for error in both):
         grade = "equal"
     return grade, f"{ERROR}: stored {stored.over_bound}, theta* gives {again.over_bound}"
 
