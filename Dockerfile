@@ -43,6 +43,7 @@ ENV PATH=/opt/tmrepro/bin:$PATH \
     MKL_CBWR=COMPATIBLE \
     OMP_DYNAMIC=FALSE \
     MKL_DYNAMIC=FALSE \
+    GOMP_SPINCOUNT=5000 \
     CUBLAS_WORKSPACE_CONFIG=:4096:8 \
     NUMBA_CPU_NAME=x86-64-v3 \
     NUMBA_CPU_FEATURES=+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse3,+sse4.1,+sse4.2,+ssse3 \

@@ -25,6 +25,7 @@ VARIABLES = {
     "OMP_DYNAMIC",
     "MKL_NUM_THREADS",
     "MKL_DYNAMIC",
+    "GOMP_SPINCOUNT",
     "CUBLAS_WORKSPACE_CONFIG",
 }
 
@@ -76,6 +77,7 @@ def test_portable_fixes_instruction_sets_and_threads() -> None:
         "OMP_DYNAMIC": "FALSE",
         "MKL_NUM_THREADS": "3",
         "MKL_DYNAMIC": "FALSE",
+        "GOMP_SPINCOUNT": "5000",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "NUMBA_CPU_NAME": "x86-64-v3",
         "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse3,+sse4.1,+sse4.2,+ssse3",
