@@ -19,7 +19,7 @@ from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAG
 from tmrepro.spec.messages import MAX_PROBLEMS, Problem, did_you_mean, got, keys, problems
 from tmrepro.spec.model import MAX_ITEMS, ReplicatesSpec, Spec
 from tmrepro.spec.networks import CnnModel, DnnModel, ModelSpec, Resnet50Model, parameter_count
-from tmrepro.spec.resolve import merge_training, resolve_data
+from tmrepro.spec.resolve import base_name, default_models, is_same_network, merge_training, resolve_data
 from tmrepro.spec.surfaces import SurfaceSpec
 from tmrepro.spec.training import TrainingSpec
 
@@ -43,7 +43,7 @@ def find_problems(raw: Any) -> list[Problem]:
         found = problems(error)
     readable = _readable(keys(raw))
     checks = (
-        _counts, _classes, _parameters, _lone_images, _samples, _chunks, _names, _optimizers, _amount,
+        _counts, _classes, _parameters, _lone_images, _samples, _chunks, _names, _paths, _between, _optimizers, _amount,
     )  # fmt: skip
     return [*found, *islice(chain.from_iterable(check(readable) for check in checks), MAX_PROBLEMS)]
 
@@ -218,6 +218,49 @@ def _names(spec: _Readable) -> Iterator[Problem]:
             elif name in seen:
                 yield at, f"{name!r} is listed twice"
             seen.add(name)
+
+
+def _paths(spec: _Readable) -> Iterator[Problem]:
+    """The principal components of a path need a path."""
+    for index, surface in enumerate(spec.surfaces):
+        if surface is None or surface.directions.kind != "pca" or spec.training is None:
+            continue
+        drawn = surface.models or tuple(name for name in spec.model_names if name is not None)
+        for model in (model for model in spec.models if model is not None and model.name in drawn):
+            if merge_training(model.training, over=spec.training).trajectory is None:
+                yield (
+                    ("surfaces", index, "directions", "kind"),
+                    f"pca needs the path of training of {model.name!r}; add training.trajectory: {{every: 1}}",
+                )
+
+
+def _between(spec: _Readable) -> Iterator[Problem]:
+    """A plane between minima is one of three points of the same network."""
+    models = {model.name: model for model in spec.models if model is not None}
+    known = {name for name in spec.model_names if name is not None}
+    replicates = spec.replicates.training if spec.replicates else 1
+    for index, surface in enumerate(spec.surfaces):
+        if surface is None or surface.directions.between is None:
+            continue
+        for place, name in enumerate(surface.directions.between):
+            at, base = ("surfaces", index, "directions", "between", place), base_name(name)
+            number = int(name.rpartition(".r")[2]) if "." in name else 0
+            if base not in known:
+                hint = did_you_mean(base, tuple(known)) or f"; there are {', '.join(sorted(known)) or 'none'}"
+                yield at, f"no model is called {got(base)[5:]}{hint}"
+            elif number >= replicates:
+                yield at, f"there are {replicates} trainings of {base} (replicates.training); {name} is not one of them"
+        drawn = surface.models or default_models(surface, tuple(models.values()))
+        if not drawn and all(base_name(name) in models for name in surface.directions.between):
+            yield ("surfaces", index, "models"), "is needed: no other model is the same network as the two of `between`"
+        for place, name in enumerate(surface.models or ()):
+            at = ("surfaces", index, "models", place)
+            if name in surface.directions.between:
+                yield at, f"{name!r} is one of the two of `between` itself; the plane needs a third minimum"
+                continue
+            for other in map(base_name, surface.directions.between):
+                if name in models and other in models and not is_same_network(models[name], models[other]):
+                    yield at, f"{name!r} and {other!r} of `between` are different networks, so no line joins them"
 
 
 def _unique(section: str, names: tuple[str | None, ...]) -> Iterator[Problem]:

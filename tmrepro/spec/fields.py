@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 NAME_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
+TRAINED_NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}(\.r[1-9][0-9]{0,3})?$"
 # The hash of a spec is that of its RFC 8785 form, whose numbers are doubles: larger integers have no canonical form.
 LARGEST_INTEGER = 2**53 - 1
 
@@ -46,6 +47,7 @@ def _without_sign_of_zero(number: float) -> float:
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+TrainedName = Annotated[str, Field(pattern=TRAINED_NAME_PATTERN)]  # of a model, or of a replicate of one
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 PositiveInteger = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 PositiveNumber = Annotated[float, Field(gt=0)]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tmrepro.spec.fields import NAME_PATTERN, Location, Section
+from tmrepro.spec.fields import NAME_PATTERN, TRAINED_NAME_PATTERN, Location, Section
 from tmrepro.spec.model import Spec
 
 Problem = tuple[Location, str]
@@ -134,6 +134,8 @@ def _nameless(value: Any, location: Location) -> Problem:
 def _pattern(pattern: str) -> str:
     if pattern == NAME_PATTERN:
         return "must be 1 to 64 of a-z, 0-9, _ and -, the first a letter or digit"
+    if pattern == TRAINED_NAME_PATTERN:
+        return "must be the name of a model, or of a replicate of one, such as cnn.r1"
     return "must look like package.module:function"
 
 

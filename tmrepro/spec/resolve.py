@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tmrepro.spec.data import DEFAULT_COUNTS, DataSpec
 from tmrepro.spec.model import Spec
@@ -45,7 +46,6 @@ class DrawnSurface:
 
 def resolve(spec: Spec) -> Spec:
     """`spec` with every default written out. Resolving twice changes nothing."""
-    names = tuple(model.name for model in spec.models)
     resolved = spec.model_copy(
         update={
             "data": resolve_data(spec.data),
@@ -53,7 +53,7 @@ def resolve(spec: Spec) -> Spec:
                 model.model_copy(update={"training": merge_training(model.training, over=spec.training)})
                 for model in spec.models
             ),
-            "surfaces": tuple(resolve_surface(surface, models=names) for surface in spec.surfaces),
+            "surfaces": tuple(resolve_surface(surface, models=spec.models) for surface in spec.surfaces),
         }
     )
     return Spec.model_validate(resolved.model_dump())  # anew, so that every field counts as written
@@ -80,9 +80,34 @@ def merge_training(own: TrainingSpec, *, over: TrainingSpec) -> TrainingSpec:
     return over.model_copy(update=written)
 
 
-def resolve_surface(surface: SurfaceSpec, *, models: tuple[str, ...]) -> SurfaceSpec:
+def resolve_surface(surface: SurfaceSpec, *, models: tuple[ModelSpec, ...]) -> SurfaceSpec:
     """`surface` with the names of its models, and a chunk no larger than the grid."""
-    return surface.model_copy(update={"models": surface.models or models, "chunk": min(surface.chunk, surface.grid.K)})
+    names = surface.models or default_models(surface, models)
+    return surface.model_copy(update={"models": names, "chunk": min(surface.chunk, surface.grid.K)})
+
+
+def default_models(surface: SurfaceSpec, models: tuple[ModelSpec, ...]) -> tuple[str, ...]:
+    """All models; of a plane between minima, those that are the same network as the first of `between`, without the two."""
+    between = surface.directions.between
+    if between is None:
+        return tuple(model.name for model in models)
+    first = next((model for model in models if model.name == base_name(between[0])), None)
+    same = (model for model in models if first is not None and is_same_network(model, first))
+    return tuple(model.name for model in same if model.name not in between)
+
+
+def is_same_network(one: ModelSpec, other: ModelSpec) -> bool:
+    """Whether two models have the same parameters, name by name and shape by shape."""
+    return _network(one) == _network(other)
+
+
+def _network(model: ModelSpec) -> dict[str, Any]:
+    return model.model_dump(exclude={"name", "training", "init"})
+
+
+def base_name(trained: str) -> str:
+    """The name in the spec of a model or of a replicate of one: cnn of cnn.r1."""
+    return trained.partition(".")[0]
 
 
 def expand_models(spec: Spec) -> tuple[TrainedModel, ...]:
@@ -112,8 +137,10 @@ def _draws(spec: Spec) -> Iterator[DrawnSurface]:
     for surface in spec.surfaces:
         seeds = surface.directions.seeds
         wanted = surface.models or tuple(model.name for model in spec.models)
-        models = tuple(name for base in wanted for name in trained[base])
-        for replicate in range(spec.replicates.directions):
+        # Minima of other seeds are in the plane already, and only seeds make a direction another one.
+        between, seeded = surface.directions.kind == "between", surface.directions.kind == "random"
+        models = tuple(name for base in wanted for name in (trained[base][:1] if between else trained[base]))
+        for replicate in range(spec.replicates.directions if seeded else 1):
             offset = DIRECTION_SEED_STRIDE * replicate
             yield DrawnSurface(
                 name=_replicate_name(surface.name, "d", replicate),

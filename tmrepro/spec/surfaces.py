@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
 from tmrepro.limits import LARGEST_K
-from tmrepro.spec.fields import Name, PositiveInteger, PositiveNumber, Section, Seed, chosen, contradiction, stated
+from tmrepro.spec.fields import (
+    Name,
+    PositiveInteger,
+    PositiveNumber,
+    Section,
+    Seed,
+    TrainedName,
+    chosen,
+    contradiction,
+    stated,
+)
 
 
 class SeedsSpec(Section):
@@ -26,9 +36,20 @@ class SeedsSpec(Section):
         return self
 
 
-class DirectionsSpec(Section):
-    """The two random directions (the paper, Algorithm 2)."""
+DirectionKind = Literal["random", "pca", "hessian", "between"]
 
+
+class DirectionsSpec(Section):
+    """The two directions: random ones in the paper (Algorithm 2), or others that mean something."""
+
+    kind: Annotated[DirectionKind, stated("2")] = "random"
+    """random: drawn by `seeds`; pca: the two principal components of the path of training (`training.trajectory`); hessian:
+    the two eigenvectors of the largest eigenvalues; between: from theta* to the theta* of two other models."""
+    between: Annotated[
+        Annotated[tuple[TrainedName, TrainedName], Strict(strict=False)] | None,
+        chosen("three minima span a plane"),
+    ] = None
+    """The two other models of kind between, replicates too: [cnn.r1, cnn.r2]."""
     seeds: Annotated[SeedsSpec, chosen("so that anyone regenerates the same directions")] = SeedsSpec()
     """The seeds of the two directions."""
     normalization: Annotated[Literal["l2", "filter", "layer", "none"], stated("2")] = "l2"
@@ -38,6 +59,38 @@ class DirectionsSpec(Section):
         chosen("Algorithm 2 says the whole weight vector; whether biases belong to it is left open"),
     ] = "all"
     """all parameters, or only weights (tensors of two or more dimensions)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, raw: Any) -> Any:
+        """`between: [x, y]` alone, and `kind: {between: [x, y]}`, mean `kind: between`."""
+        if not isinstance(raw, dict):
+            return raw
+        kind = raw.get("kind")
+        if isinstance(kind, dict) and set(kind) == {"between"} and "between" not in raw:
+            return {**raw, "kind": "between", "between": kind["between"]}
+        if "kind" not in raw and raw.get("between") is not None:
+            return {**raw, "kind": "between"}
+        return raw
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> DirectionsSpec:
+        if (self.kind == "between") != (self.between is not None):
+            words = "names two other models: between: [MODEL, MODEL]" if self.between is None else "is for kind: between"
+            raise contradiction(f"{words} (kind: {self.kind})", at=("between",))
+        if self.between is not None and self.between[0] == self.between[1]:
+            raise contradiction(f"must be two models, or the plane is a line (both are {self.between[0]})", at=("between",))
+        if self.kind != "random" and self.normalization not in {"l2", "none"}:
+            raise contradiction(
+                f"must be l2 or none for kind: {self.kind}; scaled by filter or layer, it would point elsewhere "
+                f"(got {self.normalization})",
+                at=("normalization",),
+            )
+        if self.kind != "random" and self.moves != "all":
+            raise contradiction(
+                f"must be all for kind: {self.kind}; without biases it would point elsewhere (got {self.moves})", at=("moves",)
+            )
+        return self
 
 
 class GridSpec(Section):

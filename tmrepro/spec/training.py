@@ -86,6 +86,15 @@ class StopSpec(Section):
     """Epochs over which the training loss must hardly change for an LM."""
 
 
+class TrajectorySpec(Section):
+    """The path of training: which points of it are recorded (trajectory.csv)."""
+
+    every: Annotated[int, Field(ge=1, le=1_000_000), chosen("every epoch, unless a training is long")] = 1
+    """Epochs from one recorded point to the next; the first, the last and theta* are always recorded."""
+    weights: Annotated[bool, chosen("a point of ResNet50 takes 94 MB, and few want them")] = False
+    """Keep the weights of each point in the run folder."""
+
+
 class TrainingSpec(Section):
     """How a network is trained. A model's own `training` is merged over this section."""
 
@@ -118,5 +127,9 @@ class TrainingSpec(Section):
     """One pass over the training part in data order before theta* is taken."""
     reseeds: Annotated[int, Field(ge=0, le=100), chosen("a network may collapse by bad luck, not by design")] = 3
     """Tries with another seed when a network collapses to one class."""
+    trajectory: Annotated[
+        TrajectorySpec | None, chosen("the paper draws no path; its future work asks whether training reaches a TM")
+    ] = None
+    """Record the path of training; null: not at all."""
     seed: Annotated[Seed, chosen("any fixed number")] = 0
     """Seed of the initial weights and of the order of images."""
