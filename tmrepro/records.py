@@ -118,6 +118,37 @@ class Minimum:
 
 
 @dataclass(frozen=True)
+class PlanePlace:
+    """A point of parameter space seen from a plane through theta*: theta* + a delta^ + b eta^ is the nearest point of it.
+
+    `distance` is how far the point lies from the plane. None where the two directions span no plane.
+    """
+
+    a: float | None
+    b: float | None
+    distance: float | None
+
+
+@dataclass(frozen=True)
+class TrajectoryPoint:
+    """One point of the path of training; epoch 0 is the one before the first update.
+
+    `loss` (nats) is that on X~ in eval mode, with batch norm statistics taken as those of theta* are; `gradient_norm` is the
+    norm of its gradient. `distance` is ||theta - theta*||; `cosine` that of the angle between the step from the point before
+    and the direction from there to theta*. `components` are the coordinates along the two principal components of the path,
+    counted from theta*; `places` those in the plane of each surface, by its name.
+    """
+
+    epoch: int
+    loss: float | None
+    distance: float
+    gradient_norm: float | None
+    cosine: float | None
+    components: tuple[float, float]
+    places: dict[str, PlanePlace] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Direction:
     """What is known of one direction of a surface: its seed, the SHA-256 of its raw stream, its norm as used.
 

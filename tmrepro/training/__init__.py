@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from tmrepro.training.checkpoint import CheckpointError
 from tmrepro.training.layout import MemoryFormat
-from tmrepro.training.loop import Examples, Trained, train
+from tmrepro.training.loop import Examples, State, Trained, path_epochs, train
 from tmrepro.training.stopping import Conditions, conditions
 
-__all__ = ["CheckpointError", "Conditions", "Examples", "MemoryFormat", "Trained", "conditions", "train"]
+__all__ = [
+    "CheckpointError",
+    "Conditions",
+    "Examples",
+    "MemoryFormat",
+    "State",
+    "Trained",
+    "conditions",
+    "path_epochs",
+    "train",
+]

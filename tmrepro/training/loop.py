@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +34,7 @@ RESEED_STRIDE = 1_000_000  # a reseed adds this much per try (design, section 2)
 COLLAPSE_MARGIN = 0.01  # a loss this close to ln C, relatively, is that of a constant predictor
 
 Stop = Literal["lm", "gm", "max_epochs"]
+State = Mapping[str, Tensor]  # parameters and buffers by name
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,16 @@ def train(
     examples: Examples,
     seed: int,
     on_epoch: Callable[[Epoch, int], None] = lambda _epoch, _seed: None,
+    on_state: Callable[[int, int, State], None] | None = None,
     save: Callable[[Callable[[], bytes]], None] = lambda _pack: None,
     saved: bytes | None = None,
 ) -> Trained:
     """Train `build(seed)`, and with further seeds while the network collapses.
 
     `save` is called after every epoch with a function that gives the checkpoint's bytes (so that whoever stores them
-    decides how often); `saved` are the bytes to continue from. `on_epoch` gets each epoch and the seed in use.
+    decides how often); `saved` are the bytes to continue from. `on_epoch` gets each epoch and the seed in use. `on_state`
+    gets the epoch, the seed and the state at the epochs of `path_epochs`, each before the checkpoint of its epoch; the
+    state is the one that training goes on changing, so keep a copy.
 
     Raises:
         DivergedError: T_i or a parameter is no longer finite.
@@ -92,7 +96,7 @@ def train(
             raise CheckpointError(f"not a checkpoint of this training: try {first} of {spec.reseeds + 1}")
     for attempt in range(first, spec.reseeds + 1):
         used = seed + attempt * RESEED_STRIDE
-        run = _Attempt(spec, build(used).to(examples.inputs.device), examples, used, attempt, collapsed)
+        run = _Attempt(spec, build(used).to(examples.inputs.device), examples, used, attempt, collapsed, on_state)
         if saved is not None:
             run.restore(saved)
             saved = None
@@ -102,6 +106,11 @@ def train(
             return run.outcome(theta_star, stopped, collapsed, collapsed=False)
         collapsed = (*collapsed, used)
     return run.outcome(theta_star, stopped, collapsed, collapsed=True)
+
+
+def path_epochs(*, every: int, epochs: int, best_epoch: int) -> tuple[int, ...]:
+    """The epochs of a training of so many at which its path is recorded; 0 is the point before the first update."""
+    return tuple(sorted({*range(0, epochs + 1, every), epochs, best_epoch}))
 
 
 def is_collapsed(model: nn.Module, examples: Examples, *, clip: float | None) -> bool:
@@ -134,8 +143,9 @@ class _Attempt:
         seed: int,
         attempt: int,
         seeds_collapsed: tuple[int, ...],
+        on_state: Callable[[int, int, State], None] | None,
     ) -> None:
-        self.spec, self.examples, self.seed = spec, examples, seed
+        self.spec, self.examples, self.seed, self.on_state = spec, examples, seed, on_state
         self.memory_format = memory_format(model, examples.inputs, batch_size=spec.batch_size, seed=seed)
         self.model = model if self.memory_format == "contiguous" else arranged(model, self.memory_format)
         self.attempt, self.seeds_collapsed = attempt, seeds_collapsed
@@ -161,12 +171,23 @@ class _Attempt:
     def until_stopped(
         self, on_epoch: Callable[[Epoch, int], None], save: Callable[[Callable[[], bytes]], None]
     ) -> Stop:
+        every = self.spec.trajectory.every if self.spec.trajectory else 1
+        if not self.history:
+            self._record(0, self.model.state_dict())
         # A checkpoint is taken before the stopping rules are asked, so a continued training asks them again.
         while (stop := self._stop()) is None:
             self._epoch(len(self.history) + 1)
             on_epoch(self.history[-1], self.seed)
+            if self.history[-1].epoch % every == 0:
+                self._record(self.history[-1].epoch, self.model.state_dict())
             save(self._pack)
+        self._record(self.history[-1].epoch, self.model.state_dict())
+        self._record(self.best_epoch, self.best)
         return stop
+
+    def _record(self, epoch: int, state: State) -> None:
+        if self.on_state is not None:
+            self.on_state(epoch, self.seed, state)
 
     def outcome(
         self, theta_star: nn.Module, stopped: Stop, seeds_collapsed: tuple[int, ...], *, collapsed: bool
