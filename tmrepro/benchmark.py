@@ -196,7 +196,7 @@ def trained_problem(spec: Any, model: TrainedModel) -> tuple[Problem, Grid]:
     drawn = expand_surfaces(spec)[0]
     labels = relabel(trained, examples.inputs, labels="hard")
     problem, grid, _ = surface_problem(
-        trained, drawn.spec, seeds=drawn.seeds, inputs=examples.inputs, labels=labels, clip=None
+        trained, drawn.spec, seeds=drawn.seeds, vectors=None, inputs=examples.inputs, labels=labels, clip=None
     )
     return problem, grid
 

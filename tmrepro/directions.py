@@ -16,8 +16,9 @@ from jaxtyping import Float
 
 from tmrepro.errors import UsageError
 from tmrepro.normal import standard_normal
-from tmrepro.parameters import Layout, norm_of, split_theta
+from tmrepro.parameters import Layout, dot, norm_of, split_theta
 from tmrepro.records import Direction
+from tmrepro.spec import DirectionsSpec
 
 Normalization = Literal["l2", "filter", "layer", "none"]
 Moves = Literal["all", "weights"]
@@ -96,6 +97,33 @@ def draw_directions(
     return _pair(streams, seeds=seeds, theta=theta, layout=layout, normalization=normalization, moves=moves)
 
 
+def surface_directions(
+    spec: DirectionsSpec,
+    *,
+    seeds: tuple[int, int],
+    vectors: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]] | None,
+    theta: Float[np.ndarray, " n"],
+    layout: Layout,
+) -> DirectionPair:
+    """delta^ and eta^ as a spec has them: drawn from `seeds`, or from the stored `vectors` where no seed gives them.
+
+    With `l2` the directions between minima are made orthogonal, so that the plane shows true distances.
+    """
+    if vectors is not None and spec.kind == "between" and spec.normalization == "l2":
+        vectors = vectors[0], orthogonal_to(vectors[0], vectors[1])
+    if vectors is None:
+        return draw_directions(seeds, theta=theta, layout=layout, normalization=spec.normalization, moves=spec.moves)
+    return own_directions(vectors, theta=theta, layout=layout, normalization=spec.normalization, moves=spec.moves)
+
+
+def orthogonal_to(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """What is left of `second` without its part along `first`, in float32; as it is where `first` is zero."""
+    length = dot(first, first)
+    if length == 0:
+        return second
+    return (second.astype(np.float64) - first.astype(np.float64) * (dot(first, second) / length)).astype(np.float32)
+
+
 def own_directions(
     vectors: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
     *,
@@ -136,11 +164,8 @@ def _pair(
         pair.append(direction)
         facts.append(Direction(seed=seed, sha256=digest, norm=norm_of(direction)))
     delta, eta = pair
-    products = delta.astype(np.float64)
-    products *= eta
-    dot = float(np.sum(products))
     length = facts[0].norm * facts[1].norm
-    return DirectionPair(delta, eta, facts[0], facts[1], cosine=dot / length if length else 0.0)
+    return DirectionPair(delta, eta, facts[0], facts[1], cosine=dot(delta, eta) / length if length else 0.0)
 
 
 def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) -> np.ndarray:

@@ -46,6 +46,13 @@ def split_theta(vector: Float[np.ndarray, " n"], *, layout: Layout) -> dict[str,
     return parts
 
 
+def dot(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:
+    """The inner product in float64. No BLAS: its sums differ between processors."""
+    products = one.astype(np.float64)
+    products *= other
+    return float(np.sum(products))
+
+
 def norm_of(vector: Float[np.ndarray, " n"]) -> float:
     """The L2 norm in float64. No BLAS: its sums differ between processors."""
     squares = vector.astype(np.float64)

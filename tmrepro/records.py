@@ -152,7 +152,7 @@ class TrajectoryPoint:
 class Direction:
     """What is known of one direction of a surface: its seed, the SHA-256 of its raw stream, its norm as used.
 
-    A direction of the caller's own has no seed.
+    A direction that no seed gives has none.
     """
 
     seed: int | None
@@ -175,11 +175,20 @@ class SurfaceError:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Another point that a plane was laid through: theta* of the network `name`, at (a, b)."""
+
+    name: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
 class SurfaceFacts:
     """What gives a surface's axes their meaning; stored as attributes of its zarr group.
 
     `theta_norm` is ||theta*||_2 over all parameters; `cosine` that of the angle between delta^ and eta^. `error` is None
-    until all of the surface is there and measured.
+    until all of the surface is there and measured. `marks` are the other points that the plane was laid through.
     """
 
     delta: Direction
@@ -189,3 +198,4 @@ class SurfaceFacts:
     images: int
     labels: str
     error: SurfaceError | None = None
+    marks: tuple[Mark, ...] = ()

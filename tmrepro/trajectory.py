@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from tmrepro.directions import DirectionPair
-from tmrepro.parameters import norm_of
+from tmrepro.parameters import dot, norm_of
 from tmrepro.records import PlanePlace, TrajectoryPoint
 
 Vector = Float[np.ndarray, " n"]
 
 
 def follow(
-    thetas: Iterable[tuple[int, Vector]],
+    epochs: Sequence[int],
+    theta: Callable[[int], Vector],
     *,
     theta_star: Vector,
-    components: Sequence[tuple[float, float]],
-    planes: Mapping[str, DirectionPair],
+    components: Float[np.ndarray, "points 2"],
     measure: Callable[[int], tuple[float | None, float | None]],
 ) -> list[TrajectoryPoint]:
-    """The points of a path, from the epochs and parameters `thetas`; one of them is held in memory, and the one before.
+    """The points of a path at `epochs`, in no plane yet; two of them are in memory at a time.
 
-    `components` are their coordinates along the principal components; `measure` gives loss and gradient norm at an epoch.
+    `theta` gives the parameters [n] of a point by its index, `measure` its loss and gradient norm; `components` are the
+    coordinates along the principal components.
     """
     points: list[TrajectoryPoint] = []
     before: Vector | None = None
-    for (epoch, theta), coordinates in zip(thetas, components, strict=True):
-        away = theta.astype(np.float64) - theta_star
-        loss, gradient_norm = measure(epoch)
+    for index, epoch in enumerate(epochs):
+        away = away_from(theta_star, theta(index))
+        loss, gradient_norm = measure(index)
         points.append(
             TrajectoryPoint(
                 epoch=epoch,
@@ -39,12 +39,18 @@ def follow(
                 distance=norm_of(away),
                 gradient_norm=gradient_norm,
                 cosine=None if before is None else _cosine(away - before, -before),
-                components=coordinates,
-                places={name: place_in(away, pair.delta, pair.eta) for name, pair in planes.items()},
+                components=(float(components[index, 0]), float(components[index, 1])),
             )
         )
         before = away
     return points
+
+
+def away_from(theta_star: Vector, theta: Vector) -> Vector:
+    """theta - theta* [n] in float64."""
+    away = theta.astype(np.float64)
+    away -= theta_star
+    return away
 
 
 def place_in(away: Vector, delta: Vector, eta: Vector) -> PlanePlace:
@@ -60,13 +66,6 @@ def place_in(away: Vector, delta: Vector, eta: Vector) -> PlanePlace:
     a = (along_delta * ee - along_eta * de) / determinant
     b = (along_eta * dd - along_delta * de) / determinant
     return PlanePlace(a, b, norm_of(away - a * delta.astype(np.float64) - b * eta.astype(np.float64)))
-
-
-def dot(one: Vector, other: Vector) -> float:
-    """The inner product in float64. No BLAS: its sums differ between processors."""
-    products = one.astype(np.float64)
-    products *= other
-    return float(np.sum(products))
 
 
 def _cosine(step: Vector, towards: Vector) -> float | None:

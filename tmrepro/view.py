@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tmrepro.attributes import flat_attributes
 from tmrepro.data import Dataset, load_dataset, scale
-from tmrepro.directions import DirectionPair, draw_directions
+from tmrepro.directions import DirectionPair, surface_directions
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.models import CodeChanges, build_model, code_changes
 from tmrepro.parameters import layout_of, split_theta, theta_of
@@ -180,25 +180,21 @@ class RunView:
         return torch.from_numpy(self.dataset.train.labels)
 
     def directions(self, surface: str, model: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """delta^ and eta^ of a surface, drawn again, by parameter name."""
+        """delta^ and eta^ of a surface, by parameter name: drawn again, or as stored where no seed gives them."""
         drawn: DrawnSurface = self._wanted(surface, self._surfaces, "surface")
         module = self.model(model)
-        layout, pair = layout_of(module), self.direction_pair(drawn, module)
+        layout, pair = layout_of(module), self.direction_pair(drawn, model, module)
         delta, eta = (
             {name: torch.from_numpy(part) for name, part in split_theta(vector, layout=layout).items()}
             for vector in (pair.delta, pair.eta)
         )
         return delta, eta
 
-    def direction_pair(self, drawn: DrawnSurface, module: nn.Module) -> DirectionPair:
+    def direction_pair(self, drawn: DrawnSurface, model: str, module: nn.Module) -> DirectionPair:
         """The directions of a surface as vectors [n], with their hashes and norms."""
-        return draw_directions(
-            drawn.seeds,
-            theta=theta_of(module),
-            layout=layout_of(module),
-            normalization=drawn.spec.directions.normalization,
-            moves=drawn.spec.directions.moves,
-        )
+        theta, spec = theta_of(module), drawn.spec.directions
+        vectors = None if spec.kind == "random" else load_directions(self.folder, drawn.name, model, size=theta.size)
+        return surface_directions(spec, seeds=drawn.seeds, vectors=vectors, theta=theta, layout=layout_of(module))
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -22,13 +22,15 @@ from tmrepro.pipeline.context import Context, Donor, examples_on
 from tmrepro.pipeline.documents import store_crate, store_report
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
 from tmrepro.pipeline.models import relabel_model, train_model
+from tmrepro.pipeline.directions import store_surface_directions
+from tmrepro.pipeline.path import planes_of, store_trajectory
 from tmrepro.pipeline.planes import store_planes
 from tmrepro.pipeline.provenance import stage_platform
 from tmrepro.pipeline.surfaces import evaluate_surface
 from tmrepro.pipeline.unchanged import require_unchanged, tells_of_its_stages
 from tmrepro.progress import Reporter
 from tmrepro.records import Minimum
-from tmrepro.spec import CustomModel, Spec, dump_spec, expand_models, expand_surfaces
+from tmrepro.spec import CustomModel, Spec, TrainedModel, dump_spec, expand_models, expand_surfaces
 from tmrepro.statistics import STATISTICS
 from tmrepro.store.atomic import WORK, remove, work_folder, write_text
 from tmrepro.store.documents import read_json, write_json
@@ -171,15 +173,16 @@ def _run(context: Context) -> RunResult:
     begin, out, work = time.monotonic(), context.run, context.work
     started = _first_start(out)
     remove(work)  # what a killed process left
-    minima, relabelled, surfaces = _stages(context)
-    forget_stale(context, [*minima], [*surfaces])
+    found = _stages(context)
+    surfaces, relabelled = found.surfaces, found.relabelled
+    forget_stale(context, [*found.minima], [*surfaces], paths=[*found.paths], directions=[*found.directions])
     consolidate(out)
     statistics = closing.store_statistics(context, surfaces)
     minima = {
         name: store_planes(context, minimum, stage=relabelled[name], surfaces=surfaces, statistics=statistics)
-        for name, minimum in minima.items()
+        for name, minimum in found.minima.items()
     }
-    closing.store_figures(context, surfaces, relabelled)
+    closing.store_figures(context, surfaces, relabelled, found.paths)
     check_foreign(out, context.book.records())
     layouts = {name: _layout(context, name) for name in minima}
     provenance = closing.provenance(context, started=started, layouts=layouts, seconds=time.monotonic() - begin)
@@ -193,10 +196,19 @@ def _run(context: Context) -> RunResult:
     return RunResult(out, already_complete=False, minima=minima, statistics=statistics)
 
 
-def _stages(
-    context: Context,
-) -> tuple[dict[str, Minimum], dict[str, StageRecord], dict[tuple[str, str], StageRecord]]:
-    """Models first, all of them; then the surfaces of those that are a point to draw around.
+@dataclass(frozen=True)
+class _Stages:
+    """What the stages of a run found: by network, and by (SURFACE, MODEL)."""
+
+    minima: dict[str, Minimum]
+    relabelled: dict[str, StageRecord]
+    surfaces: dict[tuple[str, str], StageRecord]
+    paths: dict[str, StageRecord]
+    directions: dict[tuple[str, str], StageRecord]
+
+
+def _stages(context: Context) -> _Stages:
+    """Models first, all of them; then the paths and the surfaces of those that are a point to draw around.
 
     A network that diverged or collapsed is noted as a failure of the run; the others are finished all the same.
     """
@@ -211,14 +223,54 @@ def _stages(
             context.reporter.note(f"{name} diverged; the other networks are finished")
             continue
         relabelled[name], minima[name] = relabel_model(context, model, training=trained[name])
+    standing = {name: models[name] for name in minima if minima[name].category != "collapsed"}
+    stored = _stored_directions(context, standing, trained, relabelled)
+    paths = {
+        name: store_trajectory(
+            context,
+            model,
+            training=trained[name],
+            minimum=relabelled[name],
+            planes=planes_of(context, model, stored),
+        )
+        for name, model in standing.items()
+        if model.spec.training.trajectory is not None
+    }
     surfaces = {}
     for drawn in expand_surfaces(context.spec):
-        for name in drawn.models:
-            if name in minima and minima[name].category != "collapsed":
+        for name in (name for name in drawn.models if name in standing):
+            if drawn.spec.directions.kind == "random" or (drawn.name, name) in stored:
                 surfaces[drawn.name, name] = evaluate_surface(
-                    context, drawn, models[name], training=trained[name], minimum=relabelled[name]
+                    context,
+                    drawn,
+                    models[name],
+                    training=trained[name],
+                    minimum=relabelled[name],
+                    directions=stored.get((drawn.name, name)),
                 )
-    return minima, relabelled, surfaces
+    return _Stages(minima, relabelled, surfaces, paths, stored)
+
+
+def _stored_directions(
+    context: Context,
+    standing: Mapping[str, TrainedModel],
+    trained: Mapping[str, StageRecord],
+    relabelled: Mapping[str, StageRecord],
+) -> dict[tuple[str, str], StageRecord]:
+    """By (SURFACE, MODEL), the stage of the directions that no seed gives; one that failed is noted as a failure of the run."""
+    stored = {}
+    for drawn in expand_surfaces(context.spec):
+        if drawn.spec.directions.kind == "random":
+            continue
+        for name in (name for name in drawn.models if name in standing):
+            try:
+                stored[drawn.name, name] = store_surface_directions(
+                    context, drawn, standing[name], trained=trained, minimum=relabelled[name]
+                )
+            except ComputeError as error:
+                context.failures.append(error)
+                context.reporter.note(f"{error}; the other surfaces are finished")
+    return stored
 
 
 def _failure(context: Context) -> ComputeError:

@@ -142,10 +142,19 @@ def check_foreign(out: Path, records: Sequence[StageRecord]) -> None:
             raise DamagedError(f"{out / shown(path)}: not a file of this run; remove it, then run again")
 
 
-def forget_stale(context: Context, models: Sequence[str], surfaces: Sequence[tuple[str, str]]) -> None:
+def forget_stale(
+    context: Context,
+    models: Sequence[str],
+    surfaces: Sequence[tuple[str, str]],
+    *,
+    paths: Sequence[str],
+    directions: Sequence[tuple[str, str]],
+) -> None:
     """Remove what earlier attempts made and this run does not want: of a network that now fails, on another device."""
     wanted = {f"{stage}/{name}" for stage in ("training", "minimum", "planes") for name in models}
     wanted |= {f"surface/{surface}/{model}" for surface, model in surfaces} | {"figures"}
+    wanted |= {f"trajectory/{name}" for name in paths}
+    wanted |= {f"directions/{surface}/{model}" for surface, model in directions}
     for record in context.book.records():
         if record.name in wanted:
             continue

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+import torch
 from pydantic import TypeAdapter
 from torch import nn
 
@@ -25,8 +27,8 @@ from tmrepro.store.atomic import WORK, read_bytes, remove, write_bytes
 from tmrepro.store.documents import load_history, save_history
 from tmrepro.store.minima import minimum_document, minimum_from, read_minimum, save_minimum
 from tmrepro.store.stages import StageRecord, stage_key
-from tmrepro.store.tensors import save_labels, save_tensors
-from tmrepro.training import CheckpointError, Trained, train
+from tmrepro.store.tensors import check_labels, load_labels, save_labels, save_tensors
+from tmrepro.training import CheckpointError, State, Trained, train
 from tmrepro.training.checkpoint import read_progress
 from tmrepro.training.layout import RULE, may_be_channels_last
 from tmrepro.usercode import CodeRecord
@@ -46,30 +48,14 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
         "platform": context.platform,
         "data": data_inputs(context.spec, fingerprint=context.dataset.fingerprint),
         "model": model_inputs(model.spec, code=context.code.get(model.base)),
-        "training": spec.model_dump(mode="json", exclude={"seed"}),
+        "training": spec.model_dump(mode="json", exclude={"seed", "trajectory"}),  # a path changes no bit of theta*
         "seed": model.seed,
         **_memory_inputs(context, spec),
     }
-    checkpoint = _Checkpoint(context, name, key=stage_key(inputs))
-
-    def trained_from(saved: bytes | None) -> Trained:
-        return train(
-            spec,
-            build=lambda seed: _build(context, model.spec, seed=seed),
-            examples=context.examples,
-            seed=model.seed,
-            on_epoch=lambda epoch, seed: context.reporter.epoch(name, epoch, seed=seed, max_epochs=spec.max_epochs),
-            save=checkpoint.save,
-            saved=saved,
-        )
+    key = stage_key(inputs)
 
     def compute() -> tuple[list[str], dict[str, Any]]:
-        with computing(f"training {name}", users_code=users_code(model.spec)):
-            try:
-                trained = trained_from(checkpoint.load())
-            except CheckpointError:
-                context.reporter.note(f"the checkpoint of {name} is not one of this training, which starts afresh")
-                trained = trained_from(None)
+        trained = train_with_checkpoints(context, model, key=key)
         tensors = {key: value.detach().cpu().numpy() for key, value in trained.model.state_dict().items()}
         save_tensors(context.run / folder / "theta.safetensors", tensors, work=context.work)
         save_history(context.run / folder / "history.csv", trained.history, work=context.work)
@@ -85,8 +71,51 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
         return [f"{folder}/theta.safetensors", f"{folder}/history.csv"], facts
 
     record = run_stage(context, f"training/{name}", inputs=inputs, folder=folder, compute=compute)
-    checkpoint.remove()
+    _Checkpoint(context, name, key=key).remove()
     return record
+
+
+def train_with_checkpoints(context: Context, model: TrainedModel, *, key: str) -> Trained:
+    """Train `model`, continuing from its last checkpoint; the points of its path are put aside where the spec wants them.
+
+    `key` is that of the training stage.
+    """
+    spec, name = _training_of(model.spec), model.name
+    checkpoint = _Checkpoint(context, name, key=key)
+
+    def trained_from(saved: bytes | None) -> Trained:
+        return train(
+            spec,
+            build=lambda seed: _build(context, model.spec, seed=seed),
+            examples=context.examples,
+            seed=model.seed,
+            on_epoch=lambda epoch, seed: context.reporter.epoch(name, epoch, seed=seed, max_epochs=spec.max_epochs),
+            on_state=None if spec.trajectory is None else states_aside(context, name, key=key),
+            save=checkpoint.save,
+            saved=saved,
+        )
+
+    with computing(f"training {name}", users_code=users_code(model.spec)):
+        try:
+            return trained_from(checkpoint.load())
+        except CheckpointError:
+            context.reporter.note(f"the checkpoint of {name} is not one of this training, which starts afresh")
+            return trained_from(None)
+
+
+def states_aside(context: Context, name: str, *, key: str) -> Callable[[int, int, State], None]:
+    """Writes each state that it is called with to its `state_path`."""
+
+    def write(epoch: int, seed: int, state: State) -> None:
+        tensors = {key: value.detach().cpu().numpy() for key, value in state.items()}
+        save_tensors(state_path(context.run, name, key=key, seed=seed, epoch=epoch), tensors, work=context.work)
+
+    return write
+
+
+def state_path(run: Path, name: str, *, key: str, seed: int, epoch: int) -> Path:
+    """Where a point of the path of training is kept while the run is under way."""
+    return run / WORK / "path" / f"{name}.{key[:16]}" / str(seed) / f"{epoch}.safetensors"
 
 
 def relabel_model(context: Context, model: TrainedModel, *, training: StageRecord) -> tuple[StageRecord, Minimum]:
@@ -101,7 +130,7 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
     def compute() -> tuple[list[str], dict[str, Any]]:
         with computing(f"relabelling with {name}", users_code=users_code(model.spec)):
             found = find_minimum(
-                _restore(context, model, training),
+                restore(context, model, training),
                 name=name,
                 spec=_training_of(model.spec),
                 labels=spec.minimum.labels,
@@ -144,7 +173,7 @@ def users_code(spec: ModelSpec) -> str | None:
     return spec.factory if isinstance(spec, CustomModel) else None
 
 
-def _restore(context: Context, model: TrainedModel, training: StageRecord) -> Trained:
+def restore(context: Context, model: TrainedModel, training: StageRecord) -> Trained:
     """What training returned, from what it stored, which may come from somebody else's run folder."""
     module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
     history = load_history(context.run / "models" / model.name / "history.csv")
@@ -238,6 +267,14 @@ def _training_of(spec: ModelSpec) -> TrainingSpec:
 
 def _build(context: Context, spec: ModelSpec, *, seed: int) -> nn.Module:
     return build_model(spec, classes=context.examples.classes, size=context.spec.data.size, seed=seed)
+
+
+def relabelled(context: Context, name: str) -> torch.Tensor:
+    """y~ of the network `name`, in data order, on the device of the run."""
+    relative, examples = f"models/{name}/labels.npy", context.examples
+    labels = load_labels(context.run / relative, name=relative)
+    check_labels(labels, images=len(examples.labels), classes=examples.classes, name=relative)
+    return torch.from_numpy(np.array(labels)).to(context.device)
 
 
 def data_inputs(spec: Spec, *, fingerprint: str) -> dict[str, Any]:

@@ -7,26 +7,26 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from tmrepro.directions import DirectionPair, draw_directions
+from tmrepro.directions import DirectionPair, surface_directions
 from tmrepro.inference import Targets
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
-from tmrepro.pipeline.models import users_code
+from tmrepro.pipeline.models import relabelled, users_code
 from tmrepro.pipeline.preview import draw_preview
-from tmrepro.records import Grid, SurfaceFacts
+from tmrepro.records import Grid, Mark, SurfaceFacts
 from tmrepro.spec import CustomModel, DrawnSurface, SurfaceSpec, TrainedModel
 from tmrepro.store.atomic import remove
+from tmrepro.store.directions import Vectors, load_directions
 from tmrepro.store.litter import find_litter
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, read_part, write_chunk
-from tmrepro.store.tensors import check_labels, load_labels
 from tmrepro.surface import Problem, build_grid, evaluate_chunks
 from tmrepro.surface.conduct import examine
 from tmrepro.surface.executors import Chunk
@@ -35,6 +35,7 @@ from tmrepro.surface.order import coarse_first, lattice_step
 from tmrepro.surface.precision import LOWER, measure_precision_error
 from tmrepro.surface.problem import EvaluatorKind
 from tmrepro.surface.selection import Rejection, Selector
+from tmrepro.trajectory import place_in
 from tmrepro.view import load_theta
 
 REJECTED = "evaluators_rejected"  # of a stage's facts
@@ -42,16 +43,25 @@ _REJECTIONS = TypeAdapter(list[Rejection])
 
 
 def evaluate_surface(
-    context: Context, drawn: DrawnSurface, model: TrainedModel, *, training: StageRecord, minimum: StageRecord
+    context: Context,
+    drawn: DrawnSurface,
+    model: TrainedModel,
+    *,
+    training: StageRecord,
+    minimum: StageRecord,
+    directions: StageRecord | None,
 ) -> StageRecord:
-    """Stage surface/SURFACE/MODEL: the zarr group, its chunks first to last."""
+    """Stage surface/SURFACE/MODEL: the zarr group, its chunks first to last.
+
+    `directions` is the stage that stored the directions, where no seed gives them.
+    """
     spec, name = drawn.spec, f"surface/{drawn.name}/{model.name}"
     folder = f"surfaces.zarr/{drawn.name}/{model.name}"
     inputs = {
         "platform": context.platform,
         # X~ depends on how the data were relabelled; X does not.
         "model": minimum.key if spec.labels == "relabelled" else training.key,
-        "surface": spec.model_dump(mode="json", exclude={"name", "models"}) | {"directions": _directions_inputs(drawn)},
+        "surface": spec.model_dump(mode="json", exclude={"name", "models"}) | {"directions": directions_inputs(drawn, directions)},
         "evaluator": context.evaluator or "by rule",
     }
     key = stage_key(inputs)
@@ -75,26 +85,33 @@ def surface_problem(
     spec: SurfaceSpec,
     *,
     seeds: tuple[int, int],
+    vectors: Vectors | None,
     inputs: torch.Tensor,
     labels: torch.Tensor,
     clip: float | None,
 ) -> tuple[Problem, Grid, SurfaceFacts]:
     """What is evaluated, where, and what makes its axes mean something: all that follows from theta* and the spec."""
     theta, layout = theta_of(module), layout_of(module)
-    pair = draw_directions(
-        seeds,
-        theta=theta,
-        layout=layout,
-        normalization=spec.directions.normalization,
-        moves=spec.directions.moves,
-    )
+    pair = surface_directions(spec.directions, seeds=seeds, vectors=vectors, theta=theta, layout=layout)
     theta_norm = norm_of(theta)
     grid = build_grid(
         spec.grid.K, origin=spec.grid.origin, step=spec.grid.step, unit=spec.grid.unit, theta_norm=theta_norm
     )
     images = len(inputs) if spec.samples is None else spec.samples
     problem = Problem(module, pair, inputs[:images], Targets(labels[:images], clip), spec.precision)
-    return problem, grid, _facts(pair, theta_norm=theta_norm, images=images, labels=spec.labels)
+    facts = SurfaceFacts(pair.delta_facts, pair.eta_facts, pair.cosine, theta_norm, images, spec.labels)
+    return problem, grid, replace(facts, marks=_marks(spec, vectors, pair))
+
+
+def stored_vectors(run: Path, drawn: DrawnSurface, model: str, module: nn.Module) -> Vectors | None:
+    """The directions of a surface that no seed gives; None where seeds do.
+
+    Raises:
+        DamagedError: they are not there.
+    """
+    if drawn.spec.directions.kind == "random":
+        return None
+    return load_directions(run, drawn.name, model, size=sum(parameter.size for parameter in layout_of(module)))
 
 
 def lattice_of(grid: Grid, *, chunk: int) -> Lattice:
@@ -115,6 +132,7 @@ def _fill(
         module.to(context.device),
         spec,
         seeds=drawn.seeds,
+        vectors=stored_vectors(context.run, drawn, model.name, module),
         inputs=context.examples.inputs,
         labels=_labels(context, spec, model.name),
         clip=model.spec.training.clip_probability,
@@ -213,18 +231,22 @@ def _record_rejections(context: Context, stage: str, rejected: Sequence[Rejectio
 
 
 def _labels(context: Context, spec: SurfaceSpec, model: str) -> torch.Tensor:
-    if spec.labels == "original":
-        return context.examples.labels
-    relative, examples = f"models/{model}/labels.npy", context.examples
-    labels = load_labels(context.run / relative, name=relative)
-    check_labels(labels, images=len(examples.labels), classes=examples.classes, name=relative)
-    return torch.from_numpy(np.array(labels)).to(context.device)
+    return context.examples.labels if spec.labels == "original" else relabelled(context, model)
 
 
-def _facts(pair: DirectionPair, *, theta_norm: float, images: int, labels: str) -> SurfaceFacts:
-    return SurfaceFacts(pair.delta_facts, pair.eta_facts, pair.cosine, theta_norm, images, labels)
+def _marks(spec: SurfaceSpec, vectors: Vectors | None, pair: DirectionPair) -> tuple[Mark, ...]:
+    """Where the two other minima of a plane between minima are in it."""
+    marks = []
+    for name, vector in zip(spec.directions.between or (), vectors or (), strict=False):
+        place = place_in(vector, pair.delta, pair.eta)
+        if place.a is not None and place.b is not None:
+            marks.append(Mark(name, place.a, place.b))
+    return tuple(marks)
 
 
-def _directions_inputs(drawn: DrawnSurface) -> dict[str, Any]:
-    directions = drawn.spec.directions.model_dump(mode="json")
-    return directions | {"seeds": {"delta": drawn.seeds[0], "eta": drawn.seeds[1]}}
+def directions_inputs(drawn: DrawnSurface, stored: StageRecord | None) -> dict[str, Any]:
+    """What the directions of a surface depend on beside theta*; `stored` is the stage of those that no seed gives."""
+    spec = drawn.spec.directions.model_dump(mode="json", exclude={"kind", "between"})
+    if stored is not None:
+        return {"normalization": spec["normalization"], "stored": stored.key}
+    return spec | {"seeds": {"delta": drawn.seeds[0], "eta": drawn.seeds[1]}}

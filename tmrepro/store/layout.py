@@ -22,7 +22,7 @@ from zarr.storage import MemoryStore
 
 from tmrepro.errors import DamagedError
 from tmrepro.limits import LARGEST_K, MOST_CHUNKS
-from tmrepro.records import Direction, SurfaceError, SurfaceFacts
+from tmrepro.records import Direction, Mark, SurfaceError, SurfaceFacts
 from tmrepro.store.atomic import shown
 from tmrepro.store.chunks import LEVEL
 
@@ -31,6 +31,8 @@ METADATA = "zarr.json"
 ERROR_POINTS_LIMIT = 64
 IMAGES_LIMIT = 2**31
 NOTE_LIMIT = 1000
+MARKS_LIMIT = 16
+NAME_LIMIT = 100
 
 _DIMENSIONS = {"loss": ("a", "b"), "accuracy": ("a", "b"), "a": ("a",), "b": ("b",)}
 
@@ -97,9 +99,10 @@ def consolidated(files: Mapping[str, bytes]) -> bytes:
 def attributes_of(facts: SurfaceFacts, *, home: tuple[int, int], step: float) -> dict[str, Any]:
     """The attributes of a surface's group. A cosine that is undefined (a direction of norm 0) is null."""
     cosine = float(facts.cosine) if np.isfinite(facts.cosine) else None
-    own = {name: value for name, value in asdict(facts).items() if name != "error"}
+    own = {name: value for name, value in asdict(facts).items() if name not in {"error", "marks"}}
     place = {"home": [int(index) for index in home], "step": float(step)}
-    return {**own, "cosine": cosine, **place, **error_attributes(facts.error)}
+    marks = {"marks": [[mark.name, mark.a, mark.b] for mark in facts.marks]} if facts.marks else {}
+    return {**own, "cosine": cosine, **place, **marks, **error_attributes(facts.error)}
 
 
 def error_attributes(error: SurfaceError | None) -> dict[str, Any]:
@@ -174,7 +177,7 @@ def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, 
             "step": int() | float() as step,
             **rest,
         } if (
-            not set(rest) - ERROR_ATTRIBUTES
+            not set(rest) - ERROR_ATTRIBUTES - {"marks"}
             and not any(isinstance(value, bool) for value in (cosine, theta_norm, images, home_i, home_j, step))
             and 0 <= home_i < K
             and 0 <= home_j < K
@@ -188,6 +191,7 @@ def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, 
                 images=images,
                 labels=labels,
                 error=read_error({str(key): value for key, value in rest.items()}, shape=(K, K), name=name),
+                marks=_marks(rest.get("marks", []), name=name),
             )
             return facts, (home_i, home_j), float(step)
         case _:
@@ -283,9 +287,22 @@ def check_array(document: object, *, array: str, layout: Layout, name: str) -> N
             )
 
 
+def _marks(found: object, *, name: str) -> tuple[Mark, ...]:
+    marks = []
+    for item in found if isinstance(found, list) and len(found) <= MARKS_LIMIT else [None]:
+        match item:
+            case [str() as called, int() | float() as a, int() | float() as b] if (
+                0 < len(called) <= NAME_LIMIT and not isinstance(a, bool) and not isinstance(b, bool)
+            ):
+                marks.append(Mark(called, float(a), float(b)))
+            case _:
+                raise DamagedError(f"{shown(name)}: expected the marks of a surface, found {_brief(found)}")
+    return tuple(marks)
+
+
 def _direction(found: object, *, name: str) -> Direction:
     match found:
-        case {"seed": int() as seed, "sha256": str() as sha256, "norm": int() | float() as norm, **rest} if (
+        case {"seed": int() | None as seed, "sha256": str() as sha256, "norm": int() | float() as norm, **rest} if (
             not rest and not isinstance(seed, bool) and not isinstance(norm, bool)
         ):
             return Direction(seed=seed, sha256=sha256, norm=float(norm))

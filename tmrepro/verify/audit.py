@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from tmrepro.errors import ArtefactError
-from tmrepro.pipeline.surfaces import surface_problem
+from tmrepro.pipeline.surfaces import stored_vectors, surface_problem
 from tmrepro.progress import Reporter
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
@@ -132,10 +132,12 @@ def _check_surface(
     try:
         stored, stored_facts, home, step = read_surface(view.folder, drawn.name, model.name)
         labels = view.original_labels() if drawn.spec.labels == "original" else view.labels(model.name)
+        module = view.model(model.name)
         problem, grid, facts = surface_problem(
-            view.model(model.name).to(device),
+            module.to(device),
             drawn.spec,
             seeds=drawn.seeds,
+            vectors=stored_vectors(view.folder, drawn, model.name, module),
             inputs=view.inputs().to(device),
             labels=labels.to(device),
             clip=model.spec.training.clip_probability,

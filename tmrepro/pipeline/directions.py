@@ -1,0 +1,94 @@
+"""Stage directions/SURFACE/NAME: the two directions of a surface that no seed gives, stored since nobody can draw them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tmrepro.curvature import top_eigenvectors
+from tmrepro.errors import ComputeError
+from tmrepro.directions import orthogonal_to
+from tmrepro.inference import Targets
+from tmrepro.parameters import norm_of, theta_of
+from tmrepro.pipeline.context import Context, computing, run_stage
+from tmrepro.pipeline.models import relabelled, users_code
+from tmrepro.pipeline.path import TrainingPath, trajectory_of
+from tmrepro.spec import DrawnSurface, TrainedModel, expand_models
+from tmrepro.store.directions import Vectors, save_directions
+from tmrepro.store.stages import StageRecord
+from tmrepro.trajectory import away_from
+from tmrepro.view import load_theta
+
+LEAST_ANGLE = 1e-6  # of the part of a direction that is orthogonal to the other, as a share of its length
+
+
+def store_surface_directions(
+    context: Context, drawn: DrawnSurface, model: TrainedModel, *, trained: Mapping[str, StageRecord], minimum: StageRecord
+) -> StageRecord:
+    """Write models/NAME/directions-SURFACE.safetensors. `trained` are the training stages of all networks.
+
+    Raises:
+        ComputeError: there are no two directions: the path is a line, or three minima lie on one.
+    """
+    spec, folder = drawn.spec.directions, f"models/{model.name}"
+    inputs: dict[str, Any] = {"platform": context.platform, "surface": drawn.name, "kind": spec.kind}
+    match spec.kind:
+        case "hessian":
+            own = minimum if drawn.spec.labels == "relabelled" else trained[model.name]
+            inputs |= {"theta": own.key, "samples": drawn.spec.samples, "seed": drawn.seeds[0]}
+        case "pca":
+            inputs |= {"theta": trained[model.name].key, "every": trajectory_of(model).every}
+        case _:
+            inputs |= {"theta": trained[model.name].key, "between": [trained[name].key for name in spec.between or ()]}
+
+    def compute() -> tuple[list[str], dict[str, Any]]:
+        with computing(f"the directions of {drawn.name} around {model.name}", users_code=users_code(model.spec)):
+            match spec.kind:
+                case "hessian":
+                    vectors, facts = _hessian(context, drawn, model)
+                case "pca":
+                    vectors, facts = _pca(context, model, trained[model.name])
+                case _:
+                    vectors, facts = _between(context, drawn, model)
+        return [save_directions(context.run, drawn.name, model.name, vectors, work=context.work)], {"folder": folder, **facts}
+
+    return run_stage(context, f"directions/{drawn.name}/{model.name}", inputs=inputs, folder=folder, compute=compute)
+
+
+def _pca(context: Context, model: TrainedModel, training: StageRecord) -> tuple[Vectors, dict[str, Any]]:
+    found = TrainingPath(context, model, training).components()
+    first, second = found.directions
+    if not second.any():
+        raise ComputeError(
+            f"{model.name}: its path of training has no second principal component; record more points, with a smaller "
+            "training.trajectory.every or more epochs"
+        )
+    return (first, second), {"explained": list(found.explained)}
+
+
+def _between(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tuple[Vectors, dict[str, Any]]:
+    """From theta* to the two others."""
+    models = {one.name: one for one in expand_models(context.spec)}
+
+    def theta(name: str) -> np.ndarray:
+        return theta_of(load_theta(context.run, models[name], classes=context.examples.classes, size=context.spec.data.size))
+
+    home, (first, second) = theta(model.name), drawn.spec.directions.between or ("", "")
+    delta, eta = (away_from(home, theta(name)).astype(np.float32) for name in (first, second))
+    if not norm_of(orthogonal_to(delta, eta)) > LEAST_ANGLE * norm_of(eta) or not delta.any():
+        raise ComputeError(f"{drawn.name}: {model.name}, {first} and {second} lie on a line, so they span no plane")
+    return (delta, eta), {}
+
+
+def _hessian(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tuple[Vectors, dict[str, Any]]:
+    module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    spec, examples = drawn.spec, context.examples
+    labels = examples.labels if spec.labels == "original" else relabelled(context, model.name)
+    images = len(examples.inputs) if spec.samples is None else spec.samples
+    targets = Targets(labels[:images], model.spec.training.clip_probability)
+    found = top_eigenvectors(
+        module.to(context.device), examples.inputs[:images], targets, top=2, seed=drawn.seeds[0]
+    )
+    raise NotImplementedError(found)
