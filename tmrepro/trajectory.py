@@ -47,7 +47,7 @@ def follow(
 
 
 def away_from(theta_star: Vector, theta: Vector) -> Vector:
-    """theta - theta* [n] in float64."""
+    """Return theta - theta* [n] in float64."""
     away = theta.astype(np.float64)
     away -= theta_star
     return away

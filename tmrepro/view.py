@@ -23,6 +23,7 @@ from tmrepro.paths import user_path
 from tmrepro.records import History, Minimum
 from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, parameter_count
 from tmrepro.store.atomic import safe_path, shown
+from tmrepro.store.directions import load_directions
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.layout import error_attributes
 from tmrepro.store.minima import read_minimum

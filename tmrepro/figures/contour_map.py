@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tmrepro.figures.contours import draw_contours
+from tmrepro.figures.overlay import draw_over_map
 from tmrepro.figures.panel import MOST_MAP_POINTS, Panel, drawn_part
 from tmrepro.figures.scale import LossScale, loss_label
 from tmrepro.figures.style import FAINT, STAR, Place
@@ -33,7 +34,8 @@ def draw_map(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) ->
     else:
         white = {"facecolor": "white", "linewidth": 0}
         axes.text(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center", bbox=white)
-    axes.plot(*home, clip_on=False, zorder=6, **STAR)
+    draw_over_map(axes, panel)
+    axes.plot(*home, clip_on=False, zorder=7, **STAR)
     axes.set_xlabel(axis_label("a", "δ̂", norm=panel.facts.delta.norm))
     axes.set_ylabel(axis_label("b", "η̂", norm=panel.facts.eta.norm))
     for axis in (axes.xaxis, axes.yaxis):

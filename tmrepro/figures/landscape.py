@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from tmrepro.figures.contour_map import draw_map
+from tmrepro.figures.overlay import path_words
 from tmrepro.figures.panel import MOST_MAP_POINTS, Panel, thinning
 from tmrepro.figures.scale import LossScale, ScaleKind, loss_label, loss_scale
 from tmrepro.figures.solid import draw_solid
@@ -82,6 +83,7 @@ def _row_notes(panel: Panel) -> str:
         notes.append(f"from {loss_label(float(finite.min()))} to {loss_label(float(finite.max()))}")
         if home - float(finite.min()) > loss_bound(home):  # nan, and what is rounding, is not
             notes.append(f"lowest point {loss_label(home - float(finite.min()))} below θ*")
+    notes += path_words(panel)
     if finite.size < loss.size:
         notes.append(f"hatched: loss not finite ({loss.size - finite.size} points)")
     step = max(thinning(size, most=MOST_MAP_POINTS) for size in loss.shape)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
-from tmrepro.records import Surface, SurfaceFacts
+from tmrepro.records import PlanePlace, Surface, SurfaceFacts
 
 MOST_MAP_POINTS = 401  # per axis: more could not be told apart on the page, and a PDF would hold them all
 MOST_SOLID_POINTS = 81
@@ -15,13 +15,23 @@ MOST_SOLID_POINTS = 81
 
 @dataclass(frozen=True)
 class Panel:
-    """One row: a network's name and category, its surface, what is known of the directions, the (i, j) of theta*."""
+    """One row: a network's name and category, its surface, what is known of the directions, the (i, j) of theta*.
+
+    `path` is the path of training as the plane shows it, from its first point on; empty where none was recorded.
+    """
 
     model: str
     category: str
     surface: Surface
     facts: SurfaceFacts
     home: tuple[int, int]
+    path: tuple[PlanePlace, ...] = ()
+
+    @property
+    def path_points(self) -> Float64[np.ndarray, "points 2"]:
+        """(a, b) of the points of the path that have a place in the plane."""
+        places = [(place.a, place.b) for place in self.path if place.a is not None and place.b is not None]
+        return np.array(places, dtype=np.float64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
+from tmrepro.figures.overlay import draw_over_solid
 from tmrepro.figures.panel import MOST_SOLID_POINTS, Drawn, Panel, drawn_part
 from tmrepro.figures.scale import LossScale
 from tmrepro.figures.style import COLORMAP, STAR, Place
@@ -41,9 +42,10 @@ def draw_solid(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) 
         axes.add_collection3d(Poly3DCollection(faces, facecolors=colours, zorder=1, **edges))
     else:
         axes.text2D(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center")
+    draw_over_solid(axes, panel, scale)
     at_minimum = float(scale.heights(panel.surface.loss[panel.home].reshape(1))[0])
     if np.isfinite(at_minimum):
-        axes.plot(panel.surface.a[panel.home[0]], panel.surface.b[panel.home[1]], at_minimum, zorder=6, **STAR)
+        axes.plot(panel.surface.a[panel.home[0]], panel.surface.b[panel.home[1]], at_minimum, zorder=7, **STAR)
     _set_ticks(axes, scale)
     return axes
 

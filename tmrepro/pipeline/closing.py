@@ -12,14 +12,15 @@ import matplotlib as mpl
 from tmrepro.figures import Panel, draw_landscape, draw_training, save_figure
 from tmrepro.pipeline.context import Context, run_stage
 from tmrepro.pipeline.provenance import code_facts, package_versions, platform_facts
-from tmrepro.records import Minimum
-from tmrepro.spec import Spec, expand_surfaces, spec_hash
+from tmrepro.records import Minimum, TrajectoryPoint
+from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
 from tmrepro.statistics import surface_statistics
 from tmrepro.store.atomic import write_bytes
 from tmrepro.store.documents import load_history, write_json
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
+from tmrepro.store.trajectories import load_trajectory
 
 Statistics = dict[str, dict[str, dict[str, float | int | None]]]
 
@@ -44,11 +45,14 @@ def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
 
 
 def store_figures(
-    context: Context, surfaces: Mapping[tuple[str, str], StageRecord], relabelled: Mapping[str, StageRecord]
+    context: Context,
+    surfaces: Mapping[tuple[str, str], StageRecord],
+    relabelled: Mapping[str, StageRecord],
+    paths: Mapping[str, StageRecord],
 ) -> StageRecord:
     """Stage figures: a row per network for each surface, with own and with shared scales, and the training curves.
 
-    `relabelled` has the minimum stage of every network that has one.
+    `relabelled` has the minimum stage of every network that has one, `paths` that of the path of training.
     """
     inputs = {
         "tmrepro": context.platform["tmrepro"],
@@ -58,6 +62,7 @@ def store_figures(
         # Lists, since the order of the rows is drawn too.
         "surfaces": [[surface, model, record.key] for (surface, model), record in surfaces.items()],
         "minima": [[name, record.key] for name, record in relabelled.items()],
+        **({"paths": [[name, record.key] for name, record in paths.items()]} if paths else {}),
     }
     minima = {name: read_minimum(context.run, name) for name in relabelled}
 
@@ -85,7 +90,11 @@ def draw_figures(
 ) -> None:
     """Draw all figures of a run from what it stores, into `folder`, through `write`."""
     for drawn in expand_surfaces(spec):
-        panels = [panel_of(run, drawn.name, minima[model]) for model in drawn.models if _has_surface(minima.get(model))]
+        panels = [
+            panel_of(run, drawn.name, minima[model], spec=spec)
+            for model in drawn.models
+            if _has_surface(run, drawn.name, minima.get(model))
+        ]
         if not panels:
             continue
         for shared in (False, True):
@@ -102,10 +111,17 @@ def draw_figures(
     save_figure(draw_training(histories, minima=minima), folder / CURVES, write)
 
 
-def panel_of(run: Path, surface: str, minimum: Minimum) -> Panel:
+def panel_of(run: Path, surface: str, minimum: Minimum, *, spec: Spec) -> Panel:
     """The row of a figure that shows `surface` around the point of `minimum`."""
     values, facts, home, _ = read_surface(run, surface, minimum.model)
-    return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home)
+    path = tuple(point.places[surface] for point in read_path(run, minimum.model, spec=spec))
+    return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home, path=path)
+
+
+def read_path(run: Path, model: str, *, spec: Spec) -> tuple[TrajectoryPoint, ...]:
+    """The path of training of `model`; empty where the spec records none."""
+    wanted = next(one.spec.training.trajectory for one in expand_models(spec) if one.name == model)
+    return () if wanted is None else load_trajectory(run, model, surfaces=surfaces_around(spec, model))
 
 
 def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
@@ -153,5 +169,9 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
-def _has_surface(minimum: Minimum | None) -> bool:
-    return minimum is not None and minimum.category != "collapsed"
+def _has_surface(run: Path, surface: str, minimum: Minimum | None) -> bool:
+    return (
+        minimum is not None
+        and minimum.category != "collapsed"
+        and (run / "surfaces.zarr" / surface / minimum.model).is_dir()
+    )

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tmrepro.curvature import top_eigenvectors
-from tmrepro.errors import ComputeError
+# from tmrepro.curvature import top_eigenvectors
 from tmrepro.directions import orthogonal_to
+from tmrepro.errors import ComputeError
 from tmrepro.inference import Targets
 from tmrepro.parameters import norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
@@ -25,7 +25,12 @@ LEAST_ANGLE = 1e-6  # of the part of a direction that is orthogonal to the other
 
 
 def store_surface_directions(
-    context: Context, drawn: DrawnSurface, model: TrainedModel, *, trained: Mapping[str, StageRecord], minimum: StageRecord
+    context: Context,
+    drawn: DrawnSurface,
+    model: TrainedModel,
+    *,
+    trained: Mapping[str, StageRecord],
+    minimum: StageRecord,
 ) -> StageRecord:
     """Write models/NAME/directions-SURFACE.safetensors. `trained` are the training stages of all networks.
 
@@ -52,7 +57,10 @@ def store_surface_directions(
                     vectors, facts = _pca(context, model, trained[model.name])
                 case _:
                     vectors, facts = _between(context, drawn, model)
-        return [save_directions(context.run, drawn.name, model.name, vectors, work=context.work)], {"folder": folder, **facts}
+        return [save_directions(context.run, drawn.name, model.name, vectors, work=context.work)], {
+            "folder": folder,
+            **facts,
+        }
 
     return run_stage(context, f"directions/{drawn.name}/{model.name}", inputs=inputs, folder=folder, compute=compute)
 
@@ -73,7 +81,9 @@ def _between(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tupl
     models = {one.name: one for one in expand_models(context.spec)}
 
     def theta(name: str) -> np.ndarray:
-        return theta_of(load_theta(context.run, models[name], classes=context.examples.classes, size=context.spec.data.size))
+        return theta_of(
+            load_theta(context.run, models[name], classes=context.examples.classes, size=context.spec.data.size)
+        )
 
     home, (first, second) = theta(model.name), drawn.spec.directions.between or ("", "")
     delta, eta = (away_from(home, theta(name)).astype(np.float32) for name in (first, second))
@@ -88,7 +98,5 @@ def _hessian(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tupl
     labels = examples.labels if spec.labels == "original" else relabelled(context, model.name)
     images = len(examples.inputs) if spec.samples is None else spec.samples
     targets = Targets(labels[:images], model.spec.training.clip_probability)
-    found = top_eigenvectors(
-        module.to(context.device), examples.inputs[:images], targets, top=2, seed=drawn.seeds[0]
-    )
+    found = top_eigenvectors(module.to(context.device), examples.inputs[:images], targets, top=2, seed=drawn.seeds[0])
     raise NotImplementedError(found)

@@ -19,10 +19,10 @@ from tmrepro.models import build_model, code_of_model
 from tmrepro.parameters import layout_of
 from tmrepro.pipeline import closing
 from tmrepro.pipeline.context import Context, Donor, examples_on
+from tmrepro.pipeline.directions import store_surface_directions
 from tmrepro.pipeline.documents import store_crate, store_report
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
 from tmrepro.pipeline.models import relabel_model, train_model
-from tmrepro.pipeline.directions import store_surface_directions
 from tmrepro.pipeline.path import planes_of, store_trajectory
 from tmrepro.pipeline.planes import store_planes
 from tmrepro.pipeline.provenance import stage_platform

@@ -49,7 +49,8 @@ class TrainingPath:
         )
         self._name = model.name
         self._paths = [
-            state_path(context.run, model.name, key=training.key, seed=trained.seed, epoch=epoch) for epoch in self.epochs
+            state_path(context.run, model.name, key=training.key, seed=trained.seed, epoch=epoch)
+            for epoch in self.epochs
         ]
         if not all(path.exists() for path in self._paths):
             self._train_again(context, model, training)

@@ -61,7 +61,8 @@ def evaluate_surface(
         "platform": context.platform,
         # X~ depends on how the data were relabelled; X does not.
         "model": minimum.key if spec.labels == "relabelled" else training.key,
-        "surface": spec.model_dump(mode="json", exclude={"name", "models"}) | {"directions": directions_inputs(drawn, directions)},
+        "surface": spec.model_dump(mode="json", exclude={"name", "models"})
+        | {"directions": directions_inputs(drawn, directions)},
         "evaluator": context.evaluator or "by rule",
     }
     key = stage_key(inputs)

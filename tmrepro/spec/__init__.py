@@ -21,10 +21,18 @@ from tmrepro.spec.networks import (
     parameter_count,
 )
 from tmrepro.spec.reader import load_spec, parse_spec
-from tmrepro.spec.resolve import DrawnSurface, TrainedModel, expand_models, expand_surfaces
+from tmrepro.spec.resolve import DrawnSurface, TrainedModel, expand_models, expand_surfaces, surfaces_around
 from tmrepro.spec.schema import dump_schema, spec_schema
 from tmrepro.spec.surfaces import DirectionsSpec, GridSpec, SeedsSpec, SurfaceSpec
-from tmrepro.spec.training import AdamOptimizer, AdamwOptimizer, OptimizerSpec, SgdOptimizer, StopSpec, TrainingSpec
+from tmrepro.spec.training import (
+    AdamOptimizer,
+    AdamwOptimizer,
+    OptimizerSpec,
+    SgdOptimizer,
+    StopSpec,
+    TrainingSpec,
+    TrajectorySpec,
+)
 
 __all__ = [
     "AdamOptimizer",
@@ -52,6 +60,7 @@ __all__ = [
     "SurfaceSpec",
     "TrainedModel",
     "TrainingSpec",
+    "TrajectorySpec",
     "canonical_dict",
     "dump_schema",
     "dump_spec",
@@ -65,4 +74,5 @@ __all__ = [
     "parse_spec",
     "spec_hash",
     "spec_schema",
+    "surfaces_around",
 ]

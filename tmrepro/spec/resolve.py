@@ -130,6 +130,11 @@ def expand_surfaces(spec: Spec) -> tuple[DrawnSurface, ...]:
     return tuple(_draws(spec))
 
 
+def surfaces_around(spec: Spec, model: str) -> tuple[str, ...]:
+    """Names of the surfaces of a resolved spec that are drawn around `model`, in order."""
+    return tuple(drawn.name for drawn in expand_surfaces(spec) if model in drawn.models)
+
+
 def _draws(spec: Spec) -> Iterator[DrawnSurface]:
     trained: dict[str, list[str]] = {}
     for model in expand_models(spec):

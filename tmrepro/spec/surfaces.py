@@ -76,10 +76,14 @@ class DirectionsSpec(Section):
     @model_validator(mode="after")
     def _fits_its_kind(self) -> DirectionsSpec:
         if (self.kind == "between") != (self.between is not None):
-            words = "names two other models: between: [MODEL, MODEL]" if self.between is None else "is for kind: between"
+            words = (
+                "names two other models: between: [MODEL, MODEL]" if self.between is None else "is for kind: between"
+            )
             raise contradiction(f"{words} (kind: {self.kind})", at=("between",))
         if self.between is not None and self.between[0] == self.between[1]:
-            raise contradiction(f"must be two models, or the plane is a line (both are {self.between[0]})", at=("between",))
+            raise contradiction(
+                f"must be two models, or the plane is a line (both are {self.between[0]})", at=("between",)
+            )
         if self.kind != "random" and self.normalization not in {"l2", "none"}:
             raise contradiction(
                 f"must be l2 or none for kind: {self.kind}; scaled by filter or layer, it would point elsewhere "
@@ -88,7 +92,8 @@ class DirectionsSpec(Section):
             )
         if self.kind != "random" and self.moves != "all":
             raise contradiction(
-                f"must be all for kind: {self.kind}; without biases it would point elsewhere (got {self.moves})", at=("moves",)
+                f"must be all for kind: {self.kind}; without biases it would point elsewhere (got {self.moves})",
+                at=("moves",),
             )
         return self
 

@@ -90,7 +90,5 @@ def _point(row: str, surfaces: Sequence[str]) -> TrajectoryPoint | None:
         return None
     if distance is None or first is None or second is None:
         return None
-    by_surface = {
-        surface: PlanePlace(*places[index * 3 : index * 3 + 3]) for index, surface in enumerate(surfaces)
-    }
+    by_surface = {surface: PlanePlace(*places[index * 3 : index * 3 + 3]) for index, surface in enumerate(surfaces)}
     return TrajectoryPoint(epoch, loss, distance, gradient_norm, cosine, (first, second), by_surface)
