@@ -18,16 +18,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tmrepro.api import run, verify
-    from tmrepro.landscape import loss_surface
+    from tmrepro.curvature.asked import curvature_of, hessian_directions
+    from tmrepro.landscape import directions_toward, loss_line, loss_surface, pca_directions
     from tmrepro.spec import load_spec
     from tmrepro.view import open_run
 
-__all__ = ["load_spec", "loss_surface", "open_run", "run", "verify"]
+__all__ = [
+    "curvature_of",
+    "directions_toward",
+    "hessian_directions",
+    "load_spec",
+    "loss_line",
+    "loss_surface",
+    "open_run",
+    "pca_directions",
+    "run",
+    "verify",
+]
 
 _HOMES = {
+    "curvature_of": "tmrepro.curvature.asked",
+    "directions_toward": "tmrepro.landscape",
+    "hessian_directions": "tmrepro.curvature.asked",
     "load_spec": "tmrepro.spec",
+    "loss_line": "tmrepro.landscape",
     "loss_surface": "tmrepro.landscape",
     "open_run": "tmrepro.view",
+    "pca_directions": "tmrepro.landscape",
     "run": "tmrepro.api",
     "verify": "tmrepro.api",
 }

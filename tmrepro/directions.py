@@ -138,14 +138,36 @@ def own_directions(
         UsageError: a vector moves nothing.
     """
     for name, vector in zip(("delta", "eta"), vectors, strict=True):
-        parts = split_theta(vector, layout=layout).values()
-        weights_only = moves == "weights" or normalization in {"filter", "layer"}
-        if not any(np.any(part) for part in parts if part.ndim >= 2 or not weights_only):
-            raise UsageError(
-                f"directions: {name} moves nothing: it is zero wherever moves {moves!r} and normalization "
-                f"{normalization!r} leave something"
-            )
+        _require_moving(f"directions: {name}", vector, layout=layout, normalization=normalization, moves=moves)
     return _pair(vectors, seeds=(None, None), theta=theta, layout=layout, normalization=normalization, moves=moves)
+
+
+def line_direction(
+    given: int | Float[np.ndarray, " n"],
+    *,
+    theta: Float[np.ndarray, " n"],
+    layout: Layout,
+    normalization: Normalization,
+    moves: Moves,
+) -> DirectionPair:
+    """delta^ of a line, from a seed or a vector of the caller's own, normalised as that of a plane is; eta^ is 0.
+
+    Raises:
+        UsageError: the vector moves nothing.
+    """
+    seed = given if isinstance(given, int) else None
+    vector = draw_stream(given, size=theta.size) if isinstance(given, int) else given
+    if seed is None:
+        _require_moving("direction", vector, layout=layout, normalization=normalization, moves=moves)
+    delta, facts = _direction(vector, seed=seed, theta=theta, layout=layout, normalization=normalization, moves=moves)
+    still = np.zeros_like(vector)
+    nothing = Direction(seed=None, sha256=_digest(still), norm=0.0)
+    return DirectionPair(delta, still, facts, nothing, cosine=0.0)
+
+
+def sign_of(vector: Float[np.ndarray, " n"]) -> float:
+    """1 or -1: what makes the entry of largest magnitude positive (ties: the lowest index), where no sign is given."""
+    return -1.0 if vector[int(np.argmax(np.abs(vector)))] < 0 else 1.0
 
 
 def _pair(
@@ -157,15 +179,41 @@ def _pair(
     normalization: Normalization,
     moves: Moves,
 ) -> DirectionPair:
-    pair, facts = [], []
-    for seed, stream in zip(seeds, streams, strict=True):
-        digest = hashlib.sha256(stream.astype("<f4", copy=False).tobytes()).hexdigest()
-        direction = normalize(stream, theta=theta, layout=layout, normalization=normalization, moves=moves)
-        pair.append(direction)
-        facts.append(Direction(seed=seed, sha256=digest, norm=norm_of(direction)))
-    delta, eta = pair
-    length = facts[0].norm * facts[1].norm
-    return DirectionPair(delta, eta, facts[0], facts[1], cosine=dot(delta, eta) / length if length else 0.0)
+    (delta, delta_facts), (eta, eta_facts) = (
+        _direction(stream, seed=seed, theta=theta, layout=layout, normalization=normalization, moves=moves)
+        for seed, stream in zip(seeds, streams, strict=True)
+    )
+    length = delta_facts.norm * eta_facts.norm
+    return DirectionPair(delta, eta, delta_facts, eta_facts, cosine=dot(delta, eta) / length if length else 0.0)
+
+
+def _direction(
+    stream: Float[np.ndarray, " n"],
+    *,
+    seed: int | None,
+    theta: Float[np.ndarray, " n"],
+    layout: Layout,
+    normalization: Normalization,
+    moves: Moves,
+) -> tuple[Float[np.ndarray, " n"], Direction]:
+    """A direction ready to be scaled, and what is stored about it."""
+    direction = normalize(stream, theta=theta, layout=layout, normalization=normalization, moves=moves)
+    return direction, Direction(seed=seed, sha256=_digest(stream), norm=norm_of(direction))
+
+
+def _digest(stream: Float[np.ndarray, " n"]) -> str:
+    return hashlib.sha256(stream.astype("<f4", copy=False).tobytes()).hexdigest()
+
+
+def _require_moving(
+    name: str, vector: Float[np.ndarray, " n"], *, layout: Layout, normalization: Normalization, moves: Moves
+) -> None:
+    parts = split_theta(vector, layout=layout).values()
+    weights_only = moves == "weights" or normalization in {"filter", "layer"}
+    if not any(np.any(part) for part in parts if part.ndim >= 2 or not weights_only):
+        raise UsageError(
+            f"{name} moves nothing: it is zero wherever moves {moves!r} and normalization {normalization!r} leave something"
+        )
 
 
 def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) -> np.ndarray:

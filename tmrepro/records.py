@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float32, Float64
 
 Category = Literal["none", "collapsed", "LM", "GM", "TM"]
 
@@ -136,7 +136,7 @@ class TrajectoryPoint:
     `loss` (nats) is that on X~ in eval mode, with batch norm statistics taken as those of theta* are; `gradient_norm` is the
     norm of its gradient. `distance` is ||theta - theta*||; `cosine` that of the angle between the step from the point before
     and the direction from there to theta*. `components` are the coordinates along the two principal components of the path,
-    counted from theta*; `places` those in the plane of each surface, by its name.
+    counted from theta*, where it has two; `places` those in the plane of each surface, by its name.
     """
 
     epoch: int
@@ -144,7 +144,7 @@ class TrajectoryPoint:
     distance: float
     gradient_norm: float | None
     cosine: float | None
-    components: tuple[float, float]
+    components: tuple[float, float] | None
     places: dict[str, PlanePlace] = field(default_factory=dict)
 
 
@@ -199,3 +199,48 @@ class SurfaceFacts:
     labels: str
     error: SurfaceError | None = None
     marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Density:
+    """The density of a Hessian's eigenvalues: `values` [g] at `grid` [g], whose integral is 1.
+
+    Each eigenvalue that `probes` random vectors see is drawn as a Gaussian of deviation `width`.
+    """
+
+    grid: Float64[np.ndarray, " g"]
+    values: Float64[np.ndarray, " g"]
+    width: float
+    probes: int
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """How the mean loss over `images` inputs bends at theta*: what is known of its Hessian H over `parameters` numbers.
+
+    `eigenvalues` [top] are the algebraically largest ones, largest first; `residuals` [top] are ||H v - lambda v|| of their unit
+    `vectors` [top, n] (float32). There is an eigenvalue of H within its residual of each. `converged` [top]: the residual is
+    within `tolerance` times `scale`, the largest absolute eigenvalue that was seen, and the search ended by itself.
+    `trace` is the mean over `probes` vectors of random signs (Hutchinson), `trace_error` its standard error. `products`:
+    how many products of H with a vector all of this took.
+    """
+
+    eigenvalues: Float64[np.ndarray, " top"]
+    residuals: Float64[np.ndarray, " top"]
+    vectors: Float32[np.ndarray, "top n"]
+    converged: Bool[np.ndarray, " top"]
+    tolerance: float
+    scale: float
+    trace: float
+    trace_error: float
+    probes: int
+    density: Density | None
+    parameters: int
+    images: int
+    seed: int
+    products: int
+
+    @property
+    def mean_eigenvalue(self) -> float:
+        """tr(H) / N: what a slice along a random unit direction bends by on average (arXiv 2208.13219)."""
+        return self.trace / self.parameters

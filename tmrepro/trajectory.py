@@ -19,13 +19,13 @@ def follow(
     theta: Callable[[int], Vector],
     *,
     theta_star: Vector,
-    components: Float[np.ndarray, "points 2"],
+    components: Float[np.ndarray, "points 2"] | None,
     measure: Callable[[int], tuple[float | None, float | None]],
 ) -> list[TrajectoryPoint]:
     """The points of a path at `epochs`, in no plane yet; two of them are in memory at a time.
 
     `theta` gives the parameters [n] of a point by its index, `measure` its loss and gradient norm; `components` are the
-    coordinates along the principal components.
+    coordinates along the principal components, where there are two.
     """
     points: list[TrajectoryPoint] = []
     before: Vector | None = None
@@ -39,7 +39,7 @@ def follow(
                 distance=norm_of(away),
                 gradient_norm=gradient_norm,
                 cosine=None if before is None else _cosine(away - before, -before),
-                components=(float(components[index, 0]), float(components[index, 1])),
+                components=None if components is None else (float(components[index, 0]), float(components[index, 1])),
             )
         )
         before = away

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tmrepro.errors import UsageError
 from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
 from tmrepro.landscape.module import dtype_of, kind_of
+from tmrepro.landscape.planes import Plane
 from tmrepro.parameters import Layout, split_theta
 from tmrepro.spec.messages import did_you_mean
 from tmrepro.surface import Precision
@@ -23,6 +24,7 @@ from tmrepro.surface.plain import arithmetic
 CROSS_ENTROPY: Final = "cross_entropy"
 WHOLE: Final = "; batch='all' evaluates all inputs as one batch"
 LARGEST_DISTRIBUTION_ERROR = 1e-3  # of sums of float16 probabilities
+LARGEST_SEED = 2**63  # and not itself
 ACCURATE = 1e-4  # how far losses of float32 outputs that mean the same may differ
 
 Loss = Callable[[Tensor, Tensor], Tensor] | Literal["cross_entropy"]
@@ -86,8 +88,12 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
     match directions:
         case (int() | np.integer(), int() | np.integer()):
             return None
+        case Plane(eta=None):
+            raise UsageError("directions: a line has one direction only; loss_line takes it, a surface needs two")
+        case Plane(delta=delta, eta=eta):
+            return _vector(delta, "directions: delta", layout=layout), _vector(eta, "directions: eta", layout=layout)
         case (delta, eta):
-            return _vector(delta, "delta", layout=layout), _vector(eta, "eta", layout=layout)
+            return _vector(delta, "directions: delta", layout=layout), _vector(eta, "directions: eta", layout=layout)
         case _:
             raise UsageError(
                 "directions: expected two seeds, or two directions, each a dict by parameter name, a list of tensors, one a "
@@ -95,31 +101,48 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
             )
 
 
+def own_vector(direction: object, *, layout: Layout) -> int | np.ndarray:
+    """One direction [n] of the caller's own as a vector, or a seed.
+
+    Raises:
+        UsageError: see `own_vectors`.
+    """
+    match direction:
+        case bool() | None:
+            raise UsageError(f"direction: expected a seed or a direction of your own, got {direction!r}")
+        case int() | np.integer():
+            if not 0 <= direction < LARGEST_SEED:
+                raise UsageError(f"direction: expected a seed of at least 0, below 2^63, got {direction}")
+            return int(direction)
+        case Plane(delta=delta):
+            return _vector(delta, "direction", layout=layout)
+        case _:
+            return _vector(direction, "direction", layout=layout)
+
+
 def _vector(given: object, which: str, *, layout: Layout) -> np.ndarray:
     n = sum(parameter.size for parameter in layout)
     vector = np.zeros(n, dtype=np.float32)
     if isinstance(given, list | tuple):
         if len(given) != len(layout):
-            raise UsageError(f"directions: {which}: expected a tensor per parameter ({len(layout)}), got {len(given)}")
+            raise UsageError(f"{which}: expected a tensor per parameter ({len(layout)}), got {len(given)}")
         given = {parameter.name: value for parameter, value in zip(layout, given, strict=True)}
     if isinstance(given, Mapping):
         parts = split_theta(vector, layout=layout)
         for name, value in given.items():
             if name not in parts:
-                raise UsageError(f"directions: {which}: no parameter {name!r}{did_you_mean(name, tuple(parts))}")
-            found = _tensor(value, f"directions: {which}: {name}").numpy(force=True)
+                raise UsageError(f"{which}: no parameter {name!r}{did_you_mean(name, tuple(parts))}")
+            found = _tensor(value, f"{which}: {name}").numpy(force=True)
             if found.shape != parts[name].shape:
-                raise UsageError(
-                    f"directions: {which}: {name}: expected shape {list(parts[name].shape)}, got {list(found.shape)}"
-                )
+                raise UsageError(f"{which}: {name}: expected shape {list(parts[name].shape)}, got {list(found.shape)}")
             parts[name][...] = found
     else:
-        found = _tensor(given, f"directions: {which}").numpy(force=True)
+        found = _tensor(given, f"{which}").numpy(force=True)
         if found.shape != (n,):
-            raise UsageError(f"directions: {which}: expected a vector of {n} numbers, got shape {list(found.shape)}")
+            raise UsageError(f"{which}: expected a vector of {n} numbers, got shape {list(found.shape)}")
         vector[...] = found
     if not np.all(np.isfinite(vector)):
-        raise UsageError(f"directions: {which}: has values that are not finite")
+        raise UsageError(f"{which}: has values that are not finite")
     return vector
 
 

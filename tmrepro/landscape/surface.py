@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,33 +19,21 @@ from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directi
 from tmrepro.errors import UsageError
 from tmrepro.landscape.kept import Kept
 from tmrepro.landscape.module import own_model, unwrapped
-from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data, own_vectors
+from tmrepro.landscape.points import Origin, Points, Unit, points_of
+from tmrepro.landscape.question import CROSS_ENTROPY, LARGEST_SEED, Loss, choice, own_data, own_vectors
 from tmrepro.landscape.undisturbed import undisturbed
-from tmrepro.limits import LARGEST_K
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.paths import require_working_folder, user_path
 from tmrepro.store.layout import error_attributes
 from tmrepro.store.rectangles import rectangle_slices
-from tmrepro.surface import Precision, Problem, build_grid
+from tmrepro.surface import Precision, Problem
 from tmrepro.surface.measured import Lattice
 from tmrepro.surface.problem import EvaluatorKind
 from tmrepro.surface.selection import Selector
 
-Origin = Literal["corner", "center"]
-Unit = Literal["absolute", "relative"]
 Progress = Callable[[int, int], None]
 
-SEEDS = 2**63
 DIVERGENCE = "Kullback-Leibler divergence of the outputs from the targets: torch's cross entropy less target_entropy"
-
-
-@dataclass(frozen=True)
-class Points:
-    """The axes of a surface, and the (i, j) of theta* where it is one of the points."""
-
-    a: Float64[np.ndarray, " I"]
-    b: Float64[np.ndarray, " J"]
-    home: tuple[int, int] | None
 
 
 def loss_surface(
@@ -55,7 +42,7 @@ def loss_surface(
     inputs: Any = None,
     targets: Any = None,
     directions: Any = (1, 2),
-    grid: int | tuple[Sequence[float], Sequence[float]] = 51,
+    grid: int | tuple[int, int] | tuple[Sequence[float], Sequence[float]] = 51,
     *,
     origin: Origin | None = None,
     step: float | None = None,
@@ -83,9 +70,10 @@ def loss_surface(
         inputs: a tensor or array [n, ...]; floating point becomes float32.
         targets: labels [n] or distributions [n, classes]; for a function, whatever it takes, one per input.
         directions: two seeds, from which anyone draws the same two directions; or two of your own, each a dict of tensors
-            by parameter name (what is missing doesn't move), a list of tensors or one vector, in the order of the parameters.
-        grid: K, for K x K points; or the two axes a and b themselves, ascending, of any lengths.
-        origin: of a grid given by K: corner (a, b = 0, step, ...; the default) or center.
+            by parameter name (what is missing doesn't move), a list of tensors or one vector, in the order of the parameters; or
+            what `hessian_directions`, `pca_directions` or `directions_toward` give.
+        grid: K, for K x K points; two lengths (K_a, K_b), of which one may be 1; or the two axes a and b themselves, ascending.
+        origin: of a grid given by K or lengths: corner (a, b = 0, step, ...; the default) or center.
         step: of a grid given by K: between neighbouring points; 1 by default.
         unit: of a and b: absolute, lengths of the normalised direction; or relative, those times ||theta*||.
         normalization: l2, filter, layer or none; by default l2 for seeds, none for directions of your own.
@@ -115,31 +103,70 @@ def loss_surface(
         UsageError: an argument that cannot be, in words.
         StorageError: `out` cannot be written.
     """
+    return landscape_of(
+        model,
+        (loss, inputs, targets),
+        pair_of=lambda copied: _pair(directions, model=copied, normalization=normalization, moves=moves),
+        lay_points=lambda theta_norm: points_of(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm),
+        options=Options(moves, unit, precision, batch, chunk, evaluator, threads, progress, out),
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `loss_surface` and `loss_line` have in common, as a caller has it: not yet checked; see there."""
+
+    moves: Any
+    unit: Any
+    precision: Any
+    batch: Any
+    chunk: Any
+    evaluator: str | None
+    threads: Any
+    progress: bool | Progress
+    out: Path | str | None
+
+
+def landscape_of(
+    model: nn.Module,
+    asked: tuple[Any, Any, Any],
+    *,
+    pair_of: Callable[[nn.Module], DirectionPair],
+    lay_points: Callable[[float], Points],
+    options: Options,
+) -> xr.Dataset:
+    """The surface of (loss, inputs, targets), `asked` as a caller has them, at `lay_points(||theta*||)` along `pair_of(model)`.
+
+    Raises:
+        UsageError, StorageError: see `loss_surface`.
+    """
     require_working_folder()
-    choice("precision", precision, Precision)
-    choice("moves", moves, Moves)
-    choice("unit", unit, Unit)
-    _positive("chunk", chunk)
-    if threads is not None:
-        _positive("threads", threads)
-    if batch not in {None, "all"}:
-        raise UsageError(f"batch: expected 'all', or None for batches of our own size (got {batch!r})")
+    choice("precision", options.precision, Precision)
+    choice("moves", options.moves, Moves)
+    choice("unit", options.unit, Unit)
+    _positive("chunk", options.chunk)
+    if options.threads is not None:
+        _positive("threads", options.threads)
+    if options.batch not in {None, "all"}:
+        raise UsageError(f"batch: expected 'all', or None for batches of our own size (got {options.batch!r})")
+    loss, inputs, targets = asked
     given = unwrapped(model)
     device = next((value.device for value in given.parameters() if not value.is_meta), torch.device("cpu"))
-    with undisturbed(device=device, threads=threads):
+    with undisturbed(device=device, threads=options.threads):
         copied = own_model(given)
-        whole = batch == "all"
-        data = own_data(copied, inputs, targets, loss=loss, given=given, precision=precision, whole=whole)
-        pair = _pair(directions, model=copied, normalization=normalization, moves=moves)
+        whole = options.batch == "all"
+        data = own_data(copied, inputs, targets, loss=loss, given=given, precision=options.precision, whole=whole)
+        pair = pair_of(copied)
         theta_norm = norm_of(theta_of(copied))
-        points = _points(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm)
-        problem = Problem(copied, pair, data.inputs, data.targets, precision, data.conduct, whole)
-        size = min(chunk, max(len(points.a), len(points.b)))
+        points = lay_points(theta_norm)
+        problem = Problem(copied, pair, data.inputs, data.targets, options.precision, data.conduct, whole)
+        size = min(options.chunk, max(len(points.a), len(points.b)))
+        out = options.out
         kept = None if out is None else Kept(user_path(out), problem, a=points.a, b=points.b, chunk=size)
         selector = Selector(
             problem,
             Lattice(points.a, points.b, points.home, size),
-            forced=evaluator,
+            forced=options.evaluator,
             rejected=[] if kept is None else kept.rejected,
         )
         while True:
@@ -147,7 +174,7 @@ def loss_surface(
             facts = {"evaluator": rule.kind.name, "evaluator_reason": rule.reason}
             attributes = _attributes(problem, points, theta_norm=theta_norm) | facts
             values = _evaluate(
-                problem, points, rule.kind, kept=kept, size=size, attributes=attributes, progress=progress
+                problem, points, rule.kind, kept=kept, size=size, attributes=attributes, progress=options.progress
             )
             error = (None if kept is None else kept.error()) or selector.judge(rule.kind, values[0])
             if error is not None:
@@ -194,55 +221,9 @@ def _pair(directions: Any, *, model: nn.Module, normalization: Any, moves: Moves
     if vectors is not None:
         return own_directions(vectors, theta=theta, layout=layout, normalization=normalization or "none", moves=moves)
     delta, eta = (int(seed) for seed in directions)
-    if delta == eta or not (0 <= delta < SEEDS and 0 <= eta < SEEDS):
+    if delta == eta or not (0 <= delta < LARGEST_SEED and 0 <= eta < LARGEST_SEED):
         raise UsageError(f"directions: expected two different seeds of at least 0, below 2^63, got {delta} and {eta}")
     return draw_directions((delta, eta), theta=theta, layout=layout, normalization=normalization or "l2", moves=moves)
-
-
-def _points(
-    grid: Any,
-    *,
-    origin: Any,
-    step: Any,
-    unit: Unit,
-    theta_norm: float,
-) -> Points:
-    if isinstance(grid, int | np.integer):
-        K = int(grid)
-        chosen: Origin = origin or "corner"
-        spacing = 1.0 if step is None else float(step)
-        choice("origin", chosen, Origin)
-        if isinstance(grid, bool) or not 2 <= K <= LARGEST_K:
-            raise UsageError(f"grid: expected at least 2 and at most {LARGEST_K} points along each axis (got {grid})")
-        if chosen == "center" and K % 2 == 0:
-            raise UsageError(f"grid: must be odd when the origin is center, so that theta* is a point (got {K})")
-        if not (spacing > 0 and math.isfinite(spacing * K)):
-            raise UsageError(f"step: expected a finite number above 0 (got {step})")
-        made = build_grid(K, origin=chosen, step=spacing, unit=unit, theta_norm=theta_norm)
-        return Points(made.a, made.b, made.home)
-    if origin is not None or step is not None:
-        raise UsageError("origin and step are for a grid given by K; axes of your own say where each point is")
-    match grid:
-        case (first, second):
-            scale = theta_norm if unit == "relative" else 1.0
-            a, b = _axis(first, "a") * scale, _axis(second, "b") * scale
-        case _:
-            raise UsageError(f"grid: expected K, or the two axes (a, b), got {type(grid).__name__}")
-    at_home = [np.flatnonzero(axis == 0) for axis in (a, b)]
-    home = (int(at_home[0][0]), int(at_home[1][0])) if all(len(found) for found in at_home) else None
-    return Points(a, b, home)
-
-
-def _axis(given: Any, name: str) -> Float64[np.ndarray, " I"]:
-    try:
-        axis = np.array(given.numpy(force=True) if isinstance(given, torch.Tensor) else given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"grid: axis {name}: expected numbers ({error})") from error
-    if axis.ndim != 1 or not 1 <= len(axis) <= LARGEST_K:
-        raise UsageError(f"grid: axis {name}: expected 1 to {LARGEST_K} numbers in a row, got shape {list(axis.shape)}")
-    if not np.all(np.isfinite(axis)) or not np.all(axis[1:] > axis[:-1]):
-        raise UsageError(f"grid: axis {name}: expected finite numbers, each above the one before it")
-    return axis
 
 
 def _positive(name: str, value: object) -> None:
@@ -266,8 +247,9 @@ def _attributes(problem: Problem, points: Points, *, theta_norm: float) -> dict[
     if problem.targets.loss is None and problem.targets.soft:
         wanted = problem.targets.values.double()
         found |= {"loss": DIVERGENCE, "target_entropy": float(-torch.xlogy(wanted, wanted).sum(1).mean())}
-    if pair.delta_facts.seed is not None and pair.eta_facts.seed is not None:
-        found |= {"delta_seed": pair.delta_facts.seed, "eta_seed": pair.eta_facts.seed}
+    for name, facts in (("delta_seed", pair.delta_facts), ("eta_seed", pair.eta_facts)):
+        if facts.seed is not None:
+            found[name] = facts.seed
     return found | ({"home": list(points.home)} if points.home is not None else {})
 
 

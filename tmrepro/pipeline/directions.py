@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-# from tmrepro.curvature import top_eigenvectors
+from tmrepro.curvature import Settings, top_eigenvectors
 from tmrepro.directions import orthogonal_to
-from tmrepro.errors import ComputeError
+from tmrepro.errors import ComputeError, UsageError
 from tmrepro.inference import Targets
 from tmrepro.parameters import norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
@@ -66,14 +66,14 @@ def store_surface_directions(
 
 
 def _pca(context: Context, model: TrainedModel, training: StageRecord) -> tuple[Vectors, dict[str, Any]]:
-    found = TrainingPath(context, model, training).components()
-    first, second = found.directions
-    if not second.any():
+    try:
+        found = TrainingPath(context, model, training).components()
+    except UsageError as error:
         raise ComputeError(
-            f"{model.name}: its path of training has no second principal component; record more points, with a smaller "
+            f"{model.name}: its path of training spans no plane ({error}); record more points, with a smaller "
             "training.trajectory.every or more epochs"
-        )
-    return (first, second), {"explained": list(found.explained)}
+        ) from error
+    return (found.components[0], found.components[1]), {"explained": found.explained.tolist()}
 
 
 def _between(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tuple[Vectors, dict[str, Any]]:
@@ -98,5 +98,15 @@ def _hessian(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tupl
     labels = examples.labels if spec.labels == "original" else relabelled(context, model.name)
     images = len(examples.inputs) if spec.samples is None else spec.samples
     targets = Targets(labels[:images], model.spec.training.clip_probability)
-    found = top_eigenvectors(module.to(context.device), examples.inputs[:images], targets, top=2, seed=drawn.seeds[0])
-    raise NotImplementedError(found)
+    found = top_eigenvectors(
+        module.to(context.device),
+        examples.inputs[:images],
+        targets,
+        settings=Settings(top=2, seed=drawn.seeds[0]),
+        tell=context.reporter.note,
+    )
+    if not found.settled:
+        context.reporter.note(f"{drawn.name}/{model.name}: the eigenvectors are not converged; residuals {found.residuals}")
+    first, second = (vector.cpu().numpy() for vector in found.vectors)
+    facts = {"eigenvalues": found.values.tolist(), "residuals": found.residuals.tolist(), "converged": found.settled}
+    return (first, second), facts

@@ -16,7 +16,7 @@ import torch
 
 from tmrepro.components import Components, principal_components
 from tmrepro.directions import DirectionPair, surface_directions
-from tmrepro.errors import ComputeError
+from tmrepro.errors import ComputeError, UsageError
 from tmrepro.inference import Targets, evaluate, gradient_norm
 from tmrepro.parameters import Layout, layout_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
@@ -24,7 +24,7 @@ from tmrepro.pipeline.models import relabelled, restore, state_path, train_with_
 from tmrepro.pipeline.surfaces import directions_inputs, stored_vectors
 from tmrepro.spec import DrawnSurface, TrainedModel, TrajectorySpec, expand_surfaces
 from tmrepro.store.stages import StageRecord
-from tmrepro.store.tensors import load_tensor, load_tensors, save_tensors
+from tmrepro.store.tensors import load_tensors, save_tensors
 from tmrepro.store.trajectories import save_trajectory
 from tmrepro.training import path_epochs
 from tmrepro.training.loop import reestimate_batch_norm
@@ -65,13 +65,13 @@ class TrainingPath:
         return np.concatenate([state[parameter.name].reshape(-1) for parameter in self.layout])
 
     def components(self) -> Components:
-        """The principal components of the path."""
-        return principal_components(
-            lambda index, name: load_tensor(self._paths[index], name, called=self._called(index)),
-            len(self.epochs),
-            theta_star=self.theta_star,
-            layout=self.layout,
-        )
+        """The principal components of the path.
+
+        Raises:
+            UsageError: it has no two: it is too short, or a line.
+        """
+        buffers = frozenset(self.module.state_dict()) - {parameter.name for parameter in self.layout}
+        return principal_components(self._paths, origin=self.theta_star, layout=self.layout, others=buffers)
 
     def _called(self, index: int) -> str:
         return f"the path of {self._name} at epoch {self.epochs[index]}"
@@ -112,12 +112,12 @@ def store_trajectory(
     def compute() -> tuple[list[str], dict[str, Any]]:
         with computing(f"the path of {name}", users_code=users_code(model.spec)):
             path = TrainingPath(context, model, training)
-            found = path.components()
+            found = _components(path)
             points = follow(
                 path.epochs,
                 path.theta,
                 theta_star=path.theta_star,
-                components=found.coordinates,
+                components=None if found is None else found.coordinates,
                 measure=lambda index: _measure(context, model, path, index),
             )
             for surface, (_, directions) in planes.items():
@@ -129,9 +129,17 @@ def store_trajectory(
             for index, epoch in enumerate(path.epochs if spec.weights else ()):
                 files.append(f"{folder}/trajectory/{epoch}.safetensors")
                 save_tensors(context.run / files[-1], path.state(index), work=context.work)
-        return files, {"folder": folder, "explained": list(found.explained)}
+        return files, {"folder": folder, "explained": None if found is None else found.explained.tolist()}
 
     return run_stage(context, f"trajectory/{name}", inputs=inputs, folder=folder, compute=compute)
+
+
+def _components(path: TrainingPath) -> Components | None:
+    """The principal components; None where the path has no two."""
+    try:
+        return path.components()
+    except UsageError:
+        return None
 
 
 def planes_of(

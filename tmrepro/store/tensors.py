@@ -77,19 +77,6 @@ def load_tensors(
         raise DamagedError(f"{shown(name)}: expected a safetensors file, found: {shown(str(error))}") from error
 
 
-def load_tensor(path: Path, name: str, *, called: str) -> Shaped[np.ndarray, "*_"]:
-    """One array of a safetensors file of our own, without reading the others; `called` is what messages call the file.
-
-    Raises:
-        DamagedError: missing, or there is no such array in it.
-    """
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return np.array(file.get_tensor(name))
-    except (safetensors.SafetensorError, OSError) as error:
-        raise DamagedError(f"{called}: expected {shown(name)}, found: {shown(str(error))}") from error
-
-
 def _header_bytes(begin: bytes, *, size: int, name: str) -> int:
     """The length of the header of a safetensors file of `size` bytes that begins with the eight bytes `begin`."""
     length = int.from_bytes(begin, "little")

@@ -33,7 +33,7 @@ def trajectory_text(points: Sequence[TrajectoryPoint]) -> str:
     surfaces = list(points[0].places) if points else []
     lines = [",".join(_columns(surfaces))]
     for point in points:
-        numbers = [point.loss, point.distance, point.gradient_norm, point.cosine, *point.components]
+        numbers = [point.loss, point.distance, point.gradient_norm, point.cosine, *(point.components or (None, None))]
         for surface in surfaces:
             place = point.places[surface]
             numbers += [place.a, place.b, place.distance]
@@ -88,7 +88,8 @@ def _point(row: str, surfaces: Sequence[str]) -> TrajectoryPoint | None:
     loss, distance, gradient_norm, cosine, first, second, *places = numbers
     if str(epoch) != texts[0] or epoch < 0 or list(map(_written, numbers)) != texts[1:]:
         return None
-    if distance is None or first is None or second is None:
+    if distance is None or (first is None) != (second is None):
         return None
+    components = None if first is None or second is None else (first, second)
     by_surface = {surface: PlanePlace(*places[index * 3 : index * 3 + 3]) for index, surface in enumerate(surfaces)}
-    return TrajectoryPoint(epoch, loss, distance, gradient_norm, cosine, (first, second), by_surface)
+    return TrajectoryPoint(epoch, loss, distance, gradient_norm, cosine, components, by_surface)

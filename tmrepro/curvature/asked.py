@@ -1,0 +1,176 @@
+"""`tmrepro.curvature_of` and `tmrepro.hessian_directions`: curvature for anyone's own module, loss and data in memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from tmrepro.curvature.hessian import BATCH
+from tmrepro.curvature.lanczos import Told
+from tmrepro.curvature.spectrum import Settings, measure, top_eigenvectors
+from tmrepro.errors import UsageError
+from tmrepro.inference import Targets
+from tmrepro.landscape.module import own_model, unwrapped
+from tmrepro.landscape.planes import Plane
+from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data
+from tmrepro.landscape.undisturbed import undisturbed
+from tmrepro.paths import require_working_folder
+from tmrepro.records import Curvature
+from tmrepro.surface import Precision
+
+Progress = bool | Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class HessianDirections(Plane):
+    """delta and eta are the unit eigenvectors of the two largest eigenvalues; see `Curvature` for the rest."""
+
+    eigenvalues: Float64[np.ndarray, " 2"]
+    residuals: Float64[np.ndarray, " 2"]
+    converged: bool
+
+
+def curvature_of(
+    model: nn.Module,
+    loss: Loss = CROSS_ENTROPY,
+    inputs: Any = None,
+    targets: Any = None,
+    top: int = 2,
+    seed: int = 0,
+    *,
+    tolerance: float = 1e-4,
+    probes: int = 16,
+    density_probes: int = 4,
+    basis: int | None = None,
+    batch: int | Literal["all"] = BATCH,
+    precision: Precision = "float32",
+    most_products: int = 1000,
+    threads: int | None = None,
+    progress: Progress = False,
+) -> Curvature:
+    """The largest eigenvalues, the trace and the spectral density of the Hessian of the mean loss at the model's parameters.
+
+    By products of the Hessian with vectors (two passes backward, in eval mode, buffers constant), on a copy: the model and
+    torch's settings stay as they are. The same call gives the same bits on one machine with the same number of threads;
+    another `batch` or machine may round otherwise.
+
+    Args:
+        model: as for `loss_surface`.
+        loss: as for `loss_surface`; it must be differentiable twice.
+        inputs: as for `loss_surface`.
+        targets: as for `loss_surface`.
+        top: how many eigenpairs, from the algebraically largest eigenvalue down (not the largest by magnitude).
+        seed: of all random vectors, which are the same on every machine.
+        tolerance: of an eigenpair's residual ||H v - lambda v||, as a share of the largest absolute eigenvalue.
+        probes: random vectors of the trace.
+        density_probes: how many of these see the density too, each with as many products as the basis has vectors; 0: none.
+        basis: how many vectors as long as theta are kept at once, at least top + 2; by default as many as fit into 2 GiB, from 10
+            to 40 beside the `top`.
+        batch: inputs a pass; all, for a network whose outputs for an input depend on the others.
+        precision: float32 or float64, of the passes; all sums are float64.
+        most_products: where the search for eigenpairs ends at the latest; what has not converged then says so.
+        threads: of torch, meanwhile; by default as many as there are.
+        progress: True for lines on standard error, or a function that is told each line: first the memory that vectors take.
+
+    Returns:
+        A `tmrepro.records.Curvature`.
+
+    Raises:
+        UsageError: an argument that cannot be, or a network that cannot be differentiated twice, in words.
+        ComputeError: the Hessian is not finite, or memory is not enough.
+    """
+    settings = _settings(
+        batch,
+        top=top,
+        seed=seed,
+        tolerance=tolerance,
+        probes=probes,
+        density_probes=density_probes,
+        basis=basis,
+        precision=precision,
+        most_products=most_products,
+    )
+    with _opened(model, loss, inputs, targets, settings=settings, threads=threads) as (network, x, y):
+        return measure(network, x, y, settings=settings, tell=_told(progress))
+
+
+def hessian_directions(
+    model: nn.Module,
+    loss: Loss = CROSS_ENTROPY,
+    inputs: Any = None,
+    targets: Any = None,
+    seed: int = 0,
+    *,
+    tolerance: float = 1e-4,
+    basis: int | None = None,
+    batch: int | Literal["all"] = BATCH,
+    precision: Precision = "float32",
+    most_products: int = 1000,
+    threads: int | None = None,
+    progress: Progress = False,
+) -> HessianDirections:
+    """The two directions in which the mean loss bends most: for `loss_surface(directions=...)`.
+
+    The unit eigenvectors of the two algebraically largest eigenvalues, the entry of largest magnitude above 0 in each.
+    Arguments and errors are those of `curvature_of`.
+    """
+    settings = _settings(
+        batch, seed=seed, tolerance=tolerance, basis=basis, precision=precision, most_products=most_products
+    )
+    with _opened(model, loss, inputs, targets, settings=settings, threads=threads) as (network, x, y):
+        pairs = top_eigenvectors(network, x, y, settings=settings, tell=_told(progress))
+    delta, eta = pairs.vectors.float().cpu().numpy()
+    converged = pairs.settled and bool((pairs.residuals <= tolerance * pairs.scale).all())
+    return HessianDirections(delta, eta, pairs.values, pairs.residuals, converged)
+
+
+def _settings(batch: Any, **asked: Any) -> Settings:
+    """Settings of the right kinds; whether they are within their ranges, only the network's size can tell."""
+    choice("precision", asked["precision"], Literal["float32", "float64"])
+    asked["batch"] = None if isinstance(batch, str) and batch == "all" else batch
+    for name, value in asked.items():
+        if name in {"precision", "tolerance"} or (value is None and name in {"basis", "batch"}):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise UsageError(f"{name}: expected a whole number, got {value!r}")
+        asked[name] = int(value)
+    if isinstance(asked["tolerance"], bool) or not isinstance(asked["tolerance"], int | float):
+        raise UsageError(f"tolerance: expected a number above 0 and below 1, got {asked['tolerance']!r}")
+    return Settings(**{**asked, "tolerance": float(asked["tolerance"])})
+
+
+@contextmanager
+def _opened(
+    model: nn.Module, loss: Loss, inputs: Any, targets: Any, *, settings: Settings, threads: int | None
+) -> Iterator[tuple[nn.Module, Tensor, Targets]]:
+    """A copy of the model at theta*, and the data as it sees them, checked as `loss_surface` checks them."""
+    require_working_folder()
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise UsageError(f"threads: expected a whole number of at least 1 (got {threads!r})")
+    given = unwrapped(model)
+    device = next((value.device for value in given.parameters() if not value.is_meta), torch.device("cpu"))
+    with undisturbed(device=device, threads=threads), torch.enable_grad():
+        network = own_model(given)
+        settings.checked(sum(value.numel() for value in network.parameters()))
+        whole = settings.batch is None
+        data = own_data(network, inputs, targets, loss=loss, given=given, precision=settings.precision, whole=whole)
+        yield network, data.inputs, data.targets
+
+
+def _told(progress: Progress) -> Told:
+    if callable(progress):
+        return progress
+
+    def tell(line: str) -> None:
+        if progress:
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - what the caller asked for
+
+    return tell
