@@ -20,8 +20,17 @@ from tmrepro.errors import DamagedError, UsageError
 from tmrepro.models import CodeChanges, build_model, code_changes
 from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.paths import user_path
-from tmrepro.records import History, Minimum
-from tmrepro.spec import CustomModel, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, parameter_count
+from tmrepro.records import History, Minimum, TrajectoryPoint
+from tmrepro.spec import (
+    CustomModel,
+    DrawnSurface,
+    Spec,
+    TrainedModel,
+    expand_models,
+    expand_surfaces,
+    parameter_count,
+    surfaces_around,
+)
 from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.directions import load_directions
 from tmrepro.store.documents import load_history, read_json
@@ -32,6 +41,7 @@ from tmrepro.store.stages import recorded_code, stages_in
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import check_labels, count_numbers, load_labels, load_tensors
+from tmrepro.store.trajectories import load_trajectory
 
 
 def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code: bool = False) -> RunView:
@@ -158,6 +168,14 @@ class RunView:
         self._wanted(model, self._models, "model")
         relative = f"models/{model}/history.csv"
         return load_history(safe_path(self.folder, relative), name=relative)
+
+    def trajectory(self, model: str) -> tuple[TrajectoryPoint, ...]:
+        """models/NAME/trajectory.csv, the path of training; empty where the spec records none, or the network collapsed."""
+        trained: TrainedModel = self._wanted(model, self._models, "model")
+        training = trained.spec.training
+        if training.trajectory is None or self.minimum(model).category == "collapsed":
+            return ()
+        return load_trajectory(self.folder, model, surfaces=surfaces_around(self.spec, model))
 
     def labels(self, model: str) -> Tensor:
         """y~ in data order: int64 [n] (hard) or float32 [n, classes] (soft)."""

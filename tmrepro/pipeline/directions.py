@@ -14,7 +14,7 @@ from tmrepro.inference import Targets
 from tmrepro.parameters import norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import relabelled, users_code
-from tmrepro.pipeline.path import TrainingPath, trajectory_of
+from tmrepro.pipeline.path import training_path, trajectory_of
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models
 from tmrepro.store.directions import Vectors, save_directions
 from tmrepro.store.stages import StageRecord
@@ -67,7 +67,7 @@ def store_surface_directions(
 
 def _pca(context: Context, model: TrainedModel, training: StageRecord) -> tuple[Vectors, dict[str, Any]]:
     try:
-        found = TrainingPath(context, model, training).components()
+        found = training_path(context, model, training).components()
     except UsageError as error:
         raise ComputeError(
             f"{model.name}: its path of training spans no plane ({error}); record more points, with a smaller "
@@ -106,7 +106,9 @@ def _hessian(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tupl
         tell=context.reporter.note,
     )
     if not found.settled:
-        context.reporter.note(f"{drawn.name}/{model.name}: the eigenvectors are not converged; residuals {found.residuals}")
+        context.reporter.note(
+            f"{drawn.name}/{model.name}: the eigenvectors are not converged; residuals {found.residuals}"
+        )
     first, second = (vector.cpu().numpy() for vector in found.vectors)
     facts = {"eigenvalues": found.values.tolist(), "residuals": found.residuals.tolist(), "converged": found.settled}
     return (first, second), facts

@@ -6,13 +6,16 @@ another run) the network is trained again, which gives the same bits.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from tmrepro.components import Components, principal_components
 from tmrepro.directions import DirectionPair, surface_directions
@@ -22,42 +25,39 @@ from tmrepro.parameters import Layout, layout_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import relabelled, restore, state_path, train_with_checkpoints, users_code
 from tmrepro.pipeline.surfaces import directions_inputs, stored_vectors
-from tmrepro.spec import DrawnSurface, TrainedModel, TrajectorySpec, expand_surfaces
+from tmrepro.records import TrajectoryPoint
+from tmrepro.spec import DrawnSurface, TrainedModel, TrainingSpec, TrajectorySpec, expand_surfaces
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.tensors import load_tensors, save_tensors
 from tmrepro.store.trajectories import save_trajectory
-from tmrepro.training import path_epochs
+from tmrepro.training import Examples, path_epochs
 from tmrepro.training.loop import reestimate_batch_norm
 from tmrepro.trajectory import away_from, follow, place_in
 from tmrepro.view import load_theta
 
 
+@dataclass(frozen=True)
 class TrainingPath:
-    """The points of the path of `model`, by epoch, and theta*, from where they are seen.
+    """The points of a path of training: `files` are the states at `epochs`; `module` holds theta*, from where they are seen."""
 
-    Raises:
-        ComputeError: a point is missing, and training again for it gave another theta*.
-    """
+    module: nn.Module
+    epochs: tuple[int, ...]
+    files: tuple[Path, ...]
+    name: str
 
-    def __init__(self, context: Context, model: TrainedModel, training: StageRecord) -> None:
-        trained = restore(context, model, training)
-        self.module = trained.model
-        self.layout: Layout = layout_of(self.module)
-        self.theta_star = theta_of(self.module)
-        self.epochs = path_epochs(
-            every=trajectory_of(model).every, epochs=len(trained.history.epochs), best_epoch=trained.best_epoch
-        )
-        self._name = model.name
-        self._paths = [
-            state_path(context.run, model.name, key=training.key, seed=trained.seed, epoch=epoch)
-            for epoch in self.epochs
-        ]
-        if not all(path.exists() for path in self._paths):
-            self._train_again(context, model, training)
+    @cached_property
+    def layout(self) -> Layout:
+        """The order of the parameters."""
+        return layout_of(self.module)
+
+    @cached_property
+    def theta_star(self) -> np.ndarray:
+        """The parameters [n] of theta*."""
+        return theta_of(self.module)
 
     def state(self, index: int) -> dict[str, np.ndarray]:
         """Parameters and buffers at point `index`."""
-        return load_tensors(self._paths[index], name=self._called(index))
+        return load_tensors(self.files[index], name=f"the path of {self.name} at epoch {self.epochs[index]}")
 
     def theta(self, index: int) -> np.ndarray:
         """The parameters [n] at point `index`."""
@@ -71,36 +71,42 @@ class TrainingPath:
             UsageError: it has no two: it is too short, or a line.
         """
         buffers = frozenset(self.module.state_dict()) - {parameter.name for parameter in self.layout}
-        return principal_components(self._paths, origin=self.theta_star, layout=self.layout, others=buffers)
+        return principal_components(self.files, origin=self.theta_star, layout=self.layout, others=buffers)
 
-    def _called(self, index: int) -> str:
-        return f"the path of {self._name} at epoch {self.epochs[index]}"
 
-    def _train_again(self, context: Context, model: TrainedModel, training: StageRecord) -> None:
-        context.reporter.note(
-            f"{self._name} is trained again for its path, since only training itself can tell it "
-            "and the points were gone with the run it was taken from"
-        )
+Planes = Mapping[str, tuple[Any, Callable[[], DirectionPair]]]
+"""By surface, what identifies its plane, and a function that gives its directions."""
+
+
+def training_path(context: Context, model: TrainedModel, training: StageRecord) -> TrainingPath:
+    """The points that were put aside while `model` trained. Where one is missing, it is trained again.
+
+    Raises:
+        ComputeError: training again gave another theta*.
+    """
+    trained = restore(context, model, training)
+    epochs = path_epochs(
+        every=trajectory_of(model).every, epochs=len(trained.history.epochs), best_epoch=trained.best_epoch
+    )
+    files = tuple(
+        state_path(context.run, model.name, key=training.key, seed=trained.seed, epoch=epoch) for epoch in epochs
+    )
+    path = TrainingPath(trained.model, epochs, files, model.name)
+    if not all(file.exists() for file in files):
+        context.reporter.note(f"{model.name} is trained again for its path, the points of which were not kept")
         again = train_with_checkpoints(context, model, key=training.key)
-        if not np.array_equal(theta_of(again.model), self.theta_star):
+        if not np.array_equal(theta_of(again.model), path.theta_star):
             raise ComputeError(
-                f"{self._name}: trained again for its path, it reached another theta*; leave out --reuse, so that both come "
-                "from one training"
+                f"{model.name}: trained again for its path, it reached another theta*; without --reuse, both come from one "
+                "training"
             )
+    return path
 
 
 def store_trajectory(
-    context: Context,
-    model: TrainedModel,
-    *,
-    training: StageRecord,
-    minimum: StageRecord,
-    planes: Mapping[str, tuple[Any, Callable[[], DirectionPair]]],
+    context: Context, model: TrainedModel, *, training: StageRecord, minimum: StageRecord, planes: Planes
 ) -> StageRecord:
-    """Write models/NAME/trajectory.csv, and the weights if they are wanted.
-
-    `planes`: for each surface what identifies its plane, and a function that gives its directions.
-    """
+    """Write models/NAME/trajectory.csv, and the weights if they are wanted."""
     folder, spec, name = f"models/{model.name}", trajectory_of(model), model.name
     inputs = {
         "minimum": minimum.key,
@@ -111,27 +117,57 @@ def store_trajectory(
 
     def compute() -> tuple[list[str], dict[str, Any]]:
         with computing(f"the path of {name}", users_code=users_code(model.spec)):
-            path = TrainingPath(context, model, training)
-            found = _components(path)
-            points = follow(
-                path.epochs,
-                path.theta,
-                theta_star=path.theta_star,
-                components=None if found is None else found.coordinates,
-                measure=lambda index: _measure(context, model, path, index),
+            path = training_path(context, model, training)
+            points, found = describe(
+                path,
+                planes,
+                examples=context.examples,
+                targets=Targets(relabelled(context, name), model.spec.training.clip_probability),
+                training=model.spec.training,
             )
-            for surface, (_, directions) in planes.items():
-                pair = directions()
-                for index in range(len(points)):
-                    place = place_in(away_from(path.theta_star, path.theta(index)), pair.delta, pair.eta)
-                    points[index] = replace(points[index], places={**points[index].places, surface: place})
             files = [save_trajectory(context.run, name, points, work=context.work)]
             for index, epoch in enumerate(path.epochs if spec.weights else ()):
-                files.append(f"{folder}/trajectory/{epoch}.safetensors")
+                files.append(kept_state(name, epoch))
                 save_tensors(context.run / files[-1], path.state(index), work=context.work)
         return files, {"folder": folder, "explained": None if found is None else found.explained.tolist()}
 
     return run_stage(context, f"trajectory/{name}", inputs=inputs, folder=folder, compute=compute)
+
+
+def describe(
+    path: TrainingPath, planes: Planes, *, examples: Examples, targets: Targets, training: TrainingSpec
+) -> tuple[list[TrajectoryPoint], Components | None]:
+    """The points of a path, with their places in `planes`, and its principal components where it has two.
+
+    `targets` are y~ of X~. Batch norm is re-estimated at each point where `training` does so for theta*.
+    """
+    module, found = copy.deepcopy(path.module), _components(path)
+
+    def measure(index: int) -> tuple[float, float]:
+        module.load_state_dict({name: torch.from_numpy(value) for name, value in path.state(index).items()})
+        if training.reestimate_batch_norm:
+            reestimate_batch_norm(module, examples.inputs, batch_size=training.batch_size)
+        loss = evaluate(module.eval(), examples.inputs, targets=targets).loss
+        return loss, gradient_norm(module, examples.inputs, targets=targets)
+
+    points = follow(
+        path.epochs,
+        path.theta,
+        theta_star=path.theta_star,
+        components=None if found is None else found.coordinates,
+        measure=measure,
+    )
+    for surface, (_, directions) in planes.items():
+        pair = directions()
+        for index, point in enumerate(points):
+            place = place_in(away_from(path.theta_star, path.theta(index)), pair.delta, pair.eta)
+            points[index] = replace(point, places={**point.places, surface: place})
+    return points, found
+
+
+def kept_state(model: str, epoch: int) -> str:
+    """Where the run keeps the weights of a point of the path, if the spec wants them; relative to the run."""
+    return f"models/{model}/trajectory/{epoch}.safetensors"
 
 
 def _components(path: TrainingPath) -> Components | None:
@@ -142,11 +178,9 @@ def _components(path: TrainingPath) -> Components | None:
         return None
 
 
-def planes_of(
-    context: Context, model: TrainedModel, stored: Mapping[tuple[str, str], StageRecord]
-) -> dict[str, tuple[Any, Callable[[], DirectionPair]]]:
+def planes_of(context: Context, model: TrainedModel, stored: Mapping[tuple[str, str], StageRecord]) -> Planes:
     """The planes of all surfaces around `model`; `stored` has the stages of the directions that no seed gives."""
-    planes = {}
+    planes: dict[str, tuple[Any, Callable[[], DirectionPair]]] = {}
     for drawn in expand_surfaces(context.spec):
         record = stored.get((drawn.name, model.name))
         if model.name in drawn.models and (record is not None or drawn.spec.directions.kind == "random"):
@@ -170,14 +204,3 @@ def trajectory_of(model: TrainedModel) -> TrajectorySpec:
     trajectory = model.spec.training.trajectory
     assert trajectory is not None  # noqa: S101
     return trajectory
-
-
-def _measure(context: Context, model: TrainedModel, path: TrainingPath, index: int) -> tuple[float, float]:
-    """Loss on X~ (nats) and the norm of its gradient; batch norm is re-estimated where it is for theta*."""
-    module, examples, training = path.module, context.examples, model.spec.training
-    module.load_state_dict({name: torch.from_numpy(value) for name, value in path.state(index).items()})
-    if training.reestimate_batch_norm:
-        reestimate_batch_norm(module, examples.inputs, batch_size=training.batch_size)
-    targets = Targets(relabelled(context, model.name), training.clip_probability)
-    loss = evaluate(module.eval(), examples.inputs, targets=targets).loss
-    return loss, gradient_norm(module, examples.inputs, targets=targets)

@@ -254,13 +254,13 @@ def _between(spec: _Readable) -> Iterator[Problem]:
         if not drawn and all(base_name(name) in models for name in surface.directions.between):
             yield ("surfaces", index, "models"), "is needed: no other model is the same network as the two of `between`"
         for place, name in enumerate(surface.models or ()):
-            at = ("surfaces", index, "models", place)
+            own = ("surfaces", index, "models", place)
             if name in surface.directions.between:
-                yield at, f"{name!r} is one of the two of `between` itself; the plane needs a third minimum"
+                yield own, f"{name!r} is one of the two of `between` itself; the plane needs a third minimum"
                 continue
             for other in map(base_name, surface.directions.between):
                 if name in models and other in models and not is_same_network(models[name], models[other]):
-                    yield at, f"{name!r} and {other!r} of `between` are different networks, so no line joins them"
+                    yield own, f"{name!r} and {other!r} of `between` are different networks, so no line joins them"
 
 
 def _unique(section: str, names: tuple[str | None, ...]) -> Iterator[Problem]:

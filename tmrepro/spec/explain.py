@@ -64,7 +64,6 @@ class _Walk:
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.data.name
-        names = tuple(model.name for model in spec.models)
         bare = resolve(
             Spec(version=spec.version, name=spec.name, data=DataSpec(name=spec.data.name), training=spec.training)
         )
@@ -76,7 +75,7 @@ class _Walk:
         for index in range(len(spec.models)):
             self.defaults[("models", index, "training")] = spec.training
         for index, surface in enumerate(spec.surfaces):
-            default = resolve_surface(SurfaceSpec(name=surface.name, grid=surface.grid), models=names)
+            default = resolve_surface(SurfaceSpec(name=surface.name, grid=surface.grid), models=spec.models)
             self.defaults[("surfaces", index)] = default.model_copy(update={"grid": GridSpec()})
 
     def section(self, section: Section, plain: Mapping[str, Any], location: Location) -> Iterator[Explanation]:

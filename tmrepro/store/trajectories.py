@@ -55,7 +55,7 @@ def load_trajectory(run: Path, model: str, *, surfaces: Sequence[str]) -> tuple[
         raise DamagedError(f"{name}:1: expected the columns {shown(expected[:200])}, found {shown(header[:200])}")
     if not rows:
         raise DamagedError(f"{name}: expected the points of a path, found none")
-    points = []
+    points: list[TrajectoryPoint] = []
     for number, row in enumerate(rows, start=2):
         point = _point(row, surfaces)
         if point is None or (points and point.epoch <= points[-1].epoch):
