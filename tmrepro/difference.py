@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tmrepro.limits import FIGURE_BYTES
 from tmrepro.reasons import likely_reasons
 from tmrepro.records import Epoch
 from tmrepro.spec import Spec, expand_models, expand_surfaces, first_difference
-from tmrepro.store.atomic import WORK, read_bytes, safe_path
+from tmrepro.store.atomic import WORK, read_bytes, safe_path, shown
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes, told
 from tmrepro.store.minima import read_minimum
@@ -30,6 +31,7 @@ from tmrepro.store.stages import recorded_code, stages_in
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import chunk_slices, read_surface
 from tmrepro.store.tensors import load_labels, load_tensors
+from tmrepro.store.trajectories import LIMIT_BYTES, TRAJECTORY
 from tmrepro.usercode import version_changes
 
 TIMED = frozenset({"provenance.json", "ro-crate-metadata.json", "report.html", "claims.json", MANIFEST})
@@ -143,6 +145,7 @@ def _stages(ours: _Side, theirs: _Side) -> Iterator[tuple[str, Iterator[Differen
     for model in models:
         yield stage(f"training/{model}", f"models/{model}/", _training(ours, theirs, model))
         yield f"minimum/{model}", _minimum(ours, theirs, model)
+        yield f"trajectory/{model}", _trajectory(ours, theirs, model)
     pairs = [
         (drawn.name, model) for side in (ours, theirs) for drawn in expand_surfaces(side.spec) for model in drawn.models
     ]
@@ -230,6 +233,30 @@ def _minimum(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
             # How deep planes go follows from the surfaces, which come later.
             if key != "depth_below_minimum" and not key.endswith(_TIMED_KEY) and repr(one[key]) != repr(other[key]):
                 yield Difference(f"minimum.json, {key}", _shown(one[key]), _shown(other[key]))
+
+
+def _trajectory(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
+    """The first row of the path of training that differs, then the first other file of the path or of stored directions."""
+    relative = f"models/{model}/{TRAJECTORY}"
+    if (relative in ours.files or relative in theirs.files) and (yield from _both_have(ours, theirs, relative)):
+        here, there = (_lines(side, relative) for side in (ours, theirs))
+        for number, (one, other) in enumerate(zip_longest(here, there, fillvalue=""), start=1):
+            if one != other:
+                yield Difference(f"{TRAJECTORY}, line {number}", one or "no such line", other or "no such line")
+    files = {path for side in (ours, theirs) for path in side.under(f"models/{model}/") if _is_of_path(path)}
+    for path in sorted(files):
+        if (yield from _both_have(ours, theirs, path)) and ours.files[path] != theirs.files[path]:
+            yield Difference(path, *(f"SHA-256 {side.files[path][:16]}" for side in (ours, theirs)))
+
+
+def _is_of_path(path: str) -> bool:
+    folder, name = path.split("/")[2:3], path.rpartition("/")[2]
+    return folder == ["trajectory"] or name.startswith("directions-")
+
+
+def _lines(side: _Side, relative: str) -> list[str]:
+    data = read_bytes(side.path(relative), limit_bytes=LIMIT_BYTES, name=f"{side.run}/{relative}")
+    return [shown(line[:200]) for line in data.decode("ascii", errors="replace").splitlines()]
 
 
 def _surface(ours: _Side, theirs: _Side, surface: str, model: str) -> Iterator[Difference]:

@@ -12,7 +12,13 @@ import matplotlib as mpl
 from tmrepro.figures import draw_landscape, draw_training, save_figure
 from tmrepro.figures.style import FAMILY, isolated_settings
 
-LOOK = {"title": "Loss", "scale": "linear", "shared": False, "normalization": "l2", "labels": "relabelled"}
+LOOK = {
+    "title": "Loss",
+    "scale": "linear",
+    "shared": False,
+    "directions": "l2-normalised directions",
+    "labels": "relabelled",
+}
 
 SCRIPT = """
 import sys
@@ -28,7 +34,7 @@ facts = SurfaceFacts(Direction(1, "", 1.0), Direction(2, "", 1.0), 0.0, 20.0, 64
 panel = Panel("dnn", "GM", Surface(loss, loss, a, b), facts, (0, 0))
 history = History(tuple(Epoch(n, 1 / n, 1 - 1 / n, 2 / n, 0.5, 0.01, 1.0) for n in (1, 2, 3)))
 folder = Path(sys.argv[1])
-landscape = draw_landscape([panel], title="Loss", scale="log", shared=True, normalization="l2", labels="relabelled")
+landscape = draw_landscape([panel], title="Loss", scale="log", shared=True, directions="l2-normalised directions", labels="relabelled")
 for name, figure in {"landscape": landscape, "training": draw_training({"dnn": history}, minima={})}.items():
     save_figure(figure, folder / name, Path.write_bytes)
 loaded = {name for name in ("torch", "matplotlib.pyplot", "tkinter") if name in sys.modules}

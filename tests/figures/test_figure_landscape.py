@@ -15,7 +15,7 @@ from tmrepro.figures import draw_landscape
 from tmrepro.figures.scale import loss_scale
 from tmrepro.figures.style import COLORMAP
 
-LOOK = {"title": "Loss landscape", "normalization": "l2", "labels": "relabelled"}
+LOOK = {"title": "Loss landscape", "directions": "l2-normalised directions", "labels": "relabelled"}
 
 
 def draw(panels, *, scale="linear", shared=False, **look):

@@ -30,7 +30,7 @@ _LABELS = {"relabelled": "labels: the network's own at θ* (X̃)", "original": "
 
 
 def draw_landscape(
-    panels: Sequence[Panel], *, title: str, scale: ScaleKind, shared: bool, normalization: str, labels: str
+    panels: Sequence[Panel], *, title: str, scale: ScaleKind, shared: bool, directions: str, labels: str
 ) -> Figure:
     """Draw a row per network.
 
@@ -39,7 +39,7 @@ def draw_landscape(
         title: the figure's heading.
         scale: `linear`, or `log` for log10 of the loss (losses <= 0 at the smallest positive one).
         shared: one colour scale and one height axis for all rows, or one for each.
-        normalization: how the directions were normalised, as in the spec.
+        directions: which directions these are, in words.
         labels: the labels that the loss is against, as in the spec.
     """
     together = loss_scale([panel.surface.loss for panel in panels], kind=scale)
@@ -47,7 +47,7 @@ def draw_landscape(
     with isolated_settings():
         figure = new_figure(WIDTH, height)
         write(figure, _LEFT, height - 0.38, title, fontsize=14, weight="bold")
-        words = _facts(shared=shared, normalization=normalization, labels=labels)
+        words = _facts(shared=shared, directions=directions, labels=labels)
         write(figure, _LEFT, height - 0.64, words, color=FAINT)
         for number, panel in enumerate(panels):
             bottom = height - _HEADER - _ROW * (number + 1)
@@ -64,8 +64,7 @@ def draw_landscape(
     return figure
 
 
-def _facts(*, shared: bool, normalization: str, labels: str) -> str:
-    directions = "directions as drawn" if normalization == "none" else f"{normalization}-normalised directions"
+def _facts(*, shared: bool, directions: str, labels: str) -> str:
     scales = "one colour scale for all" if shared else "a colour scale for each network"
     return "   ·   ".join(["★ θ*", "loss at θ* + a δ̂ + b η̂", _LABELS.get(labels, labels), directions, scales])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import matplotlib as mpl
 
@@ -13,7 +13,7 @@ from tmrepro.figures import Panel, draw_landscape, draw_training, save_figure
 from tmrepro.pipeline.context import Context, run_stage
 from tmrepro.pipeline.provenance import code_facts, package_versions, platform_facts
 from tmrepro.records import Minimum, TrajectoryPoint
-from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
+from tmrepro.spec import DirectionsSpec, Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
 from tmrepro.statistics import surface_statistics
 from tmrepro.store.atomic import write_bytes
 from tmrepro.store.documents import load_history, write_json
@@ -103,7 +103,7 @@ def draw_figures(
                 title=f"{spec.name}: {drawn.name}",
                 scale=scale or spec.figures.scale,
                 shared=shared,
-                normalization=drawn.spec.directions.normalization,
+                directions=directions_in_words(drawn.spec.directions),
                 labels=drawn.spec.labels,
             )
             save_figure(figure, folder / (f"{drawn.name}.shared" if shared else drawn.name), write)
@@ -116,6 +116,23 @@ def panel_of(run: Path, surface: str, minimum: Minimum, *, spec: Spec) -> Panel:
     values, facts, home, _ = read_surface(run, surface, minimum.model)
     path = tuple(point.places[surface] for point in read_path(run, minimum.model, spec=spec))
     return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home, path=path)
+
+
+def directions_in_words(spec: DirectionsSpec) -> str:
+    """Which directions a surface has, for the heading of its figure."""
+    match spec.kind:
+        case "random":
+            return (
+                "directions as drawn" if spec.normalization == "none" else f"{spec.normalization}-normalised directions"
+            )
+        case "pca":
+            return "principal components of the path of training"
+        case "hessian":
+            return "eigenvectors of the two largest eigenvalues of the Hessian"
+        case "between":
+            return f"towards θ* of {' and '.join(spec.between or ())}"
+        case _:
+            assert_never(spec.kind)
 
 
 def read_path(run: Path, model: str, *, spec: Spec) -> tuple[TrajectoryPoint, ...]:

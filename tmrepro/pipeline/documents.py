@@ -24,6 +24,8 @@ _KINDS = {
     "theta.safetensors": ("theta*: parameters and buffers of the trained model", "application/octet-stream"),
     "labels.npy": ("the labels y~ that the model gives the training part, in data order", "application/octet-stream"),
     "history.csv": ("losses and accuracies per epoch of training", "text/csv"),
+    "trajectory.csv": ("the path of training, seen from theta* and from the planes of the surfaces", "text/csv"),
+    ".safetensors": ("parameters of the network", "application/octet-stream"),
     "minimum.json": ("what the trained point is, and the numbers behind it", "application/json"),
     "statistics.json": ("statistics of every surface", "application/json"),
     "provenance.json": ("what ran where, and how long", "application/json"),

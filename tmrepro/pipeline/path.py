@@ -29,7 +29,7 @@ from tmrepro.records import TrajectoryPoint
 from tmrepro.spec import DrawnSurface, TrainedModel, TrainingSpec, TrajectorySpec, expand_surfaces
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.tensors import load_tensors, save_tensors
-from tmrepro.store.trajectories import save_trajectory
+from tmrepro.store.trajectories import kept_state, save_trajectory
 from tmrepro.training import Examples, path_epochs
 from tmrepro.training.loop import reestimate_batch_norm
 from tmrepro.trajectory import away_from, follow, place_in
@@ -163,11 +163,6 @@ def describe(
             place = place_in(away_from(path.theta_star, path.theta(index)), pair.delta, pair.eta)
             points[index] = replace(point, places={**point.places, surface: place})
     return points, found
-
-
-def kept_state(model: str, epoch: int) -> str:
-    """Where the run keeps the weights of a point of the path, if the spec wants them; relative to the run."""
-    return f"models/{model}/trajectory/{epoch}.safetensors"
 
 
 def _components(path: TrainingPath) -> Components | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tmrepro.figures import Panel, draw_landscape, render
+from tmrepro.pipeline.closing import directions_in_words
 from tmrepro.pipeline.context import Context
 from tmrepro.records import Grid, SurfaceFacts
 from tmrepro.spec import DrawnSurface
@@ -36,7 +37,7 @@ def draw_preview(
         title=f"PREVIEW ({state})  {context.spec.name}: {drawn.name}",
         scale=context.spec.figures.scale,
         shared=False,
-        normalization=drawn.spec.directions.normalization,
+        directions=directions_in_words(drawn.spec.directions),
         labels=drawn.spec.labels,
     )
     figure.text(0.5, 0.5, "PREVIEW", size=48, color="0.5", alpha=0.35, rotation=25, ha="center", va="center")

@@ -67,6 +67,11 @@ def load_trajectory(run: Path, model: str, *, surfaces: Sequence[str]) -> tuple[
     return tuple(points)
 
 
+def kept_state(model: str, epoch: int) -> str:
+    """Where a run keeps the weights of a point of the path, if its spec wants them; relative to the run."""
+    return f"models/{model}/trajectory/{epoch}.safetensors"
+
+
 def _columns(surfaces: Sequence[str]) -> list[str]:
     return [*_OWN, *(f"{surface}.{column}" for surface in surfaces for column in _OF_PLANE)]
 

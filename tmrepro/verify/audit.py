@@ -19,10 +19,12 @@ from tmrepro.pipeline.surfaces import stored_vectors, surface_problem
 from tmrepro.progress import Reporter
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
+from tmrepro.store.directions import directions_file
 from tmrepro.store.stages import damaged_files, recorded_stages
 from tmrepro.store.surfaces import read_surface
 from tmrepro.verify.grades import grade_array, grade_number, worst
 from tmrepro.verify.measured import check_error
+from tmrepro.verify.paths import check_directions, check_path
 from tmrepro.verify.platforms import Platforms
 from tmrepro.verify.points import Sampled, check_points
 from tmrepro.verify.relabelling import check_minimum
@@ -54,6 +56,8 @@ def check_audit(
         reporter.stage(f"audit models/{model.name}", "runs", "Algorithm 1 again from theta*")
         try:
             checks.append(check_minimum(view, model, device=device, exact=platforms.exact))
+            path = check_path(view, model, device=device, exact=platforms.exact)
+            checks += [path] if path is not None else []
         except ArtefactError as error:
             checks.append(Check("audit", f"models/{model.name}", "damaged", str(error)))
     recorded = _recorded_evaluators(view)
@@ -65,6 +69,12 @@ def check_audit(
         for name in (name for name in drawn.models if name in models):
             sample = draw_sample(K, points=sample_points, seed=seed, subject=f"{drawn.name}/{name}")
             reporter.stage(f"audit {drawn.name}/{name}", "runs", f"{len(sample)} of {K * K} points")
+            try:
+                directions = check_directions(view, drawn, models[name], device=device)
+                checks += [directions] if directions is not None else []
+            except ArtefactError as error:
+                checks.append(Check("audit", directions_file(drawn.name, name), "damaged", str(error)))
+                continue
             checks.append(
                 _check_surface(
                     view,

@@ -17,13 +17,14 @@ import numpy as np
 
 from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
-from tmrepro.spec import expand_surfaces
+from tmrepro.spec import expand_surfaces, surfaces_around
 from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors
+from tmrepro.store.trajectories import TRAJECTORY, load_trajectory
 from tmrepro.verify.bands import Band, Bands
 from tmrepro.verify.code import compare_code
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
@@ -32,6 +33,7 @@ from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, grade_number, images_that_may_move, worst
 from tmrepro.verify.measured import ERROR, grade_error
 from tmrepro.verify.minima import grade_minimum
+from tmrepro.verify.paths import grade_path
 from tmrepro.verify.platforms import compare_platforms, drawn_alike
 from tmrepro.verify.rounding import Rounding, rounding_between
 from tmrepro.verify.scales import JUDGES_NOTHING
@@ -66,7 +68,9 @@ class Comparison:
     def checks(self) -> list[Check]:
         """Code, data, minima, surfaces and their statistics, figures."""
         code = compare_code(self.view.provenance, self.other.provenance, spec=self.view.spec, level=self.level)
-        checks = [*code, self._data(), *(self._minimum(model) for model in self.view.models)]
+        checks = [*code, self._data()]
+        for model in self.view.models:
+            checks += [self._minimum(model), *self._path(model)]
         for surface, model in self.view.surfaces:
             checks += self._surface(surface, model)
         if self.replicate:
@@ -143,6 +147,22 @@ class Comparison:
         grade, detail = worst([of_numbers, "consistent"]), words if of_numbers != "identical" else detail
         said = f"{ours.category} after {ours.epochs} epochs; {detail}"
         return Check(self.level, subject, grade, said, numbers=numbers)
+
+    def _path(self, model: str) -> list[Check]:
+        """trajectory.csv, where the spec records one; no replicates tell how far a path may stray."""
+        subject = f"models/{model}/{TRAJECTORY}"
+        try:
+            ours = self.view.trajectory(model)
+            if not ours or self.replicate:
+                return []
+            theirs = load_trajectory(self.other.folder, model, surfaces=surfaces_around(self.view.spec, model))
+        except ArtefactError as error:
+            return [Check(self.level, subject, "damaged", str(error))]
+        grade, detail = grade_path(ours, theirs)
+        if grade == "different" and self.bands is not None:
+            self.unjudged.append(f"{subject} (training magnifies the rounding of another platform)")
+            return []
+        return [Check(self.level, subject, grade, detail)]
 
     def _surface(self, surface: str, model: str) -> list[Check]:
         subject = f"{surface}/{model}"

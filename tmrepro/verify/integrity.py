@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 from tmrepro.errors import ArtefactError
-from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
+from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
+from tmrepro.store.directions import directions_file
 from tmrepro.store.documents import read_json
 from tmrepro.store.litter import find_litter, removal_command
 from tmrepro.store.manifest import MANIFEST, IntegrityFinding, check_manifest, file_hashes
+from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import finished_stages
 from tmrepro.store.surfaces import chunk_slices, read_surface
+from tmrepro.store.trajectories import TRAJECTORY, kept_state, load_trajectory
 from tmrepro.verify.band import read_bands
 from tmrepro.verify.reference import BANDS
 from tmrepro.verify.verdict import Check, Grade, Remarks
@@ -97,6 +101,7 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     what = "reference" if reference else "run"
     expected = {*top, *(f"models/{model.name}/{file}" for model in expand_models(spec) for file in of_model)}
     expected.update(_surface_files(spec))
+    expected.update(_path_files(run, spec, reference=reference))
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
     # Which figures there are is for those who draw them again: level `statistics`.
     found = {path for path in found if not path.startswith("figures/") and not _is_one_of(path, litter)}
@@ -152,6 +157,32 @@ def _surface_files(spec: Spec) -> Iterator[str]:
                 yield f"{group}/{array}/zarr.json"
                 parts = chunks if array in {"loss", "accuracy"} else ["c/0"]
                 yield from (f"{group}/{array}/{part}" for part in parts)
+
+
+def _path_files(run: Path, spec: Spec, *, reference: bool) -> Iterator[str]:
+    """Paths of training and stored directions, of every network that has a surface; a reference has no weights."""
+    for model in expand_models(spec):
+        around, wanted = surfaces_around(spec, model.name), model.spec.training.trajectory
+        if _is_collapsed(run, model.name):
+            continue
+        if wanted is not None:
+            yield f"models/{model.name}/{TRAJECTORY}"
+        if reference:
+            continue
+        stored = {drawn.name for drawn in expand_surfaces(spec) if drawn.spec.directions.kind != "random"}
+        yield from (directions_file(surface, model.name) for surface in around if surface in stored)
+        if wanted is not None and wanted.weights:
+            with suppress(ArtefactError):  # what is wrong with the file itself is found where it is read
+                yield from (
+                    kept_state(model.name, point.epoch) for point in load_trajectory(run, model.name, surfaces=around)
+                )
+
+
+def _is_collapsed(run: Path, model: str) -> bool:
+    try:
+        return read_minimum(run, model).category == "collapsed"
+    except ArtefactError:
+        return False
 
 
 def _check_surfaces(run: Path, spec: Spec) -> Check:

@@ -32,6 +32,7 @@ KEPT = (
     "surfaces.zarr/**/*",
     "models/*/minimum.json",
     "models/*/history.csv",
+    "models/*/trajectory.csv",
     "figures/*.png",
 )
 KEPT_FILE_LIMIT_BYTES = 2**30
