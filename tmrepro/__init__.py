@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tmrepro.api import run, verify
     from tmrepro.curvature.asked import curvature_of, hessian_directions
-    from tmrepro.landscape import directions_toward, loss_line, loss_surface, pca_directions
+    from tmrepro.landscape import Trajectory, directions_toward, loss_line, loss_surface, pca_directions
     from tmrepro.spec import load_spec
     from tmrepro.view import open_run
 
 __all__ = [
+    "Trajectory",
     "curvature_of",
     "directions_toward",
     "hessian_directions",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Trajectory": "tmrepro.landscape",
     "curvature_of": "tmrepro.curvature.asked",
     "directions_toward": "tmrepro.landscape",
     "hessian_directions": "tmrepro.curvature.asked",

@@ -34,7 +34,8 @@ facts = SurfaceFacts(Direction(1, "", 1.0), Direction(2, "", 1.0), 0.0, 20.0, 64
 panel = Panel("dnn", "GM", Surface(loss, loss, a, b), facts, (0, 0))
 history = History(tuple(Epoch(n, 1 / n, 1 - 1 / n, 2 / n, 0.5, 0.01, 1.0) for n in (1, 2, 3)))
 folder = Path(sys.argv[1])
-landscape = draw_landscape([panel], title="Loss", scale="log", shared=True, directions="l2-normalised directions", labels="relabelled")
+words = {"directions": "l2-normalised directions", "labels": "relabelled"}
+landscape = draw_landscape([panel], title="Loss", scale="log", shared=True, **words)
 for name, figure in {"landscape": landscape, "training": draw_training({"dnn": history}, minima={})}.items():
     save_figure(figure, folder / name, Path.write_bytes)
 loaded = {name for name in ("torch", "matplotlib.pyplot", "tkinter") if name in sys.modules}

@@ -106,7 +106,7 @@ def loss_surface(
     return landscape_of(
         model,
         (loss, inputs, targets),
-        pair_of=lambda copied: _pair(directions, model=copied, normalization=normalization, moves=moves),
+        pair_of=lambda copied: pair_of_directions(directions, model=copied, normalization=normalization, moves=moves),
         lay_points=lambda theta_norm: points_of(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm),
         options=Options(moves, unit, precision, batch, chunk, evaluator, threads, progress, out),
     )
@@ -211,7 +211,14 @@ def _evaluate(
     return values
 
 
-def _pair(directions: Any, *, model: nn.Module, normalization: Any, moves: Moves) -> DirectionPair:
+def pair_of_directions(
+    directions: Any, *, model: nn.Module, normalization: Any = None, moves: Moves = "all"
+) -> DirectionPair:
+    """The directions of a surface around the parameters of `model`, from what `loss_surface` takes as such.
+
+    Raises:
+        UsageError: they are none.
+    """
     if normalization is not None:
         choice("normalization", normalization, Normalization)
     theta, layout = theta_of(model), layout_of(model)
