@@ -50,7 +50,7 @@ def store_figures(
     relabelled: Mapping[str, StageRecord],
     paths: Mapping[str, StageRecord],
 ) -> StageRecord:
-    """Stage figures: a row per network for each surface, with own and with shared scales, and the training curves.
+    """Stage figures: a row per network for each surface, with own and (of several) with shared scales, and the training curves.
 
     `relabelled` has the minimum stage of every network that has one, `paths` that of the path of training.
     """
@@ -97,7 +97,7 @@ def draw_figures(
         ]
         if not panels:
             continue
-        for shared in (False, True):
+        for shared in (False, True) if len(panels) > 1 else (False,):  # one network has nothing to share
             figure = draw_landscape(
                 panels,
                 title=f"{spec.name}: {drawn.name}",
