@@ -25,7 +25,7 @@ run: .venv/.run
 	$(BIN)/tmrepro run spec/quickstart.yaml --out runs/quickstart
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 verify: .venv/.run
 	$(BIN)/tmrepro verify spec/quickstart.yaml

@@ -59,7 +59,7 @@ def test_everything_that_a_run_does_to_its_folder_is_watched(small):
 @pytest.mark.slow
 def test_run_survives_a_failing_disk(small, trial):
     last = len(small.operations) - 1  # the operation of that number is none, but the end
-    numbers = [2 + (last - 2) * step // 24 for step in range(25)]
+    numbers = [2 + (last - 2) * step // 11 for step in range(12)]
     for step, number in enumerate(numbers):
         error = list(ERRORS)[step % 2]
         assert trial(number, error, for_ever=step // 2 % 2 == 1), number
@@ -85,9 +85,9 @@ def test_run_survives_the_failure_of_any_operation(trial, for_ever):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_too_few_open_files_are_named_and_cost_nothing(small, start, assert_same_in_the_end, tmp_path, workers):
-    """One more each time, on the same folder: a run gets further and further, and keeps what it has."""
+    """Three more each time, on the same folder: a run gets further and further, and keeps what it has."""
     run, kept, failures = tmp_path / "run", {}, 0
-    for files in range(3, 64):
+    for files in range(3, 64, 3):
         command = start("run", small.spec, "--out", run, "--workers", workers, files=files)
         code = command.wait()
         said = command.out + command.err
