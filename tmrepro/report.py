@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from tmrepro.records import Minimum, loss_bound
+from tmrepro.records import Minimum, TrajectoryPoint, loss_bound
 from tmrepro.statistics import STATISTICS, StatisticInfo
 from tmrepro.statistics.ranges import no_band
 
@@ -27,6 +27,20 @@ NOT_ON_THE_PAGE = {"parameters", "stages"}  # of provenance.json: pages of names
 
 _BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed")
 _FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with an exponent
+
+
+@dataclass(frozen=True)
+class PathSummary:
+    """The path of training of a network: its points, and the shares of their variance along the two principal components."""
+
+    points: Sequence[TrajectoryPoint]
+    explained: Sequence[float]
+
+    @property
+    def last_cosine(self) -> float | None:
+        """Of the angle between the last step up to theta* and the direction to theta*."""
+        steps = [point.cosine for point in self.points if point.cosine is not None]
+        return steps[-1] if steps else None
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class ReportContext:
         warnings: what a reader should know before trusting the numbers.
         commands: what a command does -> the command line.
         captions: name of a figure -> a sentence about it.
+        paths: the recorded paths of training, by network.
     """
 
     title: str
@@ -56,6 +71,7 @@ class ReportContext:
     warnings: Sequence[str] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, PathSummary] = field(default_factory=dict)
 
 
 def render_report(context: ReportContext) -> str:

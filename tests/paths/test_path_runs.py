@@ -68,7 +68,11 @@ def test_taken_over_without_its_points_it_is_trained_again_to_the_same_path(whol
 
 
 def test_another_plane_needs_the_points_again(whole_run, spec_text, tmp_path, recorder):
-    spec = write(tmp_path, spec_text, ("{name: random, models: [dnn],", "{name: random, models: [dnn], directions: {seeds: {delta: 7}},"))
+    spec = write(
+        tmp_path,
+        spec_text,
+        ("{name: random, models: [dnn],", "{name: random, models: [dnn], directions: {seeds: {delta: 7}},"),
+    )
     tmrepro.run(spec, out=tmp_path / "run", reuse=whole_run, reporter=recorder)
     assert recorder.stages["training/dnn"] == "reused"
     assert [note for note in recorder.notes if note.startswith("dnn is trained again for its path")]
@@ -98,7 +102,9 @@ def test_a_path_changes_nothing_else(whole_run, spec_text, tmp_path):
 
 
 def test_a_path_of_two_points_has_no_components_and_no_plane(spec_text, tmp_path):
-    lines = [line for line in spec_text.splitlines() if not any(word in line for word in ("hessian", "raw", "straight"))]
+    lines = [
+        line for line in spec_text.splitlines() if not any(word in line for word in ("hessian", "raw", "straight"))
+    ]
     spec = write(tmp_path, "\n".join(lines), ("max_epochs: 7", "max_epochs: 1"))
     with pytest.raises(ComputeError, match=r"spans no plane.*at least three"):
         tmrepro.run(spec, out=tmp_path / "run")

@@ -34,7 +34,9 @@ def rows(whole_run: Path) -> list[dict[str, float]]:
 @pytest.fixture(scope="module")
 def away(whole_run: Path, rows: list[dict[str, float]]) -> np.ndarray:
     """Theta - theta* of every row."""
-    return thetas_of(whole_run, [int(row["epoch"]) for row in rows]) - theta_of(tmrepro.open_run(whole_run).model("dnn"))
+    return thetas_of(whole_run, [int(row["epoch"]) for row in rows]) - theta_of(
+        tmrepro.open_run(whole_run).model("dnn")
+    )
 
 
 def test_epochs_are_the_first_every_second_the_last_and_that_of_theta_star(whole_run, rows):
@@ -67,7 +69,9 @@ def test_distances_and_angles(rows, away):
 @pytest.mark.parametrize("surface", ["random", "pca", "hessian", "raw", "straight"])
 def test_places_are_the_nearest_points_of_each_plane(whole_run, rows, away, surface):
     pair = tmrepro.open_run(whole_run).directions(surface, "dnn")
-    basis = np.array([np.concatenate([part.numpy().ravel() for part in one.values()]) for one in pair], dtype=np.float64).T
+    basis = np.array(
+        [np.concatenate([part.numpy().ravel() for part in one.values()]) for one in pair], dtype=np.float64
+    ).T
     places, *_ = np.linalg.lstsq(basis, away.T, rcond=None)
     np.testing.assert_allclose([row[f"{surface}.a"] for row in rows], places[0], atol=1e-7)
     np.testing.assert_allclose([row[f"{surface}.b"] for row in rows], places[1], atol=1e-7)

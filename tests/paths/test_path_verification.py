@@ -42,7 +42,8 @@ def test_an_honest_run_is_identical(whole_run):
 
 
 @pytest.mark.parametrize(
-    "column", ["loss", "distance", "gradient_norm", "cosine", "pca_1", "pca_2", "random.a", "pca.b", "straight.distance"]
+    "column",
+    ["loss", "distance", "gradient_norm", "cosine", "pca_1", "pca_2", "random.a", "pca.b", "straight.distance"],
 )
 def test_a_changed_number_is_found(run, seal, column):
     rows = table(run)
@@ -198,7 +199,9 @@ def test_diff_names_directions_that_differ(whole_run, run, seal):
 def test_a_rerun_gives_the_same_path(whole_run):
     verdict = tmrepro.verify(whole_run, level="rerun")
     assert verdict.exit_code == 0
-    graded = [(check.subject, check.grade) for check in verdict.checks if check.subject == CSV and check.level == "rerun"]
+    graded = [
+        (check.subject, check.grade) for check in verdict.checks if check.subject == CSV and check.level == "rerun"
+    ]
     assert graded == [(CSV, "identical")]
 
 

@@ -114,7 +114,7 @@ def draw_figures(
 def panel_of(run: Path, surface: str, minimum: Minimum, *, spec: Spec) -> Panel:
     """The row of a figure that shows `surface` around the point of `minimum`."""
     values, facts, home, _ = read_surface(run, surface, minimum.model)
-    path = tuple(point.places[surface] for point in read_path(run, minimum.model, spec=spec))
+    path = tuple(point.places[surface] for point in read_path(run, minimum, spec=spec))
     return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home, path=path)
 
 
@@ -135,10 +135,12 @@ def directions_in_words(spec: DirectionsSpec) -> str:
             assert_never(spec.kind)
 
 
-def read_path(run: Path, model: str, *, spec: Spec) -> tuple[TrajectoryPoint, ...]:
-    """The path of training of `model`; empty where the spec records none."""
-    wanted = next(one.spec.training.trajectory for one in expand_models(spec) if one.name == model)
-    return () if wanted is None else load_trajectory(run, model, surfaces=surfaces_around(spec, model))
+def read_path(run: Path, minimum: Minimum, *, spec: Spec) -> tuple[TrajectoryPoint, ...]:
+    """The path of training that led to `minimum`; empty where the spec records none, or the network collapsed."""
+    wanted = next(one.spec.training.trajectory for one in expand_models(spec) if one.name == minimum.model)
+    if wanted is None or minimum.category == "collapsed":
+        return ()
+    return load_trajectory(run, minimum.model, surfaces=surfaces_around(spec, minimum.model))
 
 
 def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], seconds: float) -> dict[str, Any]:

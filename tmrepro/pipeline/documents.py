@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.limits import FIGURE_BYTES
-from tmrepro.pipeline.closing import CURVES, Statistics
+from tmrepro.pipeline.closing import CURVES, Statistics, read_path
 from tmrepro.pipeline.context import Context
 from tmrepro.records import Minimum
-from tmrepro.report import NOT_ON_THE_PAGE, ReportContext, render_report
+from tmrepro.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, render_report
 from tmrepro.spec import Spec, dump_spec, expand_surfaces, spec_hash
 from tmrepro.store.atomic import WORK, read_bytes, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
+from tmrepro.store.stages import stages_in
 from tmrepro.store.surfaces import read_facts
 
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
@@ -73,8 +74,24 @@ def report_page(
             figures=figures,
             provenance={name: value for name, value in provenance.items() if name not in NOT_ON_THE_PAGE},
             warnings=[*warnings, *noted],
+            paths=_paths(run, spec=spec, minima=minima, provenance=provenance),
         )
     )
+
+
+def _paths(
+    run: Path, *, spec: Spec, minima: Mapping[str, Minimum], provenance: Mapping[str, Any]
+) -> dict[str, PathSummary]:
+    """The paths of training; the shares of variance are what their stages recorded."""
+    stages, found = {stage.name: stage for stage in stages_in(provenance)}, {}
+    for name, minimum in minima.items():
+        points = read_path(run, minimum, spec=spec)
+        if points:
+            record = stages.get(f"trajectory/{name}")
+            shares = record.facts.get("explained") if record is not None else None
+            numbers = shares if isinstance(shares, list) and all(isinstance(share, float) for share in shares) else []
+            found[name] = PathSummary(points, numbers)
+    return found
 
 
 def error_notes(run: Path, statistics: Statistics) -> list[str]:
