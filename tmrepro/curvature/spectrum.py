@@ -36,7 +36,7 @@ class Settings:
     """How curvature is measured.
 
     `top` eigenpairs, until their residuals are within `tolerance` times the largest absolute eigenvalue; `probes` random
-    vectors for the trace, of which the first `density_probes` give the density. `basis`: vectors kept at once (None: by size).
+    vectors for the trace, of which the first `density_probes` (all, if there are no more) give the density. `basis`: vectors kept at once (None: by size).
     `batch`: inputs a pass (None: all at once).
     """
 
@@ -60,7 +60,7 @@ class Settings:
         for name, value, low, most in (
             ("top", self.top, 1, min(size, LARGEST_TOP)),
             ("probes", self.probes, 2, MOST_PROBES),
-            ("density_probes", self.density_probes, 0, self.probes),
+            ("density_probes", self.density_probes, 0, MOST_PROBES),
             ("seed", self.seed, 0, 2**63 - 1),
             ("most_products", self.most_products, 1, MOST_NUMBER),
             ("basis", self.basis, least, MOST_NUMBER),
