@@ -41,6 +41,7 @@ from tmrepro.store.manifest import check_manifest, file_hashes, told, write_mani
 from tmrepro.store.surfaces import read_surface
 from tmrepro.view import RunView
 
+NO_POINT = frozenset({"collapsed", "diverged"})
 TOLD_SECONDS = 10.0  # at most one line of progress in this time
 
 
@@ -169,8 +170,9 @@ def _names(view: RunView, wanted: Sequence[str] | None, reporter: Reporter) -> l
             raise UsageError(f"--models {name}: this run has {', '.join(view.models)}")
     names = []
     for name in wanted or view.models:
-        if view.minimum(name).category == "collapsed":
-            reporter.note(f"{name} collapsed: it has no theta* whose curvature means something")
+        category = view.minimum(name).category
+        if category in NO_POINT:
+            reporter.note(f"{name} {category}: it has no theta* whose curvature means something")
         else:
             names.append(name)
     return list(dict.fromkeys(names))

@@ -28,7 +28,7 @@ EXACT = 1e-9  # relative: of numbers that follow from others in the file
 _Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 _Length = Annotated[float, Field(ge=0, le=1e300)]
 _Count = Annotated[int, Field(ge=1, le=LIMIT_COUNT)]
-_Digest = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\Z")]
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
