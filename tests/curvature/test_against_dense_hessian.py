@@ -139,7 +139,7 @@ def test_a_loss_that_is_linear_in_theta_has_eigenvalues_of_zero():
     assert np.isfinite(found.density.values).all()
 
 
-def test_soft_labels_and_losses_of_ones_own(targets):
+def test_soft_labels_and_losses_of_ones_own():
     model = built("smooth")
     x = inputs_of(model)
     soft = torch.softmax(torch.randn(90, 3, generator=torch.Generator().manual_seed(2)), 1)

@@ -111,7 +111,7 @@ def test_networks_with_edges_are_taken_wherever_they_are(name, seed, targets):
     curvature_of(model, "cross_entropy", inputs_of(model), targets, probes=2, density_probes=0, most_products=1)
 
 
-def test_at_a_minimum_where_the_gradient_is_zero(targets):
+def test_at_a_minimum_where_the_gradient_is_zero():
     """Soft labels that are the network's own outputs: loss and gradient are 0 at theta*, the Hessian is not."""
     for name in ("smooth", "batch_norm", "pooled"):
         model = built(name).eval()
@@ -120,7 +120,7 @@ def test_at_a_minimum_where_the_gradient_is_zero(targets):
         assert found.eigenvalues[0] > 0
 
 
-def test_a_hessian_that_is_not_finite(targets):
+def test_a_hessian_that_is_not_finite():
     class Root(nn.Module):
         def __init__(self) -> None:
             super().__init__()
