@@ -20,7 +20,10 @@ from tmrepro.store.tensors import load_tensors, save_tensors
 DOCUMENT, VECTORS = "curvature.json", "curvature.safetensors"
 SPECTRUM = "spectrum"
 LIMIT_BYTES = 2**22
-LIMIT_TOP, LIMIT_SAMPLES, LIMIT_GRID = 128, 10_000, 1001
+LIMIT_TOP = 128
+LIMIT_SAMPLES = 10_000
+LIMIT_GRID = 1001
+LIMIT_SLICES = 2**14
 LIMIT_COUNT = 2**40
 MASS = 1e-3  # how far from 1 the integral of a density may be
 EXACT = 1e-9  # relative: of numbers that follow from others in the file
@@ -97,7 +100,7 @@ class CurvatureDocument(_Strict):
     batch: _Count
     most_products: _Count
     products: _Count
-    slices: dict[_Name, SliceDocument] = Field(max_length=100_000)
+    slices: dict[_Name, SliceDocument] = Field(max_length=LIMIT_SLICES)
 
     @model_validator(mode="after")
     def _agrees(self) -> CurvatureDocument:
