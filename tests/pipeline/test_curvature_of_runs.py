@@ -93,8 +93,8 @@ def test_predicted_curvature_stands_beside_the_surfaces_own(made):
         surface, _, home, step = read_surface(made, name, "dnn")
         along_a, along_b = surface.loss[:, home[1]], surface.loss[home[0]]
         held = document.slices[name]
-        assert held.a == (along_a[begin] - 2 * along_a[begin + 1] + along_a[begin + 2]) / step**2
-        assert held.b == (along_b[begin] - 2 * along_b[begin + 1] + along_b[begin + 2]) / step**2
+        assert held.a == (along_a[begin] - 2 * along_a[begin + 1] + along_a[begin + 2]) / step / step
+        assert held.b == (along_b[begin] - 2 * along_b[begin + 1] + along_b[begin + 2]) / step / step
         assert (held.difference, held.step, held.predicted) == (kind, step, document.trace / document.parameters)
 
 

@@ -28,6 +28,7 @@ from tmrepro.spec import DrawnSurface, Spec, TrainedModel, expand_models, expand
 from tmrepro.store.atomic import remove, work_folder, write_bytes
 from tmrepro.store.curvature import (
     DOCUMENT,
+    LARGEST,
     VECTORS,
     CurvatureDocument,
     DensityDocument,
@@ -268,13 +269,14 @@ def _is_random(drawn: DrawnSurface) -> bool:
 
 
 def _second_difference(surface: Surface, home: tuple[int, int], *, axis: int, step: float) -> float | None:
-    """Central where theta* has neighbours on both sides, else from theta* on; None where a point is missing or not finite."""
+    """Central where theta* has neighbours on both sides, else from theta* on; None where there is no such number."""
     line = surface.loss[:, home[1]] if axis == 0 else surface.loss[home[0]]
     begin = max(home[axis] - 1, 0)
     if begin + 3 > len(line):
         return None
-    found = float(line[begin] - 2 * line[begin + 1] + line[begin + 2]) / step**2
-    return found if np.isfinite(found) else None
+    first, second, third = (float(value) for value in line[begin : begin + 3])
+    found = (first - 2 * second + third) / step / step
+    return found if abs(found) <= LARGEST else None
 
 
 def _teller(reporter: Reporter, name: str) -> Callable[[str], None]:

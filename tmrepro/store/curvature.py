@@ -15,7 +15,7 @@ from tmrepro.errors import DamagedError
 from tmrepro.spec import Spec, expand_models, expand_surfaces
 from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.documents import read_json, write_json
-from tmrepro.store.tensors import load_tensors, save_tensors
+from tmrepro.store.tensors import count_numbers, load_tensors, save_tensors
 
 DOCUMENT, VECTORS = "curvature.json", "curvature.safetensors"
 SPECTRUM = "spectrum"
@@ -26,10 +26,11 @@ LIMIT_GRID = 1001
 LIMIT_SLICES = 2**14
 LIMIT_COUNT = 2**40
 MASS = 1e-3  # how far from 1 the integral of a density may be
+LARGEST = 1e100  # of any number, so that its square is one too
 EXACT = 1e-9  # relative: of numbers that follow from others in the file
 
-_Number = Annotated[float, Field(ge=-1e300, le=1e300)]
-_Length = Annotated[float, Field(ge=0, le=1e300)]
+_Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+_Length = Annotated[float, Field(ge=0, le=LARGEST)]
 _Count = Annotated[int, Field(ge=1, le=LIMIT_COUNT)]
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -44,7 +45,7 @@ class DensityDocument(_Strict):
 
     grid: tuple[_Number, ...] = Field(min_length=2, max_length=LIMIT_GRID)
     values: tuple[_Length, ...] = Field(min_length=2, max_length=LIMIT_GRID)
-    width: Annotated[float, Field(gt=0, le=1e300)]
+    width: Annotated[float, Field(gt=0, le=LARGEST)]
     probes: _Count
 
     @model_validator(mode="after")
@@ -68,7 +69,7 @@ class SliceDocument(_Strict):
     a: _Number | None
     b: _Number | None
     difference: Literal["central", "one-sided"]
-    step: Annotated[float, Field(gt=0, le=1e300)]
+    step: Annotated[float, Field(gt=0, le=LARGEST)]
 
 
 class CurvatureDocument(_Strict):
@@ -175,6 +176,19 @@ def read_curvature(run: Path, model: str) -> CurvatureDocument:
     if found.model != model:
         raise DamagedError(f"{relative}: expected the curvature of {model}, found that of {shown(found.model)!r}")
     return found
+
+
+def check_vectors(run: Path, document: CurvatureDocument) -> None:
+    """Nothing, if there are as many numbers as the eigenvectors of a curvature have; only the header is read.
+
+    Raises:
+        DamagedError: there are others, or none.
+    """
+    relative = f"models/{document.model}/{VECTORS}"
+    expected = len(document.eigenvalues) * document.parameters
+    found = count_numbers(safe_path(run, relative), name=relative)
+    if found != expected:
+        raise DamagedError(f"{relative}: expected {expected} numbers, found {found}")
 
 
 def read_vectors(run: Path, document: CurvatureDocument) -> Float32[np.ndarray, "top n"]:

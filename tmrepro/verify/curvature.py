@@ -58,12 +58,12 @@ def check_curvature(view: RunView, model: TrainedModel, *, seed: int, device: to
     """
     subject = f"models/{model.name}/{DOCUMENT}"
     document = read_curvature(view.folder, model.name)
-    vectors = torch.from_numpy(read_vectors(view.folder, document))
     network = view.model(model.name).to(device)
     if document.parameters != sum(value.numel() for value in network.parameters()):
         return Check("audit", subject, "different", f"parameters: stored {document.parameters}, the network has others")
     if document.images > len(view.labels(model.name)):
         return Check("audit", subject, "different", f"images: stored {document.images}, the run has fewer")
+    vectors = torch.from_numpy(read_vectors(view.folder, document))
     inputs, targets = targets_of(view, model, images=document.images, device=device)
     settings = settings_of(document)
     found = remeasure(network, inputs, targets, vectors, settings=settings)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tmrepro.errors import ArtefactError
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
-from tmrepro.store.curvature import DOCUMENT, VECTORS, curvature_files, read_curvature, read_vectors
+from tmrepro.store.curvature import DOCUMENT, VECTORS, check_vectors, curvature_files, read_curvature
 from tmrepro.store.documents import read_json
 from tmrepro.store.litter import find_litter, removal_command
 from tmrepro.store.manifest import MANIFEST, IntegrityFinding, check_manifest, file_hashes
@@ -180,7 +180,7 @@ def _check_curvature(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
         try:
             document = read_curvature(run, model.name)
             if not reference:
-                read_vectors(run, document)
+                check_vectors(run, document)
             recorded = {path: digest for stage in finished_stages(run) for path, digest in stage.files.items()}
         except ArtefactError as error:
             checks.append(_damaged(subject, str(error)))
