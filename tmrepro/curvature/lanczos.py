@@ -44,9 +44,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a unit vector v sees of the spectrum: v^T H v, and `weights` that sum to 1 at `nodes`."""
+    """What a unit vector v sees of the spectrum: v^T H v, ||H v||, and `weights` that sum to 1 at `nodes`."""
 
     quotient: float
+    reach: float
     nodes: Float64[np.ndarray, " m"]
     weights: Float64[np.ndarray, " m"]
 
@@ -120,11 +121,11 @@ def sight_of(hessian: Hessian, vector: Float[Tensor, " n"], *, basis: Basis, ste
     steps = min(steps, hessian.size)
     basis.put(0, vector, norm=length(vector))
     square = product_of(basis.row(0), basis.row(0))
-    projected, scale, quotient, done = np.zeros((steps, steps)), 0.0, 0.0, 0
+    projected, scale, quotient, reach, done = np.zeros((steps, steps)), 0.0, 0.0, 0.0, 0
     for j in range(steps):
         product = hessian @ basis.row(j)
         if j == 0:
-            quotient = product_of(basis.row(0), product) / square
+            quotient, reach = product_of(basis.row(0), product) / square, length(product) / math.sqrt(square)
         scale = max(scale, length(product))
         along = basis.orthogonalise(product, rows=j + 1).cpu().numpy()
         projected[j, : j + 1] = projected[: j + 1, j] = along
@@ -133,7 +134,7 @@ def sight_of(hessian: Hessian, vector: Float[Tensor, " n"], *, basis: Basis, ste
             break
         basis.put(done, product, norm=rest)
     nodes, turned = symmetric_eigen(projected[:done, :done])
-    return Sight(quotient, nodes, turned[0] ** 2)
+    return Sight(quotient, reach, nodes, turned[0] ** 2)
 
 
 class _Fresh:

@@ -135,11 +135,14 @@ def remeasure(
     return found[:, 0], found[:, 1]
 
 
-def trace_sample(network: nn.Module, inputs: Tensor, targets: Targets, probe: int, *, settings: Settings) -> float:
-    """One of the trace's samples again, from one product."""
+def trace_sample(
+    network: nn.Module, inputs: Tensor, targets: Targets, probe: int, *, settings: Settings
+) -> tuple[float, float]:
+    """One of the trace's samples z^T H z again, and ||H z||, which is about the Frobenius norm of H; from one product."""
     hessian = Hessian(network, inputs, targets, batch=settings.batch, precision=settings.precision)
     basis = Basis(1, hessian.size, dtype=hessian.dtype, device=hessian.device)
-    return hessian.size * sight_of(hessian, _signs(hessian, settings, probe), basis=basis, steps=1).quotient
+    sight = sight_of(hessian, _signs(hessian, settings, probe), basis=basis, steps=1)
+    return hessian.size * sight.quotient, math.sqrt(hessian.size) * sight.reach
 
 
 def _hessian(network: nn.Module, inputs: Tensor, targets: Targets, *, settings: Settings, tell: Told) -> Hessian:
