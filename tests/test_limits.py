@@ -30,11 +30,12 @@ from tmrepro import limits
 from tmrepro.data.picture import read_picture
 from tmrepro.errors import TmreproError
 from tmrepro.figures import compare_png
-from tmrepro.landscape.surface import _axis
+from tmrepro.landscape.points import _axis
 from tmrepro.pipeline import context, models
 from tmrepro.records import Epoch, History
 from tmrepro.store import chunks, documents, lock, manifest, nodes, rectangles, tensors
 from tmrepro.store.atomic import read_bytes
+from tmrepro.store.curvature import read_curvature
 from tmrepro.store.layout import read_error, read_layout, read_rectangle_layout
 from tmrepro.store.stages import StageRecord
 from tmrepro.training.checkpoint import FORMAT
@@ -222,6 +223,21 @@ def measured_error(*, points: int = 1, images: int = 1, note: str = "x") -> bool
     return read_error(attributes, shape=(2, 2), name="zarr.json") is not None
 
 
+def curvature(folder: Path, *, padded: int = 0, **changes: Any) -> None:
+    """Read a curvature.json in which everything is 0, but for `changes`."""
+    document = {
+        "model": "dnn", "parameters": 1000, "images": 1, "labels": "relabelled", "precision": "float32",
+        "theta_sha256": "0" * 64, "labels_sha256": "0" * 64, "seed": 0, "eigenvalues": [0.0], "residuals": [0.0],
+        "converged": [True], "tolerance": 0.1, "scale": 0.0, "trace": 0.0, "trace_error": 0.0, "trace_samples": [0.0, 0.0],
+        "mean_eigenvalue": 0.0, "density": None, "density_probes": 0, "basis": 1, "batch": 1, "most_products": 1, "products": 1,
+        "slices": {},
+    }  # fmt: skip
+    path = folder / "models/dnn/curvature.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(document | changes).ljust(padded))
+    read_curvature(folder, "dnn")
+
+
 CASES: dict[str, Case] = {
     "limits.LARGEST_K": lambda _, over, __: read_layout(array(4096 + over, 4096 + over, 512), name="x"),
     "limits.LARGEST_K of a kept surface": lambda _, over, __: read_rectangle_layout(
@@ -263,6 +279,28 @@ CASES: dict[str, Case] = {
     "store.layout.ERROR_POINTS_LIMIT": lambda _, over, __: measured_error(points=64 + over),
     "store.layout.IMAGES_LIMIT": lambda _, over, __: measured_error(images=2**31 + over),
     "store.layout.NOTE_LIMIT": lambda _, over, __: measured_error(note="x" * (1000 + over)),
+    "store.curvature.LIMIT_BYTES": lambda folder, over, _: curvature(folder, padded=2**22 + over),
+    "store.curvature.LIMIT_TOP": lambda folder, over, _: curvature(
+        folder, **dict.fromkeys(("eigenvalues", "residuals"), [0.0] * (128 + over)), converged=[True] * (128 + over)
+    ),
+    "store.curvature.LIMIT_SAMPLES": lambda folder, over, _: curvature(folder, trace_samples=[0.0] * (10_000 + over)),
+    "store.curvature.LIMIT_GRID": lambda folder, over, _: curvature(
+        folder,
+        density={
+            "grid": [float(i) for i in range(1001 + over)],
+            "values": [1 / (1001 + over)] * (1001 + over),
+            "width": 1.0,
+            "probes": 1,
+        },
+    ),
+    "store.curvature.LIMIT_SLICES": lambda folder, over, _: curvature(
+        folder,
+        slices={
+            f"s{i}": {"predicted": 0.0, "a": None, "b": None, "difference": "central", "step": 1.0}
+            for i in range(2**14 + over)
+        },
+    ),
+    "store.curvature.LIMIT_COUNT": lambda folder, over, _: curvature(folder, products=2**40 + over),
     "store.manifest.MANIFEST_LIMIT_LINES": manifest_lines,
     "store.manifest.MANIFEST_LIMIT_LINE_BYTES": manifest_line,
     "store.manifest.MALFORMED_LIMIT": malformed,

@@ -26,6 +26,10 @@ COMMANDS = {
     "figures": {"--to", "--scale", "--debug"},
     "report": {"--to", "--debug"},
     "stats": {"--json", "--debug"},
+    "curvature": {
+        "--models", "--top", "--seed", "--samples", "--tolerance", "--probes", "--density-probes", "--data-dir", "--device",
+        "--trust-code", "--json", "--quiet", "--debug",
+    },
     "diff": {"--json", "--debug"},
     "bench": {"--model", "--evaluator", "--images", "--grid", "--level", "--threads", "--repeats", "--json", "--debug"},
     "doctor": {"--folder", "--threads", "--json", "--debug"},
@@ -49,7 +53,10 @@ def found_commands() -> dict[str, Any]:
 
 
 def test_python_names() -> None:
-    assert sorted(tmrepro.__all__) == ["load_spec", "loss_surface", "open_run", "run", "verify"]
+    assert sorted(tmrepro.__all__) == [
+        "curvature_of", "directions_toward", "hessian_directions", "load_spec", "loss_line", "loss_surface", "open_run",
+        "pca_directions", "run", "verify",
+    ]  # fmt: skip
     for name in tmrepro.__all__:
         assert callable(getattr(tmrepro, name))
         assert inspect.getdoc(getattr(tmrepro, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
@@ -18,6 +18,7 @@ from tmrepro.spec.seeds import with_seeds
 
 if TYPE_CHECKING:
     from tmrepro.pipeline import RunResult
+    from tmrepro.store.curvature import CurvatureDocument
     from tmrepro.verify import Verdict
     from tmrepro.verify.folders import Kind
     from tmrepro.verify.update import Update
@@ -162,6 +163,69 @@ def verify(
     assert found is not None  # noqa: S101 - so does open_reference
     verdict = verify_spec(path, spec=spec, reference=found, replicate=replicate, options=options, rerun=rerun)
     return replace(verdict, remarks=verdict.remarks + notes)
+
+
+def measure_curvature(
+    run: Path | str,
+    *,
+    models: Sequence[str] | None = None,
+    top: int = 2,
+    seed: int = 0,
+    samples: int | None = None,
+    tolerance: float = 1e-4,
+    probes: int = 16,
+    density_probes: int = 4,
+    data_dir: Path | str | None = None,
+    device: str = "auto",
+    trust_code: bool = False,
+    reporter: Reporter | None = None,
+) -> tuple[dict[str, CurvatureDocument], bool]:
+    """Compute how the loss on X~ bends at theta* of a finished run's networks, and keep it in the run folder.
+
+    models/NAME/curvature.json and curvature.safetensors are written, figures/spectrum.png and .pdf drawn, and the manifest made
+    anew. `tmrepro.curvature_of` has the words for what is computed.
+
+    Args:
+        run: a finished run folder.
+        models: names of networks; all by default.
+        top: eigenpairs, from the algebraically largest eigenvalue down.
+        seed: of the random vectors.
+        samples: the first so many images of X~; all by default.
+        tolerance: of an eigenpair's residual, as a share of the largest absolute eigenvalue.
+        probes: random vectors of the trace.
+        density_probes: how many of them see the density too.
+        data_dir: as for `run`.
+        device: as for `run`.
+        trust_code: a `custom` model named in the run's spec may be imported.
+        reporter: is told what happens; silent by default.
+
+    Returns:
+        What curvature.json says, by network; and whether all of it was there before.
+
+    Raises:
+        UsageError: an argument that cannot be, code that is not trusted, or a network that cannot be differentiated twice.
+        ArtefactError: no finished run is there, or it is damaged.
+        ComputeError: the Hessian is not finite, or memory is not enough.
+    """
+    require_working_folder()
+    folder = user_path(run)
+    if folder.is_dir() and _kind(folder) not in {"run", None}:
+        raise UsageError(f"{folder} is no run: curvature needs weights and data, which a {_kind(folder)} does not hold")
+    spec = _spec_of(folder) if folder.is_dir() else None
+    if spec is not None:
+        determinism = Determinism(spec.compute.determinism, spec.compute.threads)
+        prepare(determinism)
+        apply(determinism)
+    from tmrepro.curvature import Settings
+    from tmrepro.pipeline.curvature import Asked, curvature_of_run
+    from tmrepro.pipeline.execute import choose_device
+    from tmrepro.view import open_run
+
+    view = open_run(folder, data_dir=data_dir, trust_code=trust_code)
+    settings = Settings(top=top, seed=seed, tolerance=tolerance, probes=probes, density_probes=density_probes)
+    return curvature_of_run(
+        view, Asked(models, samples, settings), device=choose_device(device), reporter=reporter or Silent()
+    )
 
 
 def update_reference(

@@ -78,7 +78,7 @@ def principal_components(
     return Components(components, values[:2] / total, coordinates)
 
 
-def open_state(state: State, *, layout: Layout, others: frozenset[str], name: str) -> _Read:
+def open_state(state: Any, *, layout: Layout, others: frozenset[str], name: str) -> _Read:
     """A function that reads numbers `begin` to `end` of a parameter of `state`, in C order.
 
     Raises:

@@ -221,8 +221,8 @@ class Curvature:
     `eigenvalues` [top] are the algebraically largest ones, largest first; `residuals` [top] are ||H v - lambda v|| of their unit
     `vectors` [top, n] (float32). There is an eigenvalue of H within its residual of each. `converged` [top]: the residual is
     within `tolerance` times `scale`, the largest absolute eigenvalue that was seen, and the search ended by itself.
-    `trace` is the mean over `probes` vectors of random signs (Hutchinson), `trace_error` its standard error. `products`:
-    how many products of H with a vector all of this took.
+    `trace` is the mean of `trace_samples` [probes], what as many vectors of random signs say (Hutchinson); `trace_error` is its
+    standard error. `products`: how many products of H with a vector all of this took.
     """
 
     eigenvalues: Float64[np.ndarray, " top"]
@@ -233,7 +233,7 @@ class Curvature:
     scale: float
     trace: float
     trace_error: float
-    probes: int
+    trace_samples: Float64[np.ndarray, " probes"]
     density: Density | None
     parameters: int
     images: int
@@ -244,3 +244,15 @@ class Curvature:
     def mean_eigenvalue(self) -> float:
         """tr(H) / N: what a slice along a random unit direction bends by on average (arXiv 2208.13219)."""
         return self.trace / self.parameters
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What a figure shows of a Hessian: its largest `eigenvalues` [top], its mean one with its standard error, its density."""
+
+    eigenvalues: Float64[np.ndarray, " top"]
+    converged: bool
+    mean: float
+    mean_error: float
+    parameters: int
+    density: Density | None

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from tmrepro.errors import UsageError
 from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
+from tmrepro.pipeline.curvature import draw_spectra
 from tmrepro.pipeline.documents import error_notes, report_page
 from tmrepro.store.atomic import make_folder, write_bytes, write_text
 from tmrepro.view import RunView, open_run
@@ -34,6 +35,7 @@ def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
             write=write,
             scale=cast("Literal['linear', 'log'] | None", scale),
         )
+        draw_spectra(run, view.spec, folder=folder, write=write)
     return written
 
 

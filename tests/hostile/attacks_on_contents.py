@@ -73,6 +73,28 @@ def chunk_changed(case: RunCase) -> None:
             path.write_bytes(payloads.odd_chunk(case.random, case.marker, whole=whole.read_bytes()))
 
 
+def curvature_changed(case: RunCase) -> None:
+    """Numbers that no Hessian has, in the places where a reader expects others."""
+    path, random_ = case.run / "models/dnn/curvature.json", case.random
+    if str(path.relative_to(case.run)) not in case.files():
+        return
+    document = _object(path)
+    odd: tuple[Any, ...] = (
+        None, -1, 0, 1e308, -1e308, 5e-324, 2**63, 2**62, "", "\x1b[2J", [], {}, [[]], [1e99] * 5, [0.0] * 100_000, True,
+        {"grid": [0.0, 1e99], "values": [1e-99, 1e-99], "width": 1e-300, "probes": 2}, {"s": None}, {"\x1b[2J": {}},
+    )  # fmt: skip
+    for _ in range(random_.choice((1, 2, 4))):
+        place: Any = document
+        while isinstance(place, dict | list) and place and random_.random() < 0.8:
+            key = random_.choice(list(place)) if isinstance(place, dict) else random_.randrange(len(place))
+            if isinstance(place[key], dict | list) and place[key] and random_.random() < 0.6:
+                place = place[key]
+            else:
+                place[key] = random_.choice(odd)
+                break
+    path.write_text(json.dumps(document))
+
+
 def weights_changed(case: RunCase) -> None:
     whole = (case.template / "models/dnn/theta.safetensors").read_bytes()
     case.pick(".safetensors").write_bytes(payloads.odd_safetensors(case.random, case.marker, whole=whole))

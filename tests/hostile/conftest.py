@@ -39,6 +39,9 @@ def finished(tmp_path_factory) -> Callable[..., Path]:
             (home / "tiny.yaml").write_text(SPEC.format(K=K, chunk=chunk))
             run = [sys.executable, "-c", COMMAND, "run", str(home / "tiny.yaml"), "--out", str(home / "run"), "--quiet"]
             subprocess.run(run, check=True, cwd=home)
+            if K > 2:  # the smallest is for single bits, each of which is flipped
+                bend = [sys.executable, "-c", COMMAND, "curvature", str(home / "run"), "--probes", "2", "--quiet"]
+                subprocess.run(bend, check=True, cwd=home)
             made[K, chunk] = home / "run"
         return made[K, chunk]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attacks_on_contents import (
     chunk_changed,
+    curvature_changed,
     history_changed,
     labels_changed,
     spec_changed,
@@ -40,11 +41,13 @@ from tmrepro.view import open_run
 COMMANDS: list[tuple[str, float]] = [
     ("integrity", 18), ("statistics", 2), ("audit", 3), ("rerun", 0.3), ("stats", 20), ("figures", 2), ("report", 3),
     ("view", 30), ("run", 6), ("continue", 5), ("reuse", 5), ("reference", 4), ("diff", 3),
+    ("curvature", 3),
 ]  # fmt: skip
 ATTACKS: list[tuple[Callable[[RunCase], None], float]] = [
     (bytes_changed, 10), (huge_file, 1), (code_in_disguise, 4), (replaced, 10), (strange_names, 4), (removed, 3),
     (swapped, 3), (json_changed, 16), (zarr_changed, 10), (chunk_changed, 12), (weights_changed, 7), (labels_changed, 6),
     (history_changed, 5), (spec_changed, 6), (manifest, 6), (stages_changed, 8), (work_changed, 5),
+    (curvature_changed, 6),
 ]  # fmt: skip
 
 
@@ -79,6 +82,8 @@ def _argv(command: str, case: RunCase) -> list[str]:
             return ["verify", run, "--level", command, *extra]
         case "stats":
             return ["stats", run, *case.random.choice([[], ["--json"]])]
+        case "curvature":
+            return ["curvature", run, *case.random.choice([["--probes", "2"], ["--json"], ["--samples", "5"]])]
         case "figures" | "report":
             return [command, run]
         case "view":

@@ -10,6 +10,6 @@ asked.py      `tmrepro.curvature_of` and `tmrepro.hessian_directions`, for anyon
 
 from __future__ import annotations
 
-from tmrepro.curvature.spectrum import Settings, measure, remeasure, top_eigenvectors
+from tmrepro.curvature.spectrum import Settings, measure, remeasure, top_eigenvectors, trace_sample
 
-__all__ = ["Settings", "measure", "remeasure", "top_eigenvectors"]
+__all__ = ["Settings", "measure", "remeasure", "top_eigenvectors", "trace_sample"]

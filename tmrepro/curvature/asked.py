@@ -71,9 +71,9 @@ def curvature_of(
         seed: of all random vectors, which are the same on every machine.
         tolerance: of an eigenpair's residual ||H v - lambda v||, as a share of the largest absolute eigenvalue.
         probes: random vectors of the trace.
-        density_probes: how many of these see the density too, each with as many products as the basis has vectors; 0: none.
-        basis: how many vectors as long as theta are kept at once, at least top + 2; by default as many as fit into 2 GiB, from 10
-            to 40 beside the `top`.
+        density_probes: how many of these, at most, see the density too, each with as many products as the basis has vectors.
+        basis: how many vectors as long as theta are kept at once, at least top + 2; by default as many as fit into 1.25 GiB,
+            from 10 to 40 beside the `top`.
         batch: inputs a pass; all, for a network whose outputs for an input depend on the others.
         precision: float32 or float64, of the passes; all sums are float64.
         most_products: where the search for eigenpairs ends at the latest; what has not converged then says so.

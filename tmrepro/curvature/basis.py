@@ -28,7 +28,8 @@ class Basis:
 
     def put(self, index: int, vector: Float[Tensor, " n"], *, norm: float) -> None:
         """Make row `index` the `vector` over its `norm`."""
-        self._rows[index].copy_(vector / norm)
+        for begin in range(0, len(vector), BLOCK):
+            self._rows[index, begin : begin + BLOCK] = vector[begin : begin + BLOCK] / norm
 
     def move(self, index: int, *, to: int) -> None:
         """Make row `to` what row `index` is."""
@@ -68,6 +69,12 @@ def normals(seed: int, *, stream: int, size: int, device: torch.device) -> Float
     return torch.from_numpy(standard_normal(seed + (stream << STREAM), size=size)).to(device)
 
 
-def length(vector: Float64[Tensor, " n"]) -> float:
+def product_of(one: Float[Tensor, " n"], other: Float[Tensor, " n"]) -> float:
+    """The scalar product in float64, block by block."""
+    parts = zip(torch.split(one, BLOCK), torch.split(other, BLOCK), strict=True)
+    return math.fsum(float((mine.double() * theirs).sum()) for mine, theirs in parts)
+
+
+def length(vector: Float[Tensor, " n"]) -> float:
     """The L2 norm."""
-    return math.sqrt(float((vector * vector).sum()))
+    return math.sqrt(product_of(vector, vector))

@@ -7,6 +7,7 @@ so what has converged must hold once more after a fresh random vector was taken 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from tmrepro.curvature.basis import Basis, length, normals
+from tmrepro.curvature.basis import Basis, length, normals, product_of
 from tmrepro.curvature.hessian import Hessian
 from tmrepro.directions import sign_of
 from tmrepro.eigen import symmetric_eigen
@@ -43,9 +44,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a unit vector v sees of the spectrum: v^T H v, and `weights` that sum to 1 at `nodes`."""
+    """What a unit vector v sees of the spectrum: v^T H v, ||H v||, and `weights` that sum to 1 at `nodes`."""
 
     quotient: float
+    reach: float
     nodes: Float64[np.ndarray, " m"]
     weights: Float64[np.ndarray, " m"]
 
@@ -108,24 +110,22 @@ def largest_pairs(
 
 def pair_of(hessian: Hessian, vector: Float[Tensor, " n"]) -> tuple[float, float]:
     """The Rayleigh quotient of a vector, and the norm of what its eigenvalue equation leaves; both per its own length."""
-    wide = vector.double()
     product = hessian @ vector
-    square = float((wide * wide).sum())
-    value = float((wide * product).sum()) / square
-    return value, length(product - value * wide) / square**0.5
+    square = product_of(vector, vector)
+    value = product_of(vector, product) / square
+    return value, length(product.sub_(vector, alpha=value)) / math.sqrt(square)
 
 
 def sight_of(hessian: Hessian, vector: Float[Tensor, " n"], *, basis: Basis, steps: int) -> Sight:
     """What `vector` [n] sees of the spectrum in at most `steps` products; in the first rows of `basis`."""
     steps = min(steps, hessian.size)
-    basis.put(0, vector.double(), norm=length(vector.double()))
-    start = basis.row(0).double()
-    square = float((start * start).sum())
-    projected, scale, quotient, done = np.zeros((steps, steps)), 0.0, 0.0, 0
+    basis.put(0, vector, norm=length(vector))
+    square = product_of(basis.row(0), basis.row(0))
+    projected, scale, quotient, reach, done = np.zeros((steps, steps)), 0.0, 0.0, 0.0, 0
     for j in range(steps):
         product = hessian @ basis.row(j)
         if j == 0:
-            quotient = float((start * product).sum()) / square
+            quotient, reach = product_of(basis.row(0), product) / square, length(product) / math.sqrt(square)
         scale = max(scale, length(product))
         along = basis.orthogonalise(product, rows=j + 1).cpu().numpy()
         projected[j, : j + 1] = projected[: j + 1, j] = along
@@ -134,7 +134,7 @@ def sight_of(hessian: Hessian, vector: Float[Tensor, " n"], *, basis: Basis, ste
             break
         basis.put(done, product, norm=rest)
     nodes, turned = symmetric_eigen(projected[:done, :done])
-    return Sight(quotient, nodes, turned[0] ** 2)
+    return Sight(quotient, reach, nodes, turned[0] ** 2)
 
 
 class _Fresh:

@@ -22,7 +22,7 @@ LARGEST_TOP = 128
 MOST_PRODUCTS = 1000
 MOST_PROBES = 10_000
 MOST_NUMBER = 2**31 - 1
-BASIS_BYTES = 2 * 2**30
+BASIS_BYTES = 5 * 2**28  # so that ResNet50 stays within 4 GiB, all in all
 LEAST_ROOM, MOST_ROOM = 10, 40  # basis vectors beside the pairs that are wanted: fewer converge slowly
 VECTORS = 12  # as long as theta, in float32, beside the basis: theta, gradients, sums in float64
 PROBES = 2**32  # streams from here on are those of the trace's vectors
@@ -36,8 +36,8 @@ class Settings:
     """How curvature is measured.
 
     `top` eigenpairs, until their residuals are within `tolerance` times the largest absolute eigenvalue; `probes` random
-    vectors for the trace, of which the first `density_probes` give the density. `basis`: vectors kept at once (None: by size).
-    `batch`: inputs a pass (None: all at once).
+    vectors for the trace, of which the first `density_probes` (all, if there are no more) give the density. `basis`: vectors
+    kept at once (None: by size). `batch`: inputs a pass (None: all at once).
     """
 
     top: int = 2
@@ -60,7 +60,7 @@ class Settings:
         for name, value, low, most in (
             ("top", self.top, 1, min(size, LARGEST_TOP)),
             ("probes", self.probes, 2, MOST_PROBES),
-            ("density_probes", self.density_probes, 0, self.probes),
+            ("density_probes", self.density_probes, 0, MOST_PROBES),
             ("seed", self.seed, 0, 2**63 - 1),
             ("most_products", self.most_products, 1, MOST_NUMBER),
             ("basis", self.basis, least, MOST_NUMBER),
@@ -100,9 +100,9 @@ def measure(network: nn.Module, inputs: Tensor, targets: Targets, *, settings: S
     hessian = _hessian(network, inputs, targets, settings=settings, tell=tell)
     pairs = _largest(hessian, settings, tell)
     sights = _sights(hessian, settings, tell)
-    quotients = np.array([hessian.size * sight.quotient for sight in sights])
-    mean = math.fsum(quotients) / len(quotients)
-    deviation = math.sqrt(math.fsum((quotients - mean) ** 2) / (len(quotients) - 1))
+    samples = np.array([hessian.size * sight.quotient for sight in sights])
+    mean = math.fsum(samples) / len(samples)
+    deviation = math.sqrt(math.fsum((samples - mean) ** 2) / (len(samples) - 1))
     return Curvature(
         eigenvalues=pairs.values,
         residuals=pairs.residuals,
@@ -111,8 +111,8 @@ def measure(network: nn.Module, inputs: Tensor, targets: Targets, *, settings: S
         tolerance=settings.tolerance,
         scale=pairs.scale,
         trace=mean,
-        trace_error=deviation / math.sqrt(len(quotients)),
-        probes=len(quotients),
+        trace_error=deviation / math.sqrt(len(samples)),
+        trace_samples=samples,
         density=_density(sights[: settings.density_probes]),
         parameters=hessian.size,
         images=len(inputs),
@@ -133,6 +133,16 @@ def remeasure(
     hessian = Hessian(network, inputs, targets, batch=settings.batch, precision=settings.precision)
     found = np.array([pair_of(hessian, vector.to(inputs.device)) for vector in vectors])
     return found[:, 0], found[:, 1]
+
+
+def trace_sample(
+    network: nn.Module, inputs: Tensor, targets: Targets, probe: int, *, settings: Settings
+) -> tuple[float, float]:
+    """One of the trace's samples z^T H z again, and ||H z||, which is about the Frobenius norm of H; from one product."""
+    hessian = Hessian(network, inputs, targets, batch=settings.batch, precision=settings.precision)
+    basis = Basis(1, hessian.size, dtype=hessian.dtype, device=hessian.device)
+    sight = sight_of(hessian, _signs(hessian, settings, probe), basis=basis, steps=1)
+    return hessian.size * sight.quotient, math.sqrt(hessian.size) * sight.reach
 
 
 def _hessian(network: nn.Module, inputs: Tensor, targets: Targets, *, settings: Settings, tell: Told) -> Hessian:
@@ -168,11 +178,15 @@ def _sights(hessian: Hessian, settings: Settings, tell: Told) -> list[Sight]:
     rows = settings.rows(size) if settings.density_probes else 1
     basis = Basis(rows, size, dtype=hessian.dtype, device=hessian.device)
     for probe in range(settings.probes):
-        drawn = normals(settings.seed, stream=PROBES + probe, size=size, device=hessian.device)
-        signs = drawn.new_ones(size).copysign(drawn)
+        signs = _signs(hessian, settings, probe)
         found.append(sight_of(hessian, signs, basis=basis, steps=rows if probe < settings.density_probes else 1))
         tell(f"{hessian.products} products: {probe + 1} of {settings.probes} vectors of the trace")
     return found
+
+
+def _signs(hessian: Hessian, settings: Settings, probe: int) -> Tensor:
+    drawn = normals(settings.seed, stream=PROBES + probe, size=hessian.size, device=hessian.device)
+    return drawn.new_ones(hessian.size).copysign(drawn)
 
 
 def _density(sights: list[Sight]) -> Density | None:

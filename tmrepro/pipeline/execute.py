@@ -19,6 +19,7 @@ from tmrepro.models import build_model, code_of_model
 from tmrepro.parameters import layout_of
 from tmrepro.pipeline import closing
 from tmrepro.pipeline.context import Context, Donor, examples_on
+from tmrepro.pipeline.curvature import forget_stale_curvature
 from tmrepro.pipeline.directions import store_surface_directions
 from tmrepro.pipeline.documents import store_crate, store_report
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
@@ -33,6 +34,7 @@ from tmrepro.records import Minimum
 from tmrepro.spec import CustomModel, Spec, TrainedModel, dump_spec, expand_models, expand_surfaces
 from tmrepro.statistics import STATISTICS
 from tmrepro.store.atomic import WORK, remove, work_folder, write_text
+from tmrepro.store.curvature import curvature_files
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.manifest import write_manifest
@@ -92,7 +94,7 @@ def execute(
             return _complete(out, spec, notes, reporter)
         if tells_of_its_stages(out):
             require_unchanged(out, spec, data_dir=data_dir, download=download)  # else it would be made something else
-        reopen(out, reporter)
+        reopen(out, reporter, also=curvature_files(spec))
         dataset = load_dataset(spec.data, data_dir=data_dir, download=download)
         for note in dataset.notes:
             reporter.note(note)
@@ -183,7 +185,8 @@ def _run(context: Context) -> RunResult:
         for name, minimum in found.minima.items()
     }
     closing.store_figures(context, surfaces, relabelled, found.paths)
-    check_foreign(out, context.book.records())
+    forget_stale_curvature(out, context.spec, work=work)
+    check_foreign(out, context.book.records(), also=curvature_files(context.spec))
     layouts = {name: _layout(context, name) for name in minima}
     provenance = closing.provenance(context, started=started, layouts=layouts, seconds=time.monotonic() - begin)
     write_json(out / "provenance.json", provenance, work=work)

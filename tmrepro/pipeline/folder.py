@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -87,8 +88,10 @@ def is_complete(out: Path) -> bool:
     return (out / MANIFEST).exists() and not check_manifest(out, working=True)
 
 
-def reopen(out: Path, reporter: Reporter) -> None:
+def reopen(out: Path, reporter: Reporter, *, also: AbstractSet[str] = frozenset()) -> None:
     """Bring back the stage records of a finished run that was damaged since, so that what is whole is kept.
+
+    `also` are files that may be there beside those of its stages.
 
     Raises:
         DamagedError: there are files in it that no run writes, or links.
@@ -105,7 +108,7 @@ def reopen(out: Path, reporter: Reporter) -> None:
         notes.append(f"{out / 'provenance.json'} cannot be trusted: all of the run is made again")
     else:
         records = finished_stages(out)
-        check_foreign(out, records)
+        check_foreign(out, records, also=also)
     for note in notes:
         reporter.note(note)
     remove(out / WORK / "stages")  # of an earlier try to do what is done here
@@ -127,14 +130,14 @@ def _put_back(out: Path, reporter: Reporter) -> list[IntegrityFinding]:
     return check_manifest(out, working=True) if converted else findings
 
 
-def check_foreign(out: Path, records: Sequence[StageRecord]) -> None:
-    """Nothing, if every file in `out` is one that the stages `records` or the closing of a run writes.
+def check_foreign(out: Path, records: Sequence[StageRecord], *, also: AbstractSet[str] = frozenset()) -> None:
+    """Nothing, if every file in `out` is one that the stages `records` or the closing of a run writes, or one of `also`.
 
     Raises:
         DamagedError: one is not; a manifest would vouch for it.
     """
     surfaces = [record.name.split("/")[1] for record in records if record.name.startswith("surface/")]
-    known = _CLOSING | {f"{STORE}/{surface}/zarr.json" for surface in surfaces}
+    known = _CLOSING | {f"{STORE}/{surface}/zarr.json" for surface in surfaces} | also
     known |= {relative for record in records for relative in record.files}
     refuse_litter(out)
     for path in sorted(_files(out)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import fields
 
 import numpy as np
@@ -19,9 +20,11 @@ from tmrepro.pipeline.surfaces import stored_vectors, surface_problem
 from tmrepro.progress import Reporter
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
+from tmrepro.store.curvature import DOCUMENT
 from tmrepro.store.directions import directions_file
 from tmrepro.store.stages import damaged_files, recorded_stages
 from tmrepro.store.surfaces import read_surface
+from tmrepro.verify.curvature import check_curvature, has_curvature
 from tmrepro.verify.grades import grade_array, grade_number, worst
 from tmrepro.verify.measured import check_error
 from tmrepro.verify.paths import check_directions, check_path
@@ -60,6 +63,7 @@ def check_audit(
             checks += [path] if path is not None else []
         except ArtefactError as error:
             checks.append(Check("audit", f"models/{model.name}", "damaged", str(error)))
+    checks += _check_curvatures(view, models, seed=seed, device=device, platforms=platforms, reporter=reporter)
     recorded = _recorded_evaluators(view)
     promises: dict[str, None] = {}  # said once, in order
     for drawn in expand_surfaces(view.spec):
@@ -87,6 +91,27 @@ def check_audit(
                 )
             )
     return checks, Remarks(notes=(f"audit: the sample's seed is {seed} (--seed {seed} repeats it)", *promises))
+
+
+def _check_curvatures(
+    view: RunView,
+    models: Mapping[str, TrainedModel],
+    *,
+    seed: int,
+    device: torch.device,
+    platforms: Platforms,
+    reporter: Reporter,
+) -> list[Check]:
+    """The eigenpairs of every network whose curvature was asked for, from its weights again."""
+    checks = []
+    for model in models.values():
+        if has_curvature(view, model.name):
+            reporter.stage(f"audit curvature/{model.name}", "runs", "its eigenpairs and a sample of its trace again")
+            try:
+                checks.append(check_curvature(view, model, seed=seed, device=device, exact=platforms.exact))
+            except ArtefactError as error:
+                checks.append(Check("audit", f"models/{model.name}/{DOCUMENT}", "damaged", str(error)))
+    return checks
 
 
 def sample_size(K: int, *, share: float) -> int:

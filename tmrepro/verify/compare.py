@@ -20,6 +20,7 @@ from tmrepro.limits import FIGURE_BYTES
 from tmrepro.spec import expand_surfaces, surfaces_around
 from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
+from tmrepro.store.curvature import spectrum_stem
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
@@ -298,7 +299,10 @@ class Comparison:
 
     def _figure_names(self) -> list[str]:
         folders = (self.view.folder, self.other.folder)
-        return sorted({f"figures/{path.name}" for folder in folders for path in folder.glob("figures/*.png")})
+        names = {f"figures/{path.name}" for folder in folders for path in folder.glob("figures/*.png")}
+        # Curvature is asked for on one side and not on the other.
+        spectrum = f"figures/{spectrum_stem(self.view.spec)}.png"
+        return sorted(names - ({spectrum} if any(not (folder / spectrum).exists() for folder in folders) else set()))
 
     def _grade_history(self, model: str) -> tuple[Grade, str]:
         """Grade everything in history.csv but the seconds."""

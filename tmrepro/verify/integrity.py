@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tmrepro.errors import ArtefactError
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
+from tmrepro.store.curvature import DOCUMENT, VECTORS, check_vectors, curvature_files, read_curvature
 from tmrepro.store.directions import directions_file
 from tmrepro.store.documents import read_json
 from tmrepro.store.litter import find_litter, removal_command
@@ -61,7 +62,7 @@ def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
     if reference and not any(check.grade == "damaged" for check in checks):
         checks += [_check_bands(run), *_check_recorded(run)]
     if not any(check.grade == "damaged" for check in checks):
-        checks.append(_check_surfaces(run, spec))
+        checks += [_check_surfaces(run, spec), *_check_curvature(run, spec, reference=reference)]
     return checks
 
 
@@ -105,6 +106,8 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
     # Which figures there are is for those who draw them again: level `statistics`.
     found = {path for path in found if not path.startswith("figures/") and not _is_one_of(path, litter)}
+    # Once somebody asked for it; a reference keeps no weights, and no vectors of their size.
+    found -= {path for path in curvature_files(spec) if not (reference and path.endswith(VECTORS))}
     missing = [_damaged(path, f"missing: a {what} of this spec has it") for path in sorted(expected - found)]
     return first_findings(
         missing + [_damaged(path, f"a {what} of this spec has no such file") for path in sorted(found - expected)]
@@ -193,6 +196,33 @@ def _check_surfaces(run: Path, spec: Spec) -> Check:
         except ArtefactError as error:
             return _damaged(f"surfaces.zarr/{surface}/{model}", str(error))
     return Check("integrity", "surfaces.zarr", "identical", f"checksums of {len(pairs)} surfaces hold")
+
+
+def _check_curvature(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
+    """Every curvature.json is one, its vectors are there, and it was computed from the run's own weights and labels."""
+    checks = []
+    for model in expand_models(spec):
+        folder = f"models/{model.name}"
+        subject, vectors = f"{folder}/{DOCUMENT}", f"{folder}/{VECTORS}"
+        if not os.path.lexists(run / subject):
+            if os.path.lexists(run / vectors):
+                checks.append(_damaged(vectors, f"{subject} is missing, which says what it holds"))
+            continue
+        try:
+            document = read_curvature(run, model.name)
+            if not reference:
+                check_vectors(run, document)
+            recorded = {path: digest for stage in finished_stages(run) for path, digest in stage.files.items()}
+        except ArtefactError as error:
+            checks.append(_damaged(subject, str(error)))
+            continue
+        for name, digest in (("theta.safetensors", document.theta_sha256), ("labels.npy", document.labels_sha256)):
+            if recorded.get(f"{folder}/{name}") != digest:
+                checks.append(_damaged(subject, f"computed from another {name} than that of this run"))
+        if not checks or checks[-1].subject != subject:
+            said = f"{len(document.eigenvalues)} eigenpairs and a trace of {document.parameters} parameters"
+            checks.append(Check("integrity", subject, "identical", said))
+    return checks
 
 
 def _damaged(subject: str, detail: str) -> Check:

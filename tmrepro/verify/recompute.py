@@ -10,7 +10,9 @@ import torch
 from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
+from tmrepro.pipeline.curvature import draw_spectra
 from tmrepro.store.atomic import read_bytes, safe_path
+from tmrepro.verify.curvature import check_slices
 from tmrepro.verify.evidence import FigureHeld, hold_number
 from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import grade_number, worst
@@ -33,10 +35,11 @@ def check_statistics(view: RunView, *, pdf: bool = True) -> tuple[list[Check], R
         return [Check("statistics", "statistics.json", "damaged", str(error))], Remarks()
     if empty:
         return [Check("statistics", f"models/{empty[0]}/history.csv", "damaged", "it has no epoch")], Remarks()
-    checks = _compare_statistics(stored, computed) + check_depths(view, computed)
+    checks = _compare_statistics(stored, computed) + check_depths(view, computed) + check_slices(view)
     with tempfile.TemporaryDirectory(prefix="tmrepro-verify-") as folder:
         minima = {name: view.minimum(name) for name in view.models}
         draw_figures(view.folder, spec=view.spec, minima=minima, folder=Path(folder), write=_write)
+        draw_spectra(view.folder, view.spec, folder=Path(folder), write=_write)
         figures, remarks = _compare_figures(view, Path(folder), pdf=pdf)
     return checks + figures, remarks + remarks_on_errors(view)
 

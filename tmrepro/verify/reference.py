@@ -1,7 +1,7 @@
 """A reference: what a run of a spec gave once, small enough to be shipped, and how far other seeds lie from it.
 
 spec.yaml  statistics.json  surfaces.zarr/  provenance.json       as in the run they come from
-models/NAME/minimum.json, history.csv                              no weights: provenance.json has their hashes
+models/NAME/minimum.json, history.csv, curvature.json              no weights: provenance.json has their hashes
 figures/*.png
 bands.json                                                         see bands.py
 manifest-sha256.txt                                                of the reference folder itself, checked first
@@ -33,6 +33,7 @@ KEPT = (
     "models/*/minimum.json",
     "models/*/history.csv",
     "models/*/trajectory.csv",
+    "models/*/curvature.json",
     "figures/*.png",
 )
 KEPT_FILE_LIMIT_BYTES = 2**30
