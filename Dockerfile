@@ -21,6 +21,7 @@ FROM packages AS code
 COPY pyproject.toml README.md LICENSE ./
 COPY spec spec
 COPY paper/reference paper/reference
+COPY paper/claims.yaml paper/claims.yaml
 COPY tmrepro tmrepro
 RUN ./install --code /build
 
