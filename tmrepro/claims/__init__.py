@@ -9,5 +9,24 @@ from __future__ import annotations
 
 from tmrepro.claims.document import Claim, ClaimLine, Claims, load_claims, parse_claims
 from tmrepro.claims.judge import Line, Sample, judge_setting
+from tmrepro.claims.judgement import CLAIMS_JSON, Judgement, compares_networks_of, judge, judge_folders
+from tmrepro.claims.sources import Source, data_of, read_source
 
-__all__ = ["Claim", "ClaimLine", "Claims", "Line", "Sample", "judge_setting", "load_claims", "parse_claims"]
+__all__ = [
+    "CLAIMS_JSON",
+    "Claim",
+    "ClaimLine",
+    "Claims",
+    "Judgement",
+    "Line",
+    "Sample",
+    "Source",
+    "compares_networks_of",
+    "data_of",
+    "judge",
+    "judge_folders",
+    "judge_setting",
+    "load_claims",
+    "parse_claims",
+    "read_source",
+]

@@ -17,9 +17,12 @@ from statistics import NormalDist, median
 import numpy as np
 from jaxtyping import Float64
 
+from tmrepro.errors import UsageError
+
 RESAMPLES = 10_000
 BOOTSTRAP_SEED = 0
 CONFIDENCE = 0.95
+MOST_VALUES = 66  # C(66, 33), the number of ways to deal them, is the last below 2^63
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
@@ -56,14 +59,19 @@ def mann_whitney(x: Sequence[float], y: Sequence[float]) -> Test:
 
 @lru_cache(maxsize=1024)
 def rank_sums(ranks: tuple[int, ...], chosen: int) -> tuple[tuple[int, int], ...]:
-    """(sum, number of ways to choose `chosen` of `ranks` with that sum), by counting one rank after the other."""
-    ways: list[Counter[int]] = [Counter() for _ in range(chosen + 1)]
-    ways[0][0] = 1
+    """(sum, number of ways to choose `chosen` of `ranks` with that sum), by counting one rank after the other.
+
+    Raises:
+        UsageError: more ranks than can be counted in 64 bits.
+    """
+    if len(ranks) > MOST_VALUES:
+        raise UsageError(f"the exact test takes at most {MOST_VALUES} seeds of two networks together, got {len(ranks)}")
+    ways = np.zeros((chosen + 1, sum(ranks) + 1), dtype=np.int64)
+    ways[0, 0] = 1
     for rank in ranks:
-        for size in range(chosen, 0, -1):
-            for value, number in ways[size - 1].items():
-                ways[size][value + rank] += number
-    return tuple(sorted(ways[chosen].items()))
+        ways[1:, rank:] += ways[:-1, :-rank].copy()
+    counts = ways[chosen]
+    return tuple((int(value), int(counts[value])) for value in np.flatnonzero(counts))
 
 
 def superiority_interval(superiority: float, n: int, m: int) -> tuple[float, float]:

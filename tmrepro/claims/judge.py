@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import NormalDist
-from typing import Any, Literal
+from statistics import NormalDist, median
+from typing import Any, Literal, get_args
 
 from tmrepro.claims.document import Claim, ClaimLine
 from tmrepro.claims.exact import (
@@ -29,6 +29,7 @@ TEST = "mann-whitney, exact, one-sided"
 _NORMAL = NormalDist()
 
 Verdict = Literal["reproduced", "contradicted", "inconclusive"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,20 @@ class Line:
     verdict: Verdict
     reason: str
     seeds_needed: int | None
+
+    @property
+    def comparison(self) -> str:
+        """What is claimed: "dnn > resnet50", or "dnn > 2 x resnet50"."""
+        return f"{self.larger} > {'' if self.factor == 1 else f'{self.factor:g} x '}{self.smaller}"
+
+    @property
+    def medians(self) -> tuple[float | None, float | None]:
+        """The medians over seeds of the larger and of the smaller network: infinite for never, None without a value."""
+        larger, smaller = (
+            [math.inf if value is None else float(value) for value in self.values[name].values()]
+            for name in (self.larger, self.smaller)
+        )
+        return (median(larger) if larger else None), (median(smaller) if smaller else None)
 
     def document(self) -> dict[str, Any]:
         """The line as JSON values."""

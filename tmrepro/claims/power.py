@@ -1,8 +1,8 @@
 """What the test can decide: for numbers of seeds a side, the smallest effect that it decides with 80%.
 
 Under Holm a line is decided at the latest at ALPHA over the number of lines, its first step; later steps only ask for less.
-Values are drawn from normal distributions of one spread. A line that says "twice" is tried where it is exactly true: the medians of two
-log-normal distributions have the ratio 2, and the interval of the ratio must hold 2 as well.
+Values are drawn from normal distributions of one spread. A line that says "twice" is tried where it is exactly true: the
+medians of two log-normal distributions have the ratio 2, and the interval of the ratio must hold 2 as well.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import typer
 
 from tmrepro.cli.app import App
 from tmrepro.cli.bench import bench
+from tmrepro.cli.claims import claims
 from tmrepro.cli.diff import diff
 from tmrepro.cli.doctor import doctor
 from tmrepro.cli.inspect import figures, report, stats
@@ -64,6 +65,7 @@ app.command()(reproduce)
 app.command()(figures)
 app.command()(report)
 app.command()(stats)
+app.command()(claims)
 app.command()(diff)
 app.command()(doctor)
 app.command()(bench)

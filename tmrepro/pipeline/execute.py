@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tmrepro.claims import Judgement
 from tmrepro.data import load_dataset
 from tmrepro.determinism import Determinism, apply
 from tmrepro.errors import ComputeError, DamagedError, DivergedError, UsageError
@@ -19,7 +20,7 @@ from tmrepro.models import build_model, code_of_model
 from tmrepro.parameters import layout_of
 from tmrepro.pipeline import closing
 from tmrepro.pipeline.context import Context, Donor, examples_on
-from tmrepro.pipeline.documents import store_crate, store_report
+from tmrepro.pipeline.documents import judge_run, store_claims, store_crate, store_report
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
 from tmrepro.pipeline.models import relabel_model, train_model
 from tmrepro.pipeline.planes import store_planes
@@ -50,7 +51,8 @@ from tmrepro.view import load_theta
 class RunResult:
     """A finished run. `already_complete`: the folder held it before, and nothing was done.
 
-    `notes`: what of its data and code could not be looked at, in words.
+    `notes`: what of its data and code could not be looked at, in words. `claims`: the paper's, where the run has the
+    networks that they compare.
     """
 
     run: Path
@@ -58,6 +60,7 @@ class RunResult:
     minima: Mapping[str, Minimum]
     statistics: closing.Statistics
     notes: tuple[str, ...] = ()
+    claims: Judgement | None = None
 
 
 def execute(
@@ -184,13 +187,14 @@ def _run(context: Context) -> RunResult:
     layouts = {name: _layout(context, name) for name in minima}
     provenance = closing.provenance(context, started=started, layouts=layouts, seconds=time.monotonic() - begin)
     write_json(out / "provenance.json", provenance, work=work)
-    store_report(context, minima=minima, statistics=statistics, provenance=provenance)
+    claims = store_claims(context, minima=minima, statistics=statistics, provenance=provenance)
+    store_report(context, minima=minima, statistics=statistics, provenance=provenance, claims=claims)
     if context.failures:
         raise _failure(context)
     store_crate(context, provenance=provenance)
     write_manifest(out, work=work)
     remove_work(out)
-    return RunResult(out, already_complete=False, minima=minima, statistics=statistics)
+    return RunResult(out, already_complete=False, minima=minima, statistics=statistics, claims=claims)
 
 
 def _stages(
@@ -254,4 +258,6 @@ def _complete(out: Path, spec: Spec, notes: tuple[str, ...], reporter: Reporter)
         raise DamagedError(
             f"{out / 'statistics.json'}: not the statistics that are defined; make the run again elsewhere"
         )
-    return RunResult(out, already_complete=True, minima=minima, statistics=statistics, notes=notes)
+    provenance = read_json(out / "provenance.json", name="provenance.json")
+    claims = judge_run(out, spec=spec, minima=minima, statistics=statistics, provenance=provenance)
+    return RunResult(out, already_complete=True, minima=minima, statistics=statistics, notes=notes, claims=claims)

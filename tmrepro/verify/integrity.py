@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import ArtefactError
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
 from tmrepro.store.documents import read_json
@@ -100,6 +101,8 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
     # Which figures there are is for those who draw them again: level `statistics`.
     found = {path for path in found if not path.startswith("figures/") and not _is_one_of(path, litter)}
+    if not reference:
+        found.discard(CLAIMS_JSON)  # runs of networks that the claims don't compare, and earlier runs, have none
     missing = [_damaged(path, f"missing: a {what} of this spec has it") for path in sorted(expected - found)]
     return first_findings(
         missing + [_damaged(path, f"a {what} of this spec has no such file") for path in sorted(found - expected)]
