@@ -29,7 +29,7 @@ StatisticsTree = Mapping[str, Mapping[str, Mapping[str, Number]]]  # surface -> 
 UNDEFINED = "–"
 NOT_ON_THE_PAGE = {"parameters", "stages"}  # of provenance.json: pages of names and hashes, for programs
 
-_BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed")
+_BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed", "diverged")
 _FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with an exponent
 
 

@@ -50,6 +50,8 @@ def minimum_of(model: str, seed: int, **fields: Any) -> Minimum:
         "validation_first_epoch": None, "lm_first_seconds": 2.0, "gm_first_seconds": 3.0,
         "validation_first_seconds": None, "training_seconds": 3.0,
     }  # fmt: skip
+    if fields.get("category") == "diverged":
+        default |= {"stopped": "diverged"}
     return Minimum(**default | fields)
 
 

@@ -20,7 +20,7 @@ SMALLER_FOR_RESNET = ("roughness", "slope_at_minimum", "sharpness_0.25", "axis_a
 LARGER_FOR_RESNET = ("convex_fraction", "low_loss_fraction_0.5", "half_rise_radius")
 
 
-def as_claimed(base: str, seed: int, pair: int = 0, *, reverse: bool = False) -> dict[str, Any]:
+def as_claimed(base: str, seed: int, _pair: int = 0, *, reverse: bool = False) -> dict[str, Any]:
     """Every number in the order that the paper claims, "twice" included; or in the opposite order."""
     place = 2 - PLACE[base] if reverse else PLACE[base]
     rise, part = 10.0**place * (1 + seed / 100), seed / 1000
@@ -107,7 +107,7 @@ def test_a_line_has_the_fields_of_the_contract(invent, judged):
 
 
 def test_direction_pairs_are_one_value_by_their_median(invent, judged):
-    def values(base: str, seed: int, pair: int) -> dict[str, Any]:
+    def values(_base: str, seed: int, pair: int) -> dict[str, Any]:
         return {"roughness": (1.0, 7.0, 100.0)[pair] + seed, "half_rise_radius": (None, 3.0, 5.0)[pair]}
 
     lines = by_id(judged(invent(values, directions=3)))
@@ -116,7 +116,7 @@ def test_direction_pairs_are_one_value_by_their_median(invent, judged):
 
 
 def test_collapsed_and_diverged_networks_never_reached_anything_and_have_no_surface(invent, judged):
-    def values(base: str, seed: int, pair: int) -> dict[str, Any]:
+    def values(base: str, seed: int, _pair: int) -> dict[str, Any]:
         failed = {1: "collapsed", 2: "diverged"}.get(seed) if base == "dnn" else None
         return {"category": failed or "TM", "lm_first_epoch": 20, "gm_first_epoch": 21 + seed}
 
@@ -231,7 +231,7 @@ def test_the_table_names_every_line_and_the_page_too(invent, claims, judged, tmp
     assert not (folder / "claims.html").exists()
 
 
-def test_what_stands_on_the_page_is_escaped(invent, spec_text):
+def test_what_stands_on_the_page_is_escaped(invent):
     folder = invent(as_claimed, training=2)
     judged = judge_folders([folder])
     judged.data["name"] = "<script>alert(1)</script>"

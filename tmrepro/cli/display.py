@@ -78,11 +78,11 @@ def closing_table(
             str(found.epochs),
             f"{found.training_seconds:.1f}",
             *(number(value) for value in losses),
-            f"{found.validation_accuracy:.1%}",
+            "-" if found.validation_accuracy is None else f"{found.validation_accuracy:.1%}",
         )
     console.print(table)
     for name, found in minima.items():
-        if found.category in {"none", "collapsed"}:
+        if found.category in {"none", "collapsed", "diverged"}:
             console.print(f"{name} is not a minimum: {found.reason}", soft_wrap=True)
     if statistics:
         console.print()

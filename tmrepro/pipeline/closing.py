@@ -99,6 +99,7 @@ def draw_figures(
             )
             save_figure(figure, folder / (f"{drawn.name}.shared" if shared else drawn.name), write)
     histories = {name: load_history(run / "models" / name / "history.csv") for name in minima}
+    histories = {name: history for name, history in histories.items() if history.epochs}  # none: diverged in the first
     save_figure(draw_training(histories, minima=minima), folder / CURVES, write)
 
 
@@ -154,4 +155,4 @@ def now() -> str:
 
 
 def _has_surface(minimum: Minimum | None) -> bool:
-    return minimum is not None and minimum.category != "collapsed"
+    return minimum is not None and minimum.has_surface

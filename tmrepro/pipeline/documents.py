@@ -75,7 +75,7 @@ def store_report(
     """Write report.html."""
     page = report_page(
         context.run, spec=context.spec, minima=minima, statistics=statistics, provenance=provenance,
-        warnings=[str(failure) for failure in context.failures], claims=claims,
+        warnings=[*map(str, context.failures)], claims=claims,
     )  # fmt: skip
     write_text(context.run / "report.html", page, work=context.work)
 
@@ -96,6 +96,11 @@ def report_page(
     figures = {name: read_bytes(path, limit_bytes=FIGURE_BYTES) for name, path in paths.items() if path.is_file()}
     noted = [
         f"{name} is not a minimum: {minimum.reason}." for name, minimum in minima.items() if minimum.category == "none"
+    ]
+    noted += [
+        f"{name} {minimum.category}, and has no surface: {minimum.reason}."
+        for name, minimum in minima.items()
+        if not minimum.has_surface and not any(words.startswith(name) for words in warnings)
     ]
     noted += [f"Surface {words}." for words in error_notes(run, statistics)]
     return render_report(

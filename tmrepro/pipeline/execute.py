@@ -44,7 +44,6 @@ from tmrepro.surface import find_evaluator
 from tmrepro.surface.conduct import examine
 from tmrepro.training import Examples
 from tmrepro.usercode import CodeRecord
-from tmrepro.view import load_theta
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,8 @@ def _stages(
 ) -> tuple[dict[str, Minimum], dict[str, StageRecord], dict[tuple[str, str], StageRecord]]:
     """Models first, all of them; then the surfaces of those that are a point to draw around.
 
-    A network that diverged or collapsed is noted as a failure of the run; the others are finished all the same.
+    A network that diverged or collapsed is noted as a failure of the run, a replicate as a warning; the others are finished
+    all the same.
     """
     minima: dict[str, Minimum] = {}
     trained, relabelled = {}, {}
@@ -218,7 +218,7 @@ def _stages(
     surfaces = {}
     for drawn in expand_surfaces(context.spec):
         for name in drawn.models:
-            if name in minima and minima[name].category != "collapsed":
+            if name in minima and minima[name].has_surface:
                 surfaces[drawn.name, name] = evaluate_surface(
                     context, drawn, models[name], training=trained[name], minimum=relabelled[name]
                 )
@@ -235,7 +235,7 @@ def _failure(context: Context) -> ComputeError:
 
 def _layout(context: Context, name: str) -> list[list[Any]]:
     model = next(model for model in expand_models(context.spec) if model.name == name)
-    module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    module = build_model(model.spec, classes=context.examples.classes, size=context.spec.data.size, seed=model.seed)
     return [[parameter.name, list(parameter.shape)] for parameter in layout_of(module)]
 
 

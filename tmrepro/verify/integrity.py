@@ -6,17 +6,20 @@ inside the surfaces hold, and are the files those that a run of this spec has? N
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import ArtefactError
+from tmrepro.records import FAILED, Category
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
 from tmrepro.store.documents import read_json
 from tmrepro.store.litter import find_litter, removal_command
 from tmrepro.store.manifest import MANIFEST, IntegrityFinding, check_manifest, file_hashes
+from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import finished_stages
 from tmrepro.store.surfaces import chunk_slices, read_surface
@@ -29,6 +32,7 @@ TOP_FILES = frozenset(
     {"spec.yaml", "provenance.json", "ro-crate-metadata.json", "statistics.json", "report.html", MANIFEST}
 )
 MOST_FINDINGS = 1000
+POINT_FILES = ("theta.safetensors", "labels.npy")  # of theta*, which a network that diverged doesn't have
 MODEL_FILES = ("theta.safetensors", "labels.npy", "history.csv", "minimum.json")
 # A reference has what a run has but what is large, and its bands.
 REFERENCE_TOP_FILES = frozenset({"spec.yaml", "provenance.json", "statistics.json", BANDS, MANIFEST})
@@ -96,8 +100,11 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     """A finished run of `spec` has these files and no others; a manifest that says otherwise was not written by a run."""
     top, of_model = (REFERENCE_TOP_FILES, REFERENCE_MODEL_FILES) if reference else (TOP_FILES, MODEL_FILES)
     what = "reference" if reference else "run"
+    failed = failed_replicates(run, spec)
     expected = {*top, *(f"models/{model.name}/{file}" for model in expand_models(spec) for file in of_model)}
-    expected.update(_surface_files(spec))
+    for name in (name for name, category in failed.items() if category == "diverged"):
+        expected -= {f"models/{name}/{file}" for file in POINT_FILES}
+    expected.update(_surface_files(spec, without=failed))
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
     # Which figures there are is for those who draw them again: level `statistics`.
     found = {path for path in found if not path.startswith("figures/") and not _is_one_of(path, litter)}
@@ -143,12 +150,25 @@ def _is_one_of(path: str, litter: AbstractSet[str]) -> bool:
     return found is not None and found.path in litter
 
 
-def _surface_files(spec: Spec) -> Iterator[str]:
+def failed_replicates(run: Path, spec: Spec) -> dict[str, Category]:
+    """The replicates of which minimum.json says that they collapsed or diverged: a run is finished without their surfaces.
+
+    The first of each network has no such excuse.
+    """
+    found: dict[str, Category] = {}
+    for model in expand_models(spec):
+        if model.replicate:
+            with contextlib.suppress(ArtefactError):  # what is wrong with it is said where files are listed and read
+                found[model.name] = read_minimum(run, model.name).category
+    return {name: category for name, category in found.items() if category in FAILED}
+
+
+def _surface_files(spec: Spec, *, without: Container[str]) -> Iterator[str]:
     yield "surfaces.zarr/zarr.json"
     for drawn in expand_surfaces(spec):
         yield f"surfaces.zarr/{drawn.name}/zarr.json"
         chunks = [f"c/{i}/{j}" for (i, j), _, _ in chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)]
-        for model in drawn.models:
+        for model in (name for name in drawn.models if name not in without):
             group = f"surfaces.zarr/{drawn.name}/{model}"
             yield f"{group}/zarr.json"
             for array in ("loss", "accuracy", "a", "b"):
@@ -158,7 +178,8 @@ def _surface_files(spec: Spec) -> Iterator[str]:
 
 
 def _check_surfaces(run: Path, spec: Spec) -> Check:
-    pairs = [(drawn.name, model) for drawn in expand_surfaces(spec) for model in drawn.models]
+    failed = failed_replicates(run, spec)
+    pairs = [(drawn.name, model) for drawn in expand_surfaces(spec) for model in drawn.models if model not in failed]
     for surface, model in pairs:
         try:
             read_surface(run, surface, model)

@@ -33,7 +33,9 @@ def check_statistics(view: RunView, *, pdf: bool = True) -> tuple[list[Check], R
     try:
         computed = statistics_of(view.folder, view.surfaces)
         stored = view.statistics
-        empty = [name for name in view.models if not view.history(name).epochs]
+        empty = [
+            name for name in view.models if not view.history(name).epochs and view.minimum(name).category != "diverged"
+        ]
     except ArtefactError as error:
         return [Check("statistics", "statistics.json", "damaged", str(error))], Remarks()
     if empty:
