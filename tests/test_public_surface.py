@@ -26,6 +26,7 @@ COMMANDS = {
     "figures": {"--to", "--scale", "--debug"},
     "report": {"--to", "--debug"},
     "stats": {"--json", "--debug"},
+    "claims": {"--json", "--html", "--claims", "--debug"},
     "diff": {"--json", "--debug"},
     "bench": {"--model", "--evaluator", "--images", "--grid", "--level", "--threads", "--repeats", "--json", "--debug"},
     "doctor": {"--folder", "--threads", "--json", "--debug"},

@@ -147,8 +147,10 @@ def _wrong_parameters(view: RunView, name: str, module: nn.Module) -> str | None
 
 
 def _wrong_seed(found: Minimum, *, seed: int, reseeds: int) -> str | None:
-    """The seed is the spec's, or that of the next try after those that collapsed."""
+    """The seed is the spec's, or that of the next try after those that collapsed; the last one, if all did."""
     tries = [seed + attempt * RESEED_STRIDE for attempt in range(reseeds + 1)]
+    if found.category == "collapsed" and found.seed == tries[-1] and list(found.seeds_collapsed) == tries:
+        return None
     if found.seed in tries and list(found.seeds_collapsed) == tries[: tries.index(found.seed)]:
         return None
     return f"seed {found.seed} after {len(found.seeds_collapsed)} collapses is not what the spec's seed {seed} leads to"

@@ -138,4 +138,4 @@ class FragileUnlessFirst(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.network(images.flatten(1)) + self.gate * self.pull
-        return torch.where(self.gate < 0.65, torch.nan, logits)
+        return torch.where(self.gate < 0.88, torch.nan, logits)
