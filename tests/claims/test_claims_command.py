@@ -241,5 +241,5 @@ def test_what_stands_on_the_page_is_escaped(invent):
 
 
 def test_more_seeds_than_can_be_counted_exactly_are_refused(invent):
-    with pytest.raises(UsageError, match="at most 66 seeds of two networks together, got 68"):
-        judge_folders([invent(as_claimed, training=34)])
+    with pytest.raises(UsageError, match="at most 128 seeds of two networks together, got 130"):
+        judge_folders([invent(as_claimed, training=65)])

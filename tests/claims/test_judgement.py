@@ -30,7 +30,7 @@ def lines(count: int, *, factor: float = 1.0) -> list[tuple[Claim, ClaimLine]]:
 
 def test_p_is_that_of_scipy_where_there_are_no_ties() -> None:
     draw = np.random.Generator(np.random.PCG64(1))
-    for n, m in [(2, 3), (6, 6), (4, 9), (12, 12), (1, 8)]:
+    for n, m in [(2, 3), (6, 6), (4, 9), (12, 12), (1, 8), (40, 40)]:
         x, y = [draw.random() + 0.3 for _ in range(n)], [draw.random() for _ in range(m)]
         found = mann_whitney(x, y)
         theirs = stats.mannwhitneyu(x, y, alternative="greater", method="exact")
@@ -170,9 +170,20 @@ def test_intervals_cover_what_they_should() -> None:
     assert ratios >= 0.85 * 400  # percentile bootstrap of a median of 8
 
 
+def test_an_interval_keeps_its_length_where_the_samples_do_not_overlap() -> None:
+    low, high = superiority_interval(1.0, 6, 6)
+    assert high == 1
+    # The definition, solved by hand: 1 - theta = z^2 theta (1 + 5 ((1 - theta) / (2 - theta) + theta / (1 + theta))) / 36.
+    spread = 1 + 5 * ((1 - low) / (2 - low) + low / (1 + low))
+    assert 1 - low == pytest.approx(stats.norm.ppf(0.975) ** 2 * low * spread / 36, rel=1e-9)
+    assert low == pytest.approx(0.689, abs=0.001)
+    assert superiority_interval(0.0, 6, 6) == pytest.approx((0, 1 - low))
+    assert superiority_interval(0.75, 6, 4)[0] < 0.75 < superiority_interval(0.75, 6, 4)[1]
+
+
 def test_the_number_of_seeds_needed_decides_with_about_80_percent() -> None:
     draw = np.random.Generator(np.random.PCG64(6))
-    for shift in (1.0, 2.0):
+    for shift in (1.2, 2.0):
         needed = seeds_needed(float(stats.norm.cdf(shift / math.sqrt(2))), tests=43)
         assert needed is not None
         x, y = draw.standard_normal((600, needed)) + shift, draw.standard_normal((600, needed))

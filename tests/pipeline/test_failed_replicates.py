@@ -186,3 +186,16 @@ def test_a_first_network_takes_over_no_failure_of_a_replicate(finished, spec, tm
     with pytest.raises(DivergedError, match="training loss became nan"):
         tmrepro.run(alone, out=tmp_path / "alone", reuse=finished.run)
     assert not (tmp_path / "alone/manifest-sha256.txt").exists()
+
+
+def test_verdicts_that_the_values_do_not_give_are_found(finished, tmp_path):
+    run, work = tmp_path / "run", tmp_path / "work"
+    shutil.copytree(finished.run, run)
+    work.mkdir()
+    path = run / "claims.json"
+    path.write_text(path.read_text().replace('"inconclusive"', '"reproduced"', 1))
+    write_manifest(run, work=work)
+    verdict = tmrepro.verify(run, level="statistics", trust_code=True)
+    assert [(check.subject, check.grade) for check in verdict.checks if not check.passed] == [
+        ("claims.json", "different")
+    ]

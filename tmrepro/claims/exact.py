@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from statistics import NormalDist, median
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -22,7 +23,8 @@ from tmrepro.errors import UsageError
 RESAMPLES = 10_000
 BOOTSTRAP_SEED = 0
 CONFIDENCE = 0.95
-MOST_VALUES = 66  # C(66, 33), the number of ways to deal them, is the last below 2^63
+EXACT_VALUES = 66  # C(66, 33), the number of ways to deal them, is the last below 2^63; beyond, counts are rounded
+MOST_VALUES = 128  # which take a second or two
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
@@ -54,24 +56,25 @@ def mann_whitney(x: Sequence[float], y: Sequence[float]) -> Test:
     larger = sum(number for value, number in ways if value >= observed)
     smaller = sum(number for value, number in ways if value <= observed)
     u = Fraction(observed, 2) - Fraction(len(x) * (len(x) + 1), 2)
-    return Test(float(Fraction(larger, total)), float(Fraction(smaller, total)), float(u / (len(x) * len(y))))
+    return Test(min(1.0, larger / total), min(1.0, smaller / total), float(u / (len(x) * len(y))))
 
 
 @lru_cache(maxsize=1024)
-def rank_sums(ranks: tuple[int, ...], chosen: int) -> tuple[tuple[int, int], ...]:
+def rank_sums(ranks: tuple[int, ...], chosen: int) -> tuple[tuple[int, float | int], ...]:
     """(sum, number of ways to choose `chosen` of `ranks` with that sum), by counting one rank after the other.
 
     Raises:
-        UsageError: more ranks than can be counted in 64 bits.
+        UsageError: more ranks than can be counted in a few seconds.
     """
     if len(ranks) > MOST_VALUES:
         raise UsageError(f"the exact test takes at most {MOST_VALUES} seeds of two networks together, got {len(ranks)}")
-    ways = np.zeros((chosen + 1, sum(ranks) + 1), dtype=np.int64)
+    kind = np.int64 if len(ranks) <= EXACT_VALUES else np.float64
+    ways: np.ndarray[Any, Any] = np.zeros((chosen + 1, sum(ranks) + 1), dtype=kind)
     ways[0, 0] = 1
     for rank in ranks:
         ways[1:, rank:] += ways[:-1, :-rank].copy()
     counts = ways[chosen]
-    return tuple((int(value), int(counts[value])) for value in np.flatnonzero(counts))
+    return tuple((int(value), counts[value].item()) for value in np.flatnonzero(counts))
 
 
 def superiority_interval(superiority: float, n: int, m: int) -> tuple[float, float]:
@@ -84,9 +87,12 @@ def superiority_interval(superiority: float, n: int, m: int) -> tuple[float, flo
     from scipy.optimize import brentq
 
     sizes = (superiority, n, m)
-    low = 0.0 if superiority == 0 else float(brentq(_excess, 0.0, superiority, args=sizes, xtol=1e-14))
-    high = 1.0 if superiority == 1 else float(brentq(_excess, superiority, 1.0, args=sizes, xtol=1e-14))
-    return low, high
+    # At an estimate of 0 or 1 the standard error is 0 too: the other end lies beyond that root.
+    inside = min(max(superiority, 1e-9), 1 - 1e-9)
+    low = 0.0 if superiority == 0 else float(brentq(_excess, 0.0, inside, args=sizes, xtol=1e-14))
+    high = 1.0 if superiority == 1 else float(brentq(_excess, inside, 1.0, args=sizes, xtol=1e-14))
+    # The normal quantile is the C library's logarithm, whose last bits differ from one to the next.
+    return float(f"{low:.12g}"), float(f"{high:.12g}")
 
 
 def _excess(theta: float, superiority: float, n: int, m: int) -> float:

@@ -120,7 +120,7 @@ def _power(
 def _least_wins(seeds: int, lines: int) -> int:
     """The least number of pairs, of seeds^2, in which the larger network must win."""
     ways = rank_sums(tuple(range(1, 2 * seeds + 1)), seeds)
-    total, tail, least = math.comb(2 * seeds, seeds), 0, ways[-1][0]
+    total, tail, least = math.comb(2 * seeds, seeds), 0.0, ways[-1][0]
     for value, number in reversed(ways):
         tail += number
         if tail / total * lines > ALPHA:

@@ -16,8 +16,8 @@ def claims(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN|REFERENCE...",
-            help="Finished runs or references of one spec; several must differ in their seeds only.",
+            metavar="RUN",
+            help="A finished run or a reference; several must be of one spec and differ in their seeds only.",
             show_default=False,
         ),
     ],

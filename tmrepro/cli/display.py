@@ -20,7 +20,7 @@ from tmrepro.records import Epoch, Minimum
 from tmrepro.store.atomic import shown
 
 if TYPE_CHECKING:
-    from tmrepro.claims import Judgement, Line
+    from tmrepro.claims import Judgement
 
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 # The main statistics, each heading broken where it may be: both tables fit into 80 columns.
@@ -110,26 +110,22 @@ def show_claims(claims: Judgement, *, console: Console) -> None:
     if len(claims.settings) == 1:
         table = _table("claim", "as claimed", right=("medians", "p adjusted", "P(larger)"))
         table.add_column("verdict", overflow="fold")
+        table.add_column("seeds needed", justify="right", overflow="fold")
         for line in next(iter(claims.settings.values())):
             medians = "; ".join("never" if value == math.inf else number(value) for value in line.medians)
-            table.add_row(
-                line.id, line.comparison, medians, number(line.p_adjusted), number(line.superiority), _verdict(line)
-            )
+            needed = "" if line.seeds_needed is None else str(line.seeds_needed)
+            test = (number(line.p_adjusted), number(line.superiority))
+            table.add_row(line.id, line.comparison, medians, *test, line.verdict, needed)
     else:
         table = _table("claim", "as claimed", *claims.settings, right=())
         for lines in zip(*claims.settings.values(), strict=True):
-            table.add_row(lines[0].id, lines[0].comparison, *(_verdict(line) for line in lines))
+            table.add_row(lines[0].id, lines[0].comparison, *(line.verdict for line in lines))
     console.print(table)
     for name in claims.settings:
         told = ", ".join(f"{count} {verdict}" for verdict, count in claims.counts(name))
         console.print(f"{name}: {told}", soft_wrap=True)
     for name, statement in claims.statements.items():
         console.print(f"{name} has no test. By construction: {statement['by_construction']}", soft_wrap=True)
-
-
-def _verdict(line: Line) -> str:
-    """The verdict, and how many seeds a side would decide."""
-    return line.verdict if line.seeds_needed is None else f"{line.verdict} (some {line.seeds_needed} seeds would do)"
 
 
 def number(value: float | None) -> str:
