@@ -21,6 +21,7 @@ FROM packages AS code
 COPY pyproject.toml README.md LICENSE ./
 COPY spec spec
 COPY paper/reference paper/reference
+COPY paper/claims.yaml paper/power.json paper/
 COPY tmrepro tmrepro
 RUN ./install --code /build
 

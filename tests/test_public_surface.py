@@ -30,6 +30,7 @@ COMMANDS = {
         "--models", "--top", "--seed", "--samples", "--tolerance", "--probes", "--density-probes", "--data-dir", "--device",
         "--trust-code", "--json", "--quiet", "--debug",
     },
+    "claims": {"--json", "--html", "--claims", "--debug"},
     "diff": {"--json", "--debug"},
     "bench": {"--model", "--evaluator", "--images", "--grid", "--level", "--threads", "--repeats", "--json", "--debug"},
     "doctor": {"--folder", "--threads", "--json", "--debug"},

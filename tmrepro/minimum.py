@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tmrepro.inference import Targets, evaluate, gradient_norm, outputs, summarize
 from tmrepro.parameters import norm_of, theta_of
-from tmrepro.records import Category, Minimum
+from tmrepro.records import Category, History, Minimum
 from tmrepro.spec import TrainingSpec
 from tmrepro.training import Conditions, Examples, Trained, conditions
 from tmrepro.training.stopping import best_epoch, warmup_epochs
@@ -100,6 +100,67 @@ def find_minimum(
         training_seconds=epochs[-1].seconds,
     )
     return Relabelled(given.cpu().numpy(), minimum)
+
+
+def diverged_minimum(
+    history: History,
+    *,
+    name: str,
+    spec: TrainingSpec,
+    labels: Literal["hard", "soft"],
+    images: int,
+    parameters: int,
+    seed: int,
+    seeds_collapsed: tuple[int, ...],
+    reason: str,
+) -> Minimum:
+    """The record of a training that diverged: its finished epochs and what they reached, and no point.
+
+    `images` is the size of the training part, `seed` that of the try that diverged, after `seeds_collapsed`.
+    """
+    epochs, losses = history.epochs, [epoch.train_loss for epoch in history.epochs]
+    epsilon = spec.stop.epsilon
+    held = conditions(
+        losses,
+        epsilon=epsilon,
+        patience=spec.stop.patience,
+        warmup_epochs=warmup_epochs(warmup_steps=spec.warmup_steps, steps_per_epoch=-(-images // spec.batch_size)),
+    )
+    validation_first = next((epoch.epoch for epoch in epochs if epoch.validation_loss <= epsilon), None)
+
+    def seconds_at(epoch: int | None) -> float | None:
+        return None if epoch is None else epochs[epoch - 1].seconds
+
+    return Minimum(
+        model=name,
+        category="diverged",
+        reason=reason,
+        labels=labels,
+        epsilon=epsilon,
+        epochs=len(epochs),
+        best_epoch=best_epoch(losses) if losses else 0,
+        stopped="diverged",
+        train_loss_last=losses[-1] if losses else None,
+        train_loss_previous=losses[-2] if len(losses) > 1 else None,
+        train_loss_at_minimum=None,
+        validation_loss=None,
+        relabelled_loss=None,
+        train_accuracy=None,
+        validation_accuracy=None,
+        relabelled_accuracy=None,
+        gradient_norm=None,
+        theta_norm=None,
+        parameters=parameters,
+        seed=seed,
+        seeds_collapsed=seeds_collapsed,
+        lm_first_epoch=held.lm_first_epoch,
+        gm_first_epoch=held.gm_first_epoch,
+        validation_first_epoch=validation_first,
+        lm_first_seconds=seconds_at(held.lm_first_epoch),
+        gm_first_seconds=seconds_at(held.gm_first_epoch),
+        validation_first_seconds=seconds_at(validation_first),
+        training_seconds=epochs[-1].seconds if epochs else 0.0,
+    )
 
 
 def categorize(

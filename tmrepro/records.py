@@ -8,7 +8,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-Category = Literal["none", "collapsed", "LM", "GM", "TM"]
+Category = Literal["none", "collapsed", "diverged", "LM", "GM", "TM"]
+
+# What ends as no point at all, and never reached an LM or GM.
+FAILED: frozenset[Category] = frozenset({"collapsed", "diverged"})
 
 GRID_ORIGINS = ("corner", "center")
 
@@ -83,7 +86,8 @@ class Minimum:
     `train_loss_previous` T_{i-1}; `train_loss_at_minimum` is T*, the eval-mode loss on the training part;
     `validation_loss` V, the eval-mode loss on the held-out part, both with the given labels;
     `relabelled_loss` V~, the loss on X~. First epochs are those at which a condition first held. `depth_below_minimum`: by
-    surface, how far the lowest point of its plane lies below theta*; empty until the surfaces are there.
+    surface, how far the lowest point of its plane lies below theta*; empty until the surfaces are there. A network that
+    diverged has no theta*: what is about it is None, `best_epoch` 0 where no epoch was finished.
     """
 
     model: str
@@ -93,17 +97,17 @@ class Minimum:
     epsilon: float
     epochs: int
     best_epoch: int
-    stopped: Literal["lm", "gm", "max_epochs"]
+    stopped: Literal["lm", "gm", "max_epochs", "diverged"]
     train_loss_last: float | None
     train_loss_previous: float | None
     train_loss_at_minimum: float | None
     validation_loss: float | None
     relabelled_loss: float | None
-    train_accuracy: float
-    validation_accuracy: float
+    train_accuracy: float | None
+    validation_accuracy: float | None
     relabelled_accuracy: float | None
     gradient_norm: float | None
-    theta_norm: float
+    theta_norm: float | None
     parameters: int
     seed: int
     seeds_collapsed: tuple[int, ...]
@@ -115,6 +119,11 @@ class Minimum:
     validation_first_seconds: float | None
     training_seconds: float
     depth_below_minimum: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def has_surface(self) -> bool:
+        """Whether there is a point to draw surfaces around: not where the network collapsed or diverged."""
+        return self.category not in FAILED
 
 
 @dataclass(frozen=True)

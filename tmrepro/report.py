@@ -7,14 +7,18 @@ in it may be a stranger's.
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from tmrepro.claims import Judgement
+from tmrepro.errors import StorageError, UsageError
 from tmrepro.records import Minimum, TrajectoryPoint, loss_bound
 from tmrepro.statistics import STATISTICS, StatisticInfo
 from tmrepro.statistics.ranges import no_band
@@ -25,7 +29,7 @@ StatisticsTree = Mapping[str, Mapping[str, Mapping[str, Number]]]  # surface -> 
 UNDEFINED = "–"
 NOT_ON_THE_PAGE = {"parameters", "stages"}  # of provenance.json: pages of names and hashes, for programs
 
-_BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed")
+_BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed", "diverged")
 _FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with an exponent
 
 
@@ -59,6 +63,7 @@ class ReportContext:
         commands: what a command does -> the command line.
         captions: name of a figure -> a sentence about it.
         paths: the recorded paths of training, by network.
+        claims: the paper's, judged; None where the networks that they compare are not there.
     """
 
     title: str
@@ -72,6 +77,7 @@ class ReportContext:
     commands: Mapping[str, str] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, PathSummary] = field(default_factory=dict)
+    claims: Judgement | None = None
 
 
 def render_report(context: ReportContext) -> str:
@@ -89,6 +95,28 @@ def render_report(context: ReportContext) -> str:
     )
 
 
+def render_claims(claims: Judgement) -> str:
+    """Return the page of `tmrepro claims`, HTML in UTF-8."""
+    return page_environment().get_template("claims.html.j2").render(claims=claims)
+
+
+def write_claims(claims: Judgement, path: Path, *, outside: Sequence[Path] = ()) -> None:
+    """Write the page of `tmrepro claims` to `path`, which must not lie in one of the folders `outside`.
+
+    Raises:
+        UsageError: it does; their manifests would no longer hold.
+        StorageError: `path` cannot be written.
+    """
+    for folder in outside:
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"--html {path} lies in {folder}, which stays as its manifest says; choose another file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render_claims(claims), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
 def page_environment() -> Environment:
     """The template engine of every page: all that is shown is escaped, and a name that is not there is an error."""
     environment = Environment(
@@ -98,7 +126,7 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, seconds=seconds, percent=percent, data_uri=_data_uri)
+    environment.filters.update(number=number, reached=reached, seconds=seconds, percent=percent, data_uri=_data_uri)
     return environment
 
 
@@ -111,6 +139,11 @@ def number(value: Number) -> str:
     if value == 0 or _FIXED_FROM <= abs(value) < _FIXED_TO:
         return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
     return f"{value:.3e}"
+
+
+def reached(value: Number) -> str:
+    """Return a number as `number` does; "never" for an infinite one."""
+    return "never" if value == math.inf else number(value)
 
 
 def percent(value: Number) -> str:

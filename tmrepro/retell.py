@@ -9,7 +9,7 @@ from typing import Literal, cast
 from tmrepro.errors import UsageError
 from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
 from tmrepro.pipeline.curvature import draw_spectra
-from tmrepro.pipeline.documents import error_notes, report_page
+from tmrepro.pipeline.documents import error_notes, judge_run, report_page
 from tmrepro.store.atomic import make_folder, write_bytes, write_text
 from tmrepro.view import RunView, open_run
 
@@ -45,13 +45,15 @@ def write_report_again(run: Path, *, to: Path | None) -> Path:
     target = _outside(run, to or Path(f"{view.spec.name}.html"))
     if target.is_dir():
         raise UsageError(f"{target} is a folder; name a file with --to")
+    minima, statistics = {name: view.minimum(name) for name in view.models}, compute_statistics_of(view)
     page = report_page(
         run,
         spec=view.spec,
-        minima={name: view.minimum(name) for name in view.models},
-        statistics=compute_statistics_of(view),
+        minima=minima,
+        statistics=statistics,
         provenance=view.provenance,
         warnings=[],
+        claims=judge_run(run, spec=view.spec, minima=minima, statistics=statistics, provenance=view.provenance),
     )
     with tempfile.TemporaryDirectory(dir=_made(target.parent)) as work:
         write_text(target, page, work=Path(work))

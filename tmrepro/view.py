@@ -80,12 +80,12 @@ class RunView:
 
     @property
     def surfaces(self) -> tuple[tuple[str, str], ...]:
-        """(SURFACE, MODEL) of every surface that the spec asks for and no collapse prevented."""
+        """(SURFACE, MODEL) of every surface that the spec asks for and no collapse or divergence prevented."""
         return tuple(
             (surface.name, model)
             for surface in self._surfaces.values()
             for model in surface.models
-            if self.minimum(model).category != "collapsed"
+            if self.minimum(model).has_surface
         )
 
     @property
@@ -125,6 +125,7 @@ class RunView:
     def model(self, model: str) -> nn.Module:
         """The network holding theta*, in eval mode, on the CPU; maps inputs [n, 3, h, w] to logits."""
         trained: TrainedModel = self._wanted(model, self._models, "model")
+        self._require_theta(model)
         if isinstance(trained.spec, CustomModel):
             self.require_trust(trained.spec)
             if changed := self.code_changes(model).files:
@@ -173,13 +174,14 @@ class RunView:
         """models/NAME/trajectory.csv, the path of training; empty where the spec records none, or the network collapsed."""
         trained: TrainedModel = self._wanted(model, self._models, "model")
         training = trained.spec.training
-        if training.trajectory is None or self.minimum(model).category == "collapsed":
+        if training.trajectory is None or not self.minimum(model).has_surface:
             return ()
         return load_trajectory(self.folder, model, surfaces=surfaces_around(self.spec, model))
 
     def labels(self, model: str) -> Tensor:
         """y~ in data order: int64 [n] (hard) or float32 [n, classes] (soft)."""
         self._wanted(model, self._models, "model")
+        self._require_theta(model)
         relative = f"models/{model}/labels.npy"
         labels = load_labels(safe_path(self.folder, relative), name=relative)
         images = self.spec.data.train or self._recorded_data().get("train")
@@ -249,6 +251,12 @@ class RunView:
         if not isinstance(document, dict):
             raise DamagedError(f"{relative}: expected an object, found {type(document).__name__}")
         return document
+
+    def _require_theta(self, model: str) -> None:
+        """Raise UsageError if the network diverged."""
+        minimum = self.minimum(model)
+        if minimum.category == "diverged":
+            raise UsageError(f"{model} diverged in training, so there is no theta*: {minimum.reason}")
 
     def _wanted(self, name: str, known: Mapping[str, Any], what: str) -> Any:
         if name not in known:

@@ -31,6 +31,7 @@ def site(whole_reference: Path, tmp_path: Path) -> Path:
     shutil.copytree(Path(tmrepro.__file__).parent, package, ignore=ignored)
     shutil.copytree(whole_reference, package / "shipped" / "paper" / "reference" / "tiny")
     shutil.copytree(Path(__file__).parents[2] / "spec", package / "shipped" / "spec")
+    shutil.copy(Path(__file__).parents[2] / "paper" / "claims.yaml", package / "shipped" / "paper")
     return package.parent
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +18,9 @@ from rich.table import Column, Table
 from tmrepro.progress import Action, Reporter, Silent
 from tmrepro.records import Epoch, Minimum
 from tmrepro.store.atomic import shown
+
+if TYPE_CHECKING:
+    from tmrepro.claims import Judgement
 
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 # The main statistics, each heading broken where it may be: both tables fit into 80 columns.
@@ -57,7 +61,11 @@ def bars(console: Console) -> Iterator[Reporter]:
 
 
 def closing_table(
-    run: Path, *, minima: Mapping[str, Minimum], statistics: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    run: Path,
+    *,
+    minima: Mapping[str, Minimum],
+    statistics: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    claims: Judgement | None = None,
 ) -> None:
     """Print what the run found, and where the figures are."""
     console = Console(highlight=False, markup=False)
@@ -70,11 +78,11 @@ def closing_table(
             str(found.epochs),
             f"{found.training_seconds:.1f}",
             *(number(value) for value in losses),
-            f"{found.validation_accuracy:.1%}",
+            "-" if found.validation_accuracy is None else f"{found.validation_accuracy:.1%}",
         )
     console.print(table)
     for name, found in minima.items():
-        if found.category in {"none", "collapsed"}:
+        if found.category in {"none", "collapsed", "diverged"}:
             console.print(f"{name} is not a minimum: {found.reason}", soft_wrap=True)
     if statistics:
         console.print()
@@ -86,9 +94,38 @@ def closing_table(
     console.print(
         "T*: loss on the training part at theta*; V, accuracy: on held-out data; V~: loss on the relabelled data"
     )
+    if claims is not None:
+        console.print()
+        show_claims(claims, console=console)
     for name in statistics:
         console.print(f"figure  {run / 'figures' / name}.png", soft_wrap=True)
     console.print(f"report  {run / 'report.html'}", soft_wrap=True)
+
+
+def show_claims(claims: Judgement, *, console: Console) -> None:
+    """Print the verdicts: line by line for one setting, claim x setting for several, one sentence without replicates."""
+    if not claims.is_tested:
+        console.print(f"claims of the paper: not judged: {claims.why_not}", soft_wrap=True)
+        return
+    if len(claims.settings) == 1:
+        table = _table("claim", "as claimed", right=("medians", "p adjusted", "P(larger)"))
+        table.add_column("verdict", overflow="fold")
+        table.add_column("seeds needed", justify="right", overflow="fold")
+        for line in next(iter(claims.settings.values())):
+            medians = "; ".join("never" if value == math.inf else number(value) for value in line.medians)
+            needed = "" if line.seeds_needed is None else str(line.seeds_needed)
+            test = (number(line.p_adjusted), number(line.superiority))
+            table.add_row(line.id, line.comparison, medians, *test, line.verdict, needed)
+    else:
+        table = _table("claim", "as claimed", *claims.settings, right=())
+        for lines in zip(*claims.settings.values(), strict=True):
+            table.add_row(lines[0].id, lines[0].comparison, *(line.verdict for line in lines))
+    console.print(table)
+    for name in claims.settings:
+        told = ", ".join(f"{count} {verdict}" for verdict, count in claims.counts(name))
+        console.print(f"{name}: {told}", soft_wrap=True)
+    for name, statement in claims.statements.items():
+        console.print(f"{name} has no test. By construction: {statement['by_construction']}", soft_wrap=True)
 
 
 def number(value: float | None) -> str:

@@ -17,6 +17,7 @@ import typer
 
 from tmrepro.cli.app import App
 from tmrepro.cli.bench import bench
+from tmrepro.cli.claims import claims
 from tmrepro.cli.curvature import curvature
 from tmrepro.cli.diff import diff
 from tmrepro.cli.doctor import doctor
@@ -66,6 +67,7 @@ app.command()(figures)
 app.command()(report)
 app.command()(stats)
 app.command()(curvature)
+app.command()(claims)
 app.command()(diff)
 app.command()(doctor)
 app.command()(bench)

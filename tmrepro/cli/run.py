@@ -75,4 +75,4 @@ def run(
         return
     if result.already_complete:
         typer.echo(f"{result.run} is complete and its bytes are what its manifest says: nothing to do\n")
-    closing_table(result.run, minima=result.minima, statistics=result.statistics)
+    closing_table(result.run, minima=result.minima, statistics=result.statistics, claims=result.claims)

@@ -48,6 +48,7 @@ _CATEGORIES = {
     "TM": "TM (true minimum)",
     "none": "not a minimum",
     "collapsed": "not a minimum (collapsed)",
+    "diverged": "not a minimum (diverged)",
 }
 _NOT_OURS = frozenset({"backend", "backend_fallback", "interactive", "toolbar"})  # they are the reader's windows
 _FONT_FILES = {"normal": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}

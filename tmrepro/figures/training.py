@@ -60,7 +60,9 @@ def _row_title(model: str, minimum: Minimum | None) -> str:
     if minimum is None:
         return model
     category = category_words(minimum.category)
-    stop = {"max_epochs": "ended at max_epochs", "lm": "stopped at LM", "gm": "stopped at GM"}[minimum.stopped]
+    stop = {
+        "max_epochs": "ended at max_epochs", "lm": "stopped at LM", "gm": "stopped at GM", "diverged": "diverged",
+    }[minimum.stopped]  # fmt: skip
     return f"{model}  ·  {category}  ·  {minimum.epochs} epochs, {stop}"
 
 

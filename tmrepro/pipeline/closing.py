@@ -108,6 +108,7 @@ def draw_figures(
             )
             save_figure(figure, folder / (f"{drawn.name}.shared" if shared else drawn.name), write)
     histories = {name: load_history(run / "models" / name / "history.csv") for name in minima}
+    histories = {name: history for name, history in histories.items() if history.epochs}  # none: diverged in the first
     save_figure(draw_training(histories, minima=minima), folder / CURVES, write)
 
 
@@ -138,7 +139,7 @@ def directions_in_words(spec: DirectionsSpec) -> str:
 def read_path(run: Path, minimum: Minimum, *, spec: Spec) -> tuple[TrajectoryPoint, ...]:
     """The path of training that led to `minimum`; empty where the spec records none, or the network collapsed."""
     wanted = next(one.spec.training.trajectory for one in expand_models(spec) if one.name == minimum.model)
-    if wanted is None or minimum.category == "collapsed":
+    if wanted is None or not minimum.has_surface:
         return ()
     return load_trajectory(run, minimum.model, surfaces=surfaces_around(spec, minimum.model))
 
@@ -189,8 +190,4 @@ def now() -> str:
 
 
 def _has_surface(run: Path, surface: str, minimum: Minimum | None) -> bool:
-    return (
-        minimum is not None
-        and minimum.category != "collapsed"
-        and (run / "surfaces.zarr" / surface / minimum.model).is_dir()
-    )
+    return minimum is not None and minimum.has_surface and (run / "surfaces.zarr" / surface / minimum.model).is_dir()

@@ -36,7 +36,7 @@ from tmrepro.usercode import CodeRecord
 class Context:
     """One run in one folder. `platform` is the part of every stage's inputs that is not in the spec.
 
-    `code` is the user's, by the names of the custom models.
+    `code` is the user's, by the names of the custom models. `failures` end the run without a manifest.
     """
 
     spec: Spec

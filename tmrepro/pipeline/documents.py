@@ -1,4 +1,4 @@
-"""The two documents about a run as a whole: report.html for people, ro-crate-metadata.json for other tools."""
+"""The documents about a run as a whole: claims.json, report.html for people, ro-crate-metadata.json for other tools."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tmrepro.claims import CLAIMS_JSON, Judgement, Source, compares_networks_of, data_of, judge, load_claims
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import CURVES, Statistics, read_path
 from tmrepro.pipeline.context import Context
 from tmrepro.records import Minimum
 from tmrepro.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, render_report
-from tmrepro.spec import Spec, dump_spec, expand_surfaces, spec_hash
-from tmrepro.store.atomic import WORK, read_bytes, write_text
+from tmrepro.spec import Spec, dump_spec, expand_models, expand_surfaces, spec_hash
+from tmrepro.store.atomic import WORK, read_bytes, remove, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
+from tmrepro.store.documents import load_history
 from tmrepro.store.stages import stages_in
 from tmrepro.store.surfaces import read_facts
 
@@ -30,19 +32,53 @@ _KINDS = {
     "minimum.json": ("what the trained point is, and the numbers behind it", "application/json"),
     "statistics.json": ("statistics of every surface", "application/json"),
     "provenance.json": ("what ran where, and how long", "application/json"),
+    "claims.json": ("the claims of the paper, judged over the replicates", "application/json"),
     "report.html": ("figures, tables, spec and provenance on one page", "text/html"),
     ".png": ("figure", "image/png"),
     ".pdf": ("figure", "application/pdf"),
 }
 
 
-def store_report(
+def store_claims(
     context: Context, *, minima: Mapping[str, Minimum], statistics: Statistics, provenance: Mapping[str, Any]
+) -> Judgement | None:
+    """Write claims.json, if the run has the networks that the paper's claims compare."""
+    judged = judge_run(context.run, spec=context.spec, minima=minima, statistics=statistics, provenance=provenance)
+    if judged is None:
+        remove(context.run / CLAIMS_JSON)
+    else:
+        write_text(context.run / CLAIMS_JSON, judged.text(), work=context.work)
+    return judged
+
+
+def judge_run(
+    run: Path,
+    *,
+    spec: Spec,
+    minima: Mapping[str, Minimum],
+    statistics: Statistics,
+    provenance: Mapping[str, Any],
+) -> Judgement | None:
+    """The paper's claims over the replicates of one run; None if it lacks a network that they compare."""
+    claims = load_claims()
+    histories = {name: load_history(run / "models" / name / "history.csv") for name in minima}
+    source = Source(str(run), spec, minima, histories, statistics, data_of(provenance))
+    whole = set(minima) == {model.name for model in expand_models(spec)}
+    return judge([source], claims=claims) if whole and compares_networks_of(claims, source) else None
+
+
+def store_report(
+    context: Context,
+    *,
+    minima: Mapping[str, Minimum],
+    statistics: Statistics,
+    provenance: Mapping[str, Any],
+    claims: Judgement | None,
 ) -> None:
     """Write report.html."""
     page = report_page(
         context.run, spec=context.spec, minima=minima, statistics=statistics, provenance=provenance,
-        warnings=[str(failure) for failure in context.failures],
+        warnings=[*map(str, context.failures)], claims=claims,
     )  # fmt: skip
     write_text(context.run / "report.html", page, work=context.work)
 
@@ -55,6 +91,7 @@ def report_page(
     statistics: Statistics,
     provenance: Mapping[str, Any],
     warnings: list[str],
+    claims: Judgement | None,
 ) -> str:
     """The page of a run, from what the run stores."""
     drawn = [name for surface in expand_surfaces(spec) for name in (surface.name, f"{surface.name}.shared")]
@@ -62,6 +99,11 @@ def report_page(
     figures = {name: read_bytes(path, limit_bytes=FIGURE_BYTES) for name, path in paths.items() if path.is_file()}
     noted = [
         f"{name} is not a minimum: {minimum.reason}." for name, minimum in minima.items() if minimum.category == "none"
+    ]
+    noted += [
+        f"{name} {minimum.category}, and has no surface: {minimum.reason}."
+        for name, minimum in minima.items()
+        if not minimum.has_surface and not any(words.startswith(name) for words in warnings)
     ]
     noted += [f"Surface {words}." for words in error_notes(run, statistics)]
     return render_report(
@@ -75,6 +117,7 @@ def report_page(
             provenance={name: value for name, value in provenance.items() if name not in NOT_ON_THE_PAGE},
             warnings=[*warnings, *noted],
             paths=_paths(run, spec=spec, minima=minima, provenance=provenance),
+            claims=claims,
         )
     )
 

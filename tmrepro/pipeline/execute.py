@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tmrepro.claims import Judgement
 from tmrepro.data import load_dataset
 from tmrepro.determinism import Determinism, apply
 from tmrepro.errors import ComputeError, DamagedError, DivergedError, UsageError
@@ -21,7 +22,7 @@ from tmrepro.pipeline import closing
 from tmrepro.pipeline.context import Context, Donor, examples_on
 from tmrepro.pipeline.curvature import forget_stale_curvature
 from tmrepro.pipeline.directions import store_surface_directions
-from tmrepro.pipeline.documents import store_crate, store_report
+from tmrepro.pipeline.documents import judge_run, store_claims, store_crate, store_report
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
 from tmrepro.pipeline.models import relabel_model, train_model
 from tmrepro.pipeline.path import planes_of, store_trajectory
@@ -47,14 +48,14 @@ from tmrepro.surface import find_evaluator
 from tmrepro.surface.conduct import examine
 from tmrepro.training import Examples
 from tmrepro.usercode import CodeRecord
-from tmrepro.view import load_theta
 
 
 @dataclass(frozen=True)
 class RunResult:
     """A finished run. `already_complete`: the folder held it before, and nothing was done.
 
-    `notes`: what of its data and code could not be looked at, in words.
+    `notes`: what of its data and code could not be looked at, in words. `claims`: the paper's, where the run has the
+    networks that they compare.
     """
 
     run: Path
@@ -62,6 +63,7 @@ class RunResult:
     minima: Mapping[str, Minimum]
     statistics: closing.Statistics
     notes: tuple[str, ...] = ()
+    claims: Judgement | None = None
 
 
 def execute(
@@ -190,13 +192,14 @@ def _run(context: Context) -> RunResult:
     layouts = {name: _layout(context, name) for name in minima}
     provenance = closing.provenance(context, started=started, layouts=layouts, seconds=time.monotonic() - begin)
     write_json(out / "provenance.json", provenance, work=work)
-    store_report(context, minima=minima, statistics=statistics, provenance=provenance)
+    claims = store_claims(context, minima=minima, statistics=statistics, provenance=provenance)
+    store_report(context, minima=minima, statistics=statistics, provenance=provenance, claims=claims)
     if context.failures:
         raise _failure(context)
     store_crate(context, provenance=provenance)
     write_manifest(out, work=work)
     remove_work(out)
-    return RunResult(out, already_complete=False, minima=minima, statistics=statistics)
+    return RunResult(out, already_complete=False, minima=minima, statistics=statistics, claims=claims)
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,8 @@ class _Stages:
 def _stages(context: Context) -> _Stages:
     """Models first, all of them; then the paths and the surfaces of those that are a point to draw around.
 
-    A network that diverged or collapsed is noted as a failure of the run; the others are finished all the same.
+    A network that diverged or collapsed is noted as a failure of the run, a replicate as a warning; the others are finished
+    all the same.
     """
     minima: dict[str, Minimum] = {}
     trained, relabelled = {}, {}
@@ -226,7 +230,7 @@ def _stages(context: Context) -> _Stages:
             context.reporter.note(f"{name} diverged; the other networks are finished")
             continue
         relabelled[name], minima[name] = relabel_model(context, model, training=trained[name])
-    standing = {name: models[name] for name in minima if minima[name].category != "collapsed"}
+    standing = {name: models[name] for name in minima if minima[name].has_surface}
     stored = _stored_directions(context, standing, trained, relabelled)
     paths = {
         name: store_trajectory(
@@ -286,7 +290,7 @@ def _failure(context: Context) -> ComputeError:
 
 def _layout(context: Context, name: str) -> list[list[Any]]:
     model = next(model for model in expand_models(context.spec) if model.name == name)
-    module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    module = build_model(model.spec, classes=context.examples.classes, size=context.spec.data.size, seed=model.seed)
     return [[parameter.name, list(parameter.shape)] for parameter in layout_of(module)]
 
 
@@ -309,4 +313,6 @@ def _complete(out: Path, spec: Spec, notes: tuple[str, ...], reporter: Reporter)
         raise DamagedError(
             f"{out / 'statistics.json'}: not the statistics that are defined; make the run again elsewhere"
         )
-    return RunResult(out, already_complete=True, minima=minima, statistics=statistics, notes=notes)
+    provenance = read_json(out / "provenance.json", name="provenance.json")
+    claims = judge_run(out, spec=spec, minima=minima, statistics=statistics, provenance=provenance)
+    return RunResult(out, already_complete=True, minima=minima, statistics=statistics, notes=notes, claims=claims)

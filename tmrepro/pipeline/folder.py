@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
+from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import DamagedError, StorageError, UsageError
 from tmrepro.pipeline.context import Context
 from tmrepro.progress import Reporter
@@ -31,7 +32,16 @@ from tmrepro.store.stages import StageBook, StageRecord, finished_stages
 STORE = "surfaces.zarr"
 
 # What belongs to no stage: it is written again whenever a run is closed.
-_CLOSING = {SPEC, "provenance.json", "statistics.json", "report.html", CRATE, MANIFEST, f"{STORE}/zarr.json"}
+_CLOSING = {
+    SPEC,
+    "provenance.json",
+    "statistics.json",
+    CLAIMS_JSON,
+    "report.html",
+    CRATE,
+    MANIFEST,
+    f"{STORE}/zarr.json",
+}
 
 
 def open_folder(out: Path, spec: Spec) -> None:

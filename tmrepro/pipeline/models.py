@@ -17,12 +17,13 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from tmrepro.errors import CollapsedError, DamagedError, UsageError
+from tmrepro.errors import CollapsedError, DamagedError, DivergedError, UsageError
 from tmrepro.limits import WEIGHTS_BYTES
-from tmrepro.minimum import find_minimum
+from tmrepro.minimum import diverged_minimum, find_minimum
 from tmrepro.models import build_model
+from tmrepro.parameters import layout_of
 from tmrepro.pipeline.context import Context, computing, run_stage
-from tmrepro.records import Minimum
+from tmrepro.records import Epoch, History, Minimum
 from tmrepro.spec import CustomModel, ModelSpec, Spec, TrainedModel, TrainingSpec
 from tmrepro.store.atomic import WORK, read_bytes, remove, write_bytes
 from tmrepro.store.documents import load_history, save_history
@@ -32,6 +33,7 @@ from tmrepro.store.tensors import check_labels, load_labels, save_labels, save_t
 from tmrepro.training import CheckpointError, State, Trained, train
 from tmrepro.training.checkpoint import read_progress
 from tmrepro.training.layout import RULE, may_be_channels_last
+from tmrepro.training.loop import RESEED_STRIDE
 from tmrepro.usercode import CodeRecord
 from tmrepro.view import load_theta
 
@@ -39,6 +41,8 @@ from tmrepro.view import load_theta
 CHECKPOINT_COST_FACTOR = 20
 CHECKPOINT_SECONDS = 10.0  # or what this variable says; 0: after every epoch
 CHECKPOINT_SECONDS_VARIABLE = "TMREPRO_CHECKPOINT_SECONDS"
+
+DIVERGED = "diverged"  # of a training's facts: why, where a replicate did
 
 
 def train_model(context: Context, model: TrainedModel) -> StageRecord:
@@ -54,9 +58,18 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
         **_memory_inputs(context, spec),
     }
     key = stage_key(inputs)
+    attempt = _Attempt(model.seed)
 
     def compute() -> tuple[list[str], dict[str, Any]]:
-        trained = train_with_checkpoints(context, model, key=key)
+        try:
+            trained = train_with_checkpoints(context, model, key=key, attempt=attempt)
+        except DivergedError as error:
+            if model.replicate == 0:
+                raise
+            history = History(tuple(attempt.epochs))
+            save_history(context.run / folder / "history.csv", history, work=context.work)
+            remove(context.run / folder / "theta.safetensors")
+            return [f"{folder}/history.csv"], {"folder": folder, **attempt.facts(), DIVERGED: str(error)}
         tensors = {key: value.detach().cpu().numpy() for key, value in trained.model.state_dict().items()}
         save_tensors(context.run / folder / "theta.safetensors", tensors, work=context.work)
         save_history(context.run / folder / "history.csv", trained.history, work=context.work)
@@ -73,24 +86,35 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
 
     record = run_stage(context, f"training/{name}", inputs=inputs, folder=folder, compute=compute)
     _Checkpoint(context, name, key=key).remove()
+    if DIVERGED in record.facts and model.replicate == 0:  # taken over from a run in which it was a replicate
+        raise DivergedError(str(record.facts[DIVERGED]))
     return record
 
 
-def train_with_checkpoints(context: Context, model: TrainedModel, *, key: str) -> Trained:
+def train_with_checkpoints(
+    context: Context, model: TrainedModel, *, key: str, attempt: _Attempt | None = None
+) -> Trained:
     """Train `model`, continuing from its last checkpoint; the points of its path are put aside where the spec wants them.
 
-    `key` is that of the training stage.
+    `key` is that of the training stage; `attempt` learns what a training that diverges is recorded by.
     """
     spec, name = _training_of(model.spec), model.name
     checkpoint = _Checkpoint(context, name, key=key)
+    attempt = attempt or _Attempt(model.seed)
 
     def trained_from(saved: bytes | None) -> Trained:
+        attempt.continued = saved
+
+        def on_epoch(epoch: Epoch, seed: int) -> None:
+            attempt.epochs.append(epoch)
+            context.reporter.epoch(name, epoch, seed=seed, max_epochs=spec.max_epochs)
+
         return train(
             spec,
-            build=lambda seed: _build(context, model.spec, seed=seed),
+            build=lambda seed: _build(context, model.spec, seed=attempt.begin(seed)),
             examples=context.examples,
             seed=model.seed,
-            on_epoch=lambda epoch, seed: context.reporter.epoch(name, epoch, seed=seed, max_epochs=spec.max_epochs),
+            on_epoch=on_epoch,
             on_state=None if spec.trajectory is None else states_aside(context, name, key=key),
             save=checkpoint.save,
             saved=saved,
@@ -119,16 +143,37 @@ def state_path(run: Path, name: str, *, key: str, seed: int, epoch: int) -> Path
     return run / WORK / "path" / f"{name}.{key[:16]}" / str(seed) / f"{epoch}.safetensors"
 
 
+class _Attempt:
+    """The try under way of one training, for the record of one that diverges: its seed and its finished epochs."""
+
+    def __init__(self, seed: int) -> None:
+        self.first = self.seed = seed
+        self.epochs: list[Epoch] = []
+        self.continued: bytes | None = None
+
+    def begin(self, seed: int) -> int:
+        """A network is built for another try, or for the one that a checkpoint continues."""
+        self.epochs = [] if self.continued is None else list(read_progress(self.continued).history)
+        self.continued, self.seed = None, seed
+        return seed
+
+    def facts(self) -> dict[str, Any]:
+        return {"seed": self.seed, "seeds_collapsed": list(range(self.first, self.seed, RESEED_STRIDE))}
+
+
 def relabel_model(context: Context, model: TrainedModel, *, training: StageRecord) -> tuple[StageRecord, Minimum]:
     """Stage minimum/NAME: labels.npy, and the numbers of minimum.json, which `planes` completes.
 
-    A collapse is noted as a failure of the run.
+    A collapse is noted as a failure of the run; of a replicate, it is only told, and so is divergence.
     """
     name, spec = model.name, context.spec
     folder = f"models/{name}"
     inputs = {"training": training.key, "labels": spec.minimum.labels, "name": name}
 
     def compute() -> tuple[list[str], dict[str, Any]]:
+        if DIVERGED in training.facts:
+            diverged = _record_of_divergence(context, model, training)
+            return [], {"folder": folder, "minimum": minimum_document(diverged)}
         with computing(f"relabelling with {name}", users_code=users_code(model.spec)):
             found = find_minimum(
                 restore(context, model, training),
@@ -149,15 +194,44 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
         context.reporter.note(
             f"{name}: training ended at max_epochs ({minimum.epochs}) with category {minimum.category}: {minimum.reason}"
         )
-    if minimum.category == "collapsed":
-        seeds = ", ".join(str(seed) for seed in minimum.seeds_collapsed)
-        context.failures.append(
-            CollapsedError(
-                f"{name} collapsed to a constant predictor with every seed tried ({seeds}): it is no minimum and has "
-                "no surface. Use init: he, more warmup_steps, a lower lr, or more training.reseeds"
-            )
-        )
+    if minimum.has_surface:
+        return record, minimum
+    seeds = ", ".join(str(seed) for seed in minimum.seeds_collapsed)
+    failure = (
+        f"{name} collapsed to a constant predictor with every seed tried ({seeds}): it is no minimum and has "
+        "no surface. Use init: he, more warmup_steps, a lower lr, or more training.reseeds"
+        if minimum.category == "collapsed"
+        else f"{name} diverged, so it has no surface: {minimum.reason}"
+    )
+    if model.replicate == 0:
+        context.failures.append(CollapsedError(failure))
+    else:
+        context.reporter.note(f"{failure}. It is a replicate, so the run goes on without it")
     return record, minimum
+
+
+def _record_of_divergence(context: Context, model: TrainedModel, training: StageRecord) -> Minimum:
+    """What minimum.json says of a replicate that diverged, from what its training recorded."""
+    facts = training.facts
+    match facts:
+        case {"diverged": str() as reason, "seed": int() as seed, "seeds_collapsed": list() as seeds} if all(
+            isinstance(one, int) for one in seeds
+        ):
+            pass
+        case _:
+            raise DamagedError(f"what stage {training.name} recorded is damaged; choose another --out, or no --reuse")
+    layout = layout_of(_build(context, model.spec, seed=model.seed))
+    return diverged_minimum(
+        load_history(context.run / "models" / model.name / "history.csv"),
+        name=model.name,
+        spec=_training_of(model.spec),
+        labels=context.spec.minimum.labels,
+        images=len(context.examples.inputs),
+        parameters=sum(math.prod(parameter.shape) for parameter in layout),
+        seed=seed,
+        seeds_collapsed=tuple(seeds),
+        reason=reason,
+    )
 
 
 def _tells_of(context: Context, minimum: Minimum) -> bool:

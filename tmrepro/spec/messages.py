@@ -39,15 +39,15 @@ _KINDS = {
 }
 
 
-def problems(error: ValidationError) -> list[Problem]:
-    """What `error` says first, each with its location in the file.
+def problems(error: ValidationError, *, root: type[Section] = Spec) -> list[Problem]:
+    """What `error` says first, each with its location in a file that describes a `root`.
 
     Counts of items are left out where an item is to blame.
     """
     details = error.errors(include_url=False)[:MAX_PROBLEMS]
     blamed = [detail["loc"] for detail in details]
     return [
-        _problem(detail)
+        _problem(detail, root)
         for detail in details
         if not (detail["type"] in {"too_short", "too_long"} and any(_is_inside(loc, detail["loc"]) for loc in blamed))
     ]
@@ -80,8 +80,8 @@ def did_you_mean(word: Any, choices: tuple[str, ...]) -> str:
     return f"; did you mean {lowered[near[0]]!r}?" if near else ""
 
 
-def _problem(detail: ErrorDetails) -> Problem:
-    location, fields = _in_file(detail["loc"])
+def _problem(detail: ErrorDetails, root: type[Section]) -> Problem:
+    location, fields = _in_file(detail["loc"], root)
     value, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "contradiction":
@@ -143,9 +143,9 @@ def _is_inside(location: Location, outer: Location) -> bool:
     return len(location) > len(outer) and location[: len(outer)] == outer
 
 
-def _in_file(location: Location) -> tuple[Location, tuple[str, ...]]:
+def _in_file(location: Location, root: type[Section]) -> tuple[Location, tuple[str, ...]]:
     """Pydantic's location without the names it gives to the members of a union, and the fields of the last section."""
-    annotation: Any = Spec
+    annotation: Any = root
     kept: list[str | int] = []
     fields: tuple[str, ...] = ()
     for part in location:

@@ -64,13 +64,13 @@ def check_audit(
         except ArtefactError as error:
             checks.append(Check("audit", f"models/{model.name}", "damaged", str(error)))
     checks += _check_curvatures(view, models, seed=seed, device=device, platforms=platforms, reporter=reporter)
-    recorded = _recorded_evaluators(view)
+    recorded, surfaces = _recorded_evaluators(view), set(view.surfaces)
     promises: dict[str, None] = {}  # said once, in order
     for drawn in expand_surfaces(view.spec):
         K = drawn.spec.grid.K
         sample_points = sample_size(K, share=share)
         promises[promise(sample_points, of=K * K)] = None
-        for name in (name for name in drawn.models if name in models):
+        for name in (name for name in drawn.models if name in models and (drawn.name, name) in surfaces):
             sample = draw_sample(K, points=sample_points, seed=seed, subject=f"{drawn.name}/{name}")
             reporter.stage(f"audit {drawn.name}/{name}", "runs", f"{len(sample)} of {K * K} points")
             try:

@@ -131,10 +131,14 @@ def _samples(
 ) -> dict[tuple[str, ...], _Sample]:
     """Every number that has a band by its nature, is defined in all replicates, and has a place on its scale."""
     values: dict[tuple[str, ...], list[float | int | None]] = {}
-    for surface, models in replicates[0].statistics.items():
-        for model, statistics in models.items():
-            for name in statistics:
-                values[surface, model, name] = [one.statistics[surface][model][name] for one in replicates]
+    # A replicate whose network collapsed or diverged lacks its surface: no number there is defined in all of them.
+    for one in replicates:
+        for surface, models in one.statistics.items():
+            for model, statistics in models.items():
+                for name in statistics:
+                    values[surface, model, name] = [
+                        other.statistics.get(surface, {}).get(model, {}).get(name) for other in replicates
+                    ]
     for model in replicates[0].minima:
         for name in COMPARED_NUMBERS:
             values[model, name] = [getattr(one.minima[model], name) for one in replicates]

@@ -17,6 +17,7 @@ import numpy as np
 
 from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
+from tmrepro.records import FAILED
 from tmrepro.spec import expand_surfaces, surfaces_around
 from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
@@ -72,7 +73,8 @@ class Comparison:
         checks = [*code, self._data()]
         for model in self.view.models:
             checks += [self._minimum(model), *self._path(model)]
-        for surface, model in self.view.surfaces:
+        theirs = {(surface, model) for surface, models in self.other.statistics.items() for model in models}
+        for surface, model in dict.fromkeys([*self.view.surfaces, *sorted(theirs)]):
             checks += self._surface(surface, model)
         if self.replicate:
             self._show_figures()
@@ -86,6 +88,8 @@ class Comparison:
         for model in self.view.models:
             relative = f"models/{model}/theta.safetensors"
             try:
+                if self.view.minimum(model).category == "diverged":  # held against the other's where minima are
+                    continue
                 ours, theirs = (
                     load_tensors(safe_path(folder, relative), name=relative)
                     for folder in (self.view.folder, self.other.folder)
@@ -173,6 +177,9 @@ class Comparison:
         except ArtefactError as error:
             return [Check(self.level, subject, "damaged", str(error))]
         except (KeyError, TypeError, AttributeError):
+            if self.bands is not None and FAILED & set(self.bands.categories.get(model, {})):
+                self.unjudged.append(f"surface {subject} (one side's network has none, as of some replicates)")
+                return []
             return [Check(self.level, subject, "different", "one side has no such surface")]
         bands = {name: self.bands.of_statistic(surface, model, name) if self.bands else None for name in pairs}
         of_statistics, detail = self._in_bands(f"statistics {subject}", pairs, bands)

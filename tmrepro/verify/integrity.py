@@ -6,13 +6,16 @@ inside the surfaces hold, and are the files those that a run of this spec has? N
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
+from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import ArtefactError
+from tmrepro.records import FAILED, Category
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
 from tmrepro.store.curvature import DOCUMENT, VECTORS, check_vectors, curvature_files, read_curvature
 from tmrepro.store.directions import directions_file
@@ -33,6 +36,7 @@ TOP_FILES = frozenset(
     {"spec.yaml", "provenance.json", "ro-crate-metadata.json", "statistics.json", "report.html", MANIFEST}
 )
 MOST_FINDINGS = 1000
+POINT_FILES = ("theta.safetensors", "labels.npy")  # of theta*, which a network that diverged doesn't have
 MODEL_FILES = ("theta.safetensors", "labels.npy", "history.csv", "minimum.json")
 # A reference has what a run has but what is large, and its bands.
 REFERENCE_TOP_FILES = frozenset({"spec.yaml", "provenance.json", "statistics.json", BANDS, MANIFEST})
@@ -100,14 +104,19 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     """A finished run of `spec` has these files and no others; a manifest that says otherwise was not written by a run."""
     top, of_model = (REFERENCE_TOP_FILES, REFERENCE_MODEL_FILES) if reference else (TOP_FILES, MODEL_FILES)
     what = "reference" if reference else "run"
+    failed = failed_replicates(run, spec)
     expected = {*top, *(f"models/{model.name}/{file}" for model in expand_models(spec) for file in of_model)}
-    expected.update(_surface_files(spec))
-    expected.update(_path_files(run, spec, reference=reference))
+    for name in (name for name, category in failed.items() if category == "diverged"):
+        expected -= {f"models/{name}/{file}" for file in POINT_FILES}
+    expected.update(_surface_files(spec, without=failed))
+    expected.update(_path_files(run, spec, without=failed, reference=reference))
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
     # Which figures there are is for those who draw them again: level `statistics`.
     found = {path for path in found if not path.startswith("figures/") and not _is_one_of(path, litter)}
     # Once somebody asked for it; a reference keeps no weights, and no vectors of their size.
     found -= {path for path in curvature_files(spec) if not (reference and path.endswith(VECTORS))}
+    if not reference:
+        found.discard(CLAIMS_JSON)  # runs of networks that the claims don't compare, and earlier runs, have none
     missing = [_damaged(path, f"missing: a {what} of this spec has it") for path in sorted(expected - found)]
     return first_findings(
         missing + [_damaged(path, f"a {what} of this spec has no such file") for path in sorted(found - expected)]
@@ -148,12 +157,25 @@ def _is_one_of(path: str, litter: AbstractSet[str]) -> bool:
     return found is not None and found.path in litter
 
 
-def _surface_files(spec: Spec) -> Iterator[str]:
+def failed_replicates(run: Path, spec: Spec) -> dict[str, Category]:
+    """The replicates of which minimum.json says that they collapsed or diverged: a run is finished without their surfaces.
+
+    The first of each network has no such excuse.
+    """
+    found: dict[str, Category] = {}
+    for model in expand_models(spec):
+        if model.replicate:
+            with contextlib.suppress(ArtefactError):  # what is wrong with it is said where files are listed and read
+                found[model.name] = read_minimum(run, model.name).category
+    return {name: category for name, category in found.items() if category in FAILED}
+
+
+def _surface_files(spec: Spec, *, without: Container[str]) -> Iterator[str]:
     yield "surfaces.zarr/zarr.json"
     for drawn in expand_surfaces(spec):
         yield f"surfaces.zarr/{drawn.name}/zarr.json"
         chunks = [f"c/{i}/{j}" for (i, j), _, _ in chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)]
-        for model in drawn.models:
+        for model in (name for name in drawn.models if name not in without):
             group = f"surfaces.zarr/{drawn.name}/{model}"
             yield f"{group}/zarr.json"
             for array in ("loss", "accuracy", "a", "b"):
@@ -162,11 +184,11 @@ def _surface_files(spec: Spec) -> Iterator[str]:
                 yield from (f"{group}/{array}/{part}" for part in parts)
 
 
-def _path_files(run: Path, spec: Spec, *, reference: bool) -> Iterator[str]:
+def _path_files(run: Path, spec: Spec, *, without: Container[str], reference: bool) -> Iterator[str]:
     """Paths of training and stored directions, of every network that has a surface; a reference has no weights."""
     for model in expand_models(spec):
         around, wanted = surfaces_around(spec, model.name), model.spec.training.trajectory
-        if _is_collapsed(run, model.name):
+        if model.name in without:
             continue
         if wanted is not None:
             yield f"models/{model.name}/{TRAJECTORY}"
@@ -181,15 +203,9 @@ def _path_files(run: Path, spec: Spec, *, reference: bool) -> Iterator[str]:
                 )
 
 
-def _is_collapsed(run: Path, model: str) -> bool:
-    try:
-        return read_minimum(run, model).category == "collapsed"
-    except ArtefactError:
-        return False
-
-
 def _check_surfaces(run: Path, spec: Spec) -> Check:
-    pairs = [(drawn.name, model) for drawn in expand_surfaces(spec) for model in drawn.models]
+    failed = failed_replicates(run, spec)
+    pairs = [(drawn.name, model) for drawn in expand_surfaces(spec) for model in drawn.models if model not in failed]
     for surface, model in pairs:
         try:
             read_surface(run, surface, model)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import tempfile
 from pathlib import Path
 
 import torch
 
+from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
 from tmrepro.pipeline.curvature import draw_spectra
+from tmrepro.pipeline.documents import judge_run
 from tmrepro.store.atomic import read_bytes, safe_path
+from tmrepro.store.documents import read_json
 from tmrepro.verify.curvature import check_slices
 from tmrepro.verify.evidence import FigureHeld, hold_number
 from tmrepro.verify.figures import grade_figure
@@ -30,7 +35,9 @@ def check_statistics(view: RunView, *, pdf: bool = True) -> tuple[list[Check], R
     try:
         computed = statistics_of(view.folder, view.surfaces)
         stored = view.statistics
-        empty = [name for name in view.models if not view.history(name).epochs]
+        empty = [
+            name for name in view.models if not view.history(name).epochs and view.minimum(name).category != "diverged"
+        ]
     except ArtefactError as error:
         return [Check("statistics", "statistics.json", "damaged", str(error))], Remarks()
     if empty:
@@ -41,7 +48,8 @@ def check_statistics(view: RunView, *, pdf: bool = True) -> tuple[list[Check], R
         draw_figures(view.folder, spec=view.spec, minima=minima, folder=Path(folder), write=_write)
         draw_spectra(view.folder, view.spec, folder=Path(folder), write=_write)
         figures, remarks = _compare_figures(view, Path(folder), pdf=pdf)
-    return checks + figures, remarks + remarks_on_errors(view)
+    claims, on_claims = _check_claims(view, computed)
+    return checks + claims + figures, remarks + remarks_on_errors(view) + on_claims
 
 
 def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
@@ -69,6 +77,31 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
             )
             checks.append(Check("statistics", subject, grade, detail, numbers=held))
     return checks
+
+
+def _check_claims(view: RunView, computed: Statistics) -> tuple[list[Check], Remarks]:
+    """Judge the claims again, where the run has a claims.json, which is that of claims as they are now."""
+    if not os.path.lexists(view.folder / CLAIMS_JSON):
+        return [], Remarks()
+    try:
+        stored = read_json(safe_path(view.folder, CLAIMS_JSON), name=CLAIMS_JSON)
+        judged = judge_run(
+            view.folder,
+            spec=view.spec,
+            minima={name: view.minimum(name) for name in view.models},
+            statistics=computed,
+            provenance=view.provenance,
+        )
+    except ArtefactError as error:
+        return [Check("statistics", CLAIMS_JSON, "damaged", str(error))], Remarks()
+    found = None if judged is None else json.loads(judged.text())
+    if found is not None and isinstance(stored, dict) and stored.get("claims") != found["claims"]:
+        return [], Remarks(warnings=(f"not compared, since other claims were judged: {CLAIMS_JSON}",))
+    if found is not None and stored == found:
+        return [Check("statistics", CLAIMS_JSON, "identical", "the verdicts follow from the values")], Remarks()
+    return [
+        Check("statistics", CLAIMS_JSON, "different", "the values give other verdicts, or other numbers")
+    ], Remarks()
 
 
 def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Check], Remarks]:

@@ -6,12 +6,15 @@ taken as it stands; that the stored history ends where the spec's rules end it, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tmrepro.inference import outputs
-from tmrepro.minimum import find_minimum
+from tmrepro.minimum import diverged_minimum, find_minimum
+from tmrepro.models import build_model
 from tmrepro.parameters import layout_of
 from tmrepro.pipeline.context import examples_on
 from tmrepro.records import History, Minimum
@@ -34,6 +37,8 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
     """
     subject, training = f"models/{model.name}", model.spec.training
     found, history = view.minimum(model.name), view.history(model.name)
+    if found.category == "diverged":
+        return _check_divergence(view, model, found, history)
     module = view.model(model.name).to(device)
     examples = examples_on(view.dataset, scaling=view.spec.data.scaling, device=device)
     for wrong in (
@@ -43,6 +48,7 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
     ):
         if wrong:
             return Check("audit", subject, "different", wrong)
+    assert found.stopped != "diverged"  # noqa: S101 - that has another category, as whoever reads the record checks
     collapsed = is_collapsed(module, examples, clip=training.clip_probability)
     again = find_minimum(
         Trained(
@@ -76,6 +82,42 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
     )
 
 
+def _check_divergence(view: RunView, model: TrainedModel, found: Minimum, history: History) -> Check:
+    """Whether the record of a training that diverged follows from its history; that it did, only training can tell."""
+    subject, training = f"models/{model.name}", model.spec.training
+    images = len(view.dataset.train.labels)
+    layout = layout_of(
+        build_model(model.spec, classes=len(view.labels_of_classes), size=view.spec.data.size, seed=model.seed)
+    )
+    for wrong in (
+        _wrong_seed(found, seed=model.seed, reseeds=training.reseeds),
+        _wrong_rates(history, training, images=images),
+    ):
+        if wrong:
+            return Check("audit", subject, "different", wrong)
+    again = diverged_minimum(
+        history,
+        name=model.name,
+        spec=training,
+        labels=view.spec.minimum.labels,
+        images=images,
+        parameters=sum(math.prod(parameter.shape) for parameter in layout),
+        seed=found.seed,
+        seeds_collapsed=found.seeds_collapsed,
+        reason=found.reason,
+    )
+    of_both = (images, len(view.dataset.validation.labels))
+    grade, words = grade_minimum(found, again, images=of_both, exact=True, same_run=True)
+    if grade != "identical":
+        return Check("audit", subject, grade, f"minimum.json {words.replace('expected', 'the history gives')}")
+    return Check(
+        "audit",
+        subject,
+        grade,
+        "the record follows from the history; that training diverged, only level rerun can tell",
+    )
+
+
 def _grade_labels(stored: Tensor, given: Tensor, module: nn.Module, examples: Examples) -> tuple[Grade, str]:
     """Grade y~: hard labels agree where the stored class is the arg-max up to rounding, soft ones as numbers do."""
     if stored.dtype != given.dtype or stored.shape != given.shape:
@@ -105,8 +147,10 @@ def _wrong_parameters(view: RunView, name: str, module: nn.Module) -> str | None
 
 
 def _wrong_seed(found: Minimum, *, seed: int, reseeds: int) -> str | None:
-    """The seed is the spec's, or that of the next try after those that collapsed."""
+    """The seed is the spec's, or that of the next try after those that collapsed; the last one, if all did."""
     tries = [seed + attempt * RESEED_STRIDE for attempt in range(reseeds + 1)]
+    if found.category == "collapsed" and found.seed == tries[-1] and list(found.seeds_collapsed) == tries:
+        return None
     if found.seed in tries and list(found.seeds_collapsed) == tries[: tries.index(found.seed)]:
         return None
     return f"seed {found.seed} after {len(found.seeds_collapsed)} collapses is not what the spec's seed {seed} leads to"

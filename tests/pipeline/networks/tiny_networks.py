@@ -110,3 +110,32 @@ class Clamping(LessMean):
         with torch.no_grad():
             self.network[1].weight.clamp_(min=-0.01)
         return self.network[1](hidden)
+
+
+class DeadUnlessFirst(nn.Module):
+    """Learns when it is built with seed 0; with any other, its hidden layer is silent and it says the same of every image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.last = nn.Linear(192, 8), nn.Linear(8, 10)
+        if torch.initial_seed() != 0:
+            nn.init.constant_(self.hidden.bias, -1e6)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.hidden(images.flatten(1))))
+
+
+class FragileUnlessFirst(nn.Module):
+    """Learns when it is built with seed 0; with any other, training moves its gate to where its logits are nan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Linear(192, 10)
+        self.gate = nn.Parameter(torch.ones(1))
+        self.register_buffer("pull", torch.zeros(10))
+        if torch.initial_seed() != 0:
+            self.pull[0] = 10.0  # the loss falls where the gate does
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.network(images.flatten(1)) + self.gate * self.pull
+        return torch.where(self.gate < 0.88, torch.nan, logits)

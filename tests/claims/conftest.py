@@ -1,0 +1,120 @@
+"""Folders that hold what a reference holds of its values, made up: whoever judges claims reads nothing else of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmrepro.claims import judge_folders
+from tmrepro.records import Epoch, History, Minimum
+from tmrepro.spec import dump_spec, expand_models, expand_surfaces, parse_spec
+from tmrepro.statistics import STATISTICS
+from tmrepro.store.documents import save_history, write_json
+from tmrepro.store.manifest import write_manifest
+from tmrepro.store.minima import save_minimum
+
+SPEC = """
+version: 1
+name: invented
+data: {{name: digits, train: 60, validation: 20, size: 8}}
+models:
+  - {{name: dnn, kind: dnn, widths: [8, 10]}}
+  - {{name: cnn, kind: cnn, channels: [4, 10]}}
+  - {{name: resnet50, kind: dnn, widths: [9, 10]}}
+training: {{batch_size: 20, max_epochs: 40, seed: {seed}}}
+replicates: {{training: {training}, directions: {directions}}}
+surfaces:
+  - {{name: paper, grid: {{K: 5}}}}
+  - {{name: filter, directions: {{normalization: filter}}, grid: {{K: 5, origin: center}}}}
+"""
+FIELDS = {field.name for field in dataclasses.fields(Minimum)}
+
+# (base, training seed, direction pair) -> statistic or field of minimum.json -> value
+Values = Callable[[str, int, int], dict[str, Any]]
+
+
+def minimum_of(model: str, seed: int, **fields: Any) -> Minimum:
+    default: dict[str, Any] = {
+        "model": model, "category": "TM", "reason": "", "labels": "hard", "epsilon": 0.05, "epochs": 30,
+        "best_epoch": 30, "stopped": "gm", "train_loss_last": 0.01, "train_loss_previous": 0.01,
+        "train_loss_at_minimum": 0.01, "validation_loss": 0.5, "relabelled_loss": 0.01, "train_accuracy": 1.0,
+        "validation_accuracy": 0.8, "relabelled_accuracy": 1.0, "gradient_norm": 0.1, "theta_norm": 3.0,
+        "parameters": 9, "seed": seed, "seeds_collapsed": (), "lm_first_epoch": 20, "gm_first_epoch": 30,
+        "validation_first_epoch": None, "lm_first_seconds": 2.0, "gm_first_seconds": 3.0,
+        "validation_first_seconds": None, "training_seconds": 3.0,
+    }  # fmt: skip
+    if fields.get("category") == "diverged":
+        default |= {"stopped": "diverged"}
+    return Minimum(**default | fields)
+
+
+@pytest.fixture
+def invent(tmp_path: Path) -> Callable[..., Path]:
+    """A folder with the values that `values` gives; what it leaves out is the same for all networks and seeds."""
+
+    def make(
+        values: Values, *, training: int = 6, directions: int = 1, seed: int = 0, name: str = "made", spec: str = SPEC
+    ) -> Path:
+        folder, work = tmp_path / name, tmp_path / f".{name}"
+        work.mkdir()
+        parsed = parse_spec(spec.format(seed=seed, training=training, directions=directions))
+        (folder / "models").mkdir(parents=True)
+        (folder / "spec.yaml").write_text(dump_spec(parsed), encoding="utf-8")
+        for model in expand_models(parsed):
+            given = values(model.base, model.seed, 0)
+            fields = {key: value for key, value in given.items() if key in FIELDS}
+            save_minimum(folder, minimum_of(model.name, model.seed, **fields), work=work)
+            losses = [1.0 / epoch for epoch in range(1, 31)]
+            losses[19] = given.get("train_loss_at_lm", losses[19])
+            epochs = (Epoch(n, loss, 0.5, loss, 0.5, 0.01, n / 10) for n, loss in enumerate(losses, start=1))
+            save_history(folder / "models" / model.name / "history.csv", History(tuple(epochs)), work=work)
+        models = {model.name: model for model in expand_models(parsed)}
+        statistics: dict[str, dict[str, Any]] = {}
+        for drawn in expand_surfaces(parsed):
+            for model in drawn.models:
+                given = values(models[model].base, models[model].seed, drawn.replicate)
+                if given.get("category") in {"collapsed", "diverged"}:
+                    continue
+                found = {info.name: given.get(info.name, 1.0) for info in STATISTICS}
+                statistics.setdefault(drawn.name, {})[model] = found
+        write_json(folder / "statistics.json", statistics, work=work)
+        data = {"name": "digits", "fingerprint": "00", "train": 60, "validation": 20}
+        write_json(folder / "provenance.json", {"data": data}, work=work)
+        write_manifest(folder, work=work)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def spec_text() -> str:
+    return SPEC
+
+
+@pytest.fixture
+def claims() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`tmrepro claims ...`, in a process of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", "from tmrepro.cli import main; main()", "claims", *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+
+    return run
+
+
+@pytest.fixture
+def judged() -> Callable[..., dict[str, Any]]:
+    """What `tmrepro claims ... --json` prints."""
+
+    def run(*folders: Path) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(judge_folders(folders).text())
+        return found
+
+    return run

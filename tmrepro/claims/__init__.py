@@ -1,0 +1,32 @@
+"""The claims of the paper, judged over replicates.
+
+document    claims.yaml: claims and their lines
+exact       the test of two small samples, the effect and its interval
+judge       the rule of judgement, a setting at a time
+"""
+
+from __future__ import annotations
+
+from tmrepro.claims.document import Claim, ClaimLine, Claims, load_claims, parse_claims
+from tmrepro.claims.judge import Line, Sample, judge_setting
+from tmrepro.claims.judgement import CLAIMS_JSON, Judgement, compares_networks_of, judge, judge_folders
+from tmrepro.claims.sources import Source, data_of, read_source
+
+__all__ = [
+    "CLAIMS_JSON",
+    "Claim",
+    "ClaimLine",
+    "Claims",
+    "Judgement",
+    "Line",
+    "Sample",
+    "Source",
+    "compares_networks_of",
+    "data_of",
+    "judge",
+    "judge_folders",
+    "judge_setting",
+    "load_claims",
+    "parse_claims",
+    "read_source",
+]
