@@ -21,7 +21,12 @@ def canonical_dict(spec: Spec) -> dict[str, Any]:
 
 def spec_hash(spec: Spec) -> str:
     """SHA-256, in hex, of the RFC 8785 form of a resolved spec: key order, comments and 1 or 1.0 do not matter."""
-    return hashlib.sha256(rfc8785.dumps(canonical_dict(spec))).hexdigest()
+    return hash_of(canonical_dict(spec))
+
+
+def hash_of(plain: dict[str, Any]) -> str:
+    """`spec_hash` of JSON-like values: of a resolved spec, or of one as it was written when there were fewer fields."""
+    return hashlib.sha256(rfc8785.dumps(plain)).hexdigest()
 
 
 def dump_spec(spec: Spec) -> str:

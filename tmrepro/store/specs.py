@@ -10,11 +10,26 @@ from pathlib import Path
 
 from tmrepro.errors import DamagedError, SpecError
 from tmrepro.spec import Spec
-from tmrepro.spec.document import MAX_BYTES
+from tmrepro.spec.canonical import hash_of
+from tmrepro.spec.document import MAX_BYTES, read_document
 from tmrepro.spec.reader import decode_spec
 from tmrepro.store.atomic import read_bytes, safe_path
 
 SPEC = "spec.yaml"
+
+
+def written_hash(run: Path) -> str:
+    """The hash of spec.yaml as it is written; that of a run made before a field was added has it not.
+
+    Raises:
+        DamagedError: as `read_spec`.
+    """
+    name = str(run / SPEC)
+    content = read_bytes(safe_path(run, SPEC), limit_bytes=MAX_BYTES, name=name)
+    try:
+        return hash_of(read_document(content.decode("utf-8-sig"), source=name).root.plain())
+    except (SpecError, ValueError) as error:
+        raise DamagedError(str(error)) from error
 
 
 def read_spec(run: Path) -> Spec:
