@@ -25,7 +25,7 @@ from tmrepro.parameters import Layout, layout_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import relabelled, restore, state_path, train_with_checkpoints, users_code
 from tmrepro.pipeline.surfaces import directions_inputs, stored_vectors
-from tmrepro.records import TrajectoryPoint
+from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.spec import DrawnSurface, TrainedModel, TrainingSpec, TrajectorySpec, expand_surfaces
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.tensors import load_tensors, save_tensors
@@ -74,8 +74,8 @@ class TrainingPath:
         return principal_components(self.files, origin=self.theta_star, layout=self.layout, others=buffers)
 
 
-Planes = Mapping[str, tuple[Any, Callable[[], DirectionPair]]]
-"""By surface, what identifies its plane, and a function that gives its directions."""
+Planes = Mapping[str, tuple[Any, Callable[[], DirectionPair] | None]]
+"""By surface, what identifies its plane, and a function that gives its directions; None where they could not be computed."""
 
 
 def training_path(context: Context, model: TrainedModel, training: StageRecord) -> TrainingPath:
@@ -158,9 +158,11 @@ def describe(
         measure=measure,
     )
     for surface, (_, directions) in planes.items():
-        pair = directions()
+        pair = None if directions is None else directions()
         for index, point in enumerate(points):
-            place = place_in(away_from(path.theta_star, path.theta(index)), pair.delta, pair.eta)
+            place = PlanePlace(None, None, None)
+            if pair is not None:
+                place = place_in(away_from(path.theta_star, path.theta(index)), pair.delta, pair.eta)
             points[index] = replace(point, places={**point.places, surface: place})
     return points, found
 
@@ -175,11 +177,17 @@ def _components(path: TrainingPath) -> Components | None:
 
 def planes_of(context: Context, model: TrainedModel, stored: Mapping[tuple[str, str], StageRecord]) -> Planes:
     """The planes of all surfaces around `model`; `stored` has the stages of the directions that no seed gives."""
-    planes: dict[str, tuple[Any, Callable[[], DirectionPair]]] = {}
+    planes: dict[str, tuple[Any, Callable[[], DirectionPair] | None]] = {}
     for drawn in expand_surfaces(context.spec):
         record = stored.get((drawn.name, model.name))
-        if model.name in drawn.models and (record is not None or drawn.spec.directions.kind == "random"):
-            planes[drawn.name] = (directions_inputs(drawn, record), partial(_directions, context, drawn, model))
+        if model.name not in drawn.models:
+            continue
+        failed = record is None and drawn.spec.directions.kind != "random"
+        planes[drawn.name] = (
+            (None, None)
+            if failed
+            else (directions_inputs(drawn, record), partial(_directions, context, drawn, model))
+        )
     return planes
 
 
