@@ -165,7 +165,10 @@ def _load(argv: list[str]) -> int:
 
 def _writable(case) -> tuple[Path, ...]:
     """Where the command may write: what it was given to write into, and the folder that it was started in."""
-    return (case.home / "cwd", *([case.run] if case.argv[0] == "run" and str(case.run) in case.argv[:4] else []))
+    return (
+        case.home / "cwd",
+        *([case.run] if case.argv[0] in {"run", "curvature"} and str(case.run) in case.argv[:4] else []),
+    )
 
 
 def _snapshot(home: Path, *, but: tuple[Path, ...]) -> dict[str, object]:
