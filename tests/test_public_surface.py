@@ -55,7 +55,7 @@ def found_commands() -> dict[str, Any]:
 
 def test_python_names() -> None:
     assert sorted(tmrepro.__all__) == [
-        "curvature_of", "directions_toward", "hessian_directions", "load_spec", "loss_line", "loss_surface", "open_run",
+        "Trajectory", "curvature_of", "directions_toward", "hessian_directions", "load_spec", "loss_line", "loss_surface", "open_run",
         "pca_directions", "run", "verify",
     ]  # fmt: skip
     for name in tmrepro.__all__:

@@ -145,7 +145,8 @@ def _stages(ours: _Side, theirs: _Side) -> Iterator[tuple[str, Iterator[Differen
     for model in models:
         yield stage(f"training/{model}", f"models/{model}/", _training(ours, theirs, model))
         yield f"minimum/{model}", _minimum(ours, theirs, model)
-        yield f"trajectory/{model}", _trajectory(ours, theirs, model)
+        if any(_is_of_path(path) for side in (ours, theirs) for path in side.under(f"models/{model}/")):
+            yield f"trajectory/{model}", _trajectory(ours, theirs, model)
     pairs = [
         (drawn.name, model) for side in (ours, theirs) for drawn in expand_surfaces(side.spec) for model in drawn.models
     ]
@@ -244,14 +245,14 @@ def _trajectory(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
             if one != other:
                 yield Difference(f"{TRAJECTORY}, line {number}", one or "no such line", other or "no such line")
     files = {path for side in (ours, theirs) for path in side.under(f"models/{model}/") if _is_of_path(path)}
-    for path in sorted(files):
+    for path in sorted(files - {relative}):
         if (yield from _both_have(ours, theirs, path)) and ours.files[path] != theirs.files[path]:
             yield Difference(path, *(f"SHA-256 {side.files[path][:16]}" for side in (ours, theirs)))
 
 
 def _is_of_path(path: str) -> bool:
     folder, name = path.split("/")[2:3], path.rpartition("/")[2]
-    return folder == ["trajectory"] or name.startswith("directions-")
+    return name == TRAJECTORY or folder == ["trajectory"] or name.startswith("directions-")
 
 
 def _lines(side: _Side, relative: str) -> list[str]:

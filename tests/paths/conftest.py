@@ -25,7 +25,7 @@ training: {batch_size: 20, warmup_steps: 2, max_epochs: 7, stop: {at: never}, tr
 surfaces:
   - {name: random, models: [dnn], grid: {K: 3, step: 0.5}}
   - {name: pca, models: [dnn], directions: {kind: pca}, grid: {K: 5, origin: center, step: 1.5}}
-  - {name: hessian, models: [dnn], directions: {kind: hessian}, grid: {K: 3, origin: center, step: 0.001}, precision: float64}
+  - {name: hessian, models: [dnn], directions: {kind: hessian}, grid: {K: 3, origin: center, step: 1.0e-5}, precision: float64}
   - {name: raw, directions: {between: [one, two], normalization: none}, grid: {K: 2, step: 1.0}, precision: float64}
   - {name: straight, directions: {kind: between, between: [one, two]}, grid: {K: 5, origin: center, step: 4.0}}
 compute: {threads: 1}

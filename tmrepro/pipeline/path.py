@@ -184,9 +184,7 @@ def planes_of(context: Context, model: TrainedModel, stored: Mapping[tuple[str, 
             continue
         failed = record is None and drawn.spec.directions.kind != "random"
         planes[drawn.name] = (
-            (None, None)
-            if failed
-            else (directions_inputs(drawn, record), partial(_directions, context, drawn, model))
+            (None, None) if failed else (directions_inputs(drawn, record), partial(_directions, context, drawn, model))
         )
     return planes
 
