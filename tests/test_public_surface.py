@@ -55,8 +55,8 @@ def found_commands() -> dict[str, Any]:
 
 def test_python_names() -> None:
     assert sorted(tmrepro.__all__) == [
-        "Trajectory", "curvature_of", "directions_toward", "hessian_directions", "load_spec", "loss_line", "loss_surface", "open_run",
-        "pca_directions", "run", "verify",
+        "Trajectory", "curvature_of", "directions_toward", "hessian_directions", "load_spec", "loss_line", "loss_surface",
+        "open_run", "pca_directions", "run", "verify",
     ]  # fmt: skip
     for name in tmrepro.__all__:
         assert callable(getattr(tmrepro, name))
