@@ -110,7 +110,7 @@ def history_changed(case: RunCase) -> None:
         return
     header, *rows = path.read_text(errors="surrogateescape").splitlines() or [""]
     cells = ("nan", "inf", "-1", "1e999", "", "x", "1_0", "0x1", "\0", "é", "9" * 400, "1e308", "-0.0", '"', "=cmd|x")
-    match random_.randrange(5):
+    match random_.randrange(7):
         case 0:
             rows = [",".join(random_.choice(cells) for _ in range(7)) for _ in range(random_.choice((1, 3)))]
         case 1:
@@ -120,6 +120,11 @@ def history_changed(case: RunCase) -> None:
             rows = []
         case 3:
             rows = [f"{n},1.0,1.0,1.0,1.0,1.0,1.0" for n in range(1, 200_000)]
+        case 4 | 5 if rows:
+            at = random_.randrange(len(rows))
+            row = rows[at].split(",")
+            row[random_.randrange(len(row))] = random_.choice(cells)
+            rows[at] = ",".join(row)
         case _:
             header = random_.choice(("", "epoch", header.upper(), header + ",x", "\0"))
     path.write_text("\n".join([header, *rows]) + "\n", errors="surrogateescape")

@@ -137,7 +137,7 @@ def _make_reference(case: RunCase) -> None:
         for surface, models in view.statistics.items()
     }
     replicates = [Replicate(view.statistics, minima), Replicate(more, minima)]
-    bands = measure_bands(replicates, points={"s": 5}, images=(20, 10))
+    bands = measure_bands(replicates, points={"s": 5, "p": 2}, images=(20, 10))
     for path in case.files():
         if path.endswith((".pdf", ".safetensors", ".npy", "report.html", "ro-crate-metadata.json")):
             (case.run / path).unlink()

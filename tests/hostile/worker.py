@@ -139,6 +139,7 @@ def _view(argv: list[str]) -> int:
         asked += [lambda method=method, model=model: method(model)
                   for method in (run.minimum, run.history, run.labels, run.model)]  # fmt: skip
         asked += [lambda model=model: run.surface("s", model), lambda model=model: run.directions("s", model)]
+        asked += [lambda model=model: run.directions("p", model), lambda model=model: run.trajectory(model)]
     for ask in asked:
         try:
             ask()
