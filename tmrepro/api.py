@@ -316,7 +316,8 @@ def build_reference(
     Args:
         spec: as for `run`.
         to: the reference folder; ./reference/NAME by default.
-        replicates: runs to measure bands on, the spec's own among them; 1: no bands.
+        replicates: runs to measure bands on, the spec's own among them. 1: the bands are measured over the replicates of training
+            inside the run (the spec's replicates.training), and there are none if that is 1 too.
         runs: where the runs are kept; a build that was interrupted continues there.
         data_dir: as for `run`.
         device: as for `run`.
@@ -330,7 +331,7 @@ def build_reference(
     target = user_path(to) if to is not None else own_reference(resolved.name)
     if replicates < 1:
         raise UsageError(f"replicates must be at least 1 (got {replicates})")
-    from tmrepro.verify.bands import Replicate
+    from tmrepro.verify.bands import Replicate, own_replicates
     from tmrepro.verify.reference import check_target, write_reference
     from tmrepro.verify.scales import JUDGES_NOTHING
 
@@ -342,6 +343,8 @@ def build_reference(
         for number, again in enumerate(specs)
     ]
     measured = [Replicate(result.statistics, result.minima) for result in found]
+    if replicates == 1:
+        measured = own_replicates(resolved, measured[0])
     bands = write_reference(found[0].run, to=target, replicates=measured)
     if idle := bands.judging_nothing():
         more = f" and {len(idle) - SHOWN_BANDS} more, marked in bands.json" if len(idle) > SHOWN_BANDS else ""

@@ -71,3 +71,34 @@ def test_replicates_are_runs_with_other_seeds(home: Path, spec_file: Path) -> No
     for replicate in range(3):
         found = load_spec(home / "runs" / str(replicate) / "spec.yaml")
         assert found == with_seeds(load_spec(spec_file), replicate=replicate)
+
+
+REPLICATED = """
+version: 1
+name: replicated
+data: {name: digits, train: 40, validation: 20, size: 8}
+models: [{name: dnn, kind: dnn, widths: [6, 10]}]
+training: {batch_size: 20, max_epochs: 5, warmup_steps: 2}
+replicates: {training: 3, directions: 2}
+surfaces: [{name: paper, grid: {K: 3}}]
+compute: {threads: 1}
+"""
+
+
+def test_bands_are_measured_over_the_replicates_that_a_spec_has(tmp_path: Path) -> None:
+    (tmp_path / "replicated.yaml").write_text(REPLICATED, encoding="utf-8")
+    build_reference(tmp_path / "replicated.yaml", to=tmp_path / "reference", runs=tmp_path / "runs")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["0"]  # nothing is run again
+    reference = Reference(tmp_path / "reference")
+    bands, statistics = reference.bands, reference.statistics
+    assert (bands.n, bands.measured) == (3, True)
+    names = ("dnn", "dnn.r1", "dnn.r2")
+    for surface in ("paper", "paper.d1"):
+        values = [statistics[surface][name]["loss_mean"] for name in names]
+        assert len(set(values)) == 3
+        found = [bands.of_statistic(surface, name, "loss_mean") for name in names]
+        assert found[0] is not None
+        assert all(band.holds(value) for band in found for value in values)
+        assert [band.low for band in found] == pytest.approx([found[0].low] * 3, rel=1e-9)
+    assert [sum(bands.categories[name].values()) for name in names] == [3, 3, 3]
+    assert tmrepro.verify(tmp_path / "runs/0", level="statistics", reference=tmp_path / "reference").exit_code == 0

@@ -22,7 +22,7 @@ def build(
     spec: SpecArgument,
     to: Annotated[Path | None, typer.Option(help="The reference folder.", show_default="reference/NAME")] = None,
     replicates: Annotated[
-        int, typer.Option(min=1, help="Runs with other seeds, the first being the spec's own, to measure the bands on.")
+        int, typer.Option(min=1, help="Runs with other seeds to measure the bands on, the spec's own among them.")
     ] = 1,
     runs: Annotated[
         Path | None, typer.Option(help="Folder for the runs, kept and continued.", show_default="runs/reference-NAME")
@@ -35,7 +35,8 @@ def build(
 ) -> None:
     """Run a spec (and replicates with other seeds) and keep what later runs are verified against.
 
-    Replicate r adds r to every model's training seed and 1000 r to the direction seeds.
+    Replicate r adds r to every model's training seed and 1000 r to the direction seeds. Without --replicates, the bands
+    are measured over the replicates of training that the spec itself has (replicates.training), if it has any.
 
     Examples:
       tmrepro reference build mine.yaml --replicates 20

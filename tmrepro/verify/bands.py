@@ -25,7 +25,7 @@ from tmrepro.statistics.ranges import Range, Size
 from tmrepro.verify.band import Band, Bands, read_bands
 from tmrepro.verify.scales import band_ends, has_place, judges_nothing, place, slope
 
-__all__ = ["Band", "Bands", "Replicate", "measure_bands", "read_bands", "sizes_of"]
+__all__ = ["Band", "Bands", "Replicate", "measure_bands", "own_replicates", "read_bands", "sizes_of"]
 
 CONFIDENCE = 0.95
 Statistics = Mapping[str, Mapping[str, Mapping[str, float | int | None]]]
@@ -37,6 +37,26 @@ class Replicate:
 
     statistics: Statistics
     minima: Mapping[str, Minimum]
+
+
+def own_replicates(spec: Spec, run: Replicate) -> list[Replicate]:
+    """The replicates of training inside one run of `spec`, each as a run of its own: in the j-th, NAME.rk is what NAME.r(k+j) is.
+
+    So the band of each of them is measured over all. With one training of each network it is the run alone.
+    """
+    names: dict[str, list[str]] = {}
+    for model in expand_models(spec):
+        names.setdefault(model.base, []).append(model.name)
+    found = []
+    for shift in range(spec.replicates.training):
+        other = {name: each[(k + shift) % len(each)] for each in names.values() for k, name in enumerate(each)}
+        statistics = {
+            surface: {name: models[other[name]] for name in models if other[name] in models}
+            for surface, models in run.statistics.items()
+        }
+        minima = {name: run.minima[other[name]] for name in run.minima if other[name] in run.minima}
+        found.append(Replicate(statistics, minima))
+    return found
 
 
 def measure_bands(

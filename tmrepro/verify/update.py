@@ -20,7 +20,7 @@ from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
-from tmrepro.verify.bands import Replicate
+from tmrepro.verify.bands import Replicate, own_replicates
 from tmrepro.verify.evidence import Sides
 from tmrepro.verify.facts import provenance_rows
 from tmrepro.verify.figures import grade_figure
@@ -80,7 +80,9 @@ def accept_update(update: Update) -> Path:
         replace_reference(update.run, to=update.to, bands=reference.bands)
     else:
         minima = {name: view.minimum(name) for name in view.models}
-        write_reference(update.run, to=update.to, replicates=[Replicate(view.statistics, minima)])
+        write_reference(
+            update.run, to=update.to, replicates=own_replicates(view.spec, Replicate(view.statistics, minima))
+        )
     return update.to
 
 
