@@ -42,8 +42,9 @@ class PathSummary:
 
     @property
     def last_cosine(self) -> float | None:
-        """Of the angle between the last step up to theta* and the direction to theta*."""
-        steps = [point.cosine for point in self.points if point.cosine is not None]
+        """Of the angle between the last step but the one that ends at theta*, and the direction to theta*."""
+        home = next((index for index, point in enumerate(self.points) if point.distance == 0), len(self.points))
+        steps = [point.cosine for point in self.points[:home] if point.cosine is not None]
         return steps[-1] if steps else None
 
 
