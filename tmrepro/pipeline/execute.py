@@ -24,7 +24,7 @@ from tmrepro.pipeline.curvature import forget_stale_curvature
 from tmrepro.pipeline.directions import store_surface_directions
 from tmrepro.pipeline.documents import judge_run, store_claims, store_crate, store_report
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
-from tmrepro.pipeline.models import relabel_model, train_model
+from tmrepro.pipeline.models import relabel_model, states_folder, train_model
 from tmrepro.pipeline.path import planes_of, store_trajectory
 from tmrepro.pipeline.planes import store_planes
 from tmrepro.pipeline.provenance import stage_platform
@@ -243,6 +243,7 @@ def _stages(context: Context) -> _Stages:
         for name, model in standing.items()
         if model.spec.training.trajectory is not None
     }
+    remove(states_folder(context.run))  # gigabytes, which nothing needs any more
     surfaces = {}
     for drawn in expand_surfaces(context.spec):
         for name in (name for name in drawn.models if name in standing):

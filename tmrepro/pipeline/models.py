@@ -140,7 +140,12 @@ def states_aside(context: Context, name: str, *, key: str) -> Callable[[int, int
 
 def state_path(run: Path, name: str, *, key: str, seed: int, epoch: int) -> Path:
     """Where a point of the path of training is kept while the run is under way."""
-    return run / WORK / "path" / f"{name}.{key[:16]}" / str(seed) / f"{epoch}.safetensors"
+    return states_folder(run) / f"{name}.{key[:16]}" / str(seed) / f"{epoch}.safetensors"
+
+
+def states_folder(run: Path) -> Path:
+    """The folder of all points of all paths, until these are described."""
+    return run / WORK / "path"
 
 
 class _Attempt:
