@@ -32,11 +32,11 @@ from tmrepro.errors import TmreproError
 from tmrepro.figures import compare_png
 from tmrepro.landscape.points import _axis
 from tmrepro.pipeline import context, models
-from tmrepro.records import Epoch, History
-from tmrepro.store import chunks, documents, lock, manifest, nodes, rectangles, tensors
+from tmrepro.records import Direction, Epoch, History, Mark, SurfaceFacts, TrajectoryPoint
+from tmrepro.store import chunks, documents, lock, manifest, nodes, rectangles, tensors, trajectories
 from tmrepro.store.atomic import read_bytes
 from tmrepro.store.curvature import read_curvature
-from tmrepro.store.layout import read_error, read_layout, read_rectangle_layout
+from tmrepro.store.layout import attributes_of, read_attributes, read_error, read_layout, read_rectangle_layout
 from tmrepro.store.stages import StageRecord
 from tmrepro.training.checkpoint import FORMAT
 from tmrepro.verify import compare, figures, integrity, reference, update
@@ -91,6 +91,19 @@ def history(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
     documents.save_history(folder / "x.csv", History((Epoch(1, *[0.5] * 6),)), work=folder / "work")
     patch.setattr(documents, "HISTORY_LIMIT_BYTES", (folder / "x.csv").stat().st_size - over)
     return documents.load_history(folder / "x.csv")
+
+
+def path_of_training(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    point = TrajectoryPoint(0, 0.5, 0.5, 0.5, None, None)
+    trajectories.save_trajectory(folder, "m", [point], work=folder / "work")
+    patch.setattr(trajectories, "LIMIT_BYTES", (folder / "models/m/trajectory.csv").stat().st_size - over)
+    return trajectories.load_trajectory(folder, "m", surfaces=[])
+
+
+def marks(*, count: int = 1, name: str = "m") -> Any:
+    direction = Direction(1, "a", 1.0)
+    facts = SurfaceFacts(direction, direction, 0.0, 1.0, 1, "original", marks=(Mark(name, 0.0, 1.0),) * count)
+    return read_attributes(attributes_of(facts, home=(0, 0), step=1.0), K=3, name="x")
 
 
 def not_ascii(_: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
@@ -279,6 +292,9 @@ CASES: dict[str, Case] = {
     "store.layout.ERROR_POINTS_LIMIT": lambda _, over, __: measured_error(points=64 + over),
     "store.layout.IMAGES_LIMIT": lambda _, over, __: measured_error(images=2**31 + over),
     "store.layout.NOTE_LIMIT": lambda _, over, __: measured_error(note="x" * (1000 + over)),
+    "store.layout.MARKS_LIMIT": lambda _, over, __: marks(count=16 + over),
+    "store.layout.NAME_LIMIT": lambda _, over, __: marks(name="x" * (100 + over)),
+    "store.trajectories.LIMIT_BYTES": path_of_training,
     "store.curvature.LIMIT_BYTES": lambda folder, over, _: curvature(folder, padded=2**22 + over),
     "store.curvature.LIMIT_TOP": lambda folder, over, _: curvature(
         folder, **dict.fromkeys(("eigenvalues", "residuals"), [0.0] * (128 + over)), converged=[True] * (128 + over)

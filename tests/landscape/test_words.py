@@ -82,7 +82,7 @@ NAN = torch.full((4, 7), torch.nan)
         ({"grid": ([0, 1], [0, np.nan])}, "axis b: expected finite numbers"),
         ({"grid": ([0, 1], [])}, "axis b: expected 1 to 4096 numbers in a row"),
         ({"grid": ([0, 1], "ab")}, "axis b: expected numbers"),
-        ({"grid": ([0], [1], [2])}, "grid: expected K, or the two axes"),
+        ({"grid": ([0], [1], [2])}, "grid: expected K, two lengths, or the two axes"),
         ({"precision": "half"}, "precision: choose one of float32, float64, tf32, bfloat16 .got 'half'"),
         ({"unit": "m"}, "unit: choose one of"),
         ({"moves": "none"}, "moves: choose one of"),

@@ -122,6 +122,7 @@ class Forger:
                 view.model(model),
                 spec,
                 seeds=drawn[surface].seeds,
+                vectors=None,
                 inputs=view.inputs(),
                 labels=view.labels(model),
                 clip=None,

@@ -128,7 +128,7 @@ class Options:
 
 
 def landscape_of(
-    model: nn.Module,
+    model: Any,
     asked: tuple[Any, Any, Any],
     *,
     pair_of: Callable[[nn.Module], DirectionPair],
