@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from tmrepro.directions import DirectionPair
 from tmrepro.parameters import dot, norm_of
 from tmrepro.records import PlanePlace, TrajectoryPoint
 
@@ -44,6 +45,13 @@ def follow(
         )
         before = away
     return points
+
+
+def places_in(
+    pair: DirectionPair, theta: Callable[[int], Vector], count: int, *, theta_star: Vector
+) -> list[PlanePlace]:
+    """Where each of the `count` points of a path is in the plane of `pair`."""
+    return [place_in(away_from(theta_star, theta(index)), pair.delta, pair.eta) for index in range(count)]
 
 
 def away_from(theta_star: Vector, theta: Vector) -> Vector:

@@ -32,7 +32,7 @@ from tmrepro.spec import (
     surfaces_around,
 )
 from tmrepro.store.atomic import safe_path, shown
-from tmrepro.store.directions import load_directions
+from tmrepro.store.directions import Vectors, load_directions
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.layout import error_attributes
 from tmrepro.store.minima import read_minimum
@@ -213,9 +213,7 @@ class RunView:
 
     def direction_pair(self, drawn: DrawnSurface, model: str, module: nn.Module) -> DirectionPair:
         """The directions of a surface as vectors [n], with their hashes and norms."""
-        theta, spec = theta_of(module), drawn.spec.directions
-        vectors = None if spec.kind == "random" else load_directions(self.folder, drawn.name, model, size=theta.size)
-        return surface_directions(spec, seeds=drawn.seeds, vectors=vectors, theta=theta, layout=layout_of(module))
+        return direction_pair(self.folder, drawn, model, module)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -262,6 +260,32 @@ class RunView:
         if name not in known:
             raise UsageError(f"this run has no {what} {name!r}; it has {', '.join(known)}")
         return known[name]
+
+
+def stored_vectors(run: Path, drawn: DrawnSurface, model: str, module: nn.Module) -> Vectors | None:
+    """The directions of a surface that no seed gives; None where seeds do.
+
+    Raises:
+        DamagedError: they are not there.
+    """
+    if drawn.spec.directions.kind == "random":
+        return None
+    return load_directions(run, drawn.name, model, size=sum(parameter.size for parameter in layout_of(module)))
+
+
+def direction_pair(run: Path, drawn: DrawnSurface, model: str, module: nn.Module) -> DirectionPair:
+    """The directions of a surface as vectors [n], with their hashes and norms; `module` holds theta*.
+
+    Raises:
+        DamagedError: no seed gives them, and they are not there.
+    """
+    return surface_directions(
+        drawn.spec.directions,
+        seeds=drawn.seeds,
+        vectors=stored_vectors(run, drawn, model, module),
+        theta=theta_of(module),
+        layout=layout_of(module),
+    )
 
 
 def load_theta(run: Path, model: TrainedModel, *, classes: int, size: int) -> nn.Module:

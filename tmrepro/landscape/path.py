@@ -24,7 +24,7 @@ from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.parameters import layout_of, theta_of
 from tmrepro.paths import user_path
 from tmrepro.store.atomic import storage_error
-from tmrepro.trajectory import away_from, follow, place_in
+from tmrepro.trajectory import follow, places_in
 
 
 class Trajectory:
@@ -168,9 +168,7 @@ class Trajectory:
                 columns["loss"] = [point.loss for point in points]
                 columns["gradient_norm"] = [point.gradient_norm for point in points]
             for name, pair in pairs.items():
-                places = [
-                    place_in(away_from(theta_star, theta(index)), pair.delta, pair.eta) for index in range(len(points))
-                ]
+                places = places_in(pair, theta, len(points), theta_star=theta_star)
                 columns[f"{name}_a"] = [place.a for place in places]
                 columns[f"{name}_b"] = [place.b for place in places]
                 columns[f"{name}_distance"] = [place.distance for place in places]

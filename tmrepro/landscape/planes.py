@@ -13,7 +13,7 @@ from torch import nn
 from tmrepro.components import State, open_state, principal_components, read_state
 from tmrepro.errors import UsageError
 from tmrepro.landscape.module import own_model, unwrapped
-from tmrepro.parameters import layout_of, norm_of, theta_of
+from tmrepro.parameters import dot, layout_of, norm_of, theta_of
 
 SAME = 1e-12  # of squared lengths: less than rounding in float32 leaves
 
@@ -93,10 +93,10 @@ def directions_toward(
         raise UsageError("first: expected a module, a state dict, a safetensors file or a vector, got nothing")
     steps = {name: _step(module, theta, point, name) for name, point in points.items()}
     delta, eta = steps["first"], steps.get("second")
-    square = _dot(delta, delta)
-    along = _dot(delta, eta) / square if eta is not None else 0.0
+    square = dot(delta, delta)
+    along = dot(delta, eta) / square if eta is not None else 0.0
     beside = None if eta is None else eta - along * delta
-    if eta is not None and beside is not None and _dot(beside, beside) <= SAME * max(square, _dot(eta, eta)):
+    if eta is not None and beside is not None and dot(beside, beside) <= SAME * max(square, dot(eta, eta)):
         same = " (first and second are the same point)" if np.array_equal(eta, delta) else ""
         raise UsageError(f"second: lies on the line through theta* and first, so there is no plane{same}")
     places = {"theta*": (0.0, 0.0), "first": (1.0, 0.0)} | ({} if eta is None else {"second": (0.0, 1.0)})
@@ -119,8 +119,3 @@ def _step(module: nn.Module, theta: np.ndarray, point: Any, name: str) -> Float6
     if not np.any(step):
         raise UsageError(f"{name}: is the same point as theta*, so no direction leads there")
     return step
-
-
-def _dot(one: np.ndarray, other: np.ndarray) -> float:
-    """The product in float64; no BLAS, whose sums differ between processors."""
-    return float(np.sum(one * other))

@@ -89,9 +89,10 @@ def draw_figures(
     scale: Literal["linear", "log"] | None = None,
 ) -> None:
     """Draw all figures of a run from what it stores, into `folder`, through `write`."""
+    paths = {name: read_path(run, minimum, spec=spec) for name, minimum in minima.items()}
     for drawn in expand_surfaces(spec):
         panels = [
-            panel_of(run, drawn.name, minima[model], spec=spec)
+            panel_of(run, drawn.name, minima[model], path=paths[model])
             for model in drawn.models
             if _has_surface(run, drawn.name, minima.get(model))
         ]
@@ -112,11 +113,11 @@ def draw_figures(
     save_figure(draw_training(histories, minima=minima), folder / CURVES, write)
 
 
-def panel_of(run: Path, surface: str, minimum: Minimum, *, spec: Spec) -> Panel:
-    """The row of a figure that shows `surface` around the point of `minimum`."""
+def panel_of(run: Path, surface: str, minimum: Minimum, *, path: Sequence[TrajectoryPoint]) -> Panel:
+    """The row of a figure that shows `surface` around the point of `minimum`, and the `path` of training to it."""
     values, facts, home, _ = read_surface(run, surface, minimum.model)
-    path = tuple(point.places[surface] for point in read_path(run, minimum, spec=spec))
-    return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home, path=path)
+    places = tuple(point.places[surface] for point in path)
+    return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home, path=places)
 
 
 def directions_in_words(spec: DirectionsSpec) -> str:

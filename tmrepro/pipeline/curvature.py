@@ -264,8 +264,7 @@ def _spectrum(document: CurvatureDocument) -> Spectrum:
 def _is_random(drawn: DrawnSurface) -> bool:
     """Whether tr(H)/N predicts something of it: seeded directions of unit norm that move all parameters."""
     directions = drawn.spec.directions
-    kind = getattr(directions, "kind", "random")
-    return kind == "random" and directions.normalization == "l2" and directions.moves == "all"
+    return directions.kind == "random" and directions.normalization == "l2" and directions.moves == "all"
 
 
 def _second_difference(surface: Surface, home: tuple[int, int], *, axis: int, step: float) -> float | None:

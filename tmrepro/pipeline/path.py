@@ -18,13 +18,13 @@ import torch
 from torch import nn
 
 from tmrepro.components import Components, principal_components
-from tmrepro.directions import DirectionPair, surface_directions
+from tmrepro.directions import DirectionPair
 from tmrepro.errors import ComputeError, UsageError
 from tmrepro.inference import Targets, evaluate, gradient_norm
 from tmrepro.parameters import Layout, layout_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import relabelled, restore, state_path, train_with_checkpoints, users_code
-from tmrepro.pipeline.surfaces import directions_inputs, stored_vectors
+from tmrepro.pipeline.surfaces import directions_inputs
 from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.spec import DrawnSurface, TrainedModel, TrainingSpec, TrajectorySpec, expand_surfaces
 from tmrepro.store.stages import StageRecord
@@ -32,8 +32,8 @@ from tmrepro.store.tensors import load_tensors, save_tensors
 from tmrepro.store.trajectories import kept_state, save_trajectory
 from tmrepro.training import Examples, path_epochs
 from tmrepro.training.loop import reestimate_batch_norm
-from tmrepro.trajectory import away_from, follow, place_in
-from tmrepro.view import load_theta
+from tmrepro.trajectory import follow, places_in
+from tmrepro.view import direction_pair, load_theta
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,12 @@ def describe(
         measure=measure,
     )
     for surface, (_, directions) in planes.items():
-        pair = None if directions is None else directions()
-        for index, point in enumerate(points):
-            place = PlanePlace(None, None, None)
-            if pair is not None:
-                place = place_in(away_from(path.theta_star, path.theta(index)), pair.delta, pair.eta)
-            points[index] = replace(point, places={**point.places, surface: place})
+        places = [PlanePlace(None, None, None)] * len(points)
+        if directions is not None:
+            places = places_in(directions(), path.theta, len(points), theta_star=path.theta_star)
+        points = [
+            replace(point, places={**point.places, surface: place}) for point, place in zip(points, places, strict=True)
+        ]
     return points, found
 
 
@@ -191,13 +191,7 @@ def planes_of(context: Context, model: TrainedModel, stored: Mapping[tuple[str, 
 
 def _directions(context: Context, drawn: DrawnSurface, model: TrainedModel) -> DirectionPair:
     module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
-    return surface_directions(
-        drawn.spec.directions,
-        seeds=drawn.seeds,
-        vectors=stored_vectors(context.run, drawn, model.name, module),
-        theta=theta_of(module),
-        layout=layout_of(module),
-    )
+    return direction_pair(context.run, drawn, model.name, module)
 
 
 def trajectory_of(model: TrainedModel) -> TrajectorySpec:

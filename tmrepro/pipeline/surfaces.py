@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from tmrepro.pipeline.preview import draw_preview
 from tmrepro.records import Grid, Mark, SurfaceFacts
 from tmrepro.spec import CustomModel, DrawnSurface, SurfaceSpec, TrainedModel
 from tmrepro.store.atomic import remove
-from tmrepro.store.directions import Vectors, load_directions
+from tmrepro.store.directions import Vectors
 from tmrepro.store.litter import find_litter
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, read_part, write_chunk
@@ -36,7 +35,7 @@ from tmrepro.surface.precision import LOWER, measure_precision_error
 from tmrepro.surface.problem import EvaluatorKind
 from tmrepro.surface.selection import Rejection, Selector
 from tmrepro.trajectory import place_in
-from tmrepro.view import load_theta
+from tmrepro.view import load_theta, stored_vectors
 
 REJECTED = "evaluators_rejected"  # of a stage's facts
 _REJECTIONS = TypeAdapter(list[Rejection])
@@ -102,17 +101,6 @@ def surface_problem(
     problem = Problem(module, pair, inputs[:images], Targets(labels[:images], clip), spec.precision)
     facts = SurfaceFacts(pair.delta_facts, pair.eta_facts, pair.cosine, theta_norm, images, spec.labels)
     return problem, grid, replace(facts, marks=_marks(spec, vectors, pair))
-
-
-def stored_vectors(run: Path, drawn: DrawnSurface, model: str, module: nn.Module) -> Vectors | None:
-    """The directions of a surface that no seed gives; None where seeds do.
-
-    Raises:
-        DamagedError: they are not there.
-    """
-    if drawn.spec.directions.kind == "random":
-        return None
-    return load_directions(run, drawn.name, model, size=sum(parameter.size for parameter in layout_of(module)))
 
 
 def lattice_of(grid: Grid, *, chunk: int) -> Lattice:

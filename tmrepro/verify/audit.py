@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tmrepro.errors import ArtefactError
-from tmrepro.pipeline.surfaces import stored_vectors, surface_problem
+from tmrepro.pipeline.surfaces import surface_problem
 from tmrepro.progress import Reporter
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
@@ -33,7 +33,7 @@ from tmrepro.verify.points import Sampled, check_points
 from tmrepro.verify.relabelling import check_minimum
 from tmrepro.verify.rounding import rounding_between
 from tmrepro.verify.verdict import Check, Remarks
-from tmrepro.view import RunView
+from tmrepro.view import RunView, stored_vectors
 
 DEFAULT_SHARE = 0.01
 LEAST_POINTS = 16
