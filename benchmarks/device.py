@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from tmrepro.benchmark import count_operations
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.determinism import Determinism, Level, apply, prepare
 from tmrepro.models import build_model
 from tmrepro.pipeline.execute import choose_device
 from tmrepro.pipeline.surfaces import surface_problem
@@ -31,8 +31,9 @@ from tmrepro.store.surfaces import chunk_slices
 from tmrepro.surface import Evaluator, PlainEvaluator, choose
 from tmrepro.surface.plain import arithmetic
 from tmrepro.surface.precision import FLOOR
+from tmrepro.surface.problem import Precision
 
-LEVEL = "machine"
+LEVEL: Level = "machine"
 CHECKED_IMAGES, CHECKED_POINTS = 512, 4
 PRODUCT_TRIES = 10
 
@@ -56,7 +57,7 @@ def block_seconds(evaluator: Evaluator, a: np.ndarray, b: np.ndarray) -> float:
     return time.perf_counter() - begin
 
 
-def product_rate(size: int, precision: str, device: torch.device) -> float:
+def product_rate(size: int, precision: Precision, device: torch.device) -> float:
     """Operations a second of the fastest of some products of random square matrices (of ones they are faster)."""
     square = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device)
     seconds = []
@@ -70,7 +71,7 @@ def product_rate(size: int, precision: str, device: torch.device) -> float:
 
 
 def measured(
-    arguments: argparse.Namespace, model: TrainedModel, drawn: DrawnSurface, precision: str, device: torch.device
+    arguments: argparse.Namespace, model: TrainedModel, drawn: DrawnSurface, precision: Precision, device: torch.device
 ) -> dict[str, Any]:
     """All about one network in one precision."""
 
@@ -80,7 +81,7 @@ def measured(
     inputs = torch.randn(arguments.images, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
     labels = (torch.arange(arguments.images) % 10).to(device)
     problem, grid, _ = surface_problem(
-        built().to(device), drawn.spec, seeds=drawn.seeds, inputs=inputs, labels=labels, clip=None
+        built().to(device), drawn.spec, seeds=drawn.seeds, vectors=None, inputs=inputs, labels=labels, clip=None
     )
     problem = replace(problem, precision=precision)
     choice = choose(problem, level=LEVEL)

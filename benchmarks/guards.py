@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -37,8 +38,8 @@ def main() -> None:
     inputs = examples_on(dataset, scaling=spec.data.scaling, device=torch.device("cpu")).inputs[:IMAGES]
     for model in spec.models:
         module = build_model(model, classes=10, size=spec.data.size, seed=0).eval()
-        examined = least(lambda module=module: examine(module, inputs))
-        traced = least(lambda module=module: trace_network(module, inputs[:TRIED]))
+        examined = least(partial(examine, module, inputs))
+        traced = least(partial(trace_network, module, inputs[:TRIED]))
         print(f"{model.name}: {examined:.3f} s to examine it, {traced:.3f} s to trace it and compare")
 
 

@@ -63,7 +63,7 @@ def main() -> None:
             with torch.no_grad():
                 for value in end.parameters():
                     part = direction[offset : offset + value.numel()]
-                    value += K * torch.from_numpy(part).view(value.shape)
+                    value.add_(torch.from_numpy(part).view(value.shape), alpha=K)
                     offset += value.numel()
             ends.append(end)
         metric = Loss(torch.nn.CrossEntropyLoss(), problem.inputs, problem.targets.values)
@@ -79,7 +79,7 @@ def main() -> None:
             ours_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             model = copy.deepcopy(problem.model)  # it moves the parameters of what it is given, and leaves them there
             begin = time.perf_counter()
-            theirs = loss_landscapes.planar_interpolation(model, *ends, metric, steps=K)
+            theirs = loss_landscapes.planar_interpolation(model, *ends, metric, steps=K)  # type: ignore[attr-defined]
             seconds["loss-landscapes"].append(time.perf_counter() - begin)
         wide = PlainEvaluator(
             problem.__class__(*(problem.model, problem.directions, problem.inputs, problem.targets, "float64"))

@@ -10,13 +10,14 @@ then counted. One JSON line per network.
 import argparse
 import json
 import time
+from functools import partial
 
 import numpy as np
 
 from tmrepro.determinism import Determinism, apply, prepare
 from tmrepro.records import Epoch
 from tmrepro.shipped import find_spec
-from tmrepro.spec import expand_models, expand_surfaces, load_spec
+from tmrepro.spec import ModelSpec, expand_models, expand_surfaces, load_spec
 
 
 class EpochIsOverError(Exception):
@@ -32,6 +33,8 @@ def main() -> None:
     spec = load_spec(find_spec("spec/paper.yaml"))
     determinism = Determinism(spec.compute.determinism, spec.compute.threads)
     prepare(determinism)
+
+    from torch import nn
 
     from tmrepro.data import Dataset, Part
     from tmrepro.data.scaling import channel_statistics
@@ -51,6 +54,8 @@ def main() -> None:
         images = rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
         return Part(images, np.arange(n, dtype=np.int64) % 10, np.arange(n, dtype=np.int64))
 
+    assert spec.data.train is not None  # of a resolved spec
+    assert spec.data.validation is not None
     train_part, validation_part = part(spec.data.train), part(spec.data.validation)
     mean, deviation = channel_statistics(train_part.images)
     dataset = Dataset(
@@ -63,6 +68,9 @@ def main() -> None:
         fingerprint="",
     )
     examples = examples_on(dataset, scaling=spec.data.scaling, device=device)
+
+    def built(chosen: ModelSpec, seed: int) -> nn.Module:
+        return build_model(chosen, classes=10, size=32, seed=seed)
 
     for model in expand_models(spec):
         if arguments.models and model.name not in arguments.models:
@@ -77,7 +85,7 @@ def main() -> None:
         try:
             train(
                 model.spec.training,
-                build=lambda seed, chosen=model: build_model(chosen.spec, classes=10, size=32, seed=seed),
+                build=partial(built, model.spec),
                 examples=examples,
                 seed=model.seed,
                 on_epoch=first_epoch,
@@ -87,7 +95,13 @@ def main() -> None:
         drawn = expand_surfaces(spec)[0]
         module = build_model(model.spec, classes=10, size=32, seed=model.seed).to(device)
         problem, grid, _ = surface_problem(
-            module, drawn.spec, seeds=drawn.seeds, inputs=examples.inputs, labels=examples.labels, clip=None
+            module,
+            drawn.spec,
+            seeds=drawn.seeds,
+            vectors=None,
+            inputs=examples.inputs,
+            labels=examples.labels,
+            clip=None,
         )
         evaluator = PlainEvaluator(problem)
         _, rows, columns = chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)[0]

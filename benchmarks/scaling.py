@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.determinism import Determinism, Level, apply, prepare
 
 BASE = {"K": 16, "images": 400, "threads": 2}
 CASES = [{}, {"K": 32}, {"K": 48}, {"images": 100}, {"images": 1600}, {"threads": 1}]
@@ -38,7 +38,7 @@ def main() -> None:
             subprocess.run([sys.executable, "-P", __file__, "--case", json.dumps(asked)], check=True)
 
 
-def measure(*, model: str, K: int, images: int, threads: int, level: str, evaluator: str | None) -> dict[str, object]:
+def measure(*, model: str, K: int, images: int, threads: int, level: Level, evaluator: str | None) -> dict[str, object]:
     determinism = Determinism(level, threads)
     prepare(determinism)
 

@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,16 +79,17 @@ def main() -> None:
     starts = range(0, arguments.grid, CHUNK)
     chunks = [Chunk((i, j), grid.a[i : i + CHUNK], grid.b[j : j + CHUNK]) for i in starts for j in starts]
     choice = choose(problem, forced=arguments.evaluator)
-    fast = {"determinism": determinism, "kind": choice.kind}
+    fast = partial(evaluate_chunks, determinism=determinism, kind=choice.kind)
     plain = PlainEvaluator(problem)
     warm = replace(problem, inputs=inputs[:64], targets=problem.targets.part(0, 64))
-    list(evaluate_chunks(warm, chunks=chunks[:1], **fast))  # compiles, or loads what was compiled
+    list(fast(warm, chunks=chunks[:1]))  # compiles, or loads what was compiled
     points = arguments.grid**2 * len(inputs)
-    ratios, seconds, grown = [], {"plain": [], choice.kind.name: []}, 0
+    ratios, grown = [], 0
+    seconds: dict[str, list[float]] = {"plain": [], choice.kind.name: []}
     for _ in range(arguments.rounds):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM begins anew
         before, begin = memory("VmRSS"), time.perf_counter()
-        with closing(evaluate_chunks(problem, chunks=chunks, **fast)) as results:
+        with closing(fast(problem, chunks=chunks)) as results:
             for _result in results:
                 pass
         seconds[choice.kind.name].append(time.perf_counter() - begin)

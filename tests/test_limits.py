@@ -14,6 +14,7 @@ import inspect
 import json
 import re
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -108,8 +109,9 @@ def marks(*, count: int = 1, name: str = "m") -> Any:
 
 def not_ascii(_: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
     patch.setattr(documents, "JSON_LIMIT_BYTES", 4096)
-    characters = (4096 + 1024 - 76) // 4 + over  # four bytes each, beside 76 of the text itself
-    return documents.parse_json(('"' + "\N{GRINNING FACE}" * (characters - 2) + '"').encode(), name="x")
+    emoji = "\N{GRINNING FACE}"  # four bytes each, beside the header of the text, which differs between Pythons
+    characters = (4096 + 1024 - (sys.getsizeof(emoji) - 4)) // 4 + over
+    return documents.parse_json(('"' + emoji * (characters - 2) + '"').encode(), name="x")
 
 
 def many_values(_: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
