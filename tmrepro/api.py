@@ -38,7 +38,8 @@ def run(
     download: bool = False,
     device: str = "auto",
     workers: int = 1,
-    reuse: Path | str | None = None,
+    reuse: Path | str | Sequence[Path | str] = (),
+    only: Sequence[str] = (),
     evaluator: str | None = None,
     preview: bool = False,
     reporter: Reporter | None = None,
@@ -52,7 +53,9 @@ def run(
         download: CIFAR-10 may be downloaded into `data_dir`.
         device: auto, cpu or cuda.
         workers: processes that evaluate surfaces, each with compute.threads threads. The bytes don't depend on it.
-        reuse: another run folder, from which stages with the same key are taken over after their bytes are checked.
+        reuse: other run folders, from which stages with the same key are taken over after their bytes are checked.
+        only: compute the training, minimum and surfaces of these trained networks (cnn, cnn.r1) alone, and leave the folder
+            unfinished. Folders of parts, made side by side or on several machines, make one run with `reuse`.
         evaluator: force an evaluator by name instead of by rule.
         preview: draw RUN/.work/preview/SURFACE.MODEL.png as soon as there is something to see of a surface; gone when the
             run is complete.
@@ -77,7 +80,8 @@ def run(
         download=download,
         device=device,
         workers=workers,
-        reuse=user_path(reuse) if reuse is not None else None,
+        reuse=[user_path(folder) for folder in ([reuse] if isinstance(reuse, Path | str) else reuse)],
+        only=list(only),
         evaluator=evaluator,
         preview=preview,
         reporter=reporter or Silent(),

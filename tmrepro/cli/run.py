@@ -31,7 +31,17 @@ def run(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces.")] = 1,
-    reuse: Annotated[Path | None, typer.Option(help="Take over from this run folder whatever still holds.")] = None,
+    reuse: Annotated[
+        list[Path] | None, typer.Option(help="Take over from this run folder whatever still holds. May be repeated.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="Train this network (cnn, or cnn.r1 for a replicate) and evaluate its surfaces, nothing else. May be repeated.",
+            show_default="all",
+        ),
+    ] = None,
     evaluator: Annotated[
         str | None,
         typer.Option(
@@ -54,6 +64,11 @@ def run(
       tmrepro run spec/paper.yaml --data-dir ~/data --download --device cuda
 
       tmrepro run mine.yaml --out runs/finer --reuse runs/mine
+
+    Parts of a run, side by side or on several machines, and then the run:
+      tmrepro run mine.yaml --only cnn --out runs/part1
+      tmrepro run mine.yaml --only resnet50 --out runs/part2
+      tmrepro run mine.yaml --reuse runs/part1 --reuse runs/part2
     """
     from tmrepro.api import run as run_spec
     from tmrepro.cli.display import closing_table, make_reporter
@@ -66,7 +81,8 @@ def run(
             download=download,
             device=device,
             workers=workers,
-            reuse=reuse,
+            reuse=reuse or [],
+            only=only or [],
             evaluator=evaluator,
             preview=preview,
             reporter=reporter,
@@ -75,4 +91,10 @@ def run(
         return
     if result.already_complete:
         typer.echo(f"{result.run} is complete and its bytes are what its manifest says: nothing to do\n")
+    if result.missing:
+        typer.echo(
+            f"{result.run} has {', '.join(result.minima)}, and lacks {', '.join(result.missing)}: the same command without "
+            f"--only completes it; another folder takes over what it has with --reuse {result.run}"
+        )
+        return
     closing_table(result.run, minima=result.minima, statistics=result.statistics, claims=result.claims)

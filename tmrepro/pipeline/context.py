@@ -52,7 +52,7 @@ class Context:
     code: Mapping[str, CodeRecord] = field(default_factory=dict)
     evaluator: str | None = None
     preview: bool = False
-    donor: Donor | None = None
+    donors: Sequence[Donor] = ()
     failures: list[ComputeError] = field(default_factory=list)
 
     @property
@@ -78,7 +78,7 @@ def examples_on(dataset: Dataset, *, scaling: Literal["standardize", "unit"], de
 
 
 class Donor:
-    """The folder named by --reuse, and the stages in it.
+    """A folder named by --reuse, and the stages in it.
 
     Raises:
         DamagedError: no run is there, or what it records of its stages is damaged.
@@ -96,6 +96,10 @@ class Donor:
         kind = name.partition("/")[0]
         same = [stage for stage in self.stages if stage.key == key and stage.name.partition("/")[0] == kind]
         return next((stage for stage in same if stage.complete), None)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a stage called `name`, with whatever key."""
+        return any(stage.name == name for stage in self.stages)
 
     def refusal(self, name: str, inputs: dict[str, Any]) -> str:
         """Why no stage of the folder serves `name`."""
@@ -134,8 +138,7 @@ def run_stage(
     reason = _reason(earlier, inputs=inputs, same=same, damaged=damaged)
     record = _take_over(context, name, key=key, inputs=inputs, folder=folder)
     if record is None:
-        if context.donor is not None:
-            reason = f"{reason}; {context.donor.refusal(name, inputs)}"
+        reason = "; ".join([reason, *_refusals(context, name, inputs)])
         continued = earlier if may_continue and same else None
         context.reporter.stage(name, "runs" if continued is None else "continues", reason)
         if may_continue and continued is None:
@@ -192,18 +195,27 @@ def _reason(earlier: StageRecord | None, *, inputs: dict[str, Any], same: bool, 
 
 def _take_over(context: Context, name: str, *, key: str, inputs: dict[str, Any], folder: str) -> StageRecord | None:
     """The record of a stage whose files were copied from the donor, or None."""
-    donor = context.donor
-    old = donor.find(name, key) if donor else None
-    if donor is None or old is None:
-        return None
-    try:
-        files = _copy(context, donor.run, old, folder=folder)
-    except DamagedError as error:
-        context.reporter.note(f"{name} is not taken over from {donor.run}: {error}")
-        return None
-    reason = f"same inputs as {old.name} in {donor.run}, bytes checked"
-    context.reporter.stage(name, "reused", reason)
-    return StageRecord(name, key, inputs, files, {**old.facts, "folder": folder}, old.seconds, reason)
+    for donor in context.donors:
+        old = donor.find(name, key)
+        if old is None:
+            continue
+        try:
+            files = _copy(context, donor.run, old, folder=folder)
+        except DamagedError as error:
+            context.reporter.note(f"{name} is not taken over from {donor.run}: {error}")
+            continue
+        reason = f"same inputs as {old.name} in {donor.run}, bytes checked"
+        context.reporter.stage(name, "reused", reason)
+        return StageRecord(name, key, inputs, files, {**old.facts, "folder": folder}, old.seconds, reason)
+    return None
+
+
+def _refusals(context: Context, name: str, inputs: dict[str, Any]) -> list[str]:
+    """Why no folder named by --reuse has stage `name`; of several, those that have one of that name tell, or none does."""
+    donors = context.donors if len(context.donors) == 1 else [donor for donor in context.donors if donor.has(name)]
+    if context.donors and not donors:
+        return ["no folder named by --reuse has such a stage"]
+    return [donor.refusal(name, inputs) for donor in donors]
 
 
 def _copy(context: Context, donor: Path, old: StageRecord, *, folder: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class RunResult:
     """A finished run. `already_complete`: the folder held it before, and nothing was done.
 
     `notes`: what of its data and code could not be looked at, in words. `claims`: the paper's, where the run has the
-    networks that they compare.
+    networks that they compare. `missing`: the trained networks that --only left out, without which the run is not complete.
     """
 
     run: Path
@@ -64,6 +64,7 @@ class RunResult:
     statistics: closing.Statistics
     notes: tuple[str, ...] = ()
     claims: Judgement | None = None
+    missing: tuple[str, ...] = ()
 
 
 def execute(
@@ -74,20 +75,22 @@ def execute(
     download: bool,
     device: str,
     workers: int,
-    reuse: Path | None,
+    reuse: Sequence[Path],
+    only: Sequence[str],
     evaluator: str | None,
     preview: bool,
     reporter: Reporter,
 ) -> RunResult:
     """Run `spec` into the folder `out`, continuing what is there (see `tmrepro.run` for the arguments and errors)."""
     chosen = choose_device(device)
+    wanted = chosen_models(spec, only)
     if evaluator is not None:
         find_evaluator(evaluator)  # before hours of training
     open_folder(out, spec)
     if not os.path.lexists(out / WORK) and is_complete(out):
         notes = require_unchanged(out, spec, data_dir=data_dir, download=download)
         return _complete(out, spec, notes, reporter)  # without the lock, which would leave a trace in the folder
-    donor = open_donor(reuse, out=out)
+    donors = [open_donor(folder, out=out) for folder in reuse]
     with run_lock(out), leaving_no_trace(out):
         open_folder(out, spec)  # again, now that nobody else can write there
         if is_complete(out):  # the process that finished it was killed while it tidied up
@@ -122,9 +125,10 @@ def execute(
             code=code,
             evaluator=evaluator,
             preview=preview,
-            donor=donor,
+            donors=donors,
         )
-        return replace(_run(context), notes=notes)
+        missing = tuple(model.name for model in expand_models(spec) if model.name not in wanted)
+        return replace(_part(context, wanted, missing) if missing else _run(context), notes=notes)
 
 
 def choose_device(name: str) -> torch.device:
@@ -140,15 +144,34 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
-def open_donor(reuse: Path | None, *, out: Path) -> Donor | None:
-    """The run folder named by --reuse.
+def chosen_models(spec: Spec, only: Sequence[str]) -> frozenset[str]:
+    """The names of the trained networks that --only asks for; all, if it asks for none.
+
+    Raises:
+        UsageError: a name is none of the run's, or a surface around one needs another network.
+    """
+    names = [model.name for model in expand_models(spec)]
+    for name in only:
+        if name not in names:
+            raise UsageError(f"--only {name}: no network of this run; it has {', '.join(names)}")
+    chosen = frozenset(only or names)
+    for drawn in expand_surfaces(spec):
+        needed = set(drawn.spec.directions.between or ()) - chosen
+        around = sorted(chosen.intersection(drawn.models))
+        if needed and around:
+            raise UsageError(
+                f"--only {around[0]}: surface {drawn.name} lies between networks; add --only {' --only '.join(sorted(needed))}"
+            )
+    return chosen
+
+
+def open_donor(reuse: Path, *, out: Path) -> Donor:
+    """A run folder named by --reuse.
 
     Raises:
         UsageError: it is the folder of this run itself.
         DamagedError: it holds no run.
     """
-    if reuse is None:
-        return None
     if reuse.resolve() == out.resolve():
         raise UsageError(f"--reuse {reuse} is the run folder itself, which is continued anyway; leave it out")
     return Donor(reuse)
@@ -173,11 +196,20 @@ def _try_models(spec: Spec, examples: Examples, *, only_custom: bool) -> dict[st
     return code
 
 
+def _part(context: Context, wanted: Collection[str], missing: tuple[str, ...]) -> RunResult:
+    """The stages of the networks `wanted`; the folder stays unfinished."""
+    _first_start(context.run)
+    found = _stages(context, wanted)
+    if context.failures:
+        raise _failure(context, closing="the other networks are finished")
+    return RunResult(context.run, already_complete=False, minima=found.minima, statistics={}, missing=missing)
+
+
 def _run(context: Context) -> RunResult:
     begin, out, work = time.monotonic(), context.run, context.work
     started = _first_start(out)
     remove(work)  # what a killed process left
-    found = _stages(context)
+    found = _stages(context, {model.name for model in expand_models(context.spec)})
     surfaces, relabelled = found.surfaces, found.relabelled
     forget_stale(context, [*found.minima], [*surfaces], paths=[*found.paths], directions=[*found.directions])
     consolidate(out)
@@ -195,7 +227,7 @@ def _run(context: Context) -> RunResult:
     claims = store_claims(context, minima=minima, statistics=statistics, provenance=provenance)
     store_report(context, minima=minima, statistics=statistics, provenance=provenance, claims=claims)
     if context.failures:
-        raise _failure(context)
+        raise _failure(context, closing=f"what could be computed is in {out / 'report.html'}; the run is not complete")
     store_crate(context, provenance=provenance)
     write_manifest(out, work=work)
     remove_work(out)
@@ -213,15 +245,15 @@ class _Stages:
     directions: dict[tuple[str, str], StageRecord]
 
 
-def _stages(context: Context) -> _Stages:
-    """Models first, all of them; then the paths and the surfaces of those that are a point to draw around.
+def _stages(context: Context, names: Collection[str]) -> _Stages:
+    """The stages of the networks `names`: models first, then the paths and the surfaces of those that are a point to draw around.
 
     A network that diverged or collapsed is noted as a failure of the run, a replicate as a warning; the others are finished
     all the same.
     """
     minima: dict[str, Minimum] = {}
     trained, relabelled = {}, {}
-    models = {model.name: model for model in expand_models(context.spec)}
+    models = {model.name: model for model in expand_models(context.spec) if model.name in names}
     for name, model in models.items():
         try:
             trained[name] = train_model(context, model)
@@ -281,12 +313,12 @@ def _stored_directions(
     return stored
 
 
-def _failure(context: Context) -> ComputeError:
+def _failure(context: Context, *, closing: str) -> ComputeError:
     """One error for all networks that failed."""
     first, *more = context.failures
     told = "\n".join(str(failure) for failure in context.failures)
     kind = type(first) if all(type(failure) is type(first) for failure in more) else ComputeError
-    return kind(f"{told}\nwhat could be computed is in {context.run / 'report.html'}; the run is not complete")
+    return kind(f"{told}\n{closing}")
 
 
 def _layout(context: Context, name: str) -> list[list[Any]]:
