@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Literal, cast
 
 from tmrepro.errors import UsageError
-from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
+from tmrepro.pipeline.closing import Statistics, statistics_of
 from tmrepro.pipeline.curvature import draw_spectra
 from tmrepro.pipeline.documents import error_notes, judge_run, report_page
+from tmrepro.pipeline.drawings import draw_figures
 from tmrepro.store.atomic import make_folder, write_bytes, write_text
 from tmrepro.view import RunView, open_run
 
 
 def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
     """Draw all figures of `run` into the folder `to`; returns their paths."""
-    if scale not in {None, "linear", "log"}:
-        raise UsageError(f"--scale {scale}: choose linear or log")
+    if scale not in {None, "auto", "linear", "log"}:
+        raise UsageError(f"--scale {scale}: choose auto, linear or log")
     view = open_run(run)
     folder = _outside(run, to or Path(f"{view.spec.name}-figures"))
     written: list[Path] = []
@@ -33,7 +34,7 @@ def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
             minima={name: view.minimum(name) for name in view.models},
             folder=folder,
             write=write,
-            scale=cast("Literal['linear', 'log'] | None", scale),
+            scale=cast("Literal['auto', 'linear', 'log'] | None", scale),
         )
         draw_spectra(run, view.spec, folder=folder, write=write)
     return written

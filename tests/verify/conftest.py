@@ -17,7 +17,8 @@ import torch
 
 import tmrepro
 from tmrepro.api import build_reference
-from tmrepro.pipeline.closing import draw_figures, statistics_of
+from tmrepro.pipeline.closing import statistics_of
+from tmrepro.pipeline.drawings import draw_figures
 from tmrepro.pipeline.planes import depths_of
 from tmrepro.pipeline.surfaces import lattice_of, surface_problem
 from tmrepro.progress import Silent

@@ -109,6 +109,18 @@ def test_bands_of_another_spec_go_and_that_is_said(reference, made):
     assert tmrepro.verify(other, level="statistics", reference=reference).grade == "identical"
 
 
+def test_bands_stay_where_only_the_figures_are_to_be_drawn_otherwise(reference, run, seal):
+    text = (reference / "spec.yaml").read_text()
+    assert "scale: auto" in text
+    (reference / "spec.yaml").write_text(text.replace("scale: auto", "scale: linear"))
+    seal(reference)
+    bands = (reference / "bands.json").read_bytes()
+    update, accepted = update_reference(run, reference=reference, confirm=lambda _: True)
+    assert accepted
+    assert [change.what for change in update.changes] == ["spec"]
+    assert (reference / "bands.json").read_bytes() == bands
+
+
 def test_statistics_outside_the_bands_that_stay_are_named(reference, run, edit):
     def narrow(bands):
         bands["statistics"]["middle"]["dnn"]["loss_max"].update(low=1e6, high=2e6)

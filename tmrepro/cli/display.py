@@ -22,6 +22,7 @@ from tmrepro.store.atomic import shown
 if TYPE_CHECKING:
     from tmrepro.claims import Judgement
 
+MOST_ROWS = 24  # of a table; beyond, those of replicates are left out
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 # The main statistics, each heading broken where it may be: both tables fit into 80 columns.
 TABLE_STATISTICS = {
@@ -87,10 +88,14 @@ def closing_table(
     if statistics:
         console.print()
         surfaces = _table("surface", "network", right=tuple(TABLE_STATISTICS.values()))
-        for surface, models in statistics.items():
-            for model, values in models.items():
-                surfaces.add_row(surface, model, *(number(values[name]) for name in TABLE_STATISTICS))
+        rows = [(surface, model) for surface, models in statistics.items() for model in models]
+        shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if not any("." in name for name in row)]
+        for surface, model in shown:
+            values = statistics[surface][model]
+            surfaces.add_row(surface, model, *(number(values[name]) for name in TABLE_STATISTICS))
         console.print(surfaces)
+        if len(shown) < len(rows):
+            console.print(f"{len(rows) - len(shown)} more, of replicates: {run / 'statistics.json'}", soft_wrap=True)
     console.print(
         "T*: loss on the training part at theta*; V, accuracy: on held-out data; V~: loss on the relabelled data"
     )
@@ -98,7 +103,8 @@ def closing_table(
         console.print()
         show_claims(claims, console=console)
     for name in statistics:
-        console.print(f"figure  {run / 'figures' / name}.png", soft_wrap=True)
+        if "." not in name:  # replicates have none of their own
+            console.print(f"figure  {run / 'figures' / name}.png", soft_wrap=True)
     console.print(f"report  {run / 'report.html'}", soft_wrap=True)
 
 

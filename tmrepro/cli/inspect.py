@@ -15,7 +15,7 @@ def figures(
     *,
     run: RunArgument,
     to: Annotated[Path | None, typer.Option(help="Folder for the pictures.", show_default="NAME-figures")] = None,
-    scale: Annotated[str | None, typer.Option(help="linear or log.", show_default="as in the spec")] = None,
+    scale: Annotated[str | None, typer.Option(help="auto, linear or log.", show_default="as in the spec")] = None,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
     """Draw the figures of a run again, from its stored surfaces, into a folder of their own.

@@ -6,6 +6,7 @@ reader's matplotlibrc, backend and installed fonts are: `style` sees to that.
 
     landscape    Figure 1: rows of    contour_map    a surface from above (`contours`: its lines and labels)
                                       solid          a surface in three dimensions
+    replicates   small maps of all replicates of a surface
     training     curves of loss and accuracy
     spectrum     densities of Hessians' eigenvalues
     scale        from losses to heights, colours, round levels and labels
@@ -19,6 +20,7 @@ from __future__ import annotations
 from tmrepro.figures.landscape import draw_landscape
 from tmrepro.figures.panel import Panel
 from tmrepro.figures.pixels import PixelDifference, compare_png, difference_png
+from tmrepro.figures.replicates import ReplicateSheet, draw_replicates
 from tmrepro.figures.save import render, save_figure
 from tmrepro.figures.spectrum import draw_spectrum
 from tmrepro.figures.training import draw_training
@@ -26,9 +28,11 @@ from tmrepro.figures.training import draw_training
 __all__ = [
     "Panel",
     "PixelDifference",
+    "ReplicateSheet",
     "compare_png",
     "difference_png",
     "draw_landscape",
+    "draw_replicates",
     "draw_spectrum",
     "draw_training",
     "render",

@@ -46,7 +46,7 @@ def draw_contours(
         a: places along x.
         b: places along y.
         heights: what is drawn at (a[i], b[j]); not all nan.
-        levels: ascending heights of the lines, and their labels; empty for a constant surface.
+        levels: ascending heights of the lines, and their labels ("" for none); empty for a constant surface.
         norm: from height to colour.
         keep_clear: a point in units of a and b where no label may be.
     """
@@ -59,7 +59,7 @@ def draw_contours(
         return
     colours = ["#ffffff" if light else INK for light in _is_dark(np.array([*levels]), norm)]
     lines = axes.contour(a, b, drawn, levels=[*levels], colors=colours, linewidths=0.7, linestyles="solid")
-    places = _label_places(axes, lines, keep_clear)
+    places = _label_places(axes, lines, keep_clear) if any(levels.values()) else []
     if places:
         for label in axes.clabel(lines, manual=places, fmt=dict(levels), fontsize=7.5, colors=INK, inline=True):
             label.set_path_effects([withStroke(linewidth=2.2, foreground="white")])

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from tmrepro.figures.contour_map import draw_map
 from tmrepro.figures.overlay import path_words
 from tmrepro.figures.panel import MOST_MAP_POINTS, Panel, thinning
-from tmrepro.figures.scale import LossScale, ScaleKind, loss_label, loss_scale
+from tmrepro.figures.scale import LossScale, ScaleAsked, loss_label, loss_scale
 from tmrepro.figures.solid import draw_solid
 from tmrepro.figures.style import COLORMAP, FAINT, category_words, isolated_settings, new_figure, place, write
 from tmrepro.records import loss_bound
@@ -30,14 +30,15 @@ _LABELS = {"relabelled": "labels: the network's own at θ* (X̃)", "original": "
 
 
 def draw_landscape(
-    panels: Sequence[Panel], *, title: str, scale: ScaleKind, shared: bool, directions: str, labels: str
+    panels: Sequence[Panel], *, title: str, scale: ScaleAsked, shared: bool, directions: str, labels: str
 ) -> Figure:
     """Draw a row per network.
 
     Args:
         panels: the rows, from the top.
         title: the figure's heading.
-        scale: `linear`, or `log` for log10 of the loss (losses <= 0 at the smallest positive one).
+        scale: `linear`, `log` for log10 of the loss (losses <= 0 at the smallest positive one), or `auto`: log where the
+            largest loss of the figure is more than 100 times its least.
         shared: one colour scale and one height axis for all rows, or one for each.
         directions: which directions these are, in words.
         labels: the labels that the loss is against, as in the spec.
@@ -51,7 +52,7 @@ def draw_landscape(
         write(figure, _LEFT, height - 0.64, words, color=FAINT)
         for number, panel in enumerate(panels):
             bottom = height - _HEADER - _ROW * (number + 1)
-            own = together if shared else loss_scale([panel.surface.loss], kind=scale)
+            own = together if shared else loss_scale([panel.surface.loss], kind=together.kind)
             write(figure, _LEFT, bottom + _ROW - 0.26, _row_title(panel), fontsize=11, weight="bold")
             write(figure, _LEFT, bottom + _ROW - 0.46, _row_notes(panel), fontsize=8, color=FAINT)
             draw_map(figure, place(figure, _LEFT, bottom + _BOX_BOTTOM, _BOX, _BOX), panel=panel, scale=own)

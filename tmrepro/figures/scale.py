@@ -17,11 +17,13 @@ from matplotlib.ticker import MaxNLocator
 
 Losses: TypeAlias = Float64[np.ndarray, "..."]
 ScaleKind = Literal["linear", "log"]
+ScaleAsked = Literal["auto", "linear", "log"]
 
 _ROUND_STEPS = (1, 2, 2.5, 5, 10)
 _FLAT = 1e-9  # relative range below which a surface is called constant: no label could tell its levels apart
 _FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with a power of ten
 _MOST_DIGITS = 14
+_WIDE = 100  # a largest loss that is more times the least is drawn on a log scale, where the scale is `auto`
 _LARGEST = 1e100  # nats; beyond lies no loss of float32's, and somewhere there drawing begins to overflow
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -99,10 +101,12 @@ class LossScale:
         return [value for value in candidates if low + margin < value < high - margin]
 
 
-def loss_scale(losses: Iterable[Losses], *, kind: ScaleKind) -> LossScale:
-    """Return the scale that holds all finite losses of all surfaces."""
+def loss_scale(losses: Iterable[Losses], *, kind: ScaleAsked) -> LossScale:
+    """Return the scale that holds all finite losses of all surfaces; `auto` is log where they span more than a hundred."""
     flat = np.concatenate([np.ravel(loss) for loss in losses] or [np.empty(0)])
     finite = flat[_is_drawn(flat)]
+    if kind == "auto":
+        kind = "log" if finite.size and finite.max() > max(0.0, _WIDE * float(finite.min())) else "linear"
     positive = finite[finite > 0]
     floor = float(positive.min()) if positive.size else 1.0
     floored = int((finite <= 0).sum()) if kind == "log" else 0

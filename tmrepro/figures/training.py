@@ -5,7 +5,8 @@ No time of day and no seconds are drawn: a figure must be the same on a faster m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,11 +29,20 @@ _LOSS_WIDTH, _ACCURACY_LEFT, _ACCURACY_WIDTH = 5.2, 6.95, 3.3
 
 _FEW = 40  # epochs; above it dots would only thicken the line
 _TRAIN: dict[str, Any] = {"color": BLUE, "linewidth": 1.4}
+_OTHER: dict[str, Any] = {"color": BLUE, "linewidth": 0.6, "alpha": 0.4}
 _VALIDATION: dict[str, Any] = {"color": ORANGE, "linewidth": 1.4, "linestyle": (0, (4, 1.5))}
 
 
-def draw_training(histories: Mapping[str, History], *, minima: Mapping[str, Minimum]) -> Figure:
-    """Draw the histories, in their order; what `minima` says of a network is marked where it is given."""
+def draw_training(
+    histories: Mapping[str, History],
+    *,
+    minima: Mapping[str, Minimum],
+    others: Mapping[str, Sequence[History]] = MappingProxyType({}),
+) -> Figure:
+    """Draw the histories, in their order; what `minima` says of a network is marked where it is given.
+
+    `others`: histories of the same networks with other seeds, of which the training losses are drawn as faint lines.
+    """
     height = _HEADER + _ROW * max(1, len(histories)) + _FOOTER
     with isolated_settings():
         figure = new_figure(WIDTH, height)
@@ -44,14 +54,14 @@ def draw_training(histories: Mapping[str, History], *, minima: Mapping[str, Mini
             title = _row_title(model, minimum)
             write(figure, _LEFT, bottom + _HEIGHT + 0.12, title, fontsize=11, weight="bold")
             left = figure.add_axes(place(figure, _LEFT, bottom, _LOSS_WIDTH, _HEIGHT), label=f"loss {model}")
-            entries |= _draw_losses(left, history, minimum)
+            entries |= _draw_losses(left, history, minimum) | _draw_others(left, others.get(model, ()))
             right = place(figure, _ACCURACY_LEFT, bottom, _ACCURACY_WIDTH, _HEIGHT)
             _draw_accuracies(figure.add_axes(right, label=f"accuracy {model}"), history)
         if entries:
             corner = (_LEFT / WIDTH, (height - 0.95) / height)
             figure.legend(
-                [*entries.values()], [*entries], loc="lower left", bbox_to_anchor=corner, ncols=6, frameon=False,
-                borderaxespad=0, fontsize=8.5, columnspacing=1.6, handlelength=2.2,
+                [*entries.values()], [*entries], loc="lower left", bbox_to_anchor=corner, ncols=7, frameon=False,
+                borderaxespad=0, fontsize=8.5, columnspacing=1.3, handlelength=2.2,
             )  # fmt: skip
     return figure
 
@@ -87,6 +97,16 @@ def _draw_losses(axes: Axes, history: History, minimum: Minimum | None) -> dict[
         axes.yaxis.set_minor_locator(NullLocator())
         axes.text(0.5, 0.5, "no positive, finite loss", transform=axes.transAxes, ha="center")
     return entries
+
+
+def _draw_others(axes: Axes, others: Sequence[History]) -> dict[str, Line2D]:
+    if not others:
+        return {}
+    lines = [axes.plot(_epochs(other), _drawable(other.train_losses), **_OTHER)[0] for other in others]
+    left, right = axes.get_xlim()
+    longest = max(len(other.epochs) for other in others)
+    axes.set_xlim(left, max(right, longest + 0.02 * longest))
+    return {"Tᵢ, other seeds": lines[0]}
 
 
 def _mark_epochs(

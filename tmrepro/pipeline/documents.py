@@ -9,11 +9,12 @@ from typing import Any
 
 from tmrepro.claims import CLAIMS_JSON, Judgement, Source, compares_networks_of, data_of, judge, load_claims
 from tmrepro.limits import FIGURE_BYTES
-from tmrepro.pipeline.closing import CURVES, Statistics, read_path
+from tmrepro.pipeline.closing import Statistics
 from tmrepro.pipeline.context import Context
+from tmrepro.pipeline.drawings import figure_names, read_path
 from tmrepro.records import Minimum
 from tmrepro.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, render_report
-from tmrepro.spec import Spec, dump_spec, expand_models, expand_surfaces, spec_hash
+from tmrepro.spec import Spec, dump_spec, expand_models, spec_hash
 from tmrepro.store.atomic import WORK, read_bytes, remove, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
 from tmrepro.store.documents import load_history
@@ -94,8 +95,7 @@ def report_page(
     claims: Judgement | None,
 ) -> str:
     """The page of a run, from what the run stores."""
-    drawn = [name for surface in expand_surfaces(spec) for name in (surface.name, f"{surface.name}.shared")]
-    paths = {name: run / "figures" / f"{name}.png" for name in [*drawn, CURVES]}
+    paths = {name: run / "figures" / f"{name}.png" for name in figure_names(spec)}
     figures = {name: read_bytes(path, limit_bytes=FIGURE_BYTES) for name, path in paths.items() if path.is_file()}
     noted = [
         f"{name} is not a minimum: {minimum.reason}." for name, minimum in minima.items() if minimum.category == "none"

@@ -23,6 +23,7 @@ from tmrepro.pipeline.context import Context, Donor, examples_on
 from tmrepro.pipeline.curvature import forget_stale_curvature
 from tmrepro.pipeline.directions import store_surface_directions
 from tmrepro.pipeline.documents import judge_run, store_claims, store_crate, store_report
+from tmrepro.pipeline.drawings import store_figures
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
 from tmrepro.pipeline.models import relabel_model, states_folder, train_model
 from tmrepro.pipeline.path import planes_of, store_trajectory
@@ -218,7 +219,7 @@ def _run(context: Context) -> RunResult:
         name: store_planes(context, minimum, stage=relabelled[name], surfaces=surfaces, statistics=statistics)
         for name, minimum in found.minima.items()
     }
-    closing.store_figures(context, surfaces, relabelled, found.paths)
+    store_figures(context, surfaces, relabelled, found.paths)
     forget_stale_curvature(out, context.spec, work=work)
     check_foreign(out, context.book.records(), also=curvature_files(context.spec))
     layouts = {name: _layout(context, name) for name in minima}

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tmrepro.figures import Panel, draw_landscape, render
-from tmrepro.pipeline.closing import directions_in_words
 from tmrepro.pipeline.context import Context
+from tmrepro.pipeline.drawings import directions_in_words
 from tmrepro.records import Grid, SurfaceFacts
 from tmrepro.spec import DrawnSurface
 from tmrepro.store.atomic import WORK, write_bytes

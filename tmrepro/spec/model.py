@@ -56,8 +56,13 @@ class ComputeSpec(Section):
 class FiguresSpec(Section):
     """How the surfaces are drawn."""
 
-    scale: Annotated[Literal["linear", "log"], chosen("the paper shows losses and does not say log")] = "linear"
-    """Colour and height: the loss, or its logarithm."""
+    scale: Annotated[
+        Literal["auto", "linear", "log"],
+        chosen(
+            "the paper does not say log, but a linear scale hides all that is small beside a loss 100 times as large"
+        ),
+    ] = "auto"
+    """Colour and height: the loss, or its logarithm; auto: log where a figure's largest loss is over 100 times its least."""
 
 
 class Spec(Section):

@@ -12,9 +12,10 @@ import torch
 from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
-from tmrepro.pipeline.closing import Statistics, draw_figures, statistics_of
+from tmrepro.pipeline.closing import Statistics, statistics_of
 from tmrepro.pipeline.curvature import draw_spectra
 from tmrepro.pipeline.documents import judge_run
+from tmrepro.pipeline.drawings import draw_figures
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import read_json
 from tmrepro.verify.curvature import check_slices

@@ -15,7 +15,7 @@ from typing import Any
 from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.records import Minimum
-from tmrepro.spec import first_difference
+from tmrepro.spec import Spec, first_difference
 from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.minima import read_minimum
@@ -68,7 +68,7 @@ def propose_update(run: Path, *, to: Path | None, verdict: Verdict) -> Update:
 
 
 def accept_update(update: Update) -> Path:
-    """Make the run the reference; returns its folder. Bands stay as long as the spec does.
+    """Make the run the reference; returns its folder. Bands stay as long as the spec computes the same.
 
     Raises:
         DamagedError: the run is no longer what its manifest says.
@@ -76,7 +76,7 @@ def accept_update(update: Update) -> Path:
     """
     assert update.to is not None  # noqa: S101 - whoever was refused has been told why
     view, reference = open_run(update.run), Reference(update.to)
-    if first_difference(view.spec, reference.spec) is None:
+    if _computes_the_same(view.spec, reference.spec):
         replace_reference(update.run, to=update.to, bands=reference.bands)
     else:
         minima = {name: view.minimum(name) for name in view.models}
@@ -84,6 +84,11 @@ def accept_update(update: Update) -> Path:
             update.run, to=update.to, replicates=own_replicates(view.spec, Replicate(view.statistics, minima))
         )
     return update.to
+
+
+def _computes_the_same(spec: Spec, other: Spec) -> bool:
+    """Whether two specs differ in nothing but how figures are drawn."""
+    return first_difference(spec.model_copy(update={"figures": other.figures}), other) is None
 
 
 def _refusal(verdict: Verdict, failed: Sequence[Check]) -> str:
@@ -164,7 +169,7 @@ def _remarks(view: RunView, reference: Reference) -> Iterator[str]:
     build = f"'tmrepro reference build SPEC --to {reference.folder} --replicates N' measures new ones"
     if not bands.measured:
         yield f"reference {name} has no bands; {build}"
-    elif first_difference(view.spec, reference.spec) is not None:
+    elif not _computes_the_same(view.spec, reference.spec):
         yield f"its bands are those of another spec, so they go; {build}"
     else:
         outside = [
