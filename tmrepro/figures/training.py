@@ -61,7 +61,7 @@ def draw_training(
             corner = (_LEFT / WIDTH, (height - 0.95) / height)
             figure.legend(
                 [*entries.values()], [*entries], loc="lower left", bbox_to_anchor=corner, ncols=7, frameon=False,
-                borderaxespad=0, fontsize=8.5, columnspacing=1.3, handlelength=2.2,
+                borderaxespad=0, fontsize=8.5, columnspacing=1.3 if any(others.values()) else 1.6, handlelength=2.2,
             )  # fmt: skip
     return figure
 
