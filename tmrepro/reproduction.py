@@ -1,15 +1,23 @@
-"""What `tmrepro reproduce` does here: the paper where its data and a GPU are at hand, else the quickstart, and why."""
+"""What `tmrepro reproduce` does here: the paper where its data and a GPU are at hand, else the quickstart, and why.
+
+The claims are judged from the shipped study, since one run has one training seed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tmrepro.determinism import Determinism, prepare
 from tmrepro.errors import DataError
-from tmrepro.shipped import find_spec
+from tmrepro.shipped import find_spec, shipped_reference
 from tmrepro.spec import Spec, load_spec
 
+if TYPE_CHECKING:
+    from tmrepro.claims import Judgement
+
+STUDY = "paper-cpu"  # the reference with several training seeds
 PAPER, INSTEAD = Path("spec/paper.yaml"), Path("spec/quickstart.yaml")
 
 
@@ -41,6 +49,18 @@ def make_plan(*, data_dir: Path | None, download: bool = False) -> Plan:
     if not missing:
         return Plan(paper, "cuda", ())
     return Plan(load_spec(find_spec(INSTEAD)), "cpu", missing)
+
+
+def judge_study() -> Judgement | None:
+    """The claims of the paper, judged from the numbers of the shipped study; None where the package has no study.
+
+    Raises:
+        DamagedError: the study is not what its manifest says.
+    """
+    from tmrepro.claims import judge_folders
+
+    folder = shipped_reference(STUDY)
+    return judge_folders([folder]) if folder.is_dir() else None
 
 
 def _missing_gpu() -> str | None:

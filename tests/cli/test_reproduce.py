@@ -93,6 +93,31 @@ def test_run_verdict_and_page_are_left_and_a_second_call_repairs(tmp_path):
     assert tmrepro.verify(out / "tiny").passed
 
 
+@pytest.mark.usefixtures("tiny")
+def test_it_ends_with_the_claims_judged_from_the_shipped_study(tmp_path, monkeypatch):
+    study = build_reference(_study(tmp_path), to=tmp_path / "study", runs=tmp_path / "runs")
+    monkeypatch.setattr(
+        reproduction, "shipped_reference", lambda name: study if name == reproduction.STUDY else tmp_path / "none"
+    )
+    done = reproduce(tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    verdict, claims = done.output.split("The claims of the paper, judged again from the shipped study (paper-cpu):")
+    assert "identical" in verdict
+    assert "paper: 43 inconclusive" in claims
+    assert "C8 has no test" in claims
+
+
+def _study(folder: Path) -> Path:
+    """Three networks, two training seeds."""
+    path = folder / "study.yaml"
+    models = ", ".join(f"{{name: {name}, kind: dnn, widths: [8, 10]}}" for name in ("dnn", "cnn", "resnet50"))
+    path.write_text(
+        TINY.replace("{name: dnn, kind: dnn, widths: [8, 10]}", models) + "replicates: {training: 2}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
 def test_a_result_that_is_not_the_published_one_is_1(tiny, tmp_path, monkeypatch):
     other = load_spec(tiny)
     changed = other.models[0].training.model_copy(update={"seed": 5})

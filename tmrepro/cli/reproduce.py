@@ -26,15 +26,18 @@ def reproduce(
 
     With a GPU and the published files of CIFAR-10 it runs spec/paper.yaml; without them it says what is missing and runs
     spec/quickstart.yaml: the same networks and algorithms on embedded data. Continues what was interrupted.
+    Ends with the claims of the paper, judged again from the numbers of the shipped study, which has several training seeds.
 
     Examples:
       tmrepro reproduce
 
       tmrepro reproduce --data-dir ~/data --out /scratch/paper
     """
+    from rich.console import Console
+
     from tmrepro.api import run, verify
-    from tmrepro.cli.display import closing_table, make_reporter
-    from tmrepro.reproduction import make_plan
+    from tmrepro.cli.display import closing_table, make_reporter, show_claims
+    from tmrepro.reproduction import STUDY, judge_study, make_plan
     from tmrepro.verify.output import write_json
 
     plan = make_plan(data_dir=data_dir, download=download)
@@ -56,4 +59,8 @@ def reproduce(
         show_verdict(verdict)
     if not quiet:
         typer.echo(f"page: {out / 'verdict.html'}")
+        claims = judge_study()
+        if claims is not None:
+            typer.echo(f"\nThe claims of the paper, judged again from the shipped study ({STUDY}):\n")
+            show_claims(claims, console=Console(highlight=False, markup=False))
     raise typer.Exit(verdict.exit_code)
