@@ -79,6 +79,18 @@ def test_what_failed_is_recorded_and_has_no_surface(finished):
     assert f"in epoch {diverged.epochs + 1} (seed 1)" in diverged.reason
 
 
+def test_a_divergence_that_is_met_after_a_checkpoint_is_recorded_all_the_same(
+    spec, finished, start, tmp_path, fingerprint
+):
+    out = tmp_path / "run"
+    first = start("run", spec, "--out", out, "--only", "cnn.r1", blow=(r"_replace .*models/cnn\.r1/history\.csv", 1, 9))
+    first.wait()
+    assert [path.name for path in (out / ".work/checkpoints").iterdir()]
+    second = start("run", spec, "--out", out)
+    assert second.wait() == 0, second.err
+    assert fingerprint(out) == fingerprint(finished.run)
+
+
 def test_the_same_command_finds_it_complete(spec, finished, recorder):
     again = tmrepro.run(spec, out=finished.run, reporter=recorder)
     assert again.already_complete
