@@ -72,8 +72,8 @@ class Adapted(nn.Module):
         """How many numbers an input has; None where the argument itself says so."""
         return None if self.given is None else sum(column[0].numel() for column in self.given.columns)
 
-    def forward(self, x: Tensor) -> Any:
-        """What is taken of the model's output for the inputs at positions `x`, or for the argument `x`."""
+    def forward(self, x: Any) -> Any:
+        """What is taken of the output for the inputs at positions `x`, or for `x` itself: a tensor, or a proxy in a trace."""
         if self.given is None:
             return self.selection(self.model(x))
         columns = [self.get_buffer(f"input_{index}").index_select(0, x) for index in range(len(self.given.columns))]

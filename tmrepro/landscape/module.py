@@ -128,4 +128,5 @@ def dtype_of(tensor: Tensor) -> str:
 
 def kind_of(value: object) -> str:
     """What a value is, in words."""
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "nothing" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
