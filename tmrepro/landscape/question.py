@@ -69,8 +69,9 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
     require_finite(data.targets, "targets")
     network, x = adapted(model, data, asked.output)
     first = len(x) if whole else min(len(x), EVALUATION_BATCH)
-    outputs = _outputs(copy.deepcopy(network), x[:first].clone(), data)
-    conduct = _conduct(network, x, given=given, whole=whole)
+    is_lifted = any(value.dtype != parameter.dtype for value in given.parameters())
+    outputs = _outputs(copy.deepcopy(network), x[:first].clone(), data, is_lifted=is_lifted)
+    conduct = _conduct(network, x, given=given, is_lifted=is_lifted, whole=whole)
     if module is not None:
         wanted = torch_targets(asked.loss, module, outputs, data.targets)
         _try_loss(outputs, wanted.part(0, first), whole=whole)
@@ -97,10 +98,10 @@ def choice(name: str, value: object, choices: Any) -> None:
         raise UsageError(f"{name}: choose one of {', '.join(get_args(choices))} (got {value!r})")
 
 
-def _conduct(network: nn.Module, x: Tensor, *, given: nn.Module, whole: bool) -> Conduct:
+def _conduct(network: nn.Module, x: Tensor, *, given: nn.Module, is_lifted: bool, whole: bool) -> Conduct:
     """How the network behaves; its calls may reach neither `given` nor the module that it was copied from."""
     twin = given
-    if {value.dtype for value in given.parameters()} != {value.dtype for value in network.parameters()}:
+    if is_lifted:
         with torch.no_grad(), Watch() as watch:
             copy.deepcopy(network)(x if whole else x[:1])
         require_apart(watch, given, name="model")
@@ -109,7 +110,7 @@ def _conduct(network: nn.Module, x: Tensor, *, given: nn.Module, whole: bool) ->
     return examine(network, x, given=seen, whole=whole, remedy=WHOLE)
 
 
-def _outputs(model: nn.Module, inputs: Tensor, data: Given) -> Tensor:
+def _outputs(model: nn.Module, inputs: Tensor, data: Given, *, is_lifted: bool) -> Tensor:
     try:
         with torch.no_grad():
             found = model(inputs)
@@ -120,8 +121,9 @@ def _outputs(model: nn.Module, inputs: Tensor, data: Given) -> Tensor:
             f"{'' if data.names is None else f'{data.names[index]} '}{[len(inputs), *column.shape[1:]]}, {dtype_of(column)}"
             for index, column in enumerate(data.columns)
         ]
+        wide = ", and all of its parameters are of one dtype here, which its forward must take" if is_lifted else ""
         raise UsageError(
-            f"model: fails on inputs of shape {'; '.join(shapes)}: {type(error).__name__}: {error}. Inputs "
+            f"model: fails on inputs of shape {'; '.join(shapes)}: {type(error).__name__}: {error}{wide}. Inputs "
             f"come in batches of {EVALUATION_BATCH}; batch='all' is for a network that takes all of them at once"
         ) from error
     if not isinstance(found, Tensor):
