@@ -7,6 +7,7 @@ reader's matplotlibrc, backend and installed fonts are: `style` sees to that.
     landscape    Figure 1: rows of    contour_map    a surface from above (`contours`: its lines and labels)
                                       solid          a surface in three dimensions
     training     curves of loss and accuracy
+    single       one surface or line, into axes of anybody's
     spectrum     densities of Hessians' eigenvalues
     scale        from losses to heights, colours, round levels and labels
     style        settings, font, colours, text that fits its place
@@ -20,6 +21,7 @@ from tmrepro.figures.landscape import draw_landscape
 from tmrepro.figures.panel import Panel
 from tmrepro.figures.pixels import PixelDifference, compare_png, difference_png
 from tmrepro.figures.save import render, save_figure
+from tmrepro.figures.single import draw_line, draw_single
 from tmrepro.figures.spectrum import draw_spectrum
 from tmrepro.figures.training import draw_training
 
@@ -29,6 +31,8 @@ __all__ = [
     "compare_png",
     "difference_png",
     "draw_landscape",
+    "draw_line",
+    "draw_single",
     "draw_spectrum",
     "draw_training",
     "render",

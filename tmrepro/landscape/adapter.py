@@ -67,11 +67,6 @@ class Adapted(nn.Module):
         for index, column in enumerate(given.columns if given is not None else ()):
             self.register_buffer(f"input_{index}", column, persistent=False)
 
-    @property
-    def numbers_per_input(self) -> int | None:
-        """How many numbers an input has; None where the argument itself says so."""
-        return None if self.given is None else sum(column[0].numel() for column in self.given.columns)
-
     def forward(self, x: Any) -> Any:
         """What is taken of the output for the inputs at positions `x`, or for `x` itself: a tensor, or a proxy in a trace."""
         if self.given is None:

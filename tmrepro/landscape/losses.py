@@ -61,8 +61,8 @@ class Kind:
 _KINDS: dict[type, Kind] = {
     nn.CrossEntropyLoss: Kind("cross entropy", "nats"),
     nn.NLLLoss: Kind("negative log likelihood", "nats"),
-    nn.MSELoss: Kind("squared error", "squared units of the targets"),
-    nn.L1Loss: Kind("absolute error", "units of the targets"),
+    nn.MSELoss: Kind("squared error", "(target unit)^2"),
+    nn.L1Loss: Kind("absolute error", "target unit"),
     nn.BCELoss: Kind("binary cross entropy", "nats"),
     nn.BCEWithLogitsLoss: Kind("binary cross entropy", "nats"),
     nn.KLDivLoss: Kind("Kullback-Leibler divergence", "nats"),
@@ -88,7 +88,7 @@ class TorchLoss(nn.Module):
 def kind_of_loss(loss: object) -> Kind:
     """What the losses of a surface are, for its labels."""
     known = _KINDS.get(_NAMED[loss] if isinstance(loss, str) and loss in _NAMED else type(loss))
-    return known or Kind("loss", "unit of the loss")
+    return known or Kind("loss", "loss unit")
 
 
 def torchs_own(loss: object) -> nn.Module | None:

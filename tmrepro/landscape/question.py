@@ -82,6 +82,8 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
         if isinstance(wanted.loss, TotalLoss):
             why = why or "the loss gives the total of a batch"
         conduct = replace(conduct, only_plain=conduct.only_plain or why)
+    if isinstance(network, Adapted) and network.given is not None:
+        conduct = replace(conduct, only_plain=conduct.only_plain or "the network takes more than one tensor")
     tried = wanted.part(0, first)
     if precision == "float64":
         _try_float64(network, x[:first], tried)

@@ -43,12 +43,6 @@ class Problem:
         """Why no faster evaluator than the plain one is right; None if one may be."""
         return "all inputs go through it as one batch" if self.whole else self.conduct.only_plain
 
-    @property
-    def numbers_per_input(self) -> int:
-        """How many numbers an input has: of the argument, or of what a network that gets positions looks up there."""
-        own: int | None = getattr(self.model, "numbers_per_input", None)
-        return max(1, self.inputs[0].numel() if own is None else own)
-
     @cached_property
     def trace(self) -> Trace | Uncut:
         """The model's graph, traced and compared once for all evaluators; or why it has none."""

@@ -37,7 +37,7 @@ class ReplayedEvaluator(PlainEvaluator):
     @staticmethod
     def blocks(problem: Problem) -> dict[str, int]:
         """See `EvaluatorKind.blocks`."""
-        return {"images": max(BATCH_NUMBERS // problem.numbers_per_input, EVALUATION_BATCH), "points": 1}
+        return {"images": max(BATCH_NUMBERS // problem.inputs[0].numel(), EVALUATION_BATCH), "points": 1}
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
