@@ -22,3 +22,22 @@ def _axis(axis: str, direction: str, norm: float | None) -> str:
     if norm is not None and abs(norm - 1) <= _UNIT_NORM:
         return f"{axis}, distance along {direction}"
     return f"{axis}, multiples of {direction}" + ("" if norm is None else f" (norm {norm:.4g})")
+
+
+def labelled_path(found: xr.Dataset, *, words: str, unit: str) -> xr.Dataset:
+    """`found`, the path of a training, with labels on what is in it; `words` and `unit` are those of the loss."""
+    names = {
+        "epoch": ("epoch", "1"),
+        "loss": (words, unit),
+        "gradient_norm": ("norm of the gradient", f"{unit} per unit of distance"),
+        "distance": ("distance to theta*", "1"),
+        "cosine": ("cosine of the step and the direction to theta*", "1"),
+        "pca_1": ("first principal component", "1"),
+        "pca_2": ("second principal component", "1"),
+    }
+    for name in found.variables:
+        plane, _, end = str(name).rpartition("_")
+        along = {"a": f"a in plane {plane}", "b": f"b in plane {plane}", "distance": f"distance from plane {plane}"}
+        long_name, units = names.get(str(name), (along.get(end, str(name)), "1"))
+        found[name].attrs |= {"long_name": long_name, "units": units}
+    return found

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 import tmrepro
 from tests.landscape.loops import A, B, assert_right, generator, loop, pair_of
@@ -278,6 +278,14 @@ def batches(*shapes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         (
             {"inputs": DataLoader(TensorDataset(TOKENS, MASK), shuffle=True)},
             "in an order of its own, which targets given apart",
+        ),
+        (
+            {"inputs": DataLoader(TensorDataset(TOKENS, LABELS), batch_size=64, drop_last=True), "targets": None},
+            "the loader leaves out 22 inputs; make it with drop_last=False",
+        ),
+        (
+            {"inputs": DataLoader(TensorDataset(TOKENS), sampler=WeightedRandomSampler([1.0] * N, N)), "targets": None},
+            "draws with replacement; a surface is of each input once",
         ),
         (
             {"inputs": batches((3, 2), (3, 4)), "targets": None},

@@ -104,8 +104,38 @@ def test_curvature_and_paths_of_other_precisions(tmp_path):
         seen = path.dataset("cross_entropy", X, LABELS, planes={"plane": (1, 2)})
         assert float(seen.distance[0]) == pytest.approx(0.5 * np.sqrt(CLASSES), rel=1e-2)
         assert float(seen.distance[1]) == 0
+        assert all({"long_name", "units"} <= set(variable.attrs) for variable in seen.variables.values())
         expected = mean(copy.deepcopy(model).double().eval()).detach()
         assert float(seen.loss[1]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_directions_between_models_in_half_precision():
+    model, other = network().to(torch.bfloat16), network().to(torch.bfloat16)
+    with torch.no_grad():
+        other[3].weight.mul_(2)
+    toward = tmrepro.directions_toward(model, other)
+    line = loss_line(model, "cross_entropy", X, LABELS, toward, [0.0, 1.0])
+    for found, module in zip(line.loss.values, (model, other), strict=True):
+        expected = mean(copy.deepcopy(module).double().eval()).detach()
+        assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_principal_components_of_a_path_in_another_precision(dtype, tmp_path):
+    """From files and from states in memory, against the same numbers in float32 or float64."""
+    model, states = network().to(dtype), []
+    path = tmrepro.Trajectory(model, tmp_path)
+    for seed in range(4):
+        with torch.no_grad():
+            for value in model.parameters():
+                value.add_(torch.randn(value.shape, generator=generator(seed), dtype=torch.float32).to(dtype))
+        path.record()
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+    exact = [{name: value.double() for name, value in state.items()} for state in states]
+    expected = tmrepro.pca_directions(copy.deepcopy(model).double(), exact)
+    for found in (path.directions(), tmrepro.pca_directions(model, states)):
+        np.testing.assert_allclose(found.delta, expected.delta, atol=1e-6)
+        np.testing.assert_allclose(found.coordinates, expected.coordinates, atol=1e-6)
 
 
 class Casting(nn.Module):

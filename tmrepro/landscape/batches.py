@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler, WeightedRandomSampler
 
 from tmrepro.errors import UsageError
 from tmrepro.landscape.module import kind_of
@@ -99,6 +99,8 @@ def _joined(batches: Iterable[Any], targets: object) -> tuple[tuple[str, ...] | 
             "targets: the loader gives inputs in an order of its own, which targets given apart would not follow; let it give "
             "(inputs, targets), or make it with shuffle=False"
         )
+    if isinstance(batches, DataLoader):
+        _require_all(batches)
     found: list[tuple[tuple[str, ...] | None, list[Tensor]]] = []
     wanted: list[Tensor] = []
     with _generators_kept(batches):
@@ -114,6 +116,17 @@ def _joined(batches: Iterable[Any], targets: object) -> tuple[tuple[str, ...] | 
         raise UsageError("inputs: gives no batches")
     columns = [_cat(parts, "inputs") for parts in zip(*(columns for _, columns in found), strict=True)]
     return found[0][0], columns, tensor_of(targets, "targets") if apart else _cat(tuple(wanted), "targets")
+
+
+def _require_all(loader: DataLoader[Any]) -> None:
+    """Raise UsageError if a loader leaves inputs out, or gives some several times, as it is drawn."""
+    sampler = loader.sampler
+    if isinstance(sampler, WeightedRandomSampler) or (isinstance(sampler, RandomSampler) and sampler.replacement):
+        raise UsageError("inputs: the loader's sampler draws with replacement; a surface is of each input once")
+    if loader.drop_last and loader.batch_size is not None and isinstance(sampler, Sized):
+        left = len(sampler) % loader.batch_size
+        if left:
+            raise UsageError(f"inputs: the loader leaves out {left} inputs; make it with drop_last=False")
 
 
 def _parted(batch: Any, targets: Any, where: str) -> tuple[Any, Any]:

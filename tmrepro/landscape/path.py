@@ -16,8 +16,9 @@ from torch import nn
 
 from tmrepro.errors import UsageError
 from tmrepro.inference import gradient_norm, image_losses, outputs
+from tmrepro.labels import labelled_path
 from tmrepro.landscape.adapter import Output
-from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
+from tmrepro.landscape.losses import CROSS_ENTROPY, Loss, kind_of_loss
 from tmrepro.landscape.module import own_model, precision_of, unwrapped
 from tmrepro.landscape.planes import ComponentDirections, pca_directions
 from tmrepro.landscape.question import Asked, own_data
@@ -183,7 +184,7 @@ class Trajectory:
                 columns[f"{name}_a"] = [place.a for place in places]
                 columns[f"{name}_b"] = [place.b for place in places]
                 columns[f"{name}_distance"] = [place.distance for place in places]
-        return xr.Dataset(
+        seen = xr.Dataset(
             {
                 name: ("epoch", [math.nan if value is None else value for value in values])
                 for name, values in columns.items()
@@ -191,6 +192,8 @@ class Trajectory:
             coords={"epoch": list(self._epochs)},
             attrs={} if found is None else {"explained": found.explained.tolist()},
         )
+        kind = kind_of_loss(loss)
+        return labelled_path(seen, words=f"mean {kind.words}", unit=kind.unit)
 
     def _file(self, epoch: int) -> Path:
         return self._folder / f"{epoch}.safetensors"

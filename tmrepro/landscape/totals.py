@@ -62,7 +62,6 @@ def is_total(found: object) -> bool:
         isinstance(found, tuple | list)
         and len(found) == 2
         and all(isinstance(part, int | float) or (isinstance(part, Tensor) and part.numel() == 1) for part in found)
-        and isinstance(found[0], Tensor)
     )
 
 
