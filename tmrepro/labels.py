@@ -24,7 +24,7 @@ def _axis(axis: str, direction: str, norm: float | None) -> str:
     return f"{axis}, multiples of {direction}" + ("" if norm is None else f" (norm {norm:.4g})")
 
 
-def labelled_path(found: xr.Dataset, *, words: str, unit: str) -> xr.Dataset:
+def labelled_path(found: xr.Dataset, *, words: str = "mean loss", unit: str = "nats") -> xr.Dataset:
     """`found`, the path of a training, with labels on what is in it; `words` and `unit` are those of the loss."""
     names = {
         "epoch": ("epoch", "1"),

@@ -123,6 +123,19 @@ def test_the_standard_first_example_of_regression():
     assert found.loss.attrs["units"]
 
 
+def test_the_loss_says_what_it_is():
+    for loss, targets, words in (
+        ("cross_entropy", LABELS, "mean cross entropy"),
+        ("cross_entropy", SHARES, "mean Kullback-Leibler divergence"),
+        (nn.CrossEntropyLoss(), SHARES, "mean cross entropy"),
+        (nn.L1Loss(reduction="sum"), NUMBERS, "total absolute error"),
+        (lambda outputs, wanted: (outputs - wanted).square(), NUMBERS, "mean loss"),
+    ):
+        found = loss_surface(mlp(), loss, X, targets, grid=2)
+        assert found.loss.attrs["long_name"] == words
+        assert all(set(variable.attrs) == {"long_name", "units"} for variable in found.variables.values())
+
+
 @pytest.mark.parametrize("evaluator", [None, "plain"])
 def test_cross_entropy_of_torchs_is_as_fast_as_by_name(evaluator):
     model = mlp()
@@ -230,6 +243,8 @@ def test_curvature_and_the_path_of_training_take_the_same_losses(tmp_path):
         ({"loss": nn.CrossEntropyLoss(), "targets": LABELS - 5}, "0 to 3; found label -"),
         ({"loss": nn.NLLLoss()}, "expected labels, whole numbers, got float32"),
         ({"loss": nn.BCEWithLogitsLoss(weight=torch.ones(N, 1))}, "is for the inputs of one batch"),
+        ({"loss": nn.MultiMarginLoss(), "targets": LABELS + (torch.arange(N) == N - 1) * 9}, "loss: fails on outputs"),
+        ({"loss": nn.BCELoss(), "model": mlp(CLASSES, nn.Sigmoid())}, "loss: fails on outputs.*between 0 and 1"),
         ({"loss": nn.KLDivLoss()}, "is to change; choose 'batchmean'"),
         ({"loss": nn.MSELoss}, "loss: expected one of cross_entropy, mse"),
         ({"loss": lambda o, t: ((o - t).square().mean(), o.numel() / 4)}, r"not their mean: \(mean \* count, count\)"),

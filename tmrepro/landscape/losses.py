@@ -52,12 +52,14 @@ _KNOWN = {*_OF_CLASSES, *_OF_EQUALS, *_OF_MARGINS}
 
 @dataclass(frozen=True)
 class Kind:
-    """What a loss is called on axes: "mean cross entropy" in "nats"."""
+    """What a loss is called on axes, and its unit: "mean cross entropy", "nats"."""
 
     words: str
     unit: str
 
 
+_OWN = Kind("loss", "loss unit")
+_DIVERGENCE = Kind("Kullback-Leibler divergence", "nats")
 _KINDS: dict[type, Kind] = {
     nn.CrossEntropyLoss: Kind("cross entropy", "nats"),
     nn.NLLLoss: Kind("negative log likelihood", "nats"),
@@ -65,7 +67,7 @@ _KINDS: dict[type, Kind] = {
     nn.L1Loss: Kind("absolute error", "target unit"),
     nn.BCELoss: Kind("binary cross entropy", "nats"),
     nn.BCEWithLogitsLoss: Kind("binary cross entropy", "nats"),
-    nn.KLDivLoss: Kind("Kullback-Leibler divergence", "nats"),
+    nn.KLDivLoss: _DIVERGENCE,
 }
 
 
@@ -85,10 +87,12 @@ class TorchLoss(nn.Module):
         return found.flatten(1).sum(1) * self.factor if found.ndim > 1 else found * self.factor
 
 
-def kind_of_loss(loss: object) -> Kind:
-    """What the losses of a surface are, for its labels."""
-    known = _KINDS.get(_NAMED[loss] if isinstance(loss, str) and loss in _NAMED else type(loss))
-    return known or Kind("loss", "loss unit")
+def kind_of_loss(module: nn.Module | None, targets: Targets) -> Kind:
+    """What the losses of a surface are, for its labels; `module` is torch's, None a function of the caller's own."""
+    known = _KINDS.get(type(module), _OWN)
+    if targets.loss is None and targets.soft:
+        known = _DIVERGENCE
+    return Kind(f"{'total' if getattr(module, 'reduction', '') == 'sum' else 'mean'} {known.words}", known.unit)
 
 
 def torchs_own(loss: object) -> nn.Module | None:

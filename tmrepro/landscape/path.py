@@ -18,7 +18,7 @@ from tmrepro.errors import UsageError
 from tmrepro.inference import gradient_norm, image_losses, outputs
 from tmrepro.labels import labelled_path
 from tmrepro.landscape.adapter import Output
-from tmrepro.landscape.losses import CROSS_ENTROPY, Loss, kind_of_loss
+from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
 from tmrepro.landscape.module import own_model, precision_of, unwrapped
 from tmrepro.landscape.planes import ComponentDirections, pca_directions
 from tmrepro.landscape.question import Asked, own_data
@@ -192,8 +192,7 @@ class Trajectory:
             coords={"epoch": list(self._epochs)},
             attrs={} if found is None else {"explained": found.explained.tolist()},
         )
-        kind = kind_of_loss(loss)
-        return labelled_path(seen, words=f"mean {kind.words}", unit=kind.unit)
+        return labelled_path(seen) if data is None else labelled_path(seen, words=data.kind.words, unit=data.kind.unit)
 
     def _file(self, epoch: int) -> Path:
         return self._folder / f"{epoch}.safetensors"

@@ -73,8 +73,10 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
     outputs = _outputs(copy.deepcopy(network), x[:first].clone(), data, is_lifted=is_lifted)
     conduct = _conduct(network, x, given=given, is_lifted=is_lifted, whole=whole)
     if module is not None:
+        if outputs.is_complex():
+            raise UsageError(f"model: gives {dtype_of(outputs)} outputs, which only a loss of your own can take")
         wanted = torch_targets(asked.loss, module, outputs, data.targets)
-        _try_loss(outputs, wanted.part(0, first), whole=whole)
+        _try_targets(outputs, wanted)
     else:
         wanted = _own_targets(_own_loss(asked.loss, given), outputs, data.targets, network=network, x=x, whole=whole)
         batched = whole or isinstance(wanted.loss, TotalLoss)
@@ -87,7 +89,7 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
     tried = wanted.part(0, first)
     if precision == "float64":
         _try_float64(network, x[:first], tried)
-    return Data(network, x, wanted, has_classes(outputs, wanted), conduct, kind_of_loss(asked.loss))
+    return Data(network, x, wanted, has_classes(outputs, wanted), conduct, kind_of_loss(module, wanted))
 
 
 def choice(name: str, value: object, choices: Any) -> None:
@@ -206,11 +208,10 @@ def _ratio(loss: Any, outputs: Tensor, targets: Tensor) -> Tensor:
     return torch.as_tensor(total).double().reshape(()) / torch.as_tensor(count).double().reshape(())
 
 
-def _try_loss(outputs: Tensor, targets: Targets, *, whole: bool) -> None:
-    if targets.loss is None:
-        image_losses(outputs, targets)
-    else:
-        _check_losses(_called(outputs, targets), outputs, targets, whole=whole)
+def _try_targets(outputs: Tensor, targets: Targets) -> None:
+    """Raise UsageError if a loss of torch's fails on any of the targets [n, ...]: labels of margins, shares beyond 1."""
+    if targets.loss is not None:
+        _called(outputs[:1].expand(len(targets.values), *outputs.shape[1:]), targets)
 
 
 def _called(outputs: Tensor, targets: Targets) -> Any:

@@ -302,4 +302,4 @@ def _dataset(values: np.ndarray, points: Points, attributes: dict[str, Any], *, 
     found = xr.Dataset(
         variables, coords={"a": ("a", points.a), "b": ("b", points.b)}, attrs=flat_attributes(attributes)
     )
-    return labelled(found, words=f"mean {data.kind.words}", unit=data.kind.unit)
+    return labelled(found, words=data.kind.words, unit=data.kind.unit)

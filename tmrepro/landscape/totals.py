@@ -61,6 +61,7 @@ def is_total(found: object) -> bool:
     return (
         isinstance(found, tuple | list)
         and len(found) == 2
+        and isinstance(found[0], float | Tensor)
         and all(isinstance(part, int | float) or (isinstance(part, Tensor) and part.numel() == 1) for part in found)
     )
 
