@@ -85,7 +85,9 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
             why = why or "the loss gives the total of a batch"
         conduct = replace(conduct, only_plain=conduct.only_plain or why)
     if isinstance(network, Adapted) and network.given is not None:
-        conduct = replace(conduct, only_plain=conduct.only_plain or "the network takes more than one tensor")
+        conduct = replace(
+            conduct, only_plain=conduct.only_plain or "the network gets arguments by name or several of them"
+        )
     tried = wanted.part(0, first)
     if precision == "float64":
         _try_float64(network, x[:first], tried)
@@ -211,7 +213,9 @@ def _ratio(loss: Any, outputs: Tensor, targets: Tensor) -> Tensor:
 def _try_targets(outputs: Tensor, targets: Targets) -> None:
     """Raise UsageError if a loss of torch's fails on any of the targets [n, ...]: labels of margins, shares beyond 1."""
     if targets.loss is not None:
-        _called(outputs[:1].expand(len(targets.values), *outputs.shape[1:]), targets)
+        for begin in range(0, len(targets.values), len(outputs)):
+            some = targets.part(begin, begin + len(outputs))
+            _called(outputs[: len(some.values)], some)
 
 
 def _called(outputs: Tensor, targets: Targets) -> Any:
