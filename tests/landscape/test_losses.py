@@ -170,6 +170,14 @@ def test_a_total_with_its_count_is_no_mean_of_batches_means(batch, precision):
     assert abs(np.mean(halves) - expected[1, 0]) > 1e-3
 
 
+def test_a_mean_in_place_of_a_total_is_found_where_both_are_zero_at_theta():
+    model = mlp()
+    with torch.no_grad():
+        own = model(X)
+    with pytest.raises(UsageError, match="not their mean"):
+        loss_surface(model, lambda o, t: (functional.mse_loss(o, t), o.numel()), X, own, grid=2)
+
+
 def test_one_number_for_all_is_right_where_all_inputs_are_one_batch():
     model = mlp()
     expected = loop(model, lambda moved: functional.mse_loss(moved(X.double()), NUMBERS.double()))

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
 from tmrepro.inference import EVALUATION_BATCH, Targets
+from tmrepro.surface.trace import away
 
 SAME_COUNT = 1e-6  # share by which sums of counts in float32 may differ
+REACH = 1.0  # how far from theta*, in root mean squares of each parameter
 SAME_TOTAL = 1e-3  # and of totals, of outputs in float32
 
 
@@ -73,19 +75,26 @@ def total_targets(loss: Callable[[Tensor, Tensor], Any], targets: Tensor, model:
         UsageError: it fails on one input alone, or a batch's total is not the sum of its inputs' totals.
     """
     made, positions = TotalLoss(loss, targets), torch.arange(len(targets), device=targets.device)
-    terms = made.get_buffer("terms")
-    with torch.no_grad():
-        for rows in torch.split(positions, EVALUATION_BATCH):
-            outputs = model(inputs[rows].clone())
-            singles = [_single(made, outputs[place : place + 1], rows[place : place + 1]) for place in range(len(rows))]
-            totals, counts = (torch.stack(parts) for parts in zip(*singles, strict=True))
-            total, count = made.of(outputs, rows)
-            _check_sums(float(total), totals, float(count), counts)
-            terms[rows] = counts.to(terms.device)
+    batches = torch.split(positions, EVALUATION_BATCH)
+    terms = torch.cat([_counts(made, model, inputs, rows) for rows in batches])
+    with away(model, reach=REACH):  # where a mean is not 0, as its total may be at theta*
+        _counts(made, model, inputs, batches[0])
     if not float(terms.sum()) > 0:
         raise UsageError("loss: gives 0 as the number of terms for all targets, so there is no mean loss")
+    made.get_buffer("terms").copy_(terms)
     made.factor = len(targets) / float(terms.sum())
     return Targets(positions[:, None], loss=made)
+
+
+def _counts(made: TotalLoss, model: nn.Module, inputs: Tensor, rows: Tensor) -> Tensor:
+    """The number of terms of each input of a batch, whose total must be the sum of its inputs' totals."""
+    with torch.no_grad():
+        outputs = model(inputs[rows].clone())
+        singles = [_single(made, outputs[place : place + 1], rows[place : place + 1]) for place in range(len(rows))]
+        totals, counts = (torch.stack(parts) for parts in zip(*singles, strict=True))
+        total, count = made.of(outputs, rows)
+    _check_sums(float(total), totals, float(count), counts)
+    return counts
 
 
 def _single(made: TotalLoss, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
