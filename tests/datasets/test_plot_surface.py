@@ -56,6 +56,7 @@ def test_the_axes_are_not_swapped(bowl):
     """The corner (1.5, 1.0) is highest, (-1.5, 1.0) lower: a runs to the right, b upwards."""
     picture = pixels(tmrepro.plot_surface(bowl.drop_attrs(), scale="linear"))
     axes = drawn(tmrepro.plot_surface(bowl.drop_attrs(), scale="linear"))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("a", "b")  # nobody says how long the directions are
     height, width = picture.shape[:2]
     box = axes.get_position()
 

@@ -115,7 +115,7 @@ def _line(ds: xr.Dataset, *, scale: ScaleKind, title: str, ax: Axes | None) -> F
 
 
 def _facts(ds: xr.Dataset) -> SurfaceFacts:
-    delta, eta = (Direction(None, "", number(ds, f"{name}_norm", otherwise=1.0)) for name in ("delta", "eta"))
+    delta, eta = (Direction(None, "", number(ds, f"{name}_norm", otherwise=float("nan"))) for name in ("delta", "eta"))
     return SurfaceFacts(
         delta=delta,
         eta=eta,

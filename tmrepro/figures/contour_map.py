@@ -52,7 +52,9 @@ def fill_map(axes: Axes, *, panel: Panel, scale: LossScale, has_home: bool = Tru
 
 
 def axis_label(name: str, direction: str, *, norm: float) -> str:
-    """Return what an axis counts: distance in parameter space only where the direction has unit norm."""
+    """Return what an axis counts: distance in parameter space only where the direction has unit norm. nan: not known."""
+    if np.isnan(norm):
+        return name
     if abs(norm - 1) <= _UNIT_NORM:
         return f"{name}: distance along {direction} in parameter space"
     return f"{name} (‖{direction}‖ = {norm:.4g})"
