@@ -56,7 +56,7 @@ def found_commands() -> dict[str, Any]:
 def test_python_names() -> None:
     assert sorted(tmrepro.__all__) == [
         "Trajectory", "curvature_of", "directions_toward", "hessian_directions", "load_spec", "loss_line", "loss_surface",
-        "open_run", "pca_directions", "run", "verify",
+        "open_run", "pca_directions", "plot_surface", "run", "surface_statistics", "verify",
     ]  # fmt: skip
     for name in tmrepro.__all__:
         assert callable(getattr(tmrepro, name))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tmrepro.api import run, verify
     from tmrepro.curvature.asked import curvature_of, hessian_directions
+    from tmrepro.datasets import plot_surface, surface_statistics
     from tmrepro.landscape import Trajectory, directions_toward, loss_line, loss_surface, pca_directions
     from tmrepro.spec import load_spec
     from tmrepro.view import open_run
@@ -33,7 +34,9 @@ __all__ = [
     "loss_surface",
     "open_run",
     "pca_directions",
+    "plot_surface",
     "run",
+    "surface_statistics",
     "verify",
 ]
 
@@ -47,7 +50,9 @@ _HOMES = {
     "loss_surface": "tmrepro.landscape",
     "open_run": "tmrepro.view",
     "pca_directions": "tmrepro.landscape",
+    "plot_surface": "tmrepro.datasets",
     "run": "tmrepro.api",
+    "surface_statistics": "tmrepro.datasets",
     "verify": "tmrepro.api",
 }
 

@@ -25,6 +25,8 @@ from tmrepro.parameters import Layout
 BLOCK = 2**20  # numbers of each state that are in memory, in float64
 ON_A_LINE = 1e-12  # of the first component's variance: less than that of rounding in float32
 
+_STORED = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "BF16": "<u2"}  # by safetensors' names; numpy has no bfloat16
+
 State = Path | str | Mapping[str, Any] | np.ndarray | torch.Tensor
 """A safetensors file or a dict by parameter name (buffers may be in it), or a vector [n] in the order of the parameters."""
 
@@ -105,13 +107,14 @@ def open_state(state: Any, *, layout: Layout, others: frozenset[str], name: str)
             )
 
 
-def read_state(read: _Read, *, layout: Layout, name: str) -> Float32[np.ndarray, " n"]:
-    """All parameters of an opened state as one vector.
+def read_state(read: _Read, *, layout: Layout, name: str) -> Float[np.ndarray, " n"]:
+    """All parameters of an opened state as one vector: float64 if any of them is, else float32.
 
     Raises:
         UsageError: they are not finite.
     """
-    vector = np.concatenate([read(part.name, 0, part.size) for part in layout]).astype(np.float32)
+    vector = np.concatenate([read(part.name, 0, part.size) for part in layout])
+    vector = vector if vector.dtype == np.float64 else vector.astype(np.float32)
     if not np.all(np.isfinite(vector)):
         raise UsageError(f"{name}: has values that are not finite")
     return vector
@@ -149,14 +152,18 @@ def _open_file(path: Path, *, layout: Layout, others: frozenset[str], name: str)
         raise UsageError(f"{name}: expected a safetensors file, found another one") from error
     _check_names(shapes, layout=layout, others=others, name=name)
     for part in layout:
-        if types[part.name] != "F32":
-            raise UsageError(f"{name}: {part.name}: expected float32, found {types[part.name]}")
+        if types[part.name] not in _STORED:
+            raise UsageError(
+                f"{name}: {part.name}: expected float32, float64, float16 or bfloat16, found {types[part.name]}"
+            )
 
     def read(key: str, begin: int, end: int) -> np.ndarray:
-        found = np.fromfile(path, dtype="<f4", count=end - begin, offset=begins[key] + 4 * begin)
+        dtype = np.dtype(_STORED[types[key]])
+        found = np.fromfile(path, dtype=dtype, count=end - begin, offset=begins[key] + dtype.itemsize * begin)
         if found.size != end - begin:
             raise UsageError(f"{name}: {key}: ends too early")
-        return found
+        # The upper half of a float32.
+        return (found.astype("<u4") << 16).view("<f4") if types[key] == "BF16" else found
 
     return read
 
@@ -174,5 +181,7 @@ def _check_names(shapes: Mapping[str, tuple[int, ...]], *, layout: Layout, other
 
 
 def _array(value: Any) -> np.ndarray:
-    flat: np.ndarray = np.asarray(value.numpy(force=True) if isinstance(value, torch.Tensor) else value).reshape(-1)
+    if isinstance(value, torch.Tensor):
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy(force=True)
+    flat: np.ndarray = np.asarray(value).reshape(-1)
     return flat

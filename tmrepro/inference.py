@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor, nn
 
 # Fixed, since the bits of a convolution can depend on the batch it is part of.
@@ -21,12 +21,14 @@ class Targets:
     """What outputs are compared with: classes [n] (hard labels) or distributions [n, classes] (soft labels).
 
     `clip` is the spec's clip_probability; it applies to hard labels only. `loss` is a loss of the caller's own, of which
-    `values` are whatever it takes: (outputs, values) -> one loss per image [n].
+    `values` are whatever it takes: (outputs, values) -> losses [n, ...], whose mean over the rest is the image's. `one`: it
+    gives one number for all images together, which are one batch.
     """
 
     values: Tensor
     clip: float | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    one: bool = False
 
     @property
     def soft(self) -> bool:
@@ -40,7 +42,7 @@ class Targets:
 
     def part(self, begin: int, end: int) -> Targets:
         """The targets of images `begin` up to `end`."""
-        return Targets(self.values[begin:end], self.clip, self.loss)
+        return replace(self, values=self.values[begin:end])
 
     def widened(self) -> Targets:
         """The same for outputs in float64: floating point numbers that a loss keeps, such as weights of classes, are in it too.
@@ -53,7 +55,7 @@ class Targets:
         elif isinstance(loss, partial):
             keywords = {name: _wide(value) for name, value in loss.keywords.items()}
             loss = partial(loss.func, *map(_wide, loss.args), **keywords)
-        return Targets(self.values, self.clip, loss)
+        return replace(self, loss=loss)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,10 @@ def image_losses(logits: Float[Tensor, "n ..."], targets: Targets) -> Float64[Te
     are.
     """
     if targets.loss is not None:
-        return targets.loss(logits.clone(), targets.values.clone()).double()  # it may change in place what it is given
+        found = targets.loss(logits.clone(), targets.values.clone()).double()  # it may change in place what it is given
+        if found.ndim == 0 and targets.one:
+            return found.expand(len(logits))
+        return found.flatten(1).mean(1) if found.ndim > 1 else found
     log_p = logits.double().log_softmax(1)
     if targets.soft:
         wanted = targets.values.double()
@@ -102,8 +107,8 @@ def _wide(value: object) -> object:
     return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
-def outputs(model: nn.Module, inputs: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c"]:
-    """Logits of all images in eval mode, batch by batch; the mode is put back."""
+def outputs(model: nn.Module, inputs: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Outputs for all images in eval mode, batch by batch; the mode is put back."""
     was_training = model.training
     model.eval()
     try:
@@ -125,7 +130,7 @@ def summarize(logits: Float[Tensor, "n c"], *, targets: Targets) -> Evaluation:
     return Evaluation(float(loss), float(accuracy))
 
 
-def gradient_norm(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, targets: Targets) -> float:
+def gradient_norm(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, targets: Targets) -> float:
     """||d loss / d theta||_2 of the mean loss in eval mode, over all parameters, summed in float64.
 
     Parameters that training leaves alone belong to theta too; one that the outputs do not depend on has gradient 0.

@@ -32,9 +32,10 @@ def layout_of(model: nn.Module) -> Layout:
 
 
 def theta_of(model: nn.Module) -> Float[np.ndarray, " n"]:
-    """All parameters as one float32 vector [n], on the CPU."""
+    """All parameters as one vector [n] on the CPU: float64 if any of them is, else float32."""
     parts = [value.detach().reshape(-1).cpu().numpy() for value in model.parameters()]
-    return np.concatenate(parts).astype(np.float32, copy=False)
+    vector = np.concatenate(parts)
+    return vector if vector.dtype == np.float64 else vector.astype(np.float32, copy=False)
 
 
 def split_theta(vector: Float[np.ndarray, " n"], *, layout: Layout) -> dict[str, np.ndarray]:

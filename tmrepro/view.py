@@ -17,6 +17,7 @@ from tmrepro.attributes import flat_attributes
 from tmrepro.data import Dataset, load_dataset, scale
 from tmrepro.directions import DirectionPair, surface_directions
 from tmrepro.errors import DamagedError, UsageError
+from tmrepro.labels import labelled
 from tmrepro.models import CodeChanges, build_model, code_changes
 from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.paths import user_path
@@ -104,7 +105,7 @@ class RunView:
         self._wanted(surface, self._surfaces, "surface")
         self._wanted(model, self._models, "model")
         values, facts, home, step = read_surface(self.folder, surface, model)
-        return xr.Dataset(
+        found = xr.Dataset(
             {"loss": (("a", "b"), values.loss), "accuracy": (("a", "b"), values.accuracy)},
             coords={"a": ("a", values.a), "b": ("b", values.b)},
             attrs=flat_attributes(
@@ -121,6 +122,7 @@ class RunView:
                 }
             ),
         )
+        return labelled(found)
 
     def model(self, model: str) -> nn.Module:
         """The network holding theta*, in eval mode, on the CPU; maps inputs [n, 3, h, w] to logits."""

@@ -35,6 +35,14 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return seen
 
 
+def without_labels(found: xr.Dataset) -> xr.Dataset:
+    """What the store has: it keeps no words for axes."""
+    bare = found.copy()
+    for variable in bare.variables.values():
+        variable.attrs = {}
+    return bare
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -47,7 +55,9 @@ def test_what_is_kept_is_what_is_returned(network, inputs, targets, tmp_path, bl
         stored = kept.load()
     points = stored.attrs.pop("error_points")  # pairs in the store, in a row where netCDF must hold them
     assert returned.attrs["error_points"] == [index for point in points for index in point]
-    xr.testing.assert_identical(stored.assign_attrs(error_points=returned.attrs["error_points"]), returned)
+    xr.testing.assert_identical(
+        stored.assign_attrs(error_points=returned.attrs["error_points"]), without_labels(returned)
+    )
     assert not (tmp_path / "k" / ".work").exists()
     blocks.clear()
     again = loss_surface(network, "cross_entropy", inputs, targets, out=tmp_path / "k", **asked)
@@ -95,7 +105,7 @@ def test_another_question_is_refused_by_its_name(network, inputs, targets, tmp_p
         ({"model": moved}, "parameters"),
         ({"inputs": inputs * 2}, "inputs"),
         ({"targets": (targets + 1) % 3}, "targets"),
-        ({"loss": torch.nn.CrossEntropyLoss(reduction="none")}, "loss"),
+        ({"loss": torch.nn.CrossEntropyLoss(label_smoothing=0.1)}, "loss"),
         ({"directions": (1, 3)}, "directions"),
         ({"grid": ([0.0, 0.5], [0.0, 2.0])}, "grid"),
         ({"precision": "float64"}, "precision"),

@@ -25,6 +25,12 @@ class Pair(nn.Module):
         return self.inner(x), x
 
 
+class Float8(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(7, 3).to(torch.float8_e4m3fn), requires_grad=False)
+
+
 class Uncopied(Pair):
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         raise RuntimeError("one of a kind")
@@ -40,12 +46,13 @@ NAN = torch.full((4, 7), torch.nan)
     [
         ({"model": len}, "model: expected a torch.nn.Module, got a builtin"),
         ({"model": nn.ReLU()}, "model: has no parameters"),
-        ({"model": nn.Linear(7, 3).double()}, "'weight' is float64, expected float32: give model.float"),
+        ({"model": nn.Linear(7, 3).double(), "precision": "float32"}, "in float64, which float32 would round"),
+        ({"model": Float8()}, "'weight' is float8_e4m3fn, expected float64, float32, float16 or bfloat16"),
         ({"model": nn.LazyLinear(3)}, "'weight' has no shape yet"),
         ({"model": Pair()}, "model: returns a tuple, expected a tensor"),
         ({"model": Uncopied()}, "cannot be copied, so as to leave yours alone .RuntimeError: one of a kind"),
         ({"model": nn.Sequential(nn.Linear(7, 3), nn.Flatten(0))}, r"an output per input \(4\), got shape \[12\]"),
-        ({"inputs": None}, "inputs: expected a tensor or an array, got nothing; the batches of a loader"),
+        ({"inputs": None}, "inputs: expected a tensor or an array, a tuple, list or dict of them, or a DataLoader"),
         ({"inputs": X[:0]}, r"at least one input along the first axis, got shape \[0, 7\]"),
         ({"inputs": X[:, :5]}, r"model: fails on inputs of shape \[4, 5\], float32: RuntimeError: mat1"),
         ({"inputs": NAN}, "inputs: has values that are not finite"),
@@ -55,12 +62,18 @@ NAN = torch.full((4, 7), torch.nan)
         ({"targets": Y[:3]}, r"targets: expected as many as inputs \(4\), got shape \[3\]"),
         ({"targets": Y + 1}, "the model has 3 classes, 0 to 2; found label 3"),
         ({"targets": Y - 1}, "the model has 3 classes, 0 to 2; found label -1"),
-        ({"targets": Y == 0}, "targets: expected labels .n., got shape .4., bool"),
+        ({"targets": Y == 0}, r"targets: expected labels \[n\] for outputs \[n, 3\], got shape \[4\], bool"),
         ({"targets": Y.float()}, r"whole numbers \[n\] \(classes\) or distributions \[n, 3\]"),
         ({"targets": torch.ones(4, 3)}, "targets: expected distributions"),
         ({"targets": torch.ones(4, 2)}, r"distributions \[n, 3\], got shape \[4, 2\]"),
-        ({"loss": "mse"}, "loss: expected 'cross_entropy' or a function"),
-        ({"loss": nn.CrossEntropyLoss()}, r"one loss per input \[4\], got shape \[\]; torch's need reduction='none'"),
+        (
+            {"loss": "hinge"},
+            "loss: expected one of cross_entropy, mse, mae, bce_with_logits, a loss module of torch, or a",
+        ),
+        (
+            {"loss": nn.functional.cross_entropy},
+            r"a single number for a batch of 4.*expected one loss per input \[4, ...\]",
+        ),
         ({"loss": lambda o, _: o.shape}, "got a Size"),
         ({"loss": torch.matmul}, "loss: fails on outputs of shape .4, 3.: RuntimeError"),
         ({"directions": (1, 1)}, "two different seeds of at least 0"),

@@ -106,3 +106,12 @@ def test_opening_and_reading_changes_nothing(view, finished):
     view.model("dnn")
     view.surface("one", "dnn")
     assert {path: path.stat().st_mtime_ns for path in [finished, *finished.rglob("*")]} == before
+
+
+@pytest.mark.parametrize("name", ["dnn", "cnn", "norm"])
+def test_surfaces_have_labels_and_the_statistics_that_are_stored(view, name):
+    surface = view.surface("one", name)
+    assert tmrepro.surface_statistics(surface) == view.statistics["one"][name]
+    assert {variable.attrs["units"] for variable in surface.variables.values()} == {"nats", "1"}
+    assert surface.a.attrs["long_name"] == "a, distance along delta"
+    assert surface.loss.attrs["long_name"] == "mean loss"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,9 +18,11 @@ from tmrepro.curvature.lanczos import Told
 from tmrepro.curvature.spectrum import Settings, measure, top_eigenvectors
 from tmrepro.errors import UsageError
 from tmrepro.inference import Targets
-from tmrepro.landscape.module import own_model, unwrapped
+from tmrepro.landscape.adapter import Output
+from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
+from tmrepro.landscape.module import own_model, precision_of, unwrapped
 from tmrepro.landscape.planes import Plane
-from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_data
+from tmrepro.landscape.question import Asked, choice, own_data
 from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.paths import require_working_folder
 from tmrepro.records import Curvature
@@ -51,10 +53,11 @@ def curvature_of(
     density_probes: int = 4,
     basis: int | None = None,
     batch: int | Literal["all"] = BATCH,
-    precision: Precision = "float32",
+    precision: Precision | None = None,
     most_products: int = 1000,
     threads: int | None = None,
     progress: Progress = False,
+    output: Output = None,
 ) -> Curvature:
     """The largest eigenvalues, the trace and the spectral density of the Hessian of the mean loss at the model's parameters.
 
@@ -75,10 +78,11 @@ def curvature_of(
         basis: how many vectors as long as theta are kept at once, at least top + 2; by default as many as fit into 1.25 GiB,
             from 10 to 40 beside the `top`.
         batch: inputs a pass; all, for a network whose outputs for an input depend on the others.
-        precision: float32 or float64, of the passes; all sums are float64.
+        precision: float32 or float64, of the passes, by default that of the parameters; all sums are float64.
         most_products: where the search for eigenpairs ends at the latest; what has not converged then says so.
         threads: of torch, meanwhile; by default as many as there are.
         progress: True for lines on standard error, or a function that is told each line: first the memory that vectors take.
+        output: as for `loss_surface`.
 
     Returns:
         A `tmrepro.records.Curvature`.
@@ -95,10 +99,11 @@ def curvature_of(
         probes=probes,
         density_probes=density_probes,
         basis=basis,
-        precision=precision,
         most_products=most_products,
     )
-    with _opened(model, loss, inputs, targets, settings=settings, threads=threads) as (network, x, y):
+    with _opened(
+        model, Asked(loss, inputs, targets, output), settings=settings, precision=precision, threads=threads
+    ) as (network, x, y, settings):
         return measure(network, x, y, settings=settings, tell=_told(progress))
 
 
@@ -112,20 +117,21 @@ def hessian_directions(
     tolerance: float = 1e-4,
     basis: int | None = None,
     batch: int | Literal["all"] = BATCH,
-    precision: Precision = "float32",
+    precision: Precision | None = None,
     most_products: int = 1000,
     threads: int | None = None,
     progress: Progress = False,
+    output: Output = None,
 ) -> HessianDirections:
     """The two directions in which the mean loss bends most: for `loss_surface(directions=...)`.
 
     The unit eigenvectors of the two algebraically largest eigenvalues, the entry of largest magnitude above 0 in each.
     Arguments and errors are those of `curvature_of`.
     """
-    settings = _settings(
-        batch, seed=seed, tolerance=tolerance, basis=basis, precision=precision, most_products=most_products
-    )
-    with _opened(model, loss, inputs, targets, settings=settings, threads=threads) as (network, x, y):
+    settings = _settings(batch, seed=seed, tolerance=tolerance, basis=basis, most_products=most_products)
+    with _opened(
+        model, Asked(loss, inputs, targets, output), settings=settings, precision=precision, threads=threads
+    ) as (network, x, y, settings):
         pairs = top_eigenvectors(network, x, y, settings=settings, tell=_told(progress))
     delta, eta = pairs.vectors.float().cpu().numpy()
     converged = pairs.settled and bool((pairs.residuals <= tolerance * pairs.scale).all())
@@ -134,10 +140,9 @@ def hessian_directions(
 
 def _settings(batch: Any, **asked: Any) -> Settings:
     """Settings of the right kinds; whether they are within their ranges, only the network's size can tell."""
-    choice("precision", asked["precision"], Literal["float32", "float64"])
     asked["batch"] = None if isinstance(batch, str) and batch == "all" else batch
     for name, value in asked.items():
-        if name in {"precision", "tolerance"} or (value is None and name in {"basis", "batch"}):
+        if name == "tolerance" or (value is None and name in {"basis", "batch"}):
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise UsageError(f"{name}: expected a whole number, got {value!r}")
@@ -149,20 +154,23 @@ def _settings(batch: Any, **asked: Any) -> Settings:
 
 @contextmanager
 def _opened(
-    model: nn.Module, loss: Loss, inputs: Any, targets: Any, *, settings: Settings, threads: int | None
-) -> Iterator[tuple[nn.Module, Tensor, Targets]]:
-    """A copy of the model at theta*, and the data as it sees them, checked as `loss_surface` checks them."""
+    model: nn.Module, asked: Asked, *, settings: Settings, precision: Any, threads: int | None
+) -> Iterator[tuple[nn.Module, Tensor, Targets, Settings]]:
+    """A copy of the model at theta*, the data as it sees them, checked as `loss_surface` does, and settings that fit both."""
     require_working_folder()
+    if precision is not None:
+        choice("precision", precision, Literal["float32", "float64"])
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise UsageError(f"threads: expected a whole number of at least 1 (got {threads!r})")
     given = unwrapped(model)
     device = next((value.device for value in given.parameters() if not value.is_meta), torch.device("cpu"))
     with undisturbed(device=device, threads=threads), torch.enable_grad():
         network = own_model(given)
+        settings = replace(settings, precision=precision_of(network, precision))
         settings.checked(sum(value.numel() for value in network.parameters()))
         whole = settings.batch is None
-        data = own_data(network, inputs, targets, loss=loss, given=given, precision=settings.precision, whole=whole)
-        yield network, data.inputs, data.targets
+        data = own_data(network, asked, given=given, precision=settings.precision, whole=whole)
+        yield data.model, data.inputs, data.targets, settings
 
 
 def _told(progress: Progress) -> Told:

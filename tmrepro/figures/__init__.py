@@ -8,6 +8,7 @@ reader's matplotlibrc, backend and installed fonts are: `style` sees to that.
                                       solid          a surface in three dimensions
     replicates   small maps of all replicates of a surface
     training     curves of loss and accuracy
+    single       one surface or line, into axes of anybody's
     spectrum     densities of Hessians' eigenvalues
     scale        from losses to heights, colours, round levels and labels
     style        settings, font, colours, text that fits its place
@@ -22,6 +23,7 @@ from tmrepro.figures.panel import Panel
 from tmrepro.figures.pixels import PixelDifference, compare_png, difference_png
 from tmrepro.figures.replicates import ReplicateSheet, draw_replicates
 from tmrepro.figures.save import render, save_figure
+from tmrepro.figures.single import draw_line, draw_single
 from tmrepro.figures.spectrum import draw_spectrum
 from tmrepro.figures.training import draw_training
 
@@ -32,7 +34,9 @@ __all__ = [
     "compare_png",
     "difference_png",
     "draw_landscape",
+    "draw_line",
     "draw_replicates",
+    "draw_single",
     "draw_spectrum",
     "draw_training",
     "render",

@@ -22,6 +22,13 @@ _UNIT_NORM = 1e-3  # a direction whose norm is this near to 1 gives its axis the
 def draw_map(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) -> Axes:
     """Draw the contours, a to the right and b upwards; points without a finite loss are a hatched gap."""
     axes = figure.add_axes(place, label=f"map {panel.model}")
+    fill_map(axes, panel=panel, scale=scale)
+    _add_shares(axes, panel.facts)
+    return axes
+
+
+def fill_map(axes: Axes, *, panel: Panel, scale: LossScale, has_home: bool = True) -> None:
+    """Draw the contours into `axes` as they are; without the star where theta* is no point (`has_home`)."""
     axes.patch.set(facecolor="#e6e6e6", hatch="////", edgecolor="#9a9a9a")
     part = drawn_part(panel, most=MOST_MAP_POINTS)
     axes.set(xlim=(part.a.min(), part.a.max()), ylim=(part.b.min(), part.b.max()))
@@ -35,18 +42,19 @@ def draw_map(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) ->
         white = {"facecolor": "white", "linewidth": 0}
         axes.text(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center", bbox=white)
     draw_over_map(axes, panel)
-    axes.plot(*home, clip_on=False, zorder=7, **STAR)
+    if has_home:
+        axes.plot(*home, clip_on=False, zorder=7, **STAR)
     axes.set_xlabel(axis_label("a", "δ̂", norm=panel.facts.delta.norm))
     axes.set_ylabel(axis_label("b", "η̂", norm=panel.facts.eta.norm))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=6))
         axis.set_tick_params(pad=6)  # room for the star in the corner
-    _add_shares(axes, panel.facts)
-    return axes
 
 
 def axis_label(name: str, direction: str, *, norm: float) -> str:
-    """Return what an axis counts: distance in parameter space only where the direction has unit norm."""
+    """Return what an axis counts: distance in parameter space only where the direction has unit norm. nan: not known."""
+    if np.isnan(norm):
+        return name
     if abs(norm - 1) <= _UNIT_NORM:
         return f"{name}: distance along {direction} in parameter space"
     return f"{name} (‖{direction}‖ = {norm:.4g})"

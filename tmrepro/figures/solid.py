@@ -29,6 +29,12 @@ def draw_solid(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) 
     """
     label = f"solid {panel.model}"
     axes = cast("Axes3D", figure.add_axes(place, projection="3d", computed_zorder=False, label=label))
+    fill_solid(axes, panel=panel, scale=scale)
+    return axes
+
+
+def fill_solid(axes: Axes3D, *, panel: Panel, scale: LossScale, has_home: bool = True) -> None:
+    """Draw the surface into `axes`; without the star where theta* is no point (`has_home`)."""
     axes.patch.set_visible(False)
     axes.view_init(elev=32, azim=-122)
     axes.set_box_aspect((1, 1, 0.72), zoom=0.92)
@@ -44,10 +50,9 @@ def draw_solid(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) 
         axes.text2D(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center")
     draw_over_solid(axes, panel, scale)
     at_minimum = float(scale.heights(panel.surface.loss[panel.home].reshape(1))[0])
-    if np.isfinite(at_minimum):
+    if has_home and np.isfinite(at_minimum):
         axes.plot(panel.surface.a[panel.home[0]], panel.surface.b[panel.home[1]], at_minimum, zorder=7, **STAR)
     _set_ticks(axes, scale)
-    return axes
 
 
 def _set_ticks(axes: Axes3D, scale: LossScale) -> None:
@@ -57,7 +62,9 @@ def _set_ticks(axes: Axes3D, scale: LossScale) -> None:
         axis.set_major_locator(MaxNLocator(nbins=5))
     axes.tick_params(labelsize=8, pad=1)
     axes.zaxis.set_tick_params(pad=6)
-    axes.text2D(0.03, 0.79, "loss (nats)", transform=axes.transAxes, fontsize=8)  # a label along z would meet the map's
+    axes.text2D(
+        0.03, 0.79, f"loss ({scale.unit})", transform=axes.transAxes, fontsize=8
+    )  # a label along z would meet the map's
     axes.set_xlabel("a", labelpad=2)
     axes.set_ylabel("b", labelpad=2)
 

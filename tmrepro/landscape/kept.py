@@ -16,8 +16,10 @@ from jaxtyping import Float64
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from tmrepro.inference import EVALUATION_BATCH, image_losses
-from tmrepro.landscape.question import CROSS_ENTROPY
+from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
+from tmrepro.landscape.adapter import Adapted
+from tmrepro.landscape.losses import CROSS_ENTROPY, TorchLoss
+from tmrepro.landscape.totals import TotalLoss
 from tmrepro.parameters import layout_of
 from tmrepro.records import SurfaceError
 from tmrepro.store.atomic import work_folder
@@ -138,14 +140,13 @@ def question_of(
 
     Network and loss are called at theta* and away from it, and the loss also on outputs drawn at random.
     """
-    loss = problem.targets.loss
-    facts = problem.directions
+    facts, model = problem.directions, problem.model
+    network = model.model if isinstance(model, Adapted) else model
     return {
-        "parameters": _hash_of_state(problem.model),
-        "inputs": _hash(problem.inputs),
-        "targets": _hash(problem.targets.values),
-        "loss": CROSS_ENTROPY if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__),
-        "model": type(problem.model).__qualname__,
+        "parameters": _hash_of_state(network),
+        "inputs": _hash_of_inputs(model, problem.inputs),
+        **_loss_of(problem.targets),
+        "model": type(network).__qualname__,
         **_first_losses(problem),
         "directions": [hashlib.sha256(vector.tobytes()).hexdigest() for vector in (facts.delta, facts.eta)],
         "grid": {"a": a.tolist(), "b": b.tolist(), "chunk": chunk},
@@ -153,6 +154,35 @@ def question_of(
         "batch": "all" if problem.whole else None,
         "evaluator": evaluator,
     }
+
+
+def _hash_of_inputs(model: nn.Module, inputs: Tensor) -> str:
+    """Of tensors that are arguments of a network, with their names; or of the only one."""
+    if not isinstance(model, Adapted) or model.given is None:
+        return _hash(inputs)
+    columns = [f"{model.given.label(index)} {_hash(column)}" for index, column in enumerate(model.given.columns)]
+    return hashlib.sha256("\n".join(columns).encode()).hexdigest()
+
+
+def _loss_of(targets: Targets) -> dict[str, Any]:
+    """Targets and loss: its name, and what a loss of torch's was made with."""
+    match targets.loss:
+        case None:
+            return {"targets": _hash(targets.values), "loss": CROSS_ENTROPY}
+        case TorchLoss(loss=own, factor=factor):
+            plain = {name: value for name, value in vars(own).items() if isinstance(value, int | float | str)}
+            tensors = {name: _hash(value) for name, value in own.named_buffers()}
+            made = {name: plain[name] for name in sorted(plain) if name != "training" and not name.startswith("_")}
+            words = json.dumps({**made, **tensors, "factor": factor})
+            return {"targets": _hash(targets.values), "loss": f"{type(own).__qualname__} {words}"}
+        case TotalLoss(loss=own) as total:
+            return {"targets": _hash(total.get_buffer("targets")), "loss": _name_of(own)}
+        case own:
+            return {"targets": _hash(targets.values), "loss": _name_of(own)}
+
+
+def _name_of(loss: object) -> str:
+    return str(getattr(loss, "__qualname__", type(loss).__qualname__))
 
 
 def _first_losses(problem: Problem) -> dict[str, Any]:

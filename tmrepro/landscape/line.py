@@ -12,9 +12,13 @@ from torch import nn
 
 from tmrepro.attributes import flat_attributes
 from tmrepro.directions import DirectionPair, Moves, Normalization, line_direction
+from tmrepro.labels import labelled
+from tmrepro.landscape.adapter import Output
+from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
 from tmrepro.landscape.points import Origin, Unit, line_points
-from tmrepro.landscape.question import CROSS_ENTROPY, Loss, choice, own_vector
+from tmrepro.landscape.question import Asked, choice
 from tmrepro.landscape.surface import Options, Progress, landscape_of
+from tmrepro.landscape.vectors import own_vector
 from tmrepro.parameters import layout_of, theta_of
 from tmrepro.surface import Precision
 
@@ -35,13 +39,14 @@ def loss_line(
     unit: Unit = "absolute",
     normalization: Normalization | None = None,
     moves: Moves = "all",
-    precision: Precision = "float32",
+    precision: Precision | None = None,
     batch: Literal["all"] | None = None,
     chunk: int = 64,
     evaluator: str | None = None,
     threads: int | None = None,
     progress: bool | Progress = False,
     out: Path | str | None = None,
+    output: Output = None,
 ) -> xr.Dataset:
     """The mean loss of `model` at theta* + a delta^ over points a, theta* being its parameters as they are.
 
@@ -67,6 +72,7 @@ def loss_line(
         threads: as for `loss_surface`.
         progress: as for `loss_surface`.
         out: as for `loss_surface`; the line is kept as a surface of one row.
+        output: as for `loss_surface`.
 
     Returns:
         loss [a] and, for labels of classes, accuracy [a]. Attributes as those of `loss_surface`, for one direction:
@@ -88,14 +94,14 @@ def loss_line(
 
     row = landscape_of(
         model,
-        (loss, inputs, targets),
+        Asked(loss, inputs, targets, output),
         pair_of=pair_of,
         lay_points=lambda theta_norm: line_points(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm),
         options=Options(moves, unit, precision, batch, chunk, evaluator, threads, progress, out),
     )
     line = row.isel(a=0, drop=True).rename({"b": "a"})
     line.attrs = flat_attributes(_of_a_line(row.attrs))
-    return line
+    return labelled(line, words=row.loss.attrs["long_name"], unit=row.loss.attrs["units"])
 
 
 def _of_a_line(attributes: dict[str, Any]) -> dict[str, Any]:

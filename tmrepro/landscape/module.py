@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
+from tmrepro.surface import Precision
+
+HALVES = frozenset({torch.float16, torch.bfloat16})  # each of their numbers is one of float32
 
 
 def unwrapped(model: object) -> nn.Module:
@@ -25,8 +29,10 @@ def unwrapped(model: object) -> nn.Module:
 def own_model(module: nn.Module) -> nn.Module:
     """A copy of `module` in eval mode, holding theta*, so that nothing that happens can reach the caller's.
 
+    It is in float64 if a parameter is, else in float32, which holds every number of float16 and bfloat16.
+
     Raises:
-        UsageError: it has no parameters, others than float32 ones, or cannot be copied as it is.
+        UsageError: it has no parameters, some that are no real numbers in floating point, or cannot be copied as it is.
     """
     named = dict(module.named_parameters())
     if not named:
@@ -34,13 +40,46 @@ def own_model(module: nn.Module) -> nn.Module:
     for name, value in named.items():
         _check_parameter(name, value)
     if len({value.device for value in named.values()}) > 1:
-        raise UsageError("model: its parameters are on several devices, expected one")
+        where = ", ".join(sorted(map(str, {value.device for value in named.values()})))
+        raise UsageError(f"model: its parameters are on several devices ({where}), expected one: give model.to(DEVICE)")
+    for name, buffer in module.named_buffers():
+        if isinstance(buffer, nn.parameter.UninitializedBuffer):
+            raise UsageError(f"model: buffer {name!r} has no shape yet; run the model on some inputs first")
     try:
-        return copy.deepcopy(module).eval()
+        return lifted(copy.deepcopy(module).eval())
     except Exception as error:
         raise UsageError(
             f"model: cannot be copied, so as to leave yours alone ({type(error).__name__}: {error}){_remedy(module)}"
         ) from error
+
+
+def lifted(module: nn.Module) -> nn.Module:
+    """`module` itself, changed to the precision that holds all of its parameters: see `own_model`."""
+    kinds = {value.dtype for value in module.parameters()}
+    if torch.float64 in kinds:
+        return module.double()
+    return module.float() if kinds & HALVES else module
+
+
+def precision_of(model: nn.Module, asked: object) -> Precision:
+    """The precision of a computation with `model`, a copy as `own_model` makes it; None asks for that of its parameters.
+
+    Raises:
+        UsageError: there is no such precision, or it does not hold parameters in float64.
+    """
+    is_wide = any(value.dtype == torch.float64 for value in model.parameters())
+    if asked is None:
+        return "float64" if is_wide else "float32"
+    for precision in get_args(Precision):
+        if asked == precision:
+            if is_wide and precision != "float64":
+                raise UsageError(
+                    f"precision: the model has parameters in float64, which {precision} would round; leave precision out, or "
+                    "give model.float()"
+                )
+            found: Precision = precision
+            return found
+    raise UsageError(f"precision: choose one of {', '.join(get_args(Precision))} (got {asked!r})")
 
 
 def _check_parameter(name: str, value: Tensor) -> None:
@@ -59,8 +98,10 @@ def _check_parameter(name: str, value: Tensor) -> None:
         raise UsageError(
             f"model: parameter {name!r} is {str(value.layout).removeprefix('torch.')}, expected a dense one"
         )
-    if value.dtype != torch.float32:
-        raise UsageError(f"model: parameter {name!r} is {dtype_of(value)}, expected float32: give model.float()")
+    if value.dtype not in {torch.float32, torch.float64, *HALVES}:
+        raise UsageError(
+            f"model: parameter {name!r} is {dtype_of(value)}, expected float64, float32, float16 or bfloat16: give model.float()"
+        )
     if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape, strict=True)):
         raise UsageError(
             f"model: parameter {name!r} is an expanded tensor, whose numbers share memory; give a clone of it"
@@ -87,4 +128,5 @@ def dtype_of(tensor: Tensor) -> str:
 
 def kind_of(value: object) -> str:
     """What a value is, in words."""
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "nothing" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

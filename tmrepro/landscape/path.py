@@ -16,9 +16,12 @@ from torch import nn
 
 from tmrepro.errors import UsageError
 from tmrepro.inference import gradient_norm, image_losses, outputs
-from tmrepro.landscape.module import own_model, unwrapped
+from tmrepro.labels import labelled_path
+from tmrepro.landscape.adapter import Output
+from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
+from tmrepro.landscape.module import own_model, precision_of, unwrapped
 from tmrepro.landscape.planes import ComponentDirections, pca_directions
-from tmrepro.landscape.question import CROSS_ENTROPY, Loss, own_data
+from tmrepro.landscape.question import Asked, own_data
 from tmrepro.landscape.surface import pair_of_directions
 from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.parameters import layout_of, theta_of
@@ -41,7 +44,7 @@ class Trajectory:
     Each point is a safetensors file, so that a long path of a large network fits; at most a few are in memory at once.
 
     Args:
-        model: the module that is trained; float32 parameters. It is read at each `record` and never changed.
+        model: the module that is trained; with parameters as for `loss_surface`. It is read at each `record` and never changed.
         folder: where the files go; by default a temporary folder, which is gone with this object.
     """
 
@@ -105,6 +108,7 @@ class Trajectory:
         targets: Any = None,
         *,
         planes: Mapping[str, Any] | None = None,
+        output: Output = None,
     ) -> xr.Dataset:
         """The path as seen from theta*, the model's parameters as they are now.
 
@@ -113,6 +117,7 @@ class Trajectory:
             inputs: as for `loss_surface`; None: no losses and gradients are computed.
             targets: as for `loss_surface`.
             planes: by name, directions as `loss_surface` takes them with its other arguments left as they are.
+            output: as for `loss_surface`.
 
         Returns:
             Along `epoch`: distance (||theta - theta*||); cosine, of the angle between the step from the point before and the
@@ -132,7 +137,13 @@ class Trajectory:
             data = (
                 None
                 if inputs is None
-                else own_data(copied, inputs, targets, loss=loss, given=self._model, precision="float32", whole=False)
+                else own_data(
+                    copied,
+                    Asked(loss, inputs, targets, output),
+                    given=self._model,
+                    precision=precision_of(copied, None),
+                    whole=False,
+                )
             )
             pairs = {name: pair_of_directions(given, model=copied) for name, given in (planes or {}).items()}
             try:
@@ -142,14 +153,15 @@ class Trajectory:
 
             def theta(index: int) -> np.ndarray:
                 state = safetensors.torch.load_file(self.states[index])
-                return np.concatenate([state[part.name].float().reshape(-1).numpy() for part in layout])
+                parts = [state[part.name].reshape(-1).double().numpy() for part in layout]
+                return np.concatenate(parts).astype(theta_star.dtype, copy=False)
 
             def measure(index: int) -> tuple[float | None, float | None]:
                 if data is None:
                     return None, None
                 copied.load_state_dict(safetensors.torch.load_file(self.states[index]))
-                mean = image_losses(outputs(copied, data.inputs), data.targets).mean()
-                return float(mean), gradient_norm(copied, data.inputs, targets=data.targets)
+                mean = image_losses(outputs(data.model, data.inputs), data.targets).mean()
+                return float(mean), gradient_norm(data.model, data.inputs, targets=data.targets)
 
             points = follow(
                 self._epochs,
@@ -172,7 +184,7 @@ class Trajectory:
                 columns[f"{name}_a"] = [place.a for place in places]
                 columns[f"{name}_b"] = [place.b for place in places]
                 columns[f"{name}_distance"] = [place.distance for place in places]
-        return xr.Dataset(
+        seen = xr.Dataset(
             {
                 name: ("epoch", [math.nan if value is None else value for value in values])
                 for name, values in columns.items()
@@ -180,6 +192,7 @@ class Trajectory:
             coords={"epoch": list(self._epochs)},
             attrs={} if found is None else {"explained": found.explained.tolist()},
         )
+        return labelled_path(seen) if data is None else labelled_path(seen, words=data.kind.words, unit=data.kind.unit)
 
     def _file(self, epoch: int) -> Path:
         return self._folder / f"{epoch}.safetensors"

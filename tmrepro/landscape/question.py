@@ -3,51 +3,57 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, get_args
+from functools import partial
+from typing import Any, Final, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
 from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
-from tmrepro.landscape.module import dtype_of, kind_of
-from tmrepro.landscape.planes import Plane
-from tmrepro.parameters import Layout, split_theta
-from tmrepro.spec.messages import did_you_mean
+from tmrepro.landscape.adapter import Adapted, Output, adapted, words_of
+from tmrepro.landscape.batches import Given, read_data
+from tmrepro.landscape.losses import Kind, kind_of_loss, torch_targets, torchs_own
+from tmrepro.landscape.module import dtype_of, kind_of, lifted
+from tmrepro.landscape.tensors import require_finite
+from tmrepro.landscape.totals import TotalLoss, is_total, total_targets
 from tmrepro.surface import Precision
 from tmrepro.surface.conduct import Conduct, examine, examine_loss
 from tmrepro.surface.plain import arithmetic
+from tmrepro.surface.watch import Watch, require_apart
 
-CROSS_ENTROPY: Final = "cross_entropy"
 WHOLE: Final = "; batch='all' evaluates all inputs as one batch"
-LARGEST_DISTRIBUTION_ERROR = 1e-3  # of sums of float16 probabilities
-LARGEST_SEED = 2**63  # and not itself
 ACCURATE = 1e-4  # how far losses of float32 outputs that mean the same may differ
-
-Loss = Callable[[Tensor, Tensor], Tensor] | Literal["cross_entropy"]
-Vectors = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs [n, ...] and targets on the model's device, and what is known of the model as a function of them.
+    """The network as evaluators see it, its inputs [n, ...] and targets on its device, and what is known of it as a function.
 
-    `has_accuracy`: outputs and targets are of classes.
+    `has_accuracy`: outputs and targets are of classes. `kind`: what the loss is called.
     """
 
+    model: nn.Module
     inputs: Tensor
     targets: Targets
     has_accuracy: bool
     conduct: Conduct
+    kind: Kind
 
 
-def own_data(
-    model: nn.Module, inputs: object, targets: object, *, loss: Any, given: nn.Module, precision: Precision, whole: bool
-) -> Data:
-    """Copies of `inputs` and `targets` as the model sees them, tried on the first of them by a copy of `model`.
+@dataclass(frozen=True)
+class Asked:
+    """Loss, data and output of `loss_surface` as a caller has them, not yet checked."""
+
+    loss: Any
+    inputs: Any
+    targets: Any
+    output: Output
+
+
+def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Precision, whole: bool) -> Data:
+    """The data as the model sees them, copied, and tried on the first of them by a copy of `model`.
 
     `given` is the caller's own module; `whole`: all inputs go through it as one batch.
 
@@ -55,95 +61,37 @@ def own_data(
         UsageError: no data, shapes that don't fit, labels out of range, a model or loss that fails on them, or one that is no
             function of one input at a time.
     """
-    device = next(model.parameters()).device
-    x, y = (_tensor(value, name).to(device).clone() for value, name in ((inputs, "inputs"), (targets, "targets")))
-    if x.is_floating_point():
-        x = x.float()
-    if x.ndim < 1 or len(x) == 0:
-        raise UsageError(f"inputs: expected at least one input along the first axis, got shape {list(x.shape)}")
-    if x.is_floating_point() and not bool(torch.isfinite(x).all()):
-        raise UsageError("inputs: has values that are not finite")
-    if y.ndim < 1 or len(y) != len(x):
-        raise UsageError(f"targets: expected as many as inputs ({len(x)}), got shape {list(y.shape)}")
+    parameter = next(model.parameters())
+    module = torchs_own(asked.loss)
+    data = read_data(asked.inputs, asked.targets).moved(parameter.device, parameter.dtype)
+    for index, column in enumerate(data.columns):
+        require_finite(column, data.label(index))
+    require_finite(data.targets, "targets")
+    network, x = adapted(model, data, asked.output)
     first = len(x) if whole else min(len(x), EVALUATION_BATCH)
-    outputs = _outputs(copy.deepcopy(model), x[:first].clone())
-    wanted = Targets(y, loss=_own_loss(loss, given)) if callable(loss) else _class_targets(y, outputs, loss)
-    tried = wanted.part(0, first)
-    _try_loss(outputs, tried)
-    conduct = examine(model, x, given=given, whole=whole, remedy=WHOLE)
-    if wanted.loss is not None:
-        why = examine_loss(outputs, tried, given=given, whole=whole, remedy=WHOLE)
-        conduct = replace(conduct, only_plain=conduct.only_plain or why)
-    if precision == "float64":
-        _try_float64(model, x[:first], tried)
-    return Data(x, wanted, has_accuracy=has_classes(outputs, tried), conduct=conduct)
-
-
-def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
-    """Two directions [n] of the caller's own, as vectors; None where `directions` are seeds.
-
-    Raises:
-        UsageError: neither; or a direction with an unknown name, another shape, or values that are not finite.
-    """
-    match directions:
-        case (int() | np.integer(), int() | np.integer()):
-            return None
-        case Plane(eta=None):
-            raise UsageError("directions: a line has one direction only; loss_line takes it, a surface needs two")
-        case Plane(delta=delta, eta=eta):
-            return _vector(delta, "directions: delta", layout=layout), _vector(eta, "directions: eta", layout=layout)
-        case (delta, eta):
-            return _vector(delta, "directions: delta", layout=layout), _vector(eta, "directions: eta", layout=layout)
-        case _:
-            raise UsageError(
-                "directions: expected two seeds, or two directions, each a dict by parameter name, a list of tensors, one a "
-                f"parameter, or a vector, got {kind_of(directions)}"
-            )
-
-
-def own_vector(direction: object, *, layout: Layout) -> int | np.ndarray:
-    """One direction [n] of the caller's own as a vector, or a seed.
-
-    Raises:
-        UsageError: see `own_vectors`.
-    """
-    match direction:
-        case bool() | None:
-            raise UsageError(f"direction: expected a seed or a direction of your own, got {direction!r}")
-        case int() | np.integer():
-            if not 0 <= direction < LARGEST_SEED:
-                raise UsageError(f"direction: expected a seed of at least 0, below 2^63, got {direction}")
-            return int(direction)
-        case Plane(delta=delta):
-            return _vector(delta, "direction", layout=layout)
-        case _:
-            return _vector(direction, "direction", layout=layout)
-
-
-def _vector(given: object, which: str, *, layout: Layout) -> np.ndarray:
-    n = sum(parameter.size for parameter in layout)
-    vector = np.zeros(n, dtype=np.float32)
-    if isinstance(given, list | tuple):
-        if len(given) != len(layout):
-            raise UsageError(f"{which}: expected a tensor per parameter ({len(layout)}), got {len(given)}")
-        given = {parameter.name: value for parameter, value in zip(layout, given, strict=True)}
-    if isinstance(given, Mapping):
-        parts = split_theta(vector, layout=layout)
-        for name, value in given.items():
-            if name not in parts:
-                raise UsageError(f"{which}: no parameter {name!r}{did_you_mean(name, tuple(parts))}")
-            found = _tensor(value, f"{which}: {name}").numpy(force=True)
-            if found.shape != parts[name].shape:
-                raise UsageError(f"{which}: {name}: expected shape {list(parts[name].shape)}, got {list(found.shape)}")
-            parts[name][...] = found
+    is_lifted = any(value.dtype != parameter.dtype for value in given.parameters())
+    outputs = _outputs(copy.deepcopy(network), x[:first].clone(), data, is_lifted=is_lifted)
+    conduct = _conduct(network, x, given=given, is_lifted=is_lifted, whole=whole)
+    if module is not None:
+        if outputs.is_complex():
+            raise UsageError(f"model: gives {dtype_of(outputs)} outputs, which only a loss of your own can take")
+        wanted = torch_targets(asked.loss, module, outputs, data.targets)
+        _try_targets(outputs, wanted)
     else:
-        found = _tensor(given, f"{which}").numpy(force=True)
-        if found.shape != (n,):
-            raise UsageError(f"{which}: expected a vector of {n} numbers, got shape {list(found.shape)}")
-        vector[...] = found
-    if not np.all(np.isfinite(vector)):
-        raise UsageError(f"{which}: has values that are not finite")
-    return vector
+        wanted = _own_targets(_own_loss(asked.loss, given), outputs, data.targets, network=network, x=x, whole=whole)
+        batched = whole or isinstance(wanted.loss, TotalLoss)
+        why = examine_loss(outputs, wanted.part(0, first), given=given, whole=batched, remedy=WHOLE)
+        if isinstance(wanted.loss, TotalLoss):
+            why = why or "the loss gives the total of a batch"
+        conduct = replace(conduct, only_plain=conduct.only_plain or why)
+    if isinstance(network, Adapted) and network.given is not None:
+        conduct = replace(
+            conduct, only_plain=conduct.only_plain or "the network gets arguments by name or several of them"
+        )
+    tried = wanted.part(0, first)
+    if precision == "float64":
+        _try_float64(network, x[:first], tried)
+    return Data(network, x, wanted, has_classes(outputs, wanted), conduct, kind_of_loss(module, wanted))
 
 
 def choice(name: str, value: object, choices: Any) -> None:
@@ -156,18 +104,37 @@ def choice(name: str, value: object, choices: Any) -> None:
         raise UsageError(f"{name}: choose one of {', '.join(get_args(choices))} (got {value!r})")
 
 
-def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
+def _conduct(network: nn.Module, x: Tensor, *, given: nn.Module, is_lifted: bool, whole: bool) -> Conduct:
+    """How the network behaves; its calls may reach neither `given` nor the module that it was copied from."""
+    twin = given
+    if is_lifted:
+        with torch.no_grad(), Watch() as watch:
+            copy.deepcopy(network)(x if whole else x[:1])
+        require_apart(watch, given, name="model")
+        twin = lifted(copy.deepcopy(given))
+    seen = Adapted(twin, network.selection, network.given) if isinstance(network, Adapted) else twin
+    return examine(network, x, given=seen, whole=whole, remedy=WHOLE)
+
+
+def _outputs(model: nn.Module, inputs: Tensor, data: Given, *, is_lifted: bool) -> Tensor:
     try:
         with torch.no_grad():
             found = model(inputs)
+    except UsageError:
+        raise
     except Exception as error:
+        shapes = [
+            f"{'' if data.names is None else f'{data.names[index]} '}{[len(inputs), *column.shape[1:]]}, {dtype_of(column)}"
+            for index, column in enumerate(data.columns)
+        ]
+        wide = ", and all of its parameters are of one dtype here, which its forward must take" if is_lifted else ""
         raise UsageError(
-            f"model: fails on inputs of shape {list(inputs.shape)}, {dtype_of(inputs)}: {type(error).__name__}: {error}. Inputs "
+            f"model: fails on inputs of shape {'; '.join(shapes)}: {type(error).__name__}: {error}{wide}. Inputs "
             f"come in batches of {EVALUATION_BATCH}; batch='all' is for a network that takes all of them at once"
         ) from error
     if not isinstance(found, Tensor):
         raise UsageError(
-            f"model: returns {kind_of(found)}, expected a tensor of outputs; wrap it in a module that does"
+            f"model: returns {kind_of(found)}, expected a tensor of outputs: {words_of(found)}; say which of it with output="
         )
     if found.ndim < 1 or len(found) != len(inputs):
         raise UsageError(f"model: expected an output per input ({len(inputs)}), got shape {list(found.shape)}")
@@ -175,7 +142,7 @@ def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def has_classes(outputs: Tensor, targets: Targets) -> bool:
-    """Whether the largest of an input's outputs [n, classes] is a class that a target [n] could name.
+    """Whether the largest of an input's outputs [first, classes] is a class that every target [n] could name.
 
     A loss of the caller's own says so by its values: it takes outputs as classes if it stays the same when a number is added to
     all outputs of an input (losses of softmax and of margins), or when outputs and classes change places together.
@@ -186,53 +153,23 @@ def has_classes(outputs: Tensor, targets: Targets) -> bool:
     if outputs.ndim != 2 or outputs.shape[1] < 2 or values.ndim != 1 or values.dtype == torch.bool or targets.soft:
         return False
     classes = outputs.shape[1]
-    if bool(((values < 0) | (values >= classes)).any()):
+    if bool(((values < 0) | (values >= classes)).any()) or _ignores(loss, values):
         return False
+    tried = targets.part(0, len(outputs))
     with torch.no_grad():
-        found = image_losses(outputs, targets)
-        shifted = image_losses(outputs + 1, targets)
-        turned = image_losses(outputs.roll(1, 1), replace(targets, values=(values + 1) % classes))
+        found = image_losses(outputs, tried)
+        shifted = image_losses(outputs + 1, tried)
+        turned = image_losses(outputs.roll(1, 1), replace(tried, values=(tried.values + 1) % classes))
     within = ACCURATE * (1 + found.abs())
     return any(bool(((other - found).abs() <= within).all()) for other in (shifted, turned))
 
 
-def _class_targets(targets: Tensor, outputs: Tensor, loss: object) -> Targets:
-    if loss != CROSS_ENTROPY:
-        raise UsageError(
-            f"loss: expected 'cross_entropy' or a function (outputs, targets) -> one loss per input, got {loss!r}"
-        )
-    if outputs.ndim != 2:
-        raise UsageError(
-            f"model: cross entropy takes outputs [n, classes], got {list(outputs.shape)}; give a loss of your own instead"
-        )
-    classes = outputs.shape[1]
-    if targets.is_floating_point():
-        return Targets(_distributions(targets, classes=classes))
-    if targets.ndim != 1 or targets.dtype == torch.bool:
-        raise UsageError(f"targets: expected labels [n], got shape {list(targets.shape)}, {dtype_of(targets)}")
-    labels = targets.long()
-    least, largest = int(labels.min()), int(labels.max())
-    if least < 0 or largest >= classes:
-        raise UsageError(
-            f"targets: the model has {classes} classes, 0 to {classes - 1}; found label {min(least, 0) or largest}"
-        )
-    return Targets(labels)
+def _ignores(loss: Any, labels: Tensor) -> bool:
+    ignored = getattr(getattr(loss, "loss", None), "ignore_index", None)
+    return ignored is not None and bool((labels == ignored).any())
 
 
-def _distributions(targets: Tensor, *, classes: int) -> Tensor:
-    if targets.ndim != 2 or targets.shape[1] != classes:
-        raise UsageError(
-            f"targets: expected whole numbers [n] (classes) or distributions [n, {classes}], got shape {list(targets.shape)}, "
-            f"{dtype_of(targets)}"
-        )
-    values = targets.float()
-    off = float((values.double().sum(1) - 1).abs().max())
-    if not (bool((values >= 0).all()) and off <= LARGEST_DISTRIBUTION_ERROR):
-        raise UsageError("targets: expected distributions, each of numbers of at least 0 whose sum is 1")
-    return values
-
-
-def _own_loss(loss: Callable[[Tensor, Tensor], Tensor], given: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def _own_loss(loss: Any, given: nn.Module) -> Any:
     """A copy of a loss that is a module, whose buffers may change; the parameters of `given` stay what they are in it."""
     if not isinstance(loss, nn.Module):
         return loss
@@ -255,43 +192,60 @@ def _try_float64(model: nn.Module, inputs: Tensor, targets: Targets) -> None:
         ) from error
 
 
-def _try_loss(outputs: Tensor, targets: Targets) -> None:
-    if targets.loss is None:
-        image_losses(outputs, targets)
-        return
+def _own_targets(loss: Any, outputs: Tensor, targets: Tensor, *, network: nn.Module, x: Tensor, whole: bool) -> Targets:
+    """All `targets` [n, ...] with a function of the caller's own, by what it gives for the first `outputs`."""
+    first = Targets(targets[: len(outputs)], loss=loss)
+    found = _called(outputs, first)
+    if not is_total(found):
+        _check_losses(found, outputs, first, whole=whole)
+        return Targets(targets, loss=loss, one=whole and isinstance(found, Tensor) and found.ndim == 0)
+    if whole:
+        return Targets(targets, loss=partial(_ratio, loss), one=True)
+    return total_targets(loss, targets, copy.deepcopy(network), x)
+
+
+def _ratio(loss: Any, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss of a batch that is all there is."""
+    total, count = loss(outputs, targets)
+    return torch.as_tensor(total).double().reshape(()) / torch.as_tensor(count).double().reshape(())
+
+
+def _try_targets(outputs: Tensor, targets: Targets) -> None:
+    """Raise UsageError if a loss of torch's fails on any of the targets [n, ...]: labels of margins, shares beyond 1."""
+    if targets.loss is not None:
+        for begin in range(0, len(targets.values), len(outputs)):
+            some = targets.part(begin, begin + len(outputs))
+            _called(outputs[: len(some.values)], some)
+
+
+def _called(outputs: Tensor, targets: Targets) -> Any:
+    assert targets.loss is not None  # noqa: S101 - nobody calls it else
     try:
         with torch.no_grad():
-            found = targets.loss(outputs.clone(), targets.values.clone())
+            return targets.loss(outputs.clone(), targets.values.clone())
     except Exception as error:
         raise UsageError(
             f"loss: fails on outputs of shape {list(outputs.shape)}: {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(found, Tensor) or found.shape != (len(outputs),):
-        got = f"shape {list(found.shape)}" if isinstance(found, Tensor) else kind_of(found)
-        raise UsageError(
-            f"loss: expected one loss per input [{len(outputs)}], got {got}; torch's need reduction='none'"
-        )
 
 
-def _tensor(given: object, name: str) -> Tensor:
-    match given:
-        case Tensor():
-            found = given.detach()
-        case np.ndarray():
-            try:
-                # A copy that is torch's to change, in the byte order of the machine.
-                found = torch.from_numpy(np.array(given, dtype=given.dtype.newbyteorder("="), order="C"))
-            except (TypeError, ValueError) as error:
-                raise UsageError(f"{name}: {error}") from error
-        case _:
-            hint = "; the batches of a loader become one with torch.cat" if name in {"inputs", "targets"} else ""
-            raise UsageError(f"{name}: expected a tensor or an array, got {kind_of(given)}{hint}")
-    if found.layout is not torch.strided or found.is_nested or found.is_quantized:
+def _check_losses(found: object, outputs: Tensor, targets: Targets, *, whole: bool) -> None:
+    """Raise UsageError unless a loss gave one number, or several, for each input; or one for all, where all are one batch."""
+    n = len(outputs)
+    if not isinstance(found, Tensor):
+        raise UsageError(f"loss: expected one loss per input [{n}, ...], or (total, count), got {kind_of(found)}")
+    if found.ndim == 0 and not whole:
         raise UsageError(
-            f"{name}: expected a dense tensor, got a sparse, nested or quantized one; to_dense() gives one"
+            f"loss: gives a single number for a batch of {n}, which says nothing of batches of other sizes; expected one loss "
+            f"per input [{n}, ...] (torch's reduction='none'), or (total, count): the sum of the terms and how many there are; "
+            "or batch='all', for which one number is right"
         )
-    if found.is_meta:
-        raise UsageError(f"{name}: is on the meta device, which holds no values")
-    if found.is_complex():
-        raise UsageError(f"{name}: expected real numbers, got {dtype_of(found)}")
-    return found
+    if found.ndim > 0 and (len(found) != n or not found.numel()):
+        raise UsageError(f"loss: expected one loss per input [{n}, ...], got shape {list(found.shape)}")
+    if found.ndim > 1 and n > 1 and found.shape[1] == n:
+        half = _called(outputs[: n // 2], targets.part(0, n // 2))
+        if isinstance(half, Tensor) and half.shape[:2] == (n // 2, n // 2):
+            raise UsageError(
+                f"loss: compares every output with every target: it gives {list(found.shape)} for outputs of shape "
+                f"{list(outputs.shape)} and targets of shape {list(targets.values.shape)}; give targets the shape of the outputs"
+            )

@@ -17,11 +17,15 @@ from torch import nn
 from tmrepro.attributes import flat_attributes
 from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directions, own_directions
 from tmrepro.errors import UsageError
+from tmrepro.labels import labelled
+from tmrepro.landscape.adapter import Output
 from tmrepro.landscape.kept import Kept
-from tmrepro.landscape.module import own_model, unwrapped
+from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
+from tmrepro.landscape.module import own_model, precision_of, unwrapped
 from tmrepro.landscape.points import Origin, Points, Unit, points_of
-from tmrepro.landscape.question import CROSS_ENTROPY, LARGEST_SEED, Loss, choice, own_data, own_vectors
+from tmrepro.landscape.question import Asked, Data, choice, own_data
 from tmrepro.landscape.undisturbed import undisturbed
+from tmrepro.landscape.vectors import LARGEST_SEED, own_vectors
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.paths import require_working_folder, user_path
 from tmrepro.store.layout import error_attributes
@@ -49,13 +53,14 @@ def loss_surface(
     unit: Unit = "absolute",
     normalization: Normalization | None = None,
     moves: Moves = "all",
-    precision: Precision = "float32",
+    precision: Precision | None = None,
     batch: Literal["all"] | None = None,
     chunk: int = 16,
     evaluator: str | None = None,
     threads: int | None = None,
     progress: bool | Progress = False,
     out: Path | str | None = None,
+    output: Output = None,
 ) -> xr.Dataset:
     """The mean loss of `model` at theta* + a delta^ + b eta^ over a grid of (a, b), theta* being its parameters as they are.
 
@@ -63,12 +68,20 @@ def loss_surface(
     as they are, also when the computation is interrupted.
 
     Args:
-        model: any module with float32 parameters, on one device, that maps `inputs` to outputs [n, ...].
-        loss: `cross_entropy`, of outputs [n, classes]; or a function (outputs, targets) -> one loss per input [n], such as
-            torch's with reduction="none". For targets that are distributions, `cross_entropy` is the Kullback-Leibler divergence
+        model: any module with parameters in floating point, on one device, that maps `inputs` to outputs [n, ...].
+            float16 and bfloat16 ones become float32, which holds all of their numbers; all are float64 if one is.
+        loss: `cross_entropy` of outputs [n, classes, ...]; `mse`, `mae` or `bce_with_logits` of outputs in the targets' shape;
+            one of torch's modules, such as nn.CrossEntropyLoss(weight=..., label_smoothing=..., ignore_index=...), as torch
+            defines it for the whole data set as one batch; or a function (outputs, targets) -> losses [n, ...], whose mean
+            is taken, or -> (total, count), the sum of a batch's terms and their number, which may depend on the targets
+            only: the surface is the sum of the totals over that of the counts. One number for a batch is right with
+            batch="all" alone. For targets that are distributions, `cross_entropy` is the Kullback-Leibler divergence
             of the outputs from them, 0 where the outputs are the targets: torch's cross entropy less attribute target_entropy.
-        inputs: a tensor or array [n, ...]; floating point becomes float32.
-        targets: labels [n] or distributions [n, classes]; for a function, whatever it takes, one per input.
+        inputs: a tensor or array [n, ...]; a tuple or list of them, for model(*inputs); a dict, for model(**inputs); or a
+            DataLoader, or any iterable of batches (inputs, targets) or dicts, gone through once, all of which is kept in
+            memory. Floating point numbers get the dtype of the parameters.
+        targets: labels [n] or [n, ...], distributions [n, classes], or whatever the loss takes, one per input; the key of a
+            dict of inputs that is the targets, and no argument of the model; None where a loader's batches hold them.
         directions: two seeds, from which anyone draws the same two directions; or two of your own, each a dict of tensors
             by parameter name (what is missing doesn't move), a list of tensors or one vector, in the order of the parameters; or
             what `hessian_directions`, `pca_directions` or `directions_toward` give.
@@ -78,7 +91,8 @@ def loss_surface(
         unit: of a and b: absolute, lengths of the normalised direction; or relative, those times ||theta*||.
         normalization: l2, filter, layer or none; by default l2 for seeds, none for directions of your own.
         moves: all parameters, or only weights (tensors of two or more dimensions).
-        precision: float32, float64, tf32 or bfloat16. Losses from the outputs on, and their sums, are float64.
+        precision: float32, float64, tf32 or bfloat16; by default that of the parameters. Named losses and torch's are
+            float64 from the outputs on, and all sums.
         batch: all, for a network whose outputs for an input depend on the other inputs, as those of a network over the nodes of a
             graph do: all inputs go through it as one batch. By default such a network is refused.
         chunk: points per axis of the unit of work and of resume.
@@ -87,6 +101,7 @@ def loss_surface(
         progress: True for a bar, or a function that is told (points done, points).
         out: a folder in which the surface is kept, so that the same call continues it after an interruption, and only reads
             it once it is complete. A loss given as a function is known by its name and by what it gives at theta*.
+        output: of a model that gives more than one tensor: the key or attribute, the index, or a function that gives it.
 
     Returns:
         loss [a, b] in nats (or the function's unit) and, for labels of classes, accuracy [a, b], with the coordinates a and b.
@@ -105,7 +120,7 @@ def loss_surface(
     """
     return landscape_of(
         model,
-        (loss, inputs, targets),
+        Asked(loss, inputs, targets, output),
         pair_of=lambda copied: pair_of_directions(directions, model=copied, normalization=normalization, moves=moves),
         lay_points=lambda theta_norm: points_of(grid, origin=origin, step=step, unit=unit, theta_norm=theta_norm),
         options=Options(moves, unit, precision, batch, chunk, evaluator, threads, progress, out),
@@ -129,19 +144,18 @@ class Options:
 
 def landscape_of(
     model: Any,
-    asked: tuple[Any, Any, Any],
+    asked: Asked,
     *,
     pair_of: Callable[[nn.Module], DirectionPair],
     lay_points: Callable[[float], Points],
     options: Options,
 ) -> xr.Dataset:
-    """The surface of (loss, inputs, targets), `asked` as a caller has them, at `lay_points(||theta*||)` along `pair_of(model)`.
+    """The surface of what is `asked`, at `lay_points(||theta*||)` along `pair_of(model)`.
 
     Raises:
         UsageError, StorageError: see `loss_surface`.
     """
     require_working_folder()
-    choice("precision", options.precision, Precision)
     choice("moves", options.moves, Moves)
     choice("unit", options.unit, Unit)
     _positive("chunk", options.chunk)
@@ -149,17 +163,17 @@ def landscape_of(
         _positive("threads", options.threads)
     if options.batch not in {None, "all"}:
         raise UsageError(f"batch: expected 'all', or None for batches of our own size (got {options.batch!r})")
-    loss, inputs, targets = asked
     given = unwrapped(model)
     device = next((value.device for value in given.parameters() if not value.is_meta), torch.device("cpu"))
     with undisturbed(device=device, threads=options.threads):
         copied = own_model(given)
         whole = options.batch == "all"
-        data = own_data(copied, inputs, targets, loss=loss, given=given, precision=options.precision, whole=whole)
+        precision = precision_of(copied, options.precision)
+        data = own_data(copied, asked, given=given, precision=precision, whole=whole)
         pair = pair_of(copied)
         theta_norm = norm_of(theta_of(copied))
         points = lay_points(theta_norm)
-        problem = Problem(copied, pair, data.inputs, data.targets, options.precision, data.conduct, whole)
+        problem = Problem(data.model, pair, data.inputs, data.targets, precision, data.conduct, whole)
         size = min(options.chunk, max(len(points.a), len(points.b)))
         out = options.out
         kept = None if out is None else Kept(user_path(out), problem, a=points.a, b=points.b, chunk=size)
@@ -183,7 +197,7 @@ def landscape_of(
                 kept.start_again(selector.rejected)
         if kept is not None:
             kept.finish(attributes, error=error)
-    return _dataset(values, points, attributes | error_attributes(error), has_accuracy=data.has_accuracy)
+    return _dataset(values, points, attributes | error_attributes(error), data=data)
 
 
 def _evaluate(
@@ -281,8 +295,11 @@ def _told(progress: Any, *, points: int) -> Iterator[Callable[[int], None]]:
     yield tell
 
 
-def _dataset(values: np.ndarray, points: Points, attributes: dict[str, Any], *, has_accuracy: bool) -> xr.Dataset:
+def _dataset(values: np.ndarray, points: Points, attributes: dict[str, Any], *, data: Data) -> xr.Dataset:
     variables = {"loss": (("a", "b"), values[0])}
-    if has_accuracy:
+    if data.has_accuracy:
         variables["accuracy"] = (("a", "b"), values[1])
-    return xr.Dataset(variables, coords={"a": ("a", points.a), "b": ("b", points.b)}, attrs=flat_attributes(attributes))
+    found = xr.Dataset(
+        variables, coords={"a": ("a", points.a), "b": ("b", points.b)}, attrs=flat_attributes(attributes)
+    )
+    return labelled(found, words=data.kind.words, unit=data.kind.unit)

@@ -20,7 +20,7 @@ from tmrepro.errors import UsageError
 from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
 from tmrepro.surface.state import changed, kept, shared_memory, state_of
 from tmrepro.surface.trace import away
-from tmrepro.surface.watch import Watch, generators, storages, storages_of
+from tmrepro.surface.watch import Watch, generators, require_apart, storages, storages_of
 
 FEW = 12  # inputs of most calls
 PIECES = (1, 4)  # where they are cut: one alone, then three, then the others
@@ -74,11 +74,7 @@ def examine(
     batch, watch = few.clone(), Watch()
     with torch.no_grad(), watch:
         used(batch)
-    if watch.taken & (storages_of(given) | storages_of(model)):
-        raise UsageError(
-            f"{name}: its forward uses the parameters of the module that was given, not those of the copy that is moved, as a "
-            "function does that replaced forward and holds on to the module; write a class whose forward calls the module"
-        )
+    require_apart(watch, given, model, name=name)
     draws = generators() != drawn
     changes_inputs = not _close(batch, few, within=0.0) or bool(watch.changed & storages([batch]))
     # Also where the values stay, as those of weights that are clamped already: away from theta* they would not.

@@ -46,16 +46,11 @@ class PlainEvaluator:
             self._targets = self._targets.widened()
             self._inputs = self._inputs.double() if self._inputs.is_floating_point() else self._inputs
         self._version = self._inputs._version  # noqa: SLF001 - torch has no other way to ask
-        theta = torch.from_numpy(theta_of(problem.model))
-        self._theta, self._delta, self._eta, self._row = (
-            vector.to(self._inputs.device, torch.float64)
-            for vector in (
-                theta,
-                torch.from_numpy(problem.directions.delta),
-                torch.from_numpy(problem.directions.eta),
-                theta,
-            )
+        self._theta, self._delta, self._eta = (
+            torch.from_numpy(vector).to(self._inputs.device, torch.float64)
+            for vector in (theta_of(problem.model), problem.directions.delta, problem.directions.eta)
         )
+        self._row = torch.empty_like(self._theta)
         largest = max(value.numel() for value in self._model.parameters())
         self._scratch = torch.empty(largest, dtype=torch.float64, device=self._inputs.device)
 

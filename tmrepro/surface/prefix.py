@@ -153,6 +153,6 @@ def _dtype(problem: Problem) -> torch.dtype:
 def _group(problem: Problem, cut: Cut) -> int:
     """How many images have their A0, A1 and A2 kept at once: whole batches, as many as fit."""
     with torch.no_grad():
-        units: int = cut.first(cut.before(problem.inputs[:1].float())).numel()
+        units: int = cut.first(cut.before(problem.inputs[:1])).numel()
     batches = GROUP_BYTES // (3 * units * EVALUATION_BATCH * _dtype(problem).itemsize)
     return max(batches, 1) * EVALUATION_BATCH

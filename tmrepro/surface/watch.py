@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from tmrepro.errors import UsageError
+
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered: the storages that torch's operators take, and those that they change in place."""
@@ -53,3 +55,12 @@ def generators() -> tuple[Any, ...]:
         states += [bytes(state.numpy()) for state in torch.cuda.get_rng_state_all()]
     numpy_state: Any = np.random.get_state()  # noqa: NPY002 - the global one is what code draws from
     return (*states, random.getstate(), numpy_state[1].tobytes(), *numpy_state[2:])
+
+
+def require_apart(watch: Watch, *others: nn.Module, name: str) -> None:
+    """Raise UsageError if what was called under `watch`, a copy, reached the parameters of one of the `others`."""
+    if any(watch.taken & storages_of(other) for other in others):
+        raise UsageError(
+            f"{name}: its forward uses the parameters of the module that was given, not those of the copy that is moved, as a "
+            "function does that replaced forward and holds on to the module; write a class whose forward calls the module"
+        )

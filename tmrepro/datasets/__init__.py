@@ -1,0 +1,13 @@
+"""Surfaces and lines as xarray Datasets, as `loss_surface`, `loss_line` and `open_run` give them: their numbers and pictures.
+
+reading      a Dataset as arrays, checked
+statistics   `tmrepro.surface_statistics`
+plot         `tmrepro.plot_surface`
+"""
+
+from __future__ import annotations
+
+from tmrepro.datasets.plot import plot_surface
+from tmrepro.datasets.statistics import surface_statistics
+
+__all__ = ["plot_surface", "surface_statistics"]

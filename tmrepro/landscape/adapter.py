@@ -1,0 +1,114 @@
+"""A network that takes several tensors, or gives more than one, as evaluators see it: one tensor in, one tensor out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tmrepro.errors import UsageError
+from tmrepro.landscape.batches import Given
+from tmrepro.landscape.module import kind_of
+from tmrepro.spec.messages import did_you_mean
+
+Output = str | int | Callable[[Any], Tensor] | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a network's output is taken: a key or attribute, an index, or what a function makes of it; None: all of it."""
+
+    output: Output
+
+    def __call__(self, found: Any) -> Any:
+        """The chosen part of `found`.
+
+        Raises:
+            UsageError: it is not there, or the function fails.
+        """
+        match self.output:
+            case None:
+                return found
+            case str() as key:
+                if isinstance(found, Mapping) and key in found:
+                    return found[key]
+                if not isinstance(found, Mapping) and hasattr(found, key):
+                    return getattr(found, key)
+                raise UsageError(f"output: {words_of(found)}, no {key!r}{did_you_mean(key, names_in(found))}")
+            case int() as index if not isinstance(index, bool):
+                if isinstance(found, tuple | list) and -len(found) <= index < len(found):
+                    return found[index]
+                raise UsageError(f"output: {words_of(found)}, nothing at index {index}")
+            case function:
+                try:
+                    return function(found)  # type: ignore[operator]
+                except UsageError:
+                    raise
+                except Exception as error:
+                    raise UsageError(f"output: fails on {kind_of(found)}: {type(error).__name__}: {error}") from error
+
+
+class Adapted(nn.Module):
+    """`model` with its arguments held as buffers, called with the positions [n] of those that are meant.
+
+    So every batch, order and piece of the data is one of a single tensor. Without `given` it is called with its only argument.
+    """
+
+    def __init__(self, model: nn.Module, selection: Selection, given: Given | None) -> None:
+        super().__init__()
+        self.model = model
+        self.selection = selection
+        self.given = given
+        self.training = model.training
+        for index, column in enumerate(given.columns if given is not None else ()):
+            self.register_buffer(f"input_{index}", column, persistent=False)
+
+    def forward(self, x: Any) -> Any:
+        """What is taken of the output for the inputs at positions `x`, or for `x` itself: a tensor, or a proxy in a trace."""
+        if self.given is None:
+            return self.selection(self.model(x))
+        columns = [self.get_buffer(f"input_{index}").index_select(0, x) for index in range(len(self.given.columns))]
+        if self.given.names is None:
+            return self.selection(self.model(*columns))
+        return self.selection(self.model(**dict(zip(self.given.names, columns, strict=True))))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Adapted:
+        """A copy of the model, with the same data: nobody changes them."""
+        twin = Adapted(copy.deepcopy(self.model, memo), self.selection, self.given)
+        for name, column in self._buffers.items():
+            twin._buffers[name] = column  # in float64, where this one is
+        return twin
+
+
+def adapted(model: nn.Module, given: Given, output: Output) -> tuple[nn.Module, Tensor]:
+    """The network as evaluators see it, and what they call it with: `model` and its argument themselves, where that does.
+
+    Raises:
+        UsageError: `output` is no key, index or function.
+    """
+    if not (output is None or isinstance(output, str | int) or callable(output)) or isinstance(output, bool):
+        raise UsageError(f"output: expected a key, an index or a function, got {output!r}")
+    selection = Selection(output)
+    if given.names is None and len(given.columns) == 1:
+        return (model if output is None else Adapted(model, selection, None)), given.columns[0]
+    return Adapted(model, selection, given), torch.arange(len(given.targets), device=given.targets.device)
+
+
+def names_in(found: object) -> tuple[str, ...]:
+    """The keys of a network's output that has any."""
+    if isinstance(found, Mapping):
+        return tuple(map(str, found))
+    return tuple(field.name for field in fields(found)) if is_dataclass(found) else ()
+
+
+def words_of(found: object) -> str:
+    """What a network's output holds, as the beginning of a sentence."""
+    if names := names_in(found):
+        return f"the model gives {kind_of(found)} with {', '.join(names)}"
+    if isinstance(found, tuple | list):
+        return f"the model gives {kind_of(found)} of {len(found)}"
+    return f"the model gives {kind_of(found)}"

@@ -1,0 +1,242 @@
+"""The losses of `loss_surface`: torch's by their names or as its modules, and functions of the caller's own.
+
+torch's losses are means over a batch. Here each is what torch defines for the whole data set as one batch, as a sum of one term
+per input: a class-weighted mean is divided by the sum of all weights, one with ignore_index by the number of other targets.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tmrepro.errors import UsageError
+from tmrepro.inference import Targets
+from tmrepro.landscape.module import dtype_of
+
+CROSS_ENTROPY: Final = "cross_entropy"
+LossName = Literal["cross_entropy", "mse", "mae", "bce_with_logits"]
+Loss = Callable[[Tensor, Tensor], Any] | LossName
+"""A name, a loss module of torch, or a function (outputs, targets) -> losses [n, ...] or (total, count)."""
+
+IGNORED = -100  # torch's default ignore_index
+LARGEST_DISTRIBUTION_ERROR = 1e-3  # of sums of float16 probabilities
+
+_NAMED: dict[str, type[nn.Module]] = {
+    "cross_entropy": nn.CrossEntropyLoss,
+    "mse": nn.MSELoss,
+    "mae": nn.L1Loss,
+    "bce_with_logits": nn.BCEWithLogitsLoss,
+}
+_OF_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+# Those whose mean is that of the values that reduction="none" gives.
+_OF_EQUALS = (
+    nn.MSELoss,
+    nn.L1Loss,
+    nn.SmoothL1Loss,
+    nn.HuberLoss,
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.KLDivLoss,
+    nn.PoissonNLLLoss,
+    nn.SoftMarginLoss,
+    nn.HingeEmbeddingLoss,
+)
+_OF_MARGINS = (nn.MultiMarginLoss, nn.MultiLabelMarginLoss, nn.MultiLabelSoftMarginLoss)
+_KNOWN = {*_OF_CLASSES, *_OF_EQUALS, *_OF_MARGINS}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a loss is called on axes, and its unit: "mean cross entropy", "nats"."""
+
+    words: str
+    unit: str
+
+
+_OWN = Kind("loss", "loss unit")
+_DIVERGENCE = Kind("Kullback-Leibler divergence", "nats")
+_KINDS: dict[type, Kind] = {
+    nn.CrossEntropyLoss: Kind("cross entropy", "nats"),
+    nn.NLLLoss: Kind("negative log likelihood", "nats"),
+    nn.MSELoss: Kind("squared error", "(target unit)^2"),
+    nn.L1Loss: Kind("absolute error", "target unit"),
+    nn.BCELoss: Kind("binary cross entropy", "nats"),
+    nn.BCEWithLogitsLoss: Kind("binary cross entropy", "nats"),
+    nn.KLDivLoss: _DIVERGENCE,
+}
+
+
+class TorchLoss(nn.Module):
+    """A loss module of torch, as one number per input [n] in float64, whose mean over the data set is what torch defines.
+
+    `loss` has reduction="none"; the values of an input are summed and multiplied by `factor`.
+    """
+
+    def __init__(self, loss: nn.Module, *, factor: float, has_labels: bool) -> None:
+        super().__init__()
+        self.loss, self.factor, self.has_labels = loss, factor, has_labels
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Losses [n]."""
+        found: Tensor = self.loss(outputs.double(), targets if self.has_labels else targets.double())
+        return found.flatten(1).sum(1) * self.factor if found.ndim > 1 else found * self.factor
+
+
+def kind_of_loss(module: nn.Module | None, targets: Targets) -> Kind:
+    """What the losses of a surface are, for its labels; `module` is torch's, None a function of the caller's own."""
+    known = _KINDS.get(type(module), _OWN)
+    if targets.loss is None and targets.soft:
+        known = _DIVERGENCE
+    return Kind(f"{'total' if getattr(module, 'reduction', '') == 'sum' else 'mean'} {known.words}", known.unit)
+
+
+def torchs_own(loss: object) -> nn.Module | None:
+    """The loss module of torch that `loss` names or is; None for a function of the caller's own.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(loss, str) and loss in _NAMED:
+        return _NAMED[loss]()
+    if isinstance(loss, nn.Module) and type(loss) in _KNOWN:
+        return loss
+    if not callable(loss) or isinstance(loss, type):
+        raise UsageError(
+            f"loss: expected one of {', '.join(_NAMED)}, a loss module of torch, or a function (outputs, targets) -> losses "
+            f"[n, ...] or (total, count), got {loss!r}"
+        )
+    return None
+
+
+def torch_targets(loss: object, module: nn.Module, outputs: Tensor, targets: Tensor) -> Targets:
+    """All `targets` [n, ...] with a loss of torch's; `outputs` [first, ...] are the network's for the first of them.
+
+    Raises:
+        UsageError: targets that the loss does not take, with the shapes in words.
+    """
+    if isinstance(module, _OF_CLASSES) and not targets.is_floating_point():
+        labels = _labels(module, outputs, targets)
+        ignored = labels == module.ignore_index
+        if isinstance(module, nn.CrossEntropyLoss) and _is_plain(module, outputs, ignored):
+            return Targets(labels)
+        return Targets(labels, loss=_scaled(module, outputs, labels, terms=_weights(module, labels[~ignored])))
+    if isinstance(module, nn.NLLLoss):
+        raise UsageError(f"targets: expected labels, whole numbers, got {dtype_of(targets)}")
+    if isinstance(module, nn.CrossEntropyLoss):
+        if loss == CROSS_ENTROPY:
+            return Targets(_distributions(outputs, targets))
+        _require_shape(outputs, targets)
+        classes = outputs.shape[1]
+        return Targets(targets, loss=_scaled(module, outputs, targets, terms=targets.numel() / classes))
+    if isinstance(module, _OF_EQUALS):
+        _require_shape(outputs, targets)
+        _require_weights_of_outputs(module, outputs)
+        if isinstance(module, nn.KLDivLoss) and module.reduction == "mean":
+            raise UsageError("loss: what torch means by KLDivLoss(reduction='mean') is to change; choose 'batchmean'")
+        terms = len(targets) if module.reduction == "batchmean" else targets.numel()
+        return Targets(targets, loss=_scaled(module, outputs, targets, terms=float(terms)))
+    return Targets(targets, loss=_scaled(module, outputs, targets, terms=float(len(targets))))
+
+
+def _scaled(module: nn.Module, outputs: Tensor, targets: Tensor, *, terms: float) -> TorchLoss:
+    """`module` divided by `terms`, the sum of all weights where it takes a mean."""
+    n = len(targets)
+    each: Any = copy.deepcopy(module).to(outputs.device).double()
+    match module.reduction:
+        case "sum":
+            terms = 1.0
+        case "none":
+            terms = n * outputs[0].numel() / (outputs.shape[1] if isinstance(module, _OF_CLASSES) else 1)
+            terms = n if isinstance(module, _OF_MARGINS) else terms
+    if not terms > 0:
+        raise UsageError("targets: all of them are ignored, or their weights sum to 0, so there is no mean loss")
+    each.reduction = "none"
+    return TorchLoss(each, factor=n / terms, has_labels=not targets.is_floating_point() and _takes_labels(module))
+
+
+def _takes_labels(module: nn.Module) -> bool:
+    return isinstance(module, (*_OF_CLASSES, nn.MultiMarginLoss, nn.MultiLabelMarginLoss))
+
+
+def _is_plain(module: nn.CrossEntropyLoss, outputs: Tensor, ignored: Tensor) -> bool:
+    """Whether it is the cross entropy that evaluators know: of outputs [n, classes], unweighted, a mean over all inputs."""
+    unweighted = module.weight is None and module.label_smoothing == 0 and module.reduction != "sum"
+    return unweighted and outputs.ndim == 2 and not bool(ignored.any())
+
+
+def _labels(module: Any, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Labels as int64 [n, ...], each a class or ignored."""
+    if outputs.ndim < 2:
+        raise UsageError(f"model: cross entropy takes outputs [n, classes, ...], got shape {list(outputs.shape)}")
+    wanted = [len(targets), *outputs.shape[2:]]
+    if list(targets.shape) != wanted or targets.dtype == torch.bool:
+        raise UsageError(
+            f"targets: expected labels {_shape(wanted)} for outputs {_shape(outputs.shape)}, got shape {list(targets.shape)}, "
+            f"{dtype_of(targets)}{_squeezed(targets, wanted)}"
+        )
+    labels, classes = targets.long(), outputs.shape[1]
+    if (weight := module.weight) is not None and weight.shape != (classes,):
+        raise UsageError(f"loss: has weights of {len(weight)} classes, the model has {classes} classes")
+    wrong = labels[(labels != module.ignore_index) & ((labels < 0) | (labels >= classes))]
+    if len(wrong):
+        raise UsageError(f"targets: the model has {classes} classes, 0 to {classes - 1}; found label {int(wrong[0])}")
+    return labels
+
+
+def _squeezed(targets: Tensor, wanted: list[int]) -> str:
+    fits = targets.ndim == len(wanted) + 1 and targets.shape[-1] == 1
+    return "; targets.squeeze(-1) has it" if fits and targets.dtype != torch.bool else ""
+
+
+def _weights(module: Any, labels: Tensor) -> float:
+    """What torch divides by: the sum of the weights of the labels that count."""
+    if module.weight is None:
+        return float(labels.numel())
+    return float(module.weight.to(labels.device).double()[labels].sum())
+
+
+def _distributions(outputs: Tensor, targets: Tensor) -> Tensor:
+    classes = outputs.shape[1] if outputs.ndim > 1 else 1
+    if outputs.ndim != 2 or targets.ndim != 2 or targets.shape[1] != classes:
+        raise UsageError(
+            f"targets: expected whole numbers [n] (classes) or distributions [n, {classes}], got shape {list(targets.shape)}, "
+            f"{dtype_of(targets)}"
+        )
+    values = targets.float()
+    off = float((values.double().sum(1) - 1).abs().max())
+    if not (bool((values >= 0).all()) and off <= LARGEST_DISTRIBUTION_ERROR):
+        raise UsageError("targets: expected distributions, each of numbers of at least 0 whose sum is 1")
+    return values
+
+
+def _require_shape(outputs: Tensor, targets: Tensor) -> None:
+    """Raise UsageError unless an input's target has the shape of its output: torch would repeat one along the other."""
+    own, wanted = targets.shape[1:], outputs.shape[1:]
+    if own == wanted:
+        return
+    fits = ""
+    if own.numel() == wanted.numel():
+        fits = f"; targets.reshape({', '.join(map(str, [-1, *wanted]))}) has it"
+    raise UsageError(
+        f"targets: expected the shape of the outputs, {_shape(outputs.shape)}, got {_shape(targets.shape)}{fits}"
+    )
+
+
+def _require_weights_of_outputs(module: Any, outputs: Tensor) -> None:
+    """Raise UsageError if a loss weighs inputs by their place in a batch."""
+    for name in ("weight", "pos_weight"):
+        value = getattr(module, name, None)
+        if value is not None and value.numel() > 1 and value.ndim >= outputs.ndim and value.shape[0] > 1:
+            raise UsageError(
+                f"loss: its {name} {list(value.shape)} is for the inputs of one batch; expected one for the numbers of an "
+                f"output, {list(outputs.shape[1:])}"
+            )
+
+
+def _shape(sizes: Any) -> str:
+    return f"[{', '.join(['n', *map(str, list(sizes)[1:])])}]"

@@ -1,0 +1,123 @@
+"""Losses that give a total and the number of its terms for a batch: (total, count), as one for each token that is no padding.
+
+S is the sum of all totals over the sum of all counts, which is no mean of batches' means where batches differ in their counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tmrepro.errors import UsageError
+from tmrepro.inference import EVALUATION_BATCH, Targets
+from tmrepro.surface.trace import away
+
+SAME_COUNT = 1e-6  # share by which sums of counts in float32 may differ
+REACH = 1.0  # how far from theta*, in root mean squares of each parameter
+SAME_TOTAL = 1e-3  # and of totals, of outputs in float32
+
+
+class TotalLoss(nn.Module):
+    """Such a loss as one number per input, equal within a batch, whose sum is the batch's share of n S.
+
+    It is called with the positions [n, 1] of the targets, since it must know how many terms they have: a count may depend on
+    targets, never on outputs.
+    """
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Any], targets: Tensor) -> None:
+        super().__init__()
+        self.loss = loss
+        self.register_buffer("targets", targets, persistent=False)
+        self.register_buffer(
+            "terms", torch.zeros(len(targets), dtype=torch.float64, device=targets.device), persistent=False
+        )
+        self.factor = 1.0
+
+    def forward(self, outputs: Tensor, positions: Tensor) -> Tensor:
+        """Losses [n].
+
+        Raises:
+            UsageError: the count is not that of these targets at theta*.
+        """
+        rows = positions[:, 0]
+        total, count = self.of(outputs, rows)
+        expected = float(self.get_buffer("terms")[rows].sum())
+        if not abs(float(count) - expected) <= SAME_COUNT * expected:
+            raise UsageError(
+                f"loss: gives {float(count):g} as the number of terms, and gave {expected:g} for the same targets at theta*; it "
+                "may not depend on the outputs"
+            )
+        return (total * (self.factor / len(outputs))).expand(len(outputs))
+
+    def of(self, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Total and count of the targets at `rows`, in float64."""
+        total, count = self.loss(outputs.clone(), self.get_buffer("targets")[rows].clone())
+        return torch.as_tensor(total).double().reshape(()), torch.as_tensor(count).double().reshape(())
+
+
+def is_total(found: object) -> bool:
+    """Whether a loss gave a pair of single numbers."""
+    return (
+        isinstance(found, tuple | list)
+        and len(found) == 2
+        and isinstance(found[0], float | Tensor)
+        and all(isinstance(part, int | float) or (isinstance(part, Tensor) and part.numel() == 1) for part in found)
+    )
+
+
+def total_targets(loss: Callable[[Tensor, Tensor], Any], targets: Tensor, model: nn.Module, inputs: Tensor) -> Targets:
+    """All `targets` [n, ...] with such a loss, whose counts are taken one by one from the network's outputs at theta*.
+
+    Raises:
+        UsageError: it fails on one input alone, or a batch's total is not the sum of its inputs' totals.
+    """
+    made, positions = TotalLoss(loss, targets), torch.arange(len(targets), device=targets.device)
+    batches = torch.split(positions, EVALUATION_BATCH)
+    terms = torch.cat([_counts(made, model, inputs, rows) for rows in batches])
+    with away(model, reach=REACH):  # where a mean is not 0, as its total may be at theta*
+        _counts(made, model, inputs, batches[0])
+    if not float(terms.sum()) > 0:
+        raise UsageError("loss: gives 0 as the number of terms for all targets, so there is no mean loss")
+    made.get_buffer("terms").copy_(terms)
+    made.factor = len(targets) / float(terms.sum())
+    return Targets(positions[:, None], loss=made)
+
+
+def _counts(made: TotalLoss, model: nn.Module, inputs: Tensor, rows: Tensor) -> Tensor:
+    """The number of terms of each input of a batch, whose total must be the sum of its inputs' totals."""
+    with torch.no_grad():
+        outputs = model(inputs[rows].clone())
+        singles = [_single(made, outputs[place : place + 1], rows[place : place + 1]) for place in range(len(rows))]
+        totals, counts = (torch.stack(parts) for parts in zip(*singles, strict=True))
+        total, count = made.of(outputs, rows)
+    _check_sums(float(total), totals, float(count), counts)
+    return counts
+
+
+def _single(made: TotalLoss, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    try:
+        return made.of(outputs, rows)
+    except Exception as error:
+        raise UsageError(
+            f"loss: fails on one input alone ({type(error).__name__}: {error}); one that gives (total, count) must take a batch "
+            "of any size"
+        ) from error
+
+
+def _check_sums(total: float, totals: Tensor, count: float, counts: Tensor) -> None:
+    if not bool((counts >= 0).all()):
+        raise UsageError("loss: gives a number of terms that is negative or nan")
+    if not abs(count - float(counts.sum())) <= SAME_COUNT * count:
+        raise UsageError(
+            f"loss: gives {count:g} as the number of terms of a batch, whose inputs have {float(counts.sum()):g}; "
+            "expected (total, count) of the same terms"
+        )
+    finite = bool(totals.isfinite().all())
+    if finite and not abs(total - float(totals.sum())) <= SAME_TOTAL * float(totals.abs().sum()):
+        raise UsageError(
+            f"loss: gives {total:g} as the total of a batch, whose inputs have {float(totals.sum()):g}; expected the sum of the "
+            "terms, not their mean: (mean * count, count)"
+        )
