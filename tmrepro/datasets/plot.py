@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["contour", "solid", "line"]
 Scale = Literal["auto", "linear", "log"]
-LOG_FROM = 100  # the largest loss over the least from which `auto` is log, as in a run's figures
 PCA = "pca"
 
 
@@ -64,7 +63,7 @@ def plot_surface(
     if ax is not None and (getattr(ax, "name", "") == "3d") != (chosen == "solid"):
         needed = "axes of a 3d projection" if chosen == "solid" else "plane axes"
         raise UsageError(f"ax: {chosen} needs {needed}, as plt.subplots(subplot_kw={{'projection': ...}}) makes them")
-    heights = _scale_of(found, scale)
+    heights = loss_scale([np.asarray(found["loss"].values, dtype=np.float64)], kind=scale).kind
     if chosen == "line":
         if trajectory is not None:
             raise UsageError("trajectory: is drawn over a surface, not over a line")
@@ -90,14 +89,6 @@ def plot_surface(
         title=title,
         axes=ax,
     )
-
-
-def _scale_of(ds: xr.Dataset, scale: Scale) -> ScaleKind:
-    if scale != "auto":
-        return scale
-    loss = np.asarray(ds["loss"].values, dtype=np.float64)
-    finite = loss[np.isfinite(loss)]
-    return "log" if finite.size and finite.min() > 0 and finite.max() > LOG_FROM * finite.min() else "linear"
 
 
 def _line(ds: xr.Dataset, *, scale: ScaleKind, title: str, ax: Axes | None) -> Figure:
