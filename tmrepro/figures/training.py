@@ -109,8 +109,11 @@ def _mark_epochs(
 
 def _draw_accuracies(axes: Axes, history: History) -> None:
     epochs = _epochs(history)
-    axes.plot(epochs, [epoch.train_accuracy for epoch in history.epochs], **_TRAIN)
-    axes.plot(epochs, [epoch.validation_accuracy for epoch in history.epochs], **_VALIDATION)
+    for accuracies, look in (
+        ([epoch.train_accuracy for epoch in history.epochs], _TRAIN),
+        ([epoch.validation_accuracy for epoch in history.epochs], _VALIDATION),
+    ):
+        axes.plot(epochs, np.array(accuracies, dtype=np.float64), **look)
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
     _finish(axes, epochs, label="accuracy")

@@ -9,6 +9,7 @@ from typing import Any, Literal, assert_never
 
 import matplotlib as mpl
 
+from tmrepro.data import Dataset
 from tmrepro.figures import Panel, draw_landscape, draw_training, save_figure
 from tmrepro.pipeline.context import Context, run_stage
 from tmrepro.pipeline.provenance import code_facts, package_versions, platform_facts
@@ -18,6 +19,7 @@ from tmrepro.statistics import surface_statistics
 from tmrepro.store.atomic import write_bytes
 from tmrepro.store.documents import load_history, write_json
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.signatures import SIGNATURE, home_document, signature_document
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.trajectories import load_trajectory
@@ -157,8 +159,8 @@ def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], se
             "train": len(dataset.train.labels),
             "validation": len(dataset.validation.labels),
             "classes": list(dataset.classes),
-            "mean": list(dataset.mean),
-            "deviation": list(dataset.deviation),
+            **_of_inputs(dataset),
+            **home_document(context.home, run=context.run, spec=context.spec),
             **({"notes": list(dataset.notes)} if dataset.notes else {}),
         },
         "code": code_facts(),
@@ -183,6 +185,13 @@ def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], se
             for record in context.book.records()
         },
     }
+
+
+def _of_inputs(dataset: Dataset) -> dict[str, Any]:
+    """The constants with which pictures are scaled; of other data, what networks take and give."""
+    if dataset.mean is None or dataset.deviation is None:
+        return {SIGNATURE: signature_document(dataset.signature)}
+    return {"mean": list(dataset.mean), "deviation": list(dataset.deviation)}
 
 
 def now() -> str:
