@@ -38,6 +38,7 @@ import torch
 apply(level)
 from tmrepro.models import build_model
 from tmrepro.parameters import theta_of
+from tmrepro.records import Signature
 from tmrepro.spec import CnnModel, DnnModel, StopSpec, TrainingSpec
 from tmrepro.training import Examples, train
 generator = torch.Generator().manual_seed(0)

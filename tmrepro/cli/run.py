@@ -15,7 +15,11 @@ SpecArgument = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder of CIFAR-10 or of an image folder.", envvar="TMREPRO_DATA"),
+    typer.Option(
+        "--data-dir",
+        help="Folder of CIFAR-10, of pictures, or of the spec's file of arrays; else TMREPRO_DATA, else what the spec says.",
+        show_default=False,
+    ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
@@ -54,6 +58,8 @@ def run(
       tmrepro run spec/paper.yaml --data-dir ~/data --download --device cuda
 
       tmrepro run mine.yaml --out runs/finer --reuse runs/mine
+
+      tmrepro new spirals, then tmrepro run spirals.yaml
     """
     from tmrepro.api import run as run_spec
     from tmrepro.cli.display import closing_table, make_reporter

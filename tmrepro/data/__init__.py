@@ -27,6 +27,7 @@ from tmrepro.spec import AnyDataSpec, ArraysSpec, CustomDataSpec, DataSpec
 from tmrepro.usercode import is_at_hand as code_is_at_hand
 
 DATA_DIR_VARIABLE = "TMREPRO_DATA"
+CIFAR10_FILES = "cifar-10-batches-py"
 
 __all__ = [
     "DATA_DIR_VARIABLE",
@@ -149,9 +150,14 @@ def _loaded(
 
             return cifar10.load(data, data_dir=_data_dir(data_dir, name=data.name), download=download)
         case "images":
+            where = _data_dir(data_dir, name=data.name)
+            if _holds_cifar10(where):
+                from tmrepro.data import cifar10
+
+                return cifar10.load(data, data_dir=where, download=False)
             from tmrepro.data import folder
 
-            return folder.load(data, data_dir=_data_dir(data_dir, name=data.name), on_image=on_image)
+            return folder.load(data, data_dir=where, on_image=on_image)
         case "digits":
             from tmrepro.data import digits
 
@@ -160,14 +166,19 @@ def _loaded(
             assert_never(data.name)
 
 
+def _holds_cifar10(folder: Path) -> bool:
+    """Whether a folder for pictures has, or is, CIFAR-10 as its authors publish it, and no folder `train`."""
+    return (folder.name == CIFAR10_FILES or (folder / CIFAR10_FILES).is_dir()) and not (folder / "train").exists()
+
+
 def _data_dir(data_dir: Path | None, *, name: str) -> Path:
     if data_dir is not None:
         return user_path(data_dir)
     if from_environment := os.environ.get(DATA_DIR_VARIABLE):
         return user_path(from_environment)
     holds = {
-        "cifar10": "cifar-10-batches-py (add --download to have it fetched into there)",
-        "images": "train/CLASS/* and test/CLASS/*",
+        "cifar10": f"{CIFAR10_FILES} (add --download to have it fetched into there)",
+        "images": f"train/CLASS/* and test/CLASS/*, or {CIFAR10_FILES}",
     }
     msg = (
         f"data '{name}': no data folder given; pass --data-dir DIR or set {DATA_DIR_VARIABLE}=DIR, "

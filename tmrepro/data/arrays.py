@@ -7,7 +7,7 @@ import stat
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Shaped
@@ -92,7 +92,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name:
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 
-def _header(file: IO[bytes], *, path: Path, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(file: zipfile.ZipExtFile, *, path: Path, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """NumPy reads the header as a Python literal of bounded length, never as code."""
     try:
         version = np.lib.format.read_magic(file)
@@ -103,7 +103,7 @@ def _header(file: IO[bytes], *, path: Path, name: str) -> tuple[tuple[int, ...],
     return shape, fortran, dtype
 
 
-def _fill(file: IO[bytes], into: Shaped[np.ndarray, " bytes"], *, path: Path, name: str) -> None:
+def _fill(file: zipfile.ZipExtFile, into: Shaped[np.ndarray, " bytes"], *, path: Path, name: str) -> None:
     """Read exactly so many bytes; the checksum is compared at their end."""
     view, done = memoryview(cast("Any", into)), 0
     while done < len(view):

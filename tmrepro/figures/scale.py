@@ -31,6 +31,7 @@ class LossScale:
     """The scale that one or several surfaces share. `low` and `high` are heights; None when no loss is finite.
 
     `floor` is the smallest positive loss and `floored` the number of losses <= 0 drawn at it (log scale only).
+    `unit` is that of the losses, in words.
     """
 
     kind: ScaleKind
@@ -38,6 +39,7 @@ class LossScale:
     high: float | None
     floor: float
     floored: int
+    unit: str = "nats"
 
     def heights(self, loss: Losses) -> Losses:
         """Return what is drawn for each loss; nan where the loss is not finite, or too large to be drawn.
@@ -70,12 +72,12 @@ class LossScale:
     def label(self) -> str:
         """The axis label, with the unit, and what was done to losses that have no logarithm."""
         if self.kind == "linear":
-            return "loss (nats)"
+            return f"loss ({self.unit})"
         note = f", {self.floored} losses ≤ 0 drawn at {loss_label(self.floor)}" if self.floored else ""
-        return f"loss (nats), log₁₀ scale{note}"
+        return f"loss ({self.unit}), log₁₀ scale{note}"
 
     def tick_labels(self, heights: Sequence[float]) -> list[str]:
-        """Return a label, in nats, for each height."""
+        """Return a label, in the unit of the losses, for each height."""
         if self.kind == "linear":
             return loss_labels(heights)
         losses = [10**height for height in heights]
@@ -99,18 +101,18 @@ class LossScale:
         return [value for value in candidates if low + margin < value < high - margin]
 
 
-def loss_scale(losses: Iterable[Losses], *, kind: ScaleKind) -> LossScale:
+def loss_scale(losses: Iterable[Losses], *, kind: ScaleKind, unit: str = "nats") -> LossScale:
     """Return the scale that holds all finite losses of all surfaces."""
     flat = np.concatenate([np.ravel(loss) for loss in losses] or [np.empty(0)])
     finite = flat[_is_drawn(flat)]
     positive = finite[finite > 0]
     floor = float(positive.min()) if positive.size else 1.0
     floored = int((finite <= 0).sum()) if kind == "log" else 0
-    empty = LossScale(kind=kind, low=None, high=None, floor=floor, floored=floored)
+    empty = LossScale(kind=kind, low=None, high=None, floor=floor, floored=floored, unit=unit)
     if not finite.size:
         return empty
     low, high = empty.heights(np.array([finite.min(), finite.max()]))
-    return LossScale(kind, float(low), float(high), floor, floored)
+    return LossScale(kind, float(low), float(high), floor, floored, unit)
 
 
 def is_flat(low: float, high: float) -> bool:

@@ -57,7 +57,9 @@ def _set_ticks(axes: Axes3D, scale: LossScale) -> None:
         axis.set_major_locator(MaxNLocator(nbins=5))
     axes.tick_params(labelsize=8, pad=1)
     axes.zaxis.set_tick_params(pad=6)
-    axes.text2D(0.03, 0.79, "loss (nats)", transform=axes.transAxes, fontsize=8)  # a label along z would meet the map's
+    axes.text2D(
+        0.03, 0.79, f"loss ({scale.unit})", transform=axes.transAxes, fontsize=8
+    )  # a label along z would meet the map's
     axes.set_xlabel("a", labelpad=2)
     axes.set_ylabel("b", labelpad=2)
 

@@ -14,7 +14,7 @@ from tmrepro.figures import Panel, draw_landscape, draw_training, save_figure
 from tmrepro.pipeline.context import Context, run_stage
 from tmrepro.pipeline.provenance import code_facts, package_versions, platform_facts
 from tmrepro.records import Minimum, TrajectoryPoint
-from tmrepro.spec import DirectionsSpec, Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
+from tmrepro.spec import LOSS_UNITS, DirectionsSpec, Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
 from tmrepro.statistics import surface_statistics
 from tmrepro.store.atomic import write_bytes
 from tmrepro.store.documents import load_history, write_json
@@ -108,11 +108,14 @@ def draw_figures(
                 shared=shared,
                 directions=directions_in_words(drawn.spec.directions),
                 labels=drawn.spec.labels,
+                unit=LOSS_UNITS[spec.models[0].training.loss],
             )
             save_figure(figure, folder / (f"{drawn.name}.shared" if shared else drawn.name), write)
     histories = {name: load_history(run / "models" / name / "history.csv") for name in minima}
     histories = {name: history for name, history in histories.items() if history.epochs}  # none: diverged in the first
-    save_figure(draw_training(histories, minima=minima), folder / CURVES, write)
+    save_figure(
+        draw_training(histories, minima=minima, unit=LOSS_UNITS[spec.models[0].training.loss]), folder / CURVES, write
+    )
 
 
 def panel_of(run: Path, surface: str, minimum: Minimum, *, path: Sequence[TrajectoryPoint]) -> Panel:

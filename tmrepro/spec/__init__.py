@@ -26,6 +26,7 @@ from tmrepro.spec.resolve import DrawnSurface, TrainedModel, expand_models, expa
 from tmrepro.spec.schema import dump_schema, spec_schema
 from tmrepro.spec.surfaces import DirectionsSpec, GridSpec, SeedsSpec, SurfaceSpec
 from tmrepro.spec.training import (
+    LOSS_UNITS,
     AdamOptimizer,
     AdamwOptimizer,
     OptimizerSpec,
@@ -36,6 +37,7 @@ from tmrepro.spec.training import (
 )
 
 __all__ = [
+    "LOSS_UNITS",
     "AdamOptimizer",
     "AdamwOptimizer",
     "AnyDataSpec",

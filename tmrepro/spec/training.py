@@ -86,6 +86,9 @@ class StopSpec(Section):
     """Epochs over which the training loss must hardly change for an LM."""
 
 
+LOSS_UNITS = {"sparse_cross_entropy": "nats", "mse": "MSE"}
+
+
 class TrajectorySpec(Section):
     """The path of training: which points of it are recorded (trajectory.csv)."""
 

@@ -53,6 +53,7 @@ def recorded_signature(provenance: Any, spec: Spec) -> Signature:
     lengths = (*signature.shape, *signature.outputs)
     if (
         signature.dtype not in _DTYPES
+        or not signature.outputs
         or not all(length >= 1 for length in lengths)
         or max(math.prod(signature.shape), math.prod(signature.outputs)) > EXAMPLE_NUMBERS
         or not -_INT64 <= signature.least <= signature.largest < _INT64
