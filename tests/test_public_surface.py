@@ -33,6 +33,7 @@ COMMANDS = {
     "claims": {"--json", "--html", "--claims", "--debug"},
     "diff": {"--json", "--debug"},
     "bench": {"--model", "--evaluator", "--images", "--grid", "--level", "--threads", "--repeats", "--json", "--debug"},
+    "new": {"--debug"},
     "doctor": {"--folder", "--threads", "--json", "--debug"},
     "reference build": {
         "--to", "--replicates", "--runs", "--data-dir", "--device", "--workers", "--quiet", "--debug",
