@@ -82,7 +82,13 @@ def measured(
     inputs = torch.randn(arguments.images, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
     labels = (torch.arange(arguments.images) % 10).to(device)
     problem, grid, _ = surface_problem(
-        built().to(device), drawn.spec, seeds=drawn.seeds, vectors=None, inputs=inputs, labels=labels, clip=None
+        built().to(device),
+        drawn.spec,
+        seeds=drawn.seeds,
+        vectors=None,
+        inputs=inputs,
+        labels=labels,
+        training=model.spec.training,
     )
     problem = replace(problem, precision=precision)
     choice = choose(problem, level=LEVEL)

@@ -103,7 +103,7 @@ def main() -> None:
             vectors=None,
             inputs=examples.inputs,
             labels=examples.labels,
-            clip=None,
+            training=model.spec.training,
         )
         evaluator = PlainEvaluator(problem)
         _, rows, columns = chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)[0]

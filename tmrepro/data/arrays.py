@@ -80,7 +80,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name: str) -> Shaped[np.ndarray, ...]:
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise _unreadable(path, f"{name}: a compression that NumPy doesn't write")
-    with archive.open(info) as file:
+    with cast("zipfile.ZipExtFile", archive.open(info)) as file:
         shape, fortran, dtype = _header(file, path=path, name=name)
         if dtype.hasobject:
             raise FieldError(_AT, f"{shown(path)}: {name} holds Python objects, a pickle, which is code; save numbers")
