@@ -25,6 +25,7 @@ from tmrepro.determinism import Determinism, Level, apply, prepare
 from tmrepro.models import build_model
 from tmrepro.pipeline.execute import choose_device
 from tmrepro.pipeline.surfaces import surface_problem
+from tmrepro.records import Signature
 from tmrepro.shipped import find_spec
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces, load_spec
 from tmrepro.store.surfaces import chunk_slices
@@ -76,12 +77,18 @@ def measured(
     """All about one network in one precision."""
 
     def built() -> nn.Module:
-        return build_model(model.spec, classes=10, size=32, seed=model.seed).eval()
+        return build_model(model.spec, signature=Signature.of_pictures(classes=10, size=32), seed=model.seed).eval()
 
     inputs = torch.randn(arguments.images, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
     labels = (torch.arange(arguments.images) % 10).to(device)
     problem, grid, _ = surface_problem(
-        built().to(device), drawn.spec, seeds=drawn.seeds, vectors=None, inputs=inputs, labels=labels, clip=None
+        built().to(device),
+        drawn.spec,
+        seeds=drawn.seeds,
+        vectors=None,
+        inputs=inputs,
+        labels=labels,
+        training=model.spec.training,
     )
     problem = replace(problem, precision=precision)
     choice = choose(problem, level=LEVEL)

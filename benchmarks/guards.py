@@ -37,7 +37,7 @@ def main() -> None:
     dataset = load_dataset(spec.data, data_dir=None)
     inputs = examples_on(dataset, scaling=spec.data.scaling, device=torch.device("cpu")).inputs[:IMAGES]
     for model in spec.models:
-        module = build_model(model, classes=10, size=spec.data.size, seed=0).eval()
+        module = build_model(model, signature=dataset.signature, seed=0).eval()
         examined = least(partial(examine, module, inputs))
         traced = least(partial(trace_network, module, inputs[:TRIED]))
         print(f"{model.name}: {examined:.3f} s to examine it, {traced:.3f} s to trace it and compare")

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from tmrepro.determinism import Determinism, apply, prepare
-from tmrepro.records import Epoch
+from tmrepro.records import Epoch, Signature
 from tmrepro.shipped import find_spec
 from tmrepro.spec import ModelSpec, expand_models, expand_surfaces, load_spec
 
@@ -70,7 +70,7 @@ def main() -> None:
     examples = examples_on(dataset, scaling=spec.data.scaling, device=device)
 
     def built(chosen: ModelSpec, seed: int) -> nn.Module:
-        return build_model(chosen, classes=10, size=32, seed=seed)
+        return build_model(chosen, signature=Signature.of_pictures(classes=10, size=32), seed=seed)
 
     for model in expand_models(spec):
         if arguments.models and model.name not in arguments.models:
@@ -93,7 +93,9 @@ def main() -> None:
         except EpochIsOverError:
             epoch_seconds = epochs[0].seconds
         drawn = expand_surfaces(spec)[0]
-        module = build_model(model.spec, classes=10, size=32, seed=model.seed).to(device)
+        module = build_model(model.spec, signature=Signature.of_pictures(classes=10, size=32), seed=model.seed).to(
+            device
+        )
         problem, grid, _ = surface_problem(
             module,
             drawn.spec,
@@ -101,7 +103,7 @@ def main() -> None:
             vectors=None,
             inputs=examples.inputs,
             labels=examples.labels,
-            clip=None,
+            training=model.spec.training,
         )
         evaluator = PlainEvaluator(problem)
         _, rows, columns = chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)[0]

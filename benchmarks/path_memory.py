@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.records import Signature
 
 LEVEL = Determinism("portable", 2)
 
@@ -31,7 +32,9 @@ def main() -> None:
     from tmrepro.parameters import layout_of, theta_of
     from tmrepro.spec import Resnet50Model
 
-    module = build_model(Resnet50Model(name="resnet50", kind="resnet50"), classes=10, size=32, seed=0)
+    module = build_model(
+        Resnet50Model(name="resnet50", kind="resnet50"), signature=Signature.of_pictures(classes=10, size=32), seed=0
+    )
     layout, theta = layout_of(module), theta_of(module)
     others = frozenset(module.state_dict()) - {parameter.name for parameter in layout}
     state = {name: value.numpy().copy() for name, value in module.state_dict().items()}

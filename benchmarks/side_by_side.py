@@ -25,6 +25,7 @@ def train() -> float:
 
     apply(level)
     from tmrepro.models import build_model
+    from tmrepro.records import Signature
     from tmrepro.spec import Resnet50Model, StopSpec, TrainingSpec
     from tmrepro.training import Examples
     from tmrepro.training import train as train_network
@@ -37,7 +38,10 @@ def train() -> float:
     spec = TrainingSpec(batch_size=64, max_epochs=2, warmup_steps=2, stop=StopSpec(at="never"))
     begin = time.perf_counter()
     train_network(
-        spec, build=lambda seed: build_model(model, classes=10, size=32, seed=seed), examples=examples, seed=0
+        spec,
+        build=lambda seed: build_model(model, signature=Signature.of_pictures(classes=10, size=32), seed=seed),
+        examples=examples,
+        seed=0,
     )
     return time.perf_counter() - begin
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.records import Signature
 
 CLASSES = 10
 
@@ -66,7 +67,11 @@ def measure(
     labels = torch.randint(CLASSES, (batch,), generator=generator)
     networks = []
     for layout in (torch.contiguous_format, torch.channels_last):
-        model = build_model(spec, classes=CLASSES, size=size, seed=0).train().to(memory_format=layout)
+        model = (
+            build_model(spec, signature=Signature.of_pictures(classes=CLASSES, size=size), seed=0)
+            .train()
+            .to(memory_format=layout)
+        )
         networks.append((model, make_optimizer(model, training), layout))
 
     def seconds(which: int) -> float:

@@ -38,16 +38,18 @@ import torch
 apply(level)
 from tmrepro.models import build_model
 from tmrepro.parameters import theta_of
+from tmrepro.records import Signature
 from tmrepro.spec import CnnModel, DnnModel, StopSpec, TrainingSpec
 from tmrepro.training import Examples, train
 generator = torch.Generator().manual_seed(0)
 labels = torch.randint(10, (300,), generator=generator)
 inputs = torch.randn(10, 3, 16, 16, generator=generator)[labels] + torch.randn(300, 3, 16, 16, generator=generator)
+pictures = Signature.of_pictures(classes=10, size=16)
 data = Examples(inputs[:200], labels[:200], inputs[200:], labels[200:], 10)
 spec = TrainingSpec(batch_size=64, max_epochs=3, warmup_steps=2, stop=StopSpec(at="never"))
 found = {"cores": len(os.sched_getaffinity(0)), "threads": torch.get_num_threads()}
 for model in (DnnModel(name="d", kind="dnn", widths=(512, 64, 10)), CnnModel(name="c", kind="cnn", channels=(64, 32, 10))):
-    trained = train(spec, build=lambda seed: build_model(model, classes=10, size=16, seed=seed), examples=data, seed=0)
+    trained = train(spec, build=lambda seed: build_model(model, signature=pictures, seed=seed), examples=data, seed=0)
     rows = [(e.train_loss, e.validation_loss) for e in trained.history.epochs]
     digest = hashlib.sha256(theta_of(trained.model).tobytes() + json.dumps(rows).encode())
     found[model.name] = digest.hexdigest()

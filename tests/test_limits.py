@@ -16,6 +16,7 @@ import re
 import struct
 import sys
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -28,16 +29,19 @@ import safetensors.numpy
 from PIL import Image
 
 from tmrepro import limits
+from tmrepro.data import arrays
 from tmrepro.data.picture import read_picture
 from tmrepro.errors import TmreproError
 from tmrepro.figures import compare_png
 from tmrepro.landscape.points import _axis
 from tmrepro.pipeline import context, models
 from tmrepro.records import Direction, Epoch, History, Mark, SurfaceFacts, TrajectoryPoint
+from tmrepro.spec import parse_spec
 from tmrepro.store import chunks, documents, lock, manifest, nodes, rectangles, tensors, trajectories
 from tmrepro.store.atomic import read_bytes
 from tmrepro.store.curvature import read_curvature
 from tmrepro.store.layout import attributes_of, read_attributes, read_error, read_layout, read_rectangle_layout
+from tmrepro.store.signatures import recorded_signature
 from tmrepro.store.stages import StageRecord
 from tmrepro.training.checkpoint import FORMAT
 from tmrepro.verify import compare, figures, integrity, reference, update
@@ -214,6 +218,46 @@ def figure_pixels(_: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
     return compare_png(picture, picture).identical
 
 
+def own_arrays(folder: Path, *, members: int = 0, example: int = 4) -> Any:
+    targets, others = np.arange(2.0), {f"other{number}": np.zeros(1) for number in range(members - 4)}
+    inputs = np.ones((2, example))
+    np.savez_compressed(
+        folder / "own.npz",
+        train_inputs=inputs, train_targets=targets, validation_inputs=inputs, validation_targets=targets, **others,
+    )  # fmt: skip
+    return arrays.load(folder / "own.npz")
+
+
+def own_example(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr("tmrepro.data.own.EXAMPLE_NUMBERS", 4)
+    return own_arrays(folder, example=4 + over)
+
+
+def own_bytes(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    own_arrays(folder, example=1000)
+    with zipfile.ZipFile(folder / "own.npz") as archive:
+        size = sum(info.file_size for info in archive.infolist())
+    patch.setattr(arrays, "DATA_BYTES", size - over)
+    return own_arrays(folder, example=1000)
+
+
+def own_signature(_: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    patch.setattr("tmrepro.store.signatures.EXAMPLE_NUMBERS", 12)
+    signature = {"shape": [3, 4 + over], "dtype": "float32", "least": 0, "largest": 0, "classes": 2, "numbers": []}
+    spec = parse_spec("version: 1\nname: own\ndata: {name: arrays, file: own.npz}\n")
+    return recorded_signature({"data": {"signature": signature}}, spec)
+
+
+def own_expansion(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
+    own_arrays(folder, example=1000)
+    with zipfile.ZipFile(folder / "own.npz") as archive:
+        sizes = [(info.file_size, info.compress_size) for info in archive.infolist()]
+    times = -(-sum(whole for whole, _ in sizes) // sum(packed for _, packed in sizes))
+    patch.setattr(arrays, "EXPANSION_FREE_BYTES", 0)
+    patch.setattr(arrays, "EXPANSION_MAX", times - over)
+    return arrays.load(folder / "own.npz")
+
+
 def picture(constant: str) -> Case:
     def case(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
         (folder / "x.png").write_bytes(png(12 + over, 1))
@@ -275,6 +319,11 @@ CASES: dict[str, Case] = {
     "limits.FIGURE_BYTES of a figure compared": figure(compare._figure),
     "limits.FIGURE_BYTES of a figure replaced": figure(update._picture),
     "limits.FIGURE_BYTES of a stream": pdf_stream,
+    "limits.EXAMPLE_NUMBERS": own_example,
+    "limits.EXAMPLE_NUMBERS of a run's signature": own_signature,
+    "limits.DATA_BYTES": own_bytes,
+    "data.arrays.MEMBERS_MAX": lambda folder, over, _: own_arrays(folder, members=arrays.MEMBERS_MAX + over),
+    "data.arrays.EXPANSION_MAX": own_expansion,
     "data.picture.BYTES_MAX": picture("BYTES_MAX"),
     "store.tensors.LABELS_LIMIT_BYTES": labels,
     "store.documents.JSON_LIMIT_BYTES": lambda folder, over, _: documents.read_json(

@@ -16,7 +16,8 @@ from tmrepro.cli.main import app
 
 COMMANDS = {
     "run": {
-        "--out", "--data-dir", "--download", "--device", "--evaluator", "--preview", "--workers", "--reuse", "--quiet", "--debug",
+        "--out", "--data-dir", "--download", "--device", "--evaluator", "--preview", "--workers", "--reuse", "--only", "--quiet",
+        "--debug",
     },
     "verify": {
         "--level", "--reference", "--replicate", "--share", "--seed", "--data-dir", "--device", "--workers",
@@ -33,6 +34,7 @@ COMMANDS = {
     "claims": {"--json", "--html", "--claims", "--debug"},
     "diff": {"--json", "--debug"},
     "bench": {"--model", "--evaluator", "--images", "--grid", "--level", "--threads", "--repeats", "--json", "--debug"},
+    "new": {"--debug"},
     "doctor": {"--folder", "--threads", "--json", "--debug"},
     "reference build": {
         "--to", "--replicates", "--runs", "--data-dir", "--device", "--workers", "--quiet", "--debug",

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from tmrepro.determinism import Determinism, apply, prepare
-from tmrepro.errors import ArtefactError, UsageError
+from tmrepro.errors import ArtefactError, FieldError, UsageError
 from tmrepro.paths import require_working_folder, user_path
 from tmrepro.progress import Reporter, Silent
 from tmrepro.shipped import belongs_to_the_package, find_spec, own_reference, reference_folder, shipped_reference
-from tmrepro.spec import Spec, load_spec
+from tmrepro.spec import CustomDataSpec, CustomModel, Spec, blame, load_spec
 from tmrepro.spec.seeds import with_seeds
+from tmrepro.usercode import importable_from
 
 if TYPE_CHECKING:
     from tmrepro.pipeline import RunResult
@@ -49,7 +50,8 @@ def run(
     Args:
         spec: a spec, or the path of one. `spec/quickstart.yaml` and the other shipped ones are found anywhere.
         out: the run folder; runs/NAME by default.
-        data_dir: where CIFAR-10 or the image folder is; the environment variable TMREPRO_DATA by default.
+        data_dir: where CIFAR-10, the image folder or the file of arrays is; by default the environment variable TMREPRO_DATA,
+            then what the spec says, relative to its file. Modules of factories are found beside that file, or on PYTHONPATH.
         download: CIFAR-10 may be downloaded into `data_dir`.
         device: auto, cpu or cuda.
         workers: processes that evaluate surfaces, each with compute.threads threads. The bytes don't depend on it.
@@ -66,17 +68,12 @@ def run(
         ArtefactError: data or files of the run are missing or damaged.
         ComputeError: out of memory, diverged, collapsed, disk full. The same call continues the run.
     """
-    require_working_folder()
-    resolved = spec if isinstance(spec, Spec) else load_spec(find_spec(spec))
-    if workers < 1:
-        raise UsageError(f"workers must be at least 1 (got {workers})")
-    prepare(Determinism(resolved.compute.determinism, resolved.compute.threads))
-    from tmrepro.pipeline import execute
-
-    return execute(
-        resolved,
-        out=user_path(out) if out is not None else DEFAULT_RUNS / resolved.name,
-        data_dir=user_path(data_dir) if data_dir is not None else None,
+    path = None if isinstance(spec, Spec) else find_spec(spec)
+    return _run(
+        spec if isinstance(spec, Spec) else load_spec(find_spec(spec)),
+        path=path,
+        out=user_path(out) if out is not None else None,
+        data_dir=data_dir,
         download=download,
         device=device,
         workers=workers,
@@ -84,8 +81,53 @@ def run(
         only=list(only),
         evaluator=evaluator,
         preview=preview,
-        reporter=reporter or Silent(),
+        reporter=reporter,
     )
+
+
+def _run(
+    spec: Spec,
+    *,
+    path: Path | None,
+    out: Path | None,
+    data_dir: Path | str | None,
+    device: str,
+    workers: int,
+    reporter: Reporter | None,
+    download: bool = False,
+    reuse: Sequence[Path] = (),
+    only: Sequence[str] = (),
+    evaluator: str | None = None,
+    preview: bool = False,
+) -> RunResult:
+    """`run` of a spec that was read from `path`, from where its data and code are looked for; None: the working directory."""
+    require_working_folder()
+    if workers < 1:
+        raise UsageError(f"workers must be at least 1 (got {workers})")
+    prepare(Determinism(spec.compute.determinism, spec.compute.threads))
+    from tmrepro.pipeline import execute
+
+    home = path.parent if path is not None else Path()
+    try:
+        with importable_from(_code_folder(spec, path)):
+            return execute(
+                spec,
+                out=out if out is not None else DEFAULT_RUNS / spec.name,
+                data_dir=_data_place(spec, home=home, given=data_dir),
+                home=home,
+                download=download,
+                device=device,
+                workers=workers,
+                reuse=reuse,
+                only=only,
+                evaluator=evaluator,
+                preview=preview,
+                reporter=reporter or Silent(),
+            )
+    except FieldError as error:
+        if path is None or not path.is_file():
+            raise
+        raise blame(path, error) from error
 
 
 def verify(
@@ -116,7 +158,8 @@ def verify(
         data_dir: as for `run`.
         device: as for `run`; used by audit and rerun.
         workers: as for `run`; used by rerun.
-        trust_code: a `custom` model named in a run's spec may be imported.
+        trust_code: a factory (of a `custom` model, of data) named in a run's spec may be imported, from PYTHONPATH or the
+            working directory.
         reporter: is told what an audit and a rerun do.
 
     Raises:
@@ -149,23 +192,32 @@ def verify(
         prepare(determinism)
         apply(determinism)
 
-    def rerun(again: Spec, folder: Path) -> None:
-        run(again, out=folder, data_dir=data_dir, device=device, workers=workers, reporter=reporter)
+    place = user_path(data_dir) if data_dir is not None else None
+    if spec is not None and not path.is_dir():
+        place = _data_place(spec, home=path.parent, given=data_dir)
+
+    def rerun(again: Spec, folder: Path, data_dir: Path | None) -> None:
+        _run(again, path=None, out=folder, data_dir=data_dir, device=device, workers=workers, reporter=reporter)
 
     options = Options(
         share=share,
         seed=seed,
         device=device,
-        data_dir=user_path(data_dir) if data_dir is not None else None,
+        data_dir=place,
         trust_code=trust_code,
         reporter=reporter or Silent(),
     )
     if path.is_dir():
-        verdict = verify_run(path, level=wanted, reference=found, replicate=replicate, options=options, rerun=rerun)
+        with importable_from(Path() if trust_code else None):
+            verdict = verify_run(path, level=wanted, reference=found, replicate=replicate, options=options, rerun=rerun)
         return replace(verdict, remarks=verdict.remarks + notes)
     assert spec is not None  # noqa: S101 - load_spec raises
     assert found is not None  # noqa: S101 - so does open_reference
-    verdict = verify_spec(path, spec=spec, reference=found, replicate=replicate, options=options, rerun=rerun)
+    try:
+        with importable_from(_code_folder(spec, path)):
+            verdict = verify_spec(path, spec=spec, reference=found, replicate=replicate, options=options, rerun=rerun)
+    except FieldError as error:
+        raise blame(path, error) from error
     return replace(verdict, remarks=verdict.remarks + notes)
 
 
@@ -200,7 +252,7 @@ def measure_curvature(
         density_probes: how many of them see the density too.
         data_dir: as for `run`.
         device: as for `run`.
-        trust_code: a `custom` model named in the run's spec may be imported.
+        trust_code: as for `verify`.
         reporter: is told what happens; silent by default.
 
     Returns:
@@ -227,9 +279,10 @@ def measure_curvature(
 
     view = open_run(folder, data_dir=data_dir, trust_code=trust_code)
     settings = Settings(top=top, seed=seed, tolerance=tolerance, probes=probes, density_probes=density_probes)
-    return curvature_of_run(
-        view, Asked(models, samples, settings), device=choose_device(device), reporter=reporter or Silent()
-    )
+    with importable_from(Path() if trust_code else None):
+        return curvature_of_run(
+            view, Asked(models, samples, settings), device=choose_device(device), reporter=reporter or Silent()
+        )
 
 
 def update_reference(
@@ -285,18 +338,20 @@ def update_reference(
     with tempfile.TemporaryDirectory(prefix="tmrepro-update-") as folder:
         fresh = path if path.is_dir() else Path(folder) / "run"
         if spec is not None and fresh is not path:
-            run(spec, out=fresh, data_dir=data_dir, device=device, workers=workers, reporter=reporter)
+            _run(spec, path=path, out=fresh, data_dir=data_dir, device=device, workers=workers, reporter=reporter)
             trust_code = True  # the caller's own spec, just run
-        verdict = verify(
-            fresh,
-            reference=to,
-            share=share,
-            seed=seed,
-            data_dir=data_dir,
-            device=device,
-            trust_code=trust_code,
-            reporter=reporter,
-        )
+            data_dir = _data_place(spec, home=path.parent, given=data_dir)
+        with importable_from(None if spec is None or path.is_dir() else _code_folder(spec, path)):
+            verdict = verify(
+                fresh,
+                reference=to,
+                share=share,
+                seed=seed,
+                data_dir=data_dir,
+                device=device,
+                trust_code=trust_code,
+                reporter=reporter,
+            )
         update = propose_update(fresh, to=to, verdict=replace(verdict, subject=str(path)))
         accepted = update.refusal is None and bool(update.changes) and confirm(update)
         if accepted:
@@ -331,6 +386,7 @@ def build_reference(
     Raises:
         UsageError, ArtefactError, ComputeError: as for `run`.
     """
+    path = None if isinstance(spec, Spec) else find_spec(spec)
     resolved = spec if isinstance(spec, Spec) else load_spec(find_spec(spec))
     target = user_path(to) if to is not None else own_reference(resolved.name)
     if replicates < 1:
@@ -343,7 +399,15 @@ def build_reference(
     home = user_path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
     specs = [with_seeds(resolved, replicate=replicate) for replicate in range(replicates)]
     found = [
-        run(again, out=home / str(number), data_dir=data_dir, device=device, workers=workers, reporter=reporter)
+        _run(
+            again,
+            path=path,
+            out=home / str(number),
+            data_dir=data_dir,
+            device=device,
+            workers=workers,
+            reporter=reporter,
+        )
         for number, again in enumerate(specs)
     ]
     measured = [Replicate(result.statistics, result.minima) for result in found]
@@ -357,6 +421,19 @@ def build_reference(
             f"{', '.join(idle[:SHOWN_BANDS])}{more}"
         )
     return target
+
+
+def _data_place(spec: Spec, *, home: Path, given: Path | str | None) -> Path | None:
+    """The folder of a spec's data: as given, or what the spec says, from `home` on. Loads torch."""
+    from tmrepro.data import place_of
+
+    return place_of(spec.data, data_dir=user_path(given) if given is not None else None, home=home)
+
+
+def _code_folder(spec: Spec, path: Path | None) -> Path | None:
+    """The folder of the spec file `path`, if the spec names code of its user's."""
+    named = isinstance(spec.data, CustomDataSpec) or any(isinstance(model, CustomModel) for model in spec.models)
+    return path.parent if path is not None and named else None
 
 
 def _level(level: str | None, target: Path) -> Level:

@@ -190,13 +190,19 @@ def trained_problem(spec: Any, model: TrainedModel) -> tuple[Problem, Grid]:
     examples = examples_on(dataset, scaling=spec.data.scaling, device=torch.device("cpu"))
 
     def build(seed: int) -> nn.Module:
-        return build_model(model.spec, classes=examples.classes, size=spec.data.size, seed=seed)
+        return build_model(model.spec, signature=dataset.signature, seed=seed)
 
     trained = train(model.spec.training, build=build, examples=examples, seed=model.seed).model
     drawn = expand_surfaces(spec)[0]
     labels = relabel(trained, examples.inputs, labels="hard")
     problem, grid, _ = surface_problem(
-        trained, drawn.spec, seeds=drawn.seeds, vectors=None, inputs=examples.inputs, labels=labels, clip=None
+        trained,
+        drawn.spec,
+        seeds=drawn.seeds,
+        vectors=None,
+        inputs=examples.inputs,
+        labels=labels,
+        training=model.spec.training,
     )
     return problem, grid
 

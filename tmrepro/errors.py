@@ -3,6 +3,7 @@
     TmreproError                 (never raised itself)
     ├── UsageError          2    the command line or the environment asks for something that cannot be
     │   ├── SpecError       2    the spec is wrong: every finding with file, line and column
+    │   ├── FieldError      2    a field of the spec does not fit what was found: the data, say
     │   └── LoadedTooEarlyError  2   torch was loaded before determinism could be set
     ├── ArtefactError       3    something that should be there is missing or damaged
     │   ├── DataError       3    a data set is absent, incomplete or altered
@@ -60,6 +61,18 @@ class SpecError(UsageError):
     def __init__(self, findings: list[Finding]) -> None:
         self.findings = findings
         super().__init__("\n".join(str(finding) for finding in findings))
+
+
+class FieldError(UsageError):
+    """A field of a readable spec asks for what does not fit the data, or for data that can't be used.
+
+    `location` is where it stands ("models", 0, "kind"); whoever knows the file makes a SpecError of it.
+    """
+
+    def __init__(self, location: tuple[str | int, ...], message: str) -> None:
+        self.location, self.message = location, message
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+        super().__init__(f"{path}: {message}")
 
 
 class LoadedTooEarlyError(UsageError):

@@ -7,13 +7,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal, assert_never
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor, nn
 
 # Fixed, since the bits of a convolution can depend on the batch it is part of.
 EVALUATION_BATCH = 128
+
+LossName = Literal["sparse_cross_entropy", "mse"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class Targets:
     clip: float | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     one: bool = False
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether an output can be right: not where targets are the numbers of a spec."""
+        return self.loss is not mean_squared_error
 
     @property
     def soft(self) -> bool:
@@ -58,12 +67,30 @@ class Targets:
         return replace(self, loss=loss)
 
 
+def mean_squared_error(outputs: Float[Tensor, "n ..."], values: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
+    """Per input, the mean over its outputs of the squared difference from the values, which have the same shape."""
+    if outputs.shape != values.shape:
+        raise ValueError(f"outputs of shape {list(outputs.shape)}, values of {list(values.shape)}")
+    return (outputs.double() - values.double()).square().flatten(1).mean(1)
+
+
+def targets_of(values: Tensor, *, loss: LossName, clip: float | None) -> Targets:
+    """What a spec's `training.loss` and `clip_probability` make of labels or numbers."""
+    match loss:
+        case "sparse_cross_entropy":
+            return Targets(values, clip)
+        case "mse":
+            return Targets(values, loss=mean_squared_error)
+        case _:
+            assert_never(loss)
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss (nats) and accuracy (share of images) over a set."""
+    """Mean loss (nats) and accuracy (share of images; None where targets are numbers) over a set."""
 
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 def image_losses(logits: Float[Tensor, "n ..."], targets: Targets) -> Float64[Tensor, " n"]:
@@ -93,6 +120,13 @@ def count_right(logits: Tensor, targets: Targets) -> Int64[Tensor, ""]:
     return (logits.argmax(1) == targets.classes).sum()
 
 
+def accuracies(
+    right: Float64[np.ndarray, "*points"], targets: Targets, *, images: int
+) -> Float64[np.ndarray, "*points"]:
+    """Shares of so many images, from how many are right; nan where no output can be."""
+    return right / images if targets.has_classes else np.full_like(right, np.nan)
+
+
 def clipped(losses: Tensor, clip: float | None) -> Tensor:
     """-log(min(max(p, c), 1 - c)) for losses -log p, as Keras clips probabilities; as given when `clip` is None."""
     return losses if clip is None else losses.clamp(*clip_bounds(clip))
@@ -118,14 +152,16 @@ def outputs(model: nn.Module, inputs: Shaped[Tensor, "n ..."]) -> Float[Tensor, 
         model.train(was_training)
 
 
-def evaluate(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, targets: Targets) -> Evaluation:
+def evaluate(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, targets: Targets) -> Evaluation:
     """Mean loss and accuracy in eval mode. Per-image losses are summed in float64."""
     return summarize(outputs(model, inputs), targets=targets)
 
 
-def summarize(logits: Float[Tensor, "n c"], *, targets: Targets) -> Evaluation:
+def summarize(logits: Float[Tensor, "n ..."], *, targets: Targets) -> Evaluation:
     """Mean loss and accuracy of given logits."""
     loss = image_losses(logits, targets).mean()
+    if not targets.has_classes:
+        return Evaluation(float(loss), None)
     accuracy = (logits.argmax(1) == targets.classes).double().mean()
     return Evaluation(float(loss), float(accuracy))
 

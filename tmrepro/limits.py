@@ -12,3 +12,5 @@ WEIGHTS_HEADER_BYTES = 2**24  # the names and shapes at its beginning
 FILE_BYTES = WEIGHTS_BYTES + WEIGHTS_HEADER_BYTES  # any file of a run; one of nothing but a hole can say any size
 PICTURE_PIXELS = 2**30 // 4 // 3  # at which Pillow warns: a quarter of a gibibyte as RGB
 FIGURE_BYTES = 2**26  # a figure, or what one stream of its PDF expands to
+EXAMPLE_NUMBERS = 2**27  # in one input or target of data of one's own
+DATA_BYTES = 2**34  # arrays of one's own, as a file and in memory; others hold several copies of them

@@ -1,8 +1,8 @@
 """Algorithm 1: relabel the data with the model's own outputs; then say from measured losses what the point is.
 
 Relabelling alone makes nothing a true minimum. With hard labels V~ is mean(-log max p), small only if the model is
-confident; with soft labels V~ and the gradient are 0 by construction, whatever the model is. The category therefore
-rests on the training losses first (Table 1): a TM is a GM whose V~ is about zero too.
+confident; with soft labels, and with outputs under a squared error, V~ and the gradient are 0 by construction, whatever the
+model is. The category therefore rests on the training losses first (Table 1): a TM is a GM whose V~ is about zero too.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Literal, assert_never
 import numpy as np
 from torch import Tensor, nn
 
-from tmrepro.inference import Targets, evaluate, gradient_norm, outputs, summarize
+from tmrepro.inference import evaluate, gradient_norm, outputs, summarize, targets_of
 from tmrepro.parameters import norm_of, theta_of
-from tmrepro.records import Category, History, Minimum
+from tmrepro.records import Category, History, Minimum, Relabelling
 from tmrepro.spec import TrainingSpec
 from tmrepro.training import Conditions, Examples, Trained, conditions
 from tmrepro.training.stopping import best_epoch, warmup_epochs
@@ -23,20 +23,30 @@ from tmrepro.training.stopping import best_epoch, warmup_epochs
 
 @dataclass(frozen=True)
 class Relabelled:
-    """X~'s labels y~ in data order (hard: int64 [n]; soft: float32 [n, classes]) and the record of the point."""
+    """X~'s labels y~ in data order and the record of the point.
+
+    Hard: int64 [n]; soft: float32 [n, classes]; outputs: float32 [n, ...].
+    """
 
     labels: np.ndarray
     minimum: Minimum
 
 
-def relabel(model: nn.Module, inputs: Tensor, *, labels: Literal["hard", "soft"]) -> Tensor:
-    """y~_i = f(x_i; theta*): the arg-max class (ties: the lowest), or the output distribution."""
+def relabelling(spec: TrainingSpec, *, labels: Literal["hard", "soft"]) -> Relabelling:
+    """What y~ is: as `minimum.labels` says of classes, and the outputs themselves where targets are numbers."""
+    return "outputs" if spec.loss == "mse" else labels
+
+
+def relabel(model: nn.Module, inputs: Tensor, *, labels: Relabelling) -> Tensor:
+    """y~_i = f(x_i; theta*): the arg-max class (ties: the lowest), the output distribution, or the outputs."""
     logits = outputs(model, inputs)
     match labels:
         case "hard":
             return logits.argmax(1)
         case "soft":
             return logits.double().softmax(1).float()
+        case "outputs":
+            return logits
         case _:
             assert_never(labels)
 
@@ -45,11 +55,12 @@ def find_minimum(
     trained: Trained, *, name: str, spec: TrainingSpec, labels: Literal["hard", "soft"], examples: Examples
 ) -> Relabelled:
     """Relabel the training part at theta* and judge the point. A collapsed network is never called a minimum."""
-    model, clip, epsilon = trained.model, spec.clip_probability, spec.stop.epsilon
-    on_training = evaluate(model, examples.inputs, targets=Targets(examples.labels, clip))
-    held_out = evaluate(model, examples.validation_inputs, targets=Targets(examples.validation_labels, clip))
-    given = relabel(model, examples.inputs, labels=labels)
-    targets = Targets(given, clip)
+    model, epsilon = trained.model, spec.stop.epsilon
+    on_training = evaluate(model, examples.inputs, targets=examples.training_targets(spec))
+    held_out = evaluate(model, examples.validation_inputs, targets=examples.validation_targets(spec))
+    kind = relabelling(spec, labels=labels)
+    given = relabel(model, examples.inputs, labels=kind)
+    targets = targets_of(given, loss=spec.loss, clip=spec.clip_probability)
     own = summarize(outputs(model, examples.inputs), targets=targets)
     epochs = trained.history.epochs
     losses = [epoch.train_loss for epoch in epochs]
@@ -73,7 +84,7 @@ def find_minimum(
         model=name,
         category=category,
         reason=reason,
-        labels=labels,
+        labels=kind,
         epsilon=epsilon,
         epochs=len(epochs),
         best_epoch=best_epoch(losses),
@@ -135,7 +146,7 @@ def diverged_minimum(
         model=name,
         category="diverged",
         reason=reason,
-        labels=labels,
+        labels=relabelling(spec, labels=labels),
         epsilon=epsilon,
         epochs=len(epochs),
         best_epoch=best_epoch(losses) if losses else 0,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 Category = Literal["none", "collapsed", "diverged", "LM", "GM", "TM"]
+Relabelling = Literal["hard", "soft", "outputs"]  # y~: classes, distributions, or numbers as the network gives them
 
 # What ends as no point at all, and never reached an LM or GM.
 FAILED: frozenset[Category] = frozenset({"collapsed", "diverged"})
@@ -40,7 +41,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Surface:
-    """A loss surface: loss[i, j] (nats) and accuracy[i, j] (share) at (a[i], b[j]). nan and inf are results."""
+    """A loss surface: loss[i, j] (nats) and accuracy[i, j] (share) at (a[i], b[j]). nan and inf are results.
+
+    With numbers as targets the loss is a mean squared error, and every accuracy nan.
+    """
 
     loss: Float64[np.ndarray, "Ka Kb"]
     accuracy: Float64[np.ndarray, "Ka Kb"]
@@ -49,14 +53,51 @@ class Surface:
 
 
 @dataclass(frozen=True)
+class Signature:
+    """What a network takes, inputs [n, *shape] of a NumPy `dtype`, and gives: logits [n, classes], or numbers [n, *numbers].
+
+    `least` and `largest` are those of integers, such as tokens; 0 of other inputs. `classes` is None where targets are numbers.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    least: int = 0
+    largest: int = 0
+    classes: int | None = None
+    numbers: tuple[int, ...] = ()
+
+    @staticmethod
+    def of_pictures(*, classes: int, size: int) -> Signature:
+        """That of RGB pictures of size x size."""
+        return Signature((3, size, size), classes=classes)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The shape of what a network gives for one input."""
+        return self.numbers if self.classes is None else (self.classes,)
+
+    @property
+    def side(self) -> int | None:
+        """Height and width of RGB pictures of that size; None where inputs are no such pictures."""
+        match self:
+            case Signature(shape=(3, height, width), dtype="float32") if height == width:
+                return height
+            case _:
+                return None
+
+
+@dataclass(frozen=True)
 class Epoch:
-    """One row of history.csv. Losses in nats; `seconds` since training began, pauses left out."""
+    """One row of history.csv. Losses in nats; `seconds` since training began, pauses left out.
+
+    With numbers as targets losses are mean squared errors, and there are no accuracies.
+    """
 
     epoch: int
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     validation_loss: float
-    validation_accuracy: float
+    validation_accuracy: float | None
     lr: float
     seconds: float
 
@@ -82,9 +123,9 @@ class History:
 class Minimum:
     """What theta* is, and the numbers behind it (the paper, Table 1 and Algorithm 1). Field names are minimum.json's.
 
-    Losses in nats; None where undefined or never. `train_loss_last` is T_i of the last epoch and
-    `train_loss_previous` T_{i-1}; `train_loss_at_minimum` is T*, the eval-mode loss on the training part;
-    `validation_loss` V, the eval-mode loss on the held-out part, both with the given labels;
+    Losses in nats, or mean squared errors where `labels` are outputs; None where undefined (accuracies of numbers) or never.
+    `train_loss_last` is T_i of the last epoch and `train_loss_previous` T_{i-1}; `train_loss_at_minimum` is T*, the eval-mode
+    loss on the training part; `validation_loss` V, the eval-mode loss on the held-out part, both with the given labels;
     `relabelled_loss` V~, the loss on X~. First epochs are those at which a condition first held. `depth_below_minimum`: by
     surface, how far the lowest point of its plane lies below theta*; empty until the surfaces are there. A network that
     diverged has no theta*: what is about it is None, `best_epoch` 0 where no epoch was finished.
@@ -93,7 +134,7 @@ class Minimum:
     model: str
     category: Category
     reason: str
-    labels: Literal["hard", "soft"]
+    labels: Relabelling
     epsilon: float
     epochs: int
     best_epoch: int

@@ -65,6 +65,7 @@ class ReportContext:
         captions: name of a figure -> a sentence about it.
         paths: the recorded paths of training, by network.
         claims: the paper's, judged; None where the networks that they compare are not there.
+        unit: of the losses, in words.
     """
 
     title: str
@@ -79,6 +80,7 @@ class ReportContext:
     captions: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, PathSummary] = field(default_factory=dict)
     claims: Judgement | None = None
+    unit: str = "nats"
 
 
 def render_report(context: ReportContext) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tmrepro.paths import user_path
 
+SPECS = Path("spec")
+EXAMPLES = SPECS / "examples"
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -19,13 +21,14 @@ def shipped_folder() -> Path:
 def find_spec(path: Path | str) -> Path:
     """`path` itself if it exists, else the shipped spec of that name, else `path`.
 
-    A shipped spec is named spec/quickstart.yaml, quickstart.yaml or quickstart.
+    A shipped spec is named spec/quickstart.yaml, quickstart.yaml or quickstart; an example spec/examples/table_regression.yaml.
     """
     given = user_path(path)
     is_something = given.exists() and (not given.is_dir() or (given / "spec.yaml").exists())
-    if is_something or given.parent not in {Path("spec"), Path()}:
+    folder = {Path(): SPECS, SPECS: SPECS, EXAMPLES: EXAMPLES}.get(given.parent)
+    if is_something or folder is None:
         return given
-    candidates = [shipped_folder() / "spec" / name for name in (given.name, f"{given.name}.yaml")]
+    candidates = [shipped_folder() / folder / name for name in (given.name, f"{given.name}.yaml")]
     return next((candidate for candidate in candidates if candidate.is_file()), given)
 
 

@@ -14,17 +14,20 @@ import xarray as xr
 from torch import Tensor, nn
 
 from tmrepro.attributes import flat_attributes
-from tmrepro.data import Dataset, load_dataset, scale
+from tmrepro.data import Dataset, load_dataset, network_inputs, place_of
 from tmrepro.directions import DirectionPair, surface_directions
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.labels import labelled
-from tmrepro.models import CodeChanges, build_model, code_changes
+from tmrepro.models import build_model, code_changes
 from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.paths import user_path
-from tmrepro.records import History, Minimum, TrajectoryPoint
+from tmrepro.records import History, Minimum, Signature, TrajectoryPoint
 from tmrepro.spec import (
+    CustomDataSpec,
     CustomModel,
+    DataSpec,
     DrawnSurface,
+    ModelSpec,
     Spec,
     TrainedModel,
     expand_models,
@@ -37,12 +40,14 @@ from tmrepro.store.directions import Vectors, load_directions
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.layout import error_attributes
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.signatures import recorded_home, recorded_signature
 from tmrepro.store.specs import SPEC, read_spec
-from tmrepro.store.stages import recorded_code, stages_in
+from tmrepro.store.stages import recorded_code, recorded_data_code, stages_in
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import check_labels, count_numbers, load_labels, load_tensors
 from tmrepro.store.trajectories import load_trajectory
+from tmrepro.usercode import CodeChanges, CodeRecord, changes_since
 
 
 def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code: bool = False) -> RunView:
@@ -133,15 +138,49 @@ class RunView:
             if changed := self.code_changes(model).files:
                 told = "; ".join(changed)
                 raise DamagedError(f"model {model!r}: the code is not that of the run: {told}; put it back as it was")
-        return load_theta(self.folder, trained, classes=len(self.labels_of_classes), size=self.spec.data.size)
+        return load_theta(self.folder, trained, signature=self.signature)
 
-    def require_trust(self, spec: CustomModel) -> None:
+    def require_trust(self, spec: CustomModel | CustomDataSpec) -> None:
         """Raise UsageError unless code that the run's spec names may be imported."""
         if not self._trust_code:
+            what = f"model {spec.name!r} is" if isinstance(spec, CustomModel) else "the data are"
             raise UsageError(
-                f"model {spec.name!r} is made by {spec.factory}, code that the run's spec names: "
+                f"{what} made by {spec.factory}, code that the run's spec names: "
                 "read it, then allow it with --trust-code (open_run: trust_code=True)"
             )
+
+    @cached_property
+    def data_code_changes(self) -> CodeChanges:
+        """How the code of a data factory differs here from what the run was computed with. Imports it, if that is trusted.
+
+        Raises:
+            DamagedError: the run has no record of it.
+            UsageError: the code is not trusted, or cannot be used.
+        """
+        if not isinstance(self.spec.data, CustomDataSpec):
+            return CodeChanges((), ())
+        self.require_trust(self.spec.data)
+        recorded = recorded_data_code(stages_in(self.provenance))
+        return changes_since(
+            recorded, factory=self.spec.data.factory, find=lambda: self._loaded.code or CodeRecord({}, {})
+        )
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What the run's networks take and give."""
+        return recorded_signature(self.provenance, self.spec)
+
+    @cached_property
+    def _loaded(self) -> Dataset:
+        if isinstance(self.spec.data, CustomDataSpec):
+            self.require_trust(self.spec.data)
+        return load_dataset(self.spec.data, data_dir=self.data_place)
+
+    @property
+    def data_place(self) -> Path | None:
+        """Where the data are: as given, or where the run found them, by what it recorded."""
+        home = recorded_home(self.folder, self._recorded_data())
+        return place_of(self.spec.data, data_dir=self._data_dir, home=home)
 
     def code_changes(self, model: str) -> CodeChanges:
         """How the code of a custom model differs here from what the run was computed with. Imports it: ask for trust first.
@@ -157,8 +196,7 @@ class RunView:
                 raise DamagedError(
                     f"provenance.json: expected the code that {model} was trained with, found no record of it"
                 )
-            classes, size = len(self.labels_of_classes), self.spec.data.size
-            self._code[model] = code_changes(trained.spec, record, classes=classes, size=size)
+            self._code[model] = code_changes(trained.spec, record, signature=self.signature)
         return self._code.get(model, CodeChanges((), ()))
 
     def minimum(self, model: str) -> Minimum:
@@ -181,7 +219,7 @@ class RunView:
         return load_trajectory(self.folder, model, surfaces=surfaces_around(self.spec, model))
 
     def labels(self, model: str) -> Tensor:
-        """y~ in data order: int64 [n] (hard) or float32 [n, classes] (soft)."""
+        """y~ in data order: int64 [n] (hard), float32 [n, classes] (soft), or float32 [n, ...] (outputs under mse)."""
         self._wanted(model, self._models, "model")
         self._require_theta(model)
         relative = f"models/{model}/labels.npy"
@@ -189,17 +227,16 @@ class RunView:
         images = self.spec.data.train or self._recorded_data().get("train")
         if not isinstance(images, int):
             raise DamagedError("provenance.json: data: expected the number of training images, found none")
-        check_labels(labels, images=images, classes=len(self.labels_of_classes), name=relative)
+        check_labels(labels, images=images, outputs=self.signature.outputs, name=relative)
         return torch.from_numpy(np.array(labels))
 
     def inputs(self) -> Tensor:
-        """The training part exactly as the models see it: float32 [n, 3, h, w], in data order."""
+        """The training part exactly as the models see it, in data order: float32 [n, 3, h, w] of pictures."""
         dataset = self.dataset
-        pixels = torch.from_numpy(dataset.train.images)
-        return scale(pixels, scaling=self.spec.data.scaling, mean=dataset.mean, deviation=dataset.deviation)
+        return network_inputs(dataset, dataset.train, scaling=self.spec.data.scaling, device=torch.device("cpu"))
 
     def original_labels(self) -> Tensor:
-        """The training part's own labels: int64 [n], in data order."""
+        """The training part's own labels, in data order: int64 [n], or float32 [n, ...] where targets are numbers."""
         return torch.from_numpy(self.dataset.train.labels)
 
     def directions(self, surface: str, model: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -224,7 +261,7 @@ class RunView:
         Raises:
             DamagedError: it is not the data that the run saw.
         """
-        dataset = load_dataset(self.spec.data, data_dir=self._data_dir)
+        dataset = self._loaded
         recorded = self._recorded_data().get("fingerprint")
         if dataset.fingerprint != recorded:
             raise DamagedError(
@@ -234,9 +271,9 @@ class RunView:
 
     @cached_property
     def labels_of_classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Names of the classes; none where targets are numbers."""
         classes = self._recorded_data().get("classes")
-        if not isinstance(classes, list) or not classes:
+        if not isinstance(classes, list) or (not classes and isinstance(self.spec.data, DataSpec)):
             raise DamagedError("provenance.json: expected the classes of the data, found none")
         return tuple(str(name) for name in classes)
 
@@ -290,7 +327,7 @@ def direction_pair(run: Path, drawn: DrawnSurface, model: str, module: nn.Module
     )
 
 
-def load_theta(run: Path, model: TrainedModel, *, classes: int, size: int) -> nn.Module:
+def load_theta(run: Path, model: TrainedModel, *, signature: Signature) -> nn.Module:
     """A model of a run, holding theta*, in eval mode, on the CPU.
 
     Raises:
@@ -299,10 +336,10 @@ def load_theta(run: Path, model: TrainedModel, *, classes: int, size: int) -> nn
     relative = f"models/{model.name}/theta.safetensors"
     path = safe_path(run, relative)
     # Before anything is built: a few bytes of a stranger's spec can ask for gigabytes of parameters.
-    least, found = parameter_count(model.spec, size=size, classes=classes), count_numbers(path, name=relative)
+    least, found = _least_parameters(model.spec, signature), count_numbers(path, name=relative)
     if least is not None and found < least:
         raise DamagedError(f"{relative}: expected the {least} parameters of this model, found {found} numbers")
-    module = build_model(model.spec, classes=classes, size=size, seed=0)
+    module = build_model(model.spec, signature=signature, seed=0)
     expected = module.state_dict()
     content = sum(value.numel() * value.element_size() for value in expected.values())
     tensors = load_tensors(path, limit_bytes=content, name=relative)
@@ -315,3 +352,10 @@ def load_theta(run: Path, model: TrainedModel, *, classes: int, size: int) -> nn
             raise DamagedError(f"{relative}: {key}: expected {wanted[0]} {wanted[1]}, found {stored[0]} {stored[1]}")
     module.load_state_dict(given)
     return module.eval()
+
+
+def _least_parameters(spec: ModelSpec, signature: Signature) -> int | None:
+    """How many parameters a network of the paper must have; None where nobody can tell."""
+    if signature.side is None or len(signature.outputs) != 1:
+        return None
+    return parameter_count(spec, size=signature.side, classes=signature.outputs[0])

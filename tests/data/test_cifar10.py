@@ -246,3 +246,15 @@ def test_wrong_numbers_are_refused(published, section):
         load_dataset(section("cifar10", validation=6), data_dir=published)
     with pytest.raises(UsageError, match=r"data\.size: CIFAR-10's images are 32 x 32 \(got 28\)"):
         load_dataset(section("cifar10", size=28), data_dir=published)
+
+
+@pytest.mark.parametrize("folder", ["", FOLDER])
+def test_a_spec_of_pictures_takes_the_published_files_too(published, section, folder):
+    found = load_dataset(section("images", train=6, validation=4), data_dir=published / folder)
+    assert found.fingerprint == load_dataset(section("cifar10", train=6, validation=4), data_dir=published).fingerprint
+
+
+def test_pictures_beside_the_published_files_come_first(published, section):
+    (published / "train").mkdir()
+    with pytest.raises(DataError, match="train: holds no class folders"):
+        load_dataset(section("images"), data_dir=published)

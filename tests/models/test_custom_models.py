@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from tmrepro.errors import UsageError
-from tmrepro.models import build_model, load_factory
+from tmrepro.models import build_model
 from tmrepro.parameters import theta_of
+from tmrepro.records import Signature
 from tmrepro.spec import CustomModel
+from tmrepro.usercode import load_factory
 
 SOURCE = """
 import torch
@@ -105,7 +107,7 @@ def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cus
 
 
 def built(spec: CustomModel, *, seed: int = 0) -> nn.Module:
-    return build_model(spec, classes=3, size=8, seed=seed)
+    return build_model(spec, signature=Signature.of_pictures(classes=3, size=8), seed=seed)
 
 
 def test_a_factory_is_called_with_its_arguments(custom: Callable[..., CustomModel]) -> None:
@@ -162,10 +164,10 @@ def test_dropout_and_partly_frozen_networks_are_welcome(custom: Callable[..., Cu
         ("failing", r"failed with the arguments.*KeyError.*no such thing"),
         ("Tuple", r"'mine' gives tuple, expected a float tensor"),
         ("Classes", r"'mine' gives torch.int64, expected a float tensor"),
-        ("Random", r"'mine' gives other logits.*eval mode"),
+        ("Random", r"'mine' gives other outputs.*eval mode"),
         ("Broken", r"'mine' cannot take images of 3 x 8 x 8: AttributeError"),
         ("of_another_size", r"'mine' cannot take images of 3 x 8 x 8"),
-        ("in_place", r"'mine' changes the images"),
+        ("in_place", r"'mine' changes the inputs"),
         ("empty", r"'mine' has no parameters that could be trained \(0 "),
         ("frozen", r"'mine' has no parameters that could be trained \(4 "),
         ("complex_", r"'mine': parameter extra is torch.complex64"),

@@ -13,6 +13,7 @@ from torch import nn
 from tmrepro.models import build_model
 from tmrepro.models.initialization import initialize
 from tmrepro.parameters import theta_of
+from tmrepro.records import Signature
 from tmrepro.spec import CnnModel, DnnModel, Resnet50Model
 
 Init = Literal["he", "glorot", "torch"]
@@ -20,9 +21,13 @@ Init = Literal["he", "glorot", "torch"]
 
 def weights(init: Init) -> dict[str, np.ndarray]:
     """A matrix of 300 x 192 and a kernel of 64 x 32 x 3 x 3: fans that differ, and enough numbers for statistics."""
-    dense = build_model(DnnModel(name="d", kind="dnn", widths=(300, 5), init=init), classes=5, size=8, seed=3)
+    dense = build_model(
+        DnnModel(name="d", kind="dnn", widths=(300, 5), init=init),
+        signature=Signature.of_pictures(classes=5, size=8),
+        seed=3,
+    )
     convolution = CnnModel(name="c", kind="cnn", channels=(32, 64, 5), init=init)
-    kernels = build_model(convolution, classes=5, size=8, seed=3)
+    kernels = build_model(convolution, signature=Signature.of_pictures(classes=5, size=8), seed=3)
     return {
         "matrix": dense[1].weight.detach().double().numpy(),
         "kernel": kernels[2].weight.detach().double().numpy(),
@@ -60,7 +65,7 @@ def test_glorot_is_uniform_with_variance_two_over_both_fans() -> None:
 
 def test_torch_is_what_the_modules_draw_themselves_after_a_seed() -> None:
     spec = DnnModel(name="d", kind="dnn", widths=(6, 5), init="torch")
-    model = build_model(spec, classes=5, size=8, seed=11)
+    model = build_model(spec, signature=Signature.of_pictures(classes=5, size=8), seed=11)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         expected = [nn.Linear(192, 6), nn.Linear(6, 5)]
@@ -75,14 +80,22 @@ def test_a_seed_gives_the_same_bits_whatever_the_global_state_and_another_seed_o
     found = []
     for global_seed, seed in ((1, 4), (2, 4), (2, 5)):
         torch.manual_seed(global_seed)
-        found.append(theta_of(build_model(spec, classes=5, size=8, seed=seed)).tobytes())
+        found.append(
+            theta_of(build_model(spec, signature=Signature.of_pictures(classes=5, size=8), seed=seed)).tobytes()
+        )
     assert found[0] == found[1]
     assert found[1] != found[2]
 
 
 def test_the_name_does_not_enter_the_weights() -> None:
     one, other = (
-        theta_of(build_model(DnnModel(name=name, kind="dnn", widths=(6, 5)), classes=5, size=8, seed=0)).tobytes()
+        theta_of(
+            build_model(
+                DnnModel(name=name, kind="dnn", widths=(6, 5)),
+                signature=Signature.of_pictures(classes=5, size=8),
+                seed=0,
+            )
+        ).tobytes()
         for name in ("one", "other")
     )
     assert one == other
@@ -92,7 +105,11 @@ def test_the_name_does_not_enter_the_weights() -> None:
 def test_building_leaves_the_global_random_state_as_it_was(init: Init) -> None:
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    build_model(CnnModel(name="c", kind="cnn", channels=(6, 3), init=init), classes=3, size=8, seed=9)
+    build_model(
+        CnnModel(name="c", kind="cnn", channels=(6, 3), init=init),
+        signature=Signature.of_pictures(classes=3, size=8),
+        seed=9,
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -115,7 +132,9 @@ def test_norm_layers_become_the_identity_and_those_without_weights_are_left() ->
 
 
 def test_resnet50_starts_with_he_convolutions_and_identity_norms() -> None:
-    model = build_model(Resnet50Model(name="r", kind="resnet50"), classes=10, size=8, seed=0)
+    model = build_model(
+        Resnet50Model(name="r", kind="resnet50"), signature=Signature.of_pictures(classes=10, size=8), seed=0
+    )
     kernel = model.get_parameter("layer3.0.conv2.weight").detach().double()
     assert float(kernel.var() * 256 * 9 / 2) == pytest.approx(1, abs=5 * math.sqrt(2 / kernel.numel()))
     assert (model.get_parameter("layer3.0.bn2.weight") == 1).all()

@@ -181,7 +181,7 @@ def test_a_wrong_field_is_named_with_its_line_and_column(added, expected):
         ("name: cifar10, train: 50001", "3:23: data.train: must be at most 50000, all that CIFAR-10 has (got 50001)"),
         ("name: cifar10, validation: 10001", "3:23: data.validation: must be at most 10000"),
         ("name: cifar10, size: 64", "3:23: data.size: must be 32 for cifar10 (got 64); name: images can be resized"),
-        ("name: mnist", "3:8: data.name: must be one of cifar10, images, digits (got text 'mnist')"),
+        ("name: mnist", "3:8: data.name: must be one of cifar10, images, digits, arrays, custom (got text 'mnist')"),
         ("train: 10", "3:1: data.name: is missing"),
         ("name: images, train: 0", "3:22: data.train: must be at least 1 (got 0)"),
     ],

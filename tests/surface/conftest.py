@@ -16,7 +16,7 @@ from tmrepro.inference import Targets
 from tmrepro.models import build_model
 from tmrepro.models.networks import residual_network
 from tmrepro.parameters import theta_of
-from tmrepro.records import Direction
+from tmrepro.records import Direction, Signature
 from tmrepro.spec import CnnModel, DnnModel
 from tmrepro.surface import Problem, gpu_kernels
 from tmrepro.surface.fused_layers import round_tf32
@@ -37,10 +37,10 @@ def network() -> Callable[[str], nn.Module]:
         match kind:
             case "dnn":
                 spec = DnnModel(name="d", kind="dnn", widths=(9, 7, CLASSES))
-                return build_model(spec, classes=CLASSES, size=6, seed=1).eval()
+                return build_model(spec, signature=Signature.of_pictures(classes=CLASSES, size=6), seed=1).eval()
             case "cnn":
                 cnn = CnnModel(name="c", kind="cnn", channels=(8, 5, CLASSES))
-                return build_model(cnn, classes=CLASSES, size=6, seed=1).eval()
+                return build_model(cnn, signature=Signature.of_pictures(classes=CLASSES, size=6), seed=1).eval()
             case _:
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(1)

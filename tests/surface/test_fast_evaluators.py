@@ -20,7 +20,7 @@ from tmrepro.directions import DirectionPair
 from tmrepro.inference import Targets
 from tmrepro.models import build_model
 from tmrepro.parameters import theta_of
-from tmrepro.records import Direction
+from tmrepro.records import Direction, Signature
 from tmrepro.spec import CnnModel, DnnModel
 from tmrepro.surface import PlainEvaluator, Problem, find_evaluator
 from tmrepro.surface import geometry as geometry_module
@@ -186,7 +186,7 @@ def test_the_papers_networks_are_within_the_bound(name: str, kind: str, monkeypa
     monkeypatch.setattr(prefix_module, "GROUP_BYTES", 1)
     monkeypatch.setattr(prefix_module, "EVALUATION_BATCH", 10)
     spec: Any = DnnModel(name="d", kind="dnn") if kind == "dnn" else CnnModel(name="c", kind="cnn")
-    model = build_model(spec, classes=10, size=8, seed=1).eval()
+    model = build_model(spec, signature=Signature.of_pictures(classes=10, size=8), seed=1).eval()
     problem = pose(model)
     problem = replace(problem, inputs=torch.randn(IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(1)))
     loss, accuracy = check(problem, name)

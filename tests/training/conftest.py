@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tmrepro.models import build_model
+from tmrepro.records import Signature
 from tmrepro.spec import AdamOptimizer, CnnModel, DnnModel, StopSpec, TrainingSpec
 from tmrepro.training import Examples
 
@@ -77,10 +78,12 @@ def build() -> Callable[[str], Callable[[int], nn.Module]]:
             match kind:
                 case "dnn":
                     spec = DnnModel(name="dnn", kind="dnn", widths=(10, CLASSES))
-                    return build_model(spec, classes=CLASSES, size=4, seed=seed)
+                    return build_model(spec, signature=Signature.of_pictures(classes=CLASSES, size=4), seed=seed)
                 case "cnn":
                     return build_model(
-                        CnnModel(name="cnn", kind="cnn", channels=(6, CLASSES)), classes=CLASSES, size=4, seed=seed
+                        CnnModel(name="cnn", kind="cnn", channels=(6, CLASSES)),
+                        signature=Signature.of_pictures(classes=CLASSES, size=4),
+                        seed=seed,
                     )
                 case _:
                     with torch.random.fork_rng(devices=[]):

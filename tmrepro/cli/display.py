@@ -99,6 +99,10 @@ def closing_table(
     console.print(
         "T*: loss on the training part at theta*; V, accuracy: on held-out data; V~: loss on the relabelled data"
     )
+    if any(found.labels == "outputs" for found in minima.values()):
+        console.print(
+            "numbers as targets: losses are mean squared errors, V~ is 0 by construction, and there is no accuracy"
+        )
     if claims is not None:
         console.print()
         show_claims(claims, console=console)

@@ -22,6 +22,7 @@ from tmrepro.cli.curvature import curvature
 from tmrepro.cli.diff import diff
 from tmrepro.cli.doctor import doctor
 from tmrepro.cli.inspect import figures, report, stats
+from tmrepro.cli.new import new
 from tmrepro.cli.reference import reference_app
 from tmrepro.cli.reproduce import reproduce
 from tmrepro.cli.restart import start_again
@@ -69,6 +70,7 @@ app.command()(stats)
 app.command()(curvature)
 app.command()(claims)
 app.command()(diff)
+app.command()(new)
 app.command()(doctor)
 app.command()(bench)
 app.add_typer(reference_app, name="reference")

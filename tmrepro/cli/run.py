@@ -15,7 +15,11 @@ SpecArgument = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder of CIFAR-10 or of an image folder.", envvar="TMREPRO_DATA"),
+    typer.Option(
+        "--data-dir",
+        help="Folder of CIFAR-10, of pictures, or of the spec's file of arrays; else TMREPRO_DATA, else what the spec says.",
+        show_default=False,
+    ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
@@ -64,6 +68,8 @@ def run(
       tmrepro run spec/paper.yaml --data-dir ~/data --download --device cuda
 
       tmrepro run mine.yaml --out runs/finer --reuse runs/mine
+
+      tmrepro new spirals, then tmrepro run spirals.yaml
 
     Parts of a run, side by side or on several machines, and then the run:
       tmrepro run mine.yaml --only cnn --out runs/part1

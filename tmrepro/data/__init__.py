@@ -1,8 +1,9 @@
-"""The data room: CIFAR-10, a folder of pictures or scikit-learn's digits, as uint8 pixels with a fingerprint.
+"""The data room: CIFAR-10, a folder of pictures, scikit-learn's digits or arrays of one's own, with a fingerprint.
 
 Every picture is decoded once. What leaves this room is a `Dataset`: two parts of uint8 pictures [n, 3, h, w] that fit
-on the device whole, and the numbers with which `scale` turns them into what a network sees, there. The sources
-(`cifar10`, `folder`, `digits`) know nothing of each other; each is imported only when it is asked for.
+on the device whole, and the numbers with which `scale` turns them into what a network sees, there; or two parts of
+arrays of any shape, which networks see as they are. The sources (`cifar10`, `folder`, `digits`, `arrays`, `factory`) know
+nothing of each other; each is imported only when it is asked for.
 """
 
 from __future__ import annotations
@@ -12,30 +13,40 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
 from tmrepro.data.dataset import DataSection, Dataset, Part, fingerprint
 from tmrepro.data.picture import shown
-from tmrepro.data.scaling import scale
+from tmrepro.data.scaling import Scaling, scale
 from tmrepro.data.subset import draw
 from tmrepro.errors import DataError
 from tmrepro.paths import user_path
+from tmrepro.spec import AnyDataSpec, ArraysSpec, CustomDataSpec, DataSpec
+from tmrepro.usercode import is_at_hand as code_is_at_hand
 
 DATA_DIR_VARIABLE = "TMREPRO_DATA"
+CIFAR10_FILES = "cifar-10-batches-py"
 
 __all__ = [
     "DATA_DIR_VARIABLE",
     "DataSection",
     "Dataset",
     "Part",
+    "arrays_file",
     "draw",
     "fingerprint",
     "is_at_hand",
     "load_dataset",
+    "network_inputs",
+    "place_of",
     "scale",
 ]
 
 
 def load_dataset(
-    data: DataSection,
+    data: DataSection | ArraysSpec | CustomDataSpec,
     *,
     data_dir: Path | None = None,
     download: bool = False,
@@ -45,13 +56,13 @@ def load_dataset(
 
     Args:
         data: the section; its `name` picks the source.
-        data_dir: where the files are; None: the environment variable TMREPRO_DATA. The digits need none.
+        data_dir: where the files are; None: the environment variable TMREPRO_DATA. Digits and functions need none.
         download: CIFAR-10 may be fetched into `data_dir` if it is not there whole. The other sources never need it.
         on_image: called as on_image(done, total) after each picture that had to be decoded from its own file.
 
     Raises:
         DataError: the files are missing, incomplete, altered or unreadable.
-        UsageError: more pictures are asked for than there are.
+        UsageError: more pictures are asked for than there are; arrays, or a function of the user's, are not what is expected.
         StorageError: a download cannot be written.
     """
     try:
@@ -62,23 +73,91 @@ def load_dataset(
         raise DataError(f"{where}: cannot be read ({error.strerror or error}); see to it, or name another") from error
 
 
-def is_at_hand(data: DataSection, *, data_dir: Path | None) -> bool:
-    """Whether anybody has said where the files of a data section are, or it needs none. They may be missing all the same."""
-    return data.name == "digits" or data_dir is not None or bool(os.environ.get(DATA_DIR_VARIABLE))
+def is_at_hand(data: DataSection | ArraysSpec | CustomDataSpec, *, data_dir: Path | None) -> bool:
+    """Whether anybody has said where the data are, or they need nothing; files may be missing all the same.
+
+    Arrays must be there, as must the module of a factory, which is found without being imported.
+    """
+    match data:
+        case ArraysSpec():
+            return data_dir is not None or arrays_file(data, data_dir=None).exists()
+        case CustomDataSpec():
+            return code_is_at_hand(data.factory)
+        case _:
+            return data.name == "digits" or data_dir is not None or bool(os.environ.get(DATA_DIR_VARIABLE))
+
+
+def place_of(data: AnyDataSpec, *, data_dir: Path | None, home: Path | None) -> Path | None:
+    """The folder of the data: `data_dir`; else, where TMREPRO_DATA doesn't name one, what the section says.
+
+    Paths in the section start from `home`, the folder of the spec file; None: the working directory. TMREPRO_DATA may be meant
+    for other data than a file of arrays, so there it counts only if it has the file.
+    """
+    named = user_path(os.environ[DATA_DIR_VARIABLE]) if os.environ.get(DATA_DIR_VARIABLE) else None
+    match data:
+        case _ if data_dir is not None:
+            return data_dir
+        case ArraysSpec():
+            if named is not None and (named / user_path(data.file)).exists():
+                return named
+            return home if home is not None and (home / user_path(data.file)).exists() else None
+        case DataSpec(folder=str() as folder) if named is None:
+            return (home or Path()) / user_path(folder)
+        case _:
+            return None
+
+
+def arrays_file(data: ArraysSpec, *, data_dir: Path | None) -> Path:
+    """Where the file of a section is: below `data_dir`; None: below TMREPRO_DATA if it is there, else the working directory."""
+    folder = place_of(data, data_dir=data_dir, home=None) or Path()
+    return folder / user_path(data.file)
+
+
+def network_inputs(
+    dataset: Dataset, part: Part, *, scaling: Scaling | None, device: torch.device
+) -> Shaped[Tensor, "n ..."]:
+    """The inputs of a part as networks see them, on `device`: pixels travel there and are scaled there."""
+    values = torch.from_numpy(part.images).to(device)
+    if dataset.mean is None or dataset.deviation is None or scaling is None:
+        return values
+    return scale(values, scaling=scaling, mean=dataset.mean, deviation=dataset.deviation)
 
 
 def _loaded(
-    data: DataSection, *, data_dir: Path | None, download: bool, on_image: Callable[[int, int], None] | None
+    data: DataSection | ArraysSpec | CustomDataSpec,
+    *,
+    data_dir: Path | None,
+    download: bool,
+    on_image: Callable[[int, int], None] | None,
 ) -> Dataset:
+    match data:
+        case ArraysSpec():
+            from tmrepro.data import arrays
+
+            path = arrays_file(data, data_dir=data_dir)
+            if data_dir is None and not path.exists():
+                raise DataError(
+                    f"data 'arrays': {shown(path)} is not there; pass --data-dir DIR, the folder that holds {data.file!r}"
+                )
+            return arrays.load(path)
+        case CustomDataSpec():
+            from tmrepro.data import factory
+
+            return factory.load(data)
     match data.name:
         case "cifar10":
             from tmrepro.data import cifar10
 
             return cifar10.load(data, data_dir=_data_dir(data_dir, name=data.name), download=download)
         case "images":
+            where = _data_dir(data_dir, name=data.name)
+            if _holds_cifar10(where):
+                from tmrepro.data import cifar10
+
+                return cifar10.load(data, data_dir=where, download=False)
             from tmrepro.data import folder
 
-            return folder.load(data, data_dir=_data_dir(data_dir, name=data.name), on_image=on_image)
+            return folder.load(data, data_dir=where, on_image=on_image)
         case "digits":
             from tmrepro.data import digits
 
@@ -87,14 +166,19 @@ def _loaded(
             assert_never(data.name)
 
 
+def _holds_cifar10(folder: Path) -> bool:
+    """Whether a folder for pictures has, or is, CIFAR-10 as its authors publish it, and no folder `train`."""
+    return (folder.name == CIFAR10_FILES or (folder / CIFAR10_FILES).is_dir()) and not (folder / "train").exists()
+
+
 def _data_dir(data_dir: Path | None, *, name: str) -> Path:
     if data_dir is not None:
         return user_path(data_dir)
     if from_environment := os.environ.get(DATA_DIR_VARIABLE):
         return user_path(from_environment)
     holds = {
-        "cifar10": "cifar-10-batches-py (add --download to have it fetched into there)",
-        "images": "train/CLASS/* and test/CLASS/*",
+        "cifar10": f"{CIFAR10_FILES} (add --download to have it fetched into there)",
+        "images": f"train/CLASS/* and test/CLASS/*, or {CIFAR10_FILES}",
     }
     msg = (
         f"data '{name}': no data folder given; pass --data-dir DIR or set {DATA_DIR_VARIABLE}=DIR, "

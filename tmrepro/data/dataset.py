@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped
 
 from tmrepro.data.scaling import channel_statistics
+from tmrepro.records import Signature
+from tmrepro.usercode import CodeRecord
 
 FINGERPRINT_HEADER = b"tmrepro dataset 1\n"
 
 
 @runtime_checkable
 class DataSection(Protocol):
-    """What this room reads of the spec's `data` section; `tmrepro.spec` has the model itself.
+    """What this room reads of a `data` section of pictures; `tmrepro.spec` has the model itself.
 
     `train` and `validation` are numbers of pictures (None: all there are), `size` the side of a picture in pixels.
     """
@@ -35,10 +38,14 @@ class DataSection(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Pictures in data order: pixels 0..255 as RGB, class numbers, and where each stood in its source's own order."""
+    """Examples in data order: inputs, targets, and where each stood in its source's own order.
 
-    images: UInt8[np.ndarray, "n 3 h w"]
-    labels: Int64[np.ndarray, " n"]
+    Pictures are RGB pixels 0..255, uint8 [n, 3, h, w], with class numbers int64 [n]. Arrays of one's own are inputs of any
+    shape and targets int64 [n] (classes) or float32 [n, ...] (numbers).
+    """
+
+    images: Shaped[np.ndarray, "n ..."]
+    labels: Shaped[np.ndarray, "n ..."]
     indices: Int64[np.ndarray, " n"]
 
 
@@ -46,19 +53,38 @@ class Part:
 class Dataset:
     """A training part and a held-out part, disjoint, of the same classes.
 
-    `classes[y]` is the name of class y. `source` says in words where the pictures come from (never a path: the same
-    pictures give the same words everywhere). `mean` and `deviation` are per channel over the training part, in pixel
-    units 0..255. `fingerprint` is that of both parts. `notes` are what whoever uses the pictures should know of their source.
+    `classes[y]` is the name of class y; there are none where targets are numbers. `source` says in words where the data come
+    from (never a path: the same data give the same words everywhere). `mean` and `deviation` are per channel over the training
+    part, in pixel units 0..255; None of arrays, which networks see as they are. `fingerprint` is that of both parts. `notes`
+    are what whoever uses the data should know of their source. `code` is that of the factory that made them.
     """
 
     train: Part
     validation: Part
     classes: tuple[str, ...]
     source: str
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
+    mean: tuple[float, float, float] | None
+    deviation: tuple[float, float, float] | None
     fingerprint: str
     notes: tuple[str, ...] = ()
+    code: CodeRecord | None = None
+
+    @cached_property
+    def signature(self) -> Signature:
+        """What networks take and give."""
+        inputs, targets = self.train.images, self.train.labels
+        if self.mean is not None:
+            return Signature.of_pictures(classes=len(self.classes), size=inputs.shape[-1])
+        both = (inputs, self.validation.images)
+        whole = inputs.dtype.kind in "iu"
+        return Signature(
+            shape=inputs.shape[1:],
+            dtype=inputs.dtype.name,
+            least=min(int(part.min()) for part in both) if whole else 0,
+            largest=max(int(part.max()) for part in both) if whole else 0,
+            classes=len(self.classes) or None,
+            numbers=() if self.classes else targets.shape[1:],
+        )
 
 
 def assemble(

@@ -30,7 +30,14 @@ _LABELS = {"relabelled": "labels: the network's own at θ* (X̃)", "original": "
 
 
 def draw_landscape(
-    panels: Sequence[Panel], *, title: str, scale: ScaleAsked, shared: bool, directions: str, labels: str
+    panels: Sequence[Panel],
+    *,
+    title: str,
+    scale: ScaleAsked,
+    shared: bool,
+    directions: str,
+    labels: str,
+    unit: str = "nats",
 ) -> Figure:
     """Draw a row per network.
 
@@ -42,8 +49,9 @@ def draw_landscape(
         shared: one colour scale and one height axis for all rows, or one for each.
         directions: which directions these are, in words.
         labels: the labels that the loss is against, as in the spec.
+        unit: of the losses, in words.
     """
-    together = loss_scale([panel.surface.loss for panel in panels], kind=scale)
+    together = loss_scale([panel.surface.loss for panel in panels], kind=scale, unit=unit)
     height = _HEADER + _FOOTER + _ROW * max(1, len(panels))
     with isolated_settings():
         figure = new_figure(WIDTH, height)
@@ -52,9 +60,9 @@ def draw_landscape(
         write(figure, _LEFT, height - 0.64, words, color=FAINT)
         for number, panel in enumerate(panels):
             bottom = height - _HEADER - _ROW * (number + 1)
-            own = together if shared else loss_scale([panel.surface.loss], kind=together.kind)
+            own = together if shared else loss_scale([panel.surface.loss], kind=together.kind, unit=unit)
             write(figure, _LEFT, bottom + _ROW - 0.26, _row_title(panel), fontsize=11, weight="bold")
-            write(figure, _LEFT, bottom + _ROW - 0.46, _row_notes(panel), fontsize=8, color=FAINT)
+            write(figure, _LEFT, bottom + _ROW - 0.46, _row_notes(panel, unit), fontsize=8, color=FAINT)
             draw_map(figure, place(figure, _LEFT, bottom + _BOX_BOTTOM, _BOX, _BOX), panel=panel, scale=own)
             solid = place(figure, _SOLID_LEFT, bottom + 0.2, _SOLID_WIDTH, _SOLID_HEIGHT)
             draw_solid(figure, solid, panel=panel, scale=own)
@@ -74,11 +82,11 @@ def _row_title(panel: Panel) -> str:
     return f"{panel.model}  ·  {category_words(panel.category)}"
 
 
-def _row_notes(panel: Panel) -> str:
+def _row_notes(panel: Panel, unit: str) -> str:
     loss, home = panel.surface.loss, float(panel.surface.loss[panel.home])
     finite = loss[np.isfinite(loss)]
     notes = [f"{loss.shape[0]} × {loss.shape[1]} points, {panel.facts.images} images"]
-    notes.append(f"loss at θ* {loss_label(home)} nats" if np.isfinite(home) else "no finite loss at θ*")
+    notes.append(f"loss at θ* {loss_label(home)}{_after_number(unit)}" if np.isfinite(home) else "no finite loss at θ*")
     if finite.size:
         notes.append(f"from {loss_label(float(finite.min()))} to {loss_label(float(finite.max()))}")
         if home - float(finite.min()) > loss_bound(home):  # nan, and what is rounding, is not
@@ -90,6 +98,10 @@ def _row_notes(panel: Panel) -> str:
     if step > 1:
         notes.append(f"one point in {step} drawn per axis")
     return ";   ".join(notes)
+
+
+def _after_number(unit: str) -> str:
+    return f" {unit}" if unit == "nats" else f" ({unit})"
 
 
 def _draw_colour_bar(figure: Figure, scale: LossScale, *, bottom: float, height: float) -> None:

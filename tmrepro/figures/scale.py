@@ -79,7 +79,7 @@ class LossScale:
         return f"loss ({self.unit}), log₁₀ scale{note}"
 
     def tick_labels(self, heights: Sequence[float]) -> list[str]:
-        """Return a label, a loss, for each height."""
+        """Return a label, in the unit of the losses, for each height."""
         if self.kind == "linear":
             return loss_labels(heights)
         losses = [10**height for height in heights]

@@ -37,9 +37,10 @@ def draw_training(
     histories: Mapping[str, History],
     *,
     minima: Mapping[str, Minimum],
+    unit: str = "nats",
     others: Mapping[str, Sequence[History]] = MappingProxyType({}),
 ) -> Figure:
-    """Draw the histories, in their order; what `minima` says of a network is marked where it is given.
+    """Draw the histories, in their order; what `minima` says of a network is marked where it is given; `unit` is the losses'.
 
     `others`: histories of the same networks with other seeds, of which the training losses are drawn as faint lines.
     """
@@ -54,7 +55,7 @@ def draw_training(
             title = _row_title(model, minimum)
             write(figure, _LEFT, bottom + _HEIGHT + 0.12, title, fontsize=11, weight="bold")
             left = figure.add_axes(place(figure, _LEFT, bottom, _LOSS_WIDTH, _HEIGHT), label=f"loss {model}")
-            entries |= _draw_losses(left, history, minimum) | _draw_others(left, others.get(model, ()))
+            entries |= _draw_losses(left, history, minimum, unit) | _draw_others(left, others.get(model, ()))
             right = place(figure, _ACCURACY_LEFT, bottom, _ACCURACY_WIDTH, _HEIGHT)
             _draw_accuracies(figure.add_axes(right, label=f"accuracy {model}"), history)
         if entries:
@@ -76,7 +77,7 @@ def _row_title(model: str, minimum: Minimum | None) -> str:
     return f"{model}  ·  {category}  ·  {minimum.epochs} epochs, {stop}"
 
 
-def _draw_losses(axes: Axes, history: History, minimum: Minimum | None) -> dict[str, Line2D]:
+def _draw_losses(axes: Axes, history: History, minimum: Minimum | None, unit: str) -> dict[str, Line2D]:
     """Return the lines that the legend explains, by their words."""
     epochs = _epochs(history)
     train, validation = _drawable(history.train_losses), _drawable(history.validation_losses)
@@ -89,7 +90,7 @@ def _draw_losses(axes: Axes, history: History, minimum: Minimum | None) -> dict[
     if minimum is not None:
         entries[f"ε = {loss_label(minimum.epsilon)}"] = axes.axhline(minimum.epsilon, color=INK, lw=0.9, ls=":")
         entries |= _mark_epochs(axes, epochs, train, minimum)
-    _finish(axes, epochs, label="loss (nats)")
+    _finish(axes, epochs, label=f"loss ({unit})")
     if np.isfinite(train).any() or np.isfinite(validation).any() or minimum is not None:
         _label_decades(axes)
     else:
@@ -129,10 +130,15 @@ def _mark_epochs(
 
 def _draw_accuracies(axes: Axes, history: History) -> None:
     epochs = _epochs(history)
-    axes.plot(epochs, [epoch.train_accuracy for epoch in history.epochs], **_TRAIN)
-    axes.plot(epochs, [epoch.validation_accuracy for epoch in history.epochs], **_VALIDATION)
+    for accuracies, look in (
+        ([epoch.train_accuracy for epoch in history.epochs], _TRAIN),
+        ([epoch.validation_accuracy for epoch in history.epochs], _VALIDATION),
+    ):
+        axes.plot(epochs, np.array(accuracies, dtype=np.float64), **look)
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f}%"))
+    if all(epoch.train_accuracy is None for epoch in history.epochs) and history.epochs:
+        axes.text(0.5, 0.5, "no accuracy: targets are numbers", transform=axes.transAxes, ha="center", fontsize=8.5)
     _finish(axes, epochs, label="accuracy")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tmrepro.models.code import CodeChanges, code_changes, code_of_model
-from tmrepro.models.registry import build_model, load_factory
+from tmrepro.models.code import code_changes, code_of_model
+from tmrepro.models.registry import build_model, sample_inputs
 
-__all__ = ["CodeChanges", "build_model", "code_changes", "code_of_model", "load_factory"]
+__all__ = ["build_model", "code_changes", "code_of_model", "sample_inputs"]

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tmrepro.data import Dataset
 from tmrepro.pipeline.context import Context
 from tmrepro.pipeline.provenance import code_facts, package_versions, platform_facts
 from tmrepro.spec import spec_hash
 from tmrepro.statistics import surface_statistics
 from tmrepro.store.documents import write_json
+from tmrepro.store.signatures import SIGNATURE, home_document, signature_document
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
 
@@ -47,8 +49,8 @@ def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], se
             "train": len(dataset.train.labels),
             "validation": len(dataset.validation.labels),
             "classes": list(dataset.classes),
-            "mean": list(dataset.mean),
-            "deviation": list(dataset.deviation),
+            **_of_inputs(dataset),
+            **home_document(context.home, run=context.run, spec=context.spec),
             **({"notes": list(dataset.notes)} if dataset.notes else {}),
         },
         "code": code_facts(),
@@ -73,6 +75,13 @@ def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], se
             for record in context.book.records()
         },
     }
+
+
+def _of_inputs(dataset: Dataset) -> dict[str, Any]:
+    """The constants with which pictures are scaled; of other data, what networks take and give."""
+    if dataset.mean is None or dataset.deviation is None:
+        return {SIGNATURE: signature_document(dataset.signature)}
+    return {"mean": list(dataset.mean), "deviation": list(dataset.deviation)}
 
 
 def now() -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 
-from tmrepro.data import Dataset, scale
+from tmrepro.data import Dataset, network_inputs
 from tmrepro.determinism import Determinism
 from tmrepro.errors import ComputeError, DamagedError, TmreproError
 from tmrepro.limits import FILE_BYTES
@@ -36,7 +36,8 @@ from tmrepro.usercode import CodeRecord
 class Context:
     """One run in one folder. `platform` is the part of every stage's inputs that is not in the spec.
 
-    `code` is the user's, by the names of the custom models. `failures` end the run without a manifest.
+    `code` is the user's, by the names of the custom models. `home` is the folder of the spec file.
+    `failures` end the run without a manifest.
     """
 
     spec: Spec
@@ -53,6 +54,7 @@ class Context:
     evaluator: str | None = None
     preview: bool = False
     donors: Sequence[Donor] = ()
+    home: Path | None = None
     failures: list[ComputeError] = field(default_factory=list)
 
     @property
@@ -61,17 +63,12 @@ class Context:
         return work_folder(self.run)
 
 
-def examples_on(dataset: Dataset, *, scaling: Literal["standardize", "unit"], device: torch.device) -> Examples:
-    """Both parts of the data on `device`: uint8 pixels travel there and are scaled there."""
-
-    def inputs(images: Any) -> torch.Tensor:
-        pixels = torch.from_numpy(images).to(device)
-        return scale(pixels, scaling=scaling, mean=dataset.mean, deviation=dataset.deviation)
-
+def examples_on(dataset: Dataset, *, scaling: Literal["standardize", "unit"] | None, device: torch.device) -> Examples:
+    """Both parts of the data on `device`, as networks see them."""
     return Examples(
-        inputs=inputs(dataset.train.images),
+        inputs=network_inputs(dataset, dataset.train, scaling=scaling, device=device),
         labels=torch.from_numpy(dataset.train.labels).to(device),
-        validation_inputs=inputs(dataset.validation.images),
+        validation_inputs=network_inputs(dataset, dataset.validation, scaling=scaling, device=device),
         validation_labels=torch.from_numpy(dataset.validation.labels).to(device),
         classes=len(dataset.classes),
     )

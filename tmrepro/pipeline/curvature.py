@@ -19,7 +19,7 @@ import torch
 from tmrepro.curvature import Settings, measure
 from tmrepro.errors import ArtefactError, DamagedError, UsageError
 from tmrepro.figures import draw_spectrum, save_figure
-from tmrepro.inference import Targets
+from tmrepro.inference import Targets, targets_of
 from tmrepro.pipeline.context import computing
 from tmrepro.pipeline.models import users_code
 from tmrepro.progress import Reporter
@@ -157,12 +157,14 @@ def settings_of(document: CurvatureDocument) -> Settings:
     )
 
 
-def targets_of(
+def inputs_and_targets(
     view: RunView, model: TrainedModel, *, images: int, device: torch.device
 ) -> tuple[torch.Tensor, Targets]:
     """The first `images` of X~ on `device`."""
     labels = view.labels(model.name)[:images].to(device)
-    return view.inputs()[:images].to(device), Targets(labels, model.spec.training.clip_probability)
+    return view.inputs()[:images].to(device), targets_of(
+        labels, loss=model.spec.training.loss, clip=model.spec.training.clip_probability
+    )
 
 
 def _names(view: RunView, wanted: Sequence[str] | None, reporter: Reporter) -> list[str]:
@@ -204,7 +206,7 @@ def _computed(
     images = available if asked.images is None else asked.images
     if not 1 <= images <= available:
         raise UsageError(f"--samples {images}: expected at least 1 and at most {available}, the images of X~")
-    inputs, targets = targets_of(view, model, images=images, device=device)
+    inputs, targets = inputs_and_targets(view, model, images=images, device=device)
     with computing(f"curvature of {name}", users_code=users_code(model.spec)):
         network = view.model(name).to(device)
         found = measure(network, inputs, targets, settings=asked.settings, tell=_teller(reporter, name))

@@ -10,7 +10,7 @@ import numpy as np
 from tmrepro.curvature import Settings, top_eigenvectors
 from tmrepro.directions import orthogonal_to
 from tmrepro.errors import ComputeError, UsageError
-from tmrepro.inference import Targets
+from tmrepro.inference import targets_of
 from tmrepro.parameters import norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import relabelled, users_code
@@ -81,9 +81,7 @@ def _between(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tupl
     models = {one.name: one for one in expand_models(context.spec)}
 
     def theta(name: str) -> np.ndarray:
-        return theta_of(
-            load_theta(context.run, models[name], classes=context.examples.classes, size=context.spec.data.size)
-        )
+        return theta_of(load_theta(context.run, models[name], signature=context.dataset.signature))
 
     home, (first, second) = theta(model.name), drawn.spec.directions.between or ("", "")
     delta, eta = (away_from(home, theta(name)).astype(np.float32) for name in (first, second))
@@ -93,11 +91,12 @@ def _between(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tupl
 
 
 def _hessian(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tuple[Vectors, dict[str, Any]]:
-    module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    module = load_theta(context.run, model, signature=context.dataset.signature)
     spec, examples = drawn.spec, context.examples
     labels = examples.labels if spec.labels == "original" else relabelled(context, model.name)
     images = len(examples.inputs) if spec.samples is None else spec.samples
-    targets = Targets(labels[:images], model.spec.training.clip_probability)
+    training = model.spec.training
+    targets = targets_of(labels[:images], loss=training.loss, clip=training.clip_probability)
     found = top_eigenvectors(
         module.to(context.device),
         examples.inputs[:images],

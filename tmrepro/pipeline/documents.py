@@ -14,7 +14,7 @@ from tmrepro.pipeline.context import Context
 from tmrepro.pipeline.drawings import figure_names, read_path
 from tmrepro.records import Minimum
 from tmrepro.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, render_report
-from tmrepro.spec import Spec, dump_spec, expand_models, spec_hash
+from tmrepro.spec import LOSS_UNITS, Spec, dump_spec, expand_models, spec_hash
 from tmrepro.store.atomic import WORK, read_bytes, remove, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
 from tmrepro.store.documents import load_history
@@ -118,6 +118,7 @@ def report_page(
             warnings=[*warnings, *noted],
             paths=_paths(run, spec=spec, minima=minima, provenance=provenance),
             claims=claims,
+            unit=LOSS_UNITS[spec.models[0].training.loss],
         )
     )
 

@@ -19,6 +19,7 @@ from tmrepro.figures import (
 from tmrepro.pipeline.context import Context, run_stage
 from tmrepro.records import History, Minimum, TrajectoryPoint
 from tmrepro.spec import (
+    LOSS_UNITS,
     DirectionsSpec,
     DrawnSurface,
     Spec,
@@ -95,6 +96,7 @@ def draw_figures(
     """
     paths = {name: read_path(run, minimum, spec=spec) for name, minimum in minima.items()}
     models = {model.name: model for model in expand_models(spec)}
+    unit = LOSS_UNITS[spec.models[0].training.loss]
     replicated: dict[str, list[DrawnSurface]] = {}
     for drawn in expand_surfaces(spec):
         replicated.setdefault(drawn.base, []).append(drawn)
@@ -115,6 +117,7 @@ def draw_figures(
                 shared=shared,
                 directions=words,
                 labels=drawn.spec.labels,
+                unit=unit,
             )
             save_figure(figure, folder / (f"{base}{SHARED}" if shared else base), write)
         if others or any(models[model].replicate for model in drawn.models):
@@ -130,7 +133,7 @@ def draw_figures(
             histories.setdefault(models[name].base, []).append(history)
     first = {base: found[0] for base, found in histories.items()}
     rest = {base: found[1:] for base, found in histories.items()}
-    save_figure(draw_training(first, minima=minima, others=rest), folder / CURVES, write)
+    save_figure(draw_training(first, minima=minima, unit=unit, others=rest), folder / CURVES, write)
 
 
 def _sheets(

@@ -24,6 +24,7 @@ from tmrepro.pipeline.curvature import forget_stale_curvature
 from tmrepro.pipeline.directions import store_surface_directions
 from tmrepro.pipeline.documents import judge_run, store_claims, store_crate, store_report
 from tmrepro.pipeline.drawings import store_figures
+from tmrepro.pipeline.fitting import require_fitting
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
 from tmrepro.pipeline.models import relabel_model, states_folder, train_model
 from tmrepro.pipeline.path import planes_of, store_trajectory
@@ -32,7 +33,7 @@ from tmrepro.pipeline.provenance import stage_platform
 from tmrepro.pipeline.surfaces import evaluate_surface
 from tmrepro.pipeline.unchanged import require_unchanged, tells_of_its_stages
 from tmrepro.progress import Reporter
-from tmrepro.records import Minimum
+from tmrepro.records import Minimum, Signature
 from tmrepro.spec import CustomModel, Spec, TrainedModel, dump_spec, expand_models, expand_surfaces
 from tmrepro.statistics import STATISTICS
 from tmrepro.store.atomic import WORK, remove, work_folder, write_text
@@ -81,6 +82,7 @@ def execute(
     evaluator: str | None,
     preview: bool,
     reporter: Reporter,
+    home: Path | None = None,
 ) -> RunResult:
     """Run `spec` into the folder `out`, continuing what is there (see `tmrepro.run` for the arguments and errors)."""
     chosen = choose_device(device)
@@ -102,12 +104,13 @@ def execute(
             require_unchanged(out, spec, data_dir=data_dir, download=download)  # else it would be made something else
         reopen(out, reporter, also=curvature_files(spec))
         dataset = load_dataset(spec.data, data_dir=data_dir, download=download)
+        require_fitting(spec, dataset)
         for note in dataset.notes:
             reporter.note(note)
         determinism = Determinism(spec.compute.determinism, spec.compute.threads)
         apply(determinism)
         examples = examples_on(dataset, scaling=spec.data.scaling, device=chosen)
-        code = _try_models(spec, examples, only_custom=(out / SPEC).exists())
+        code = _try_models(spec, examples, signature=dataset.signature, only_custom=(out / SPEC).exists())
         notes = tuple(f"{name}: {note}" for name, record in code.items() for note in record.notes)
         for note in notes:
             reporter.note(note)
@@ -127,6 +130,7 @@ def execute(
             evaluator=evaluator,
             preview=preview,
             donors=donors,
+            home=home,
         )
         missing = tuple(model.name for model in expand_models(spec) if model.name not in wanted)
         return replace(_part(context, wanted, missing) if missing else _run(context), notes=notes)
@@ -178,7 +182,7 @@ def open_donor(reuse: Path, *, out: Path) -> Donor:
     return Donor(reuse)
 
 
-def _try_models(spec: Spec, examples: Examples, *, only_custom: bool) -> dict[str, CodeRecord]:
+def _try_models(spec: Spec, examples: Examples, *, signature: Signature, only_custom: bool) -> dict[str, CodeRecord]:
     """Build every network once: a wrong factory or width is refused before hours of training, not after them.
 
     So is a network of a user's own that is no function of one picture at a time. Returns the code of the custom ones, which
@@ -187,10 +191,10 @@ def _try_models(spec: Spec, examples: Examples, *, only_custom: bool) -> dict[st
     code = {}
     for model in spec.models:
         if isinstance(model, CustomModel):
-            code[model.name] = code_of_model(model, classes=examples.classes, size=spec.data.size)
+            code[model.name] = code_of_model(model, signature=signature)
         if only_custom:
             continue
-        module = build_model(model, classes=examples.classes, size=spec.data.size, seed=0)
+        module = build_model(model, signature=signature, seed=0)
         if isinstance(model, CustomModel):
             module = module.to(examples.inputs.device)
             examine(copy.deepcopy(module).eval(), examples.inputs, name=f"model {model.name!r}", given=module)
@@ -324,7 +328,7 @@ def _failure(context: Context, *, closing: str) -> ComputeError:
 
 def _layout(context: Context, name: str) -> list[list[Any]]:
     model = next(model for model in expand_models(context.spec) if model.name == name)
-    module = build_model(model.spec, classes=context.examples.classes, size=context.spec.data.size, seed=model.seed)
+    module = build_model(model.spec, signature=context.dataset.signature, seed=model.seed)
     return [[parameter.name, list(parameter.shape)] for parameter in layout_of(module)]
 
 

@@ -51,7 +51,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
     folder = f"models/{name}"
     inputs = {
         "platform": context.platform,
-        "data": data_inputs(context.spec, fingerprint=context.dataset.fingerprint),
+        "data": data_inputs(context.spec, fingerprint=context.dataset.fingerprint, code=context.dataset.code),
         "model": model_inputs(model.spec, code=context.code.get(model.base)),
         "training": spec.model_dump(mode="json", exclude={"seed", "trajectory"}),  # a path changes no bit of theta*
         "seed": model.seed,
@@ -255,7 +255,7 @@ def users_code(spec: ModelSpec) -> str | None:
 
 def restore(context: Context, model: TrainedModel, training: StageRecord) -> Trained:
     """What training returned, from what it stored, which may come from somebody else's run folder."""
-    module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    module = load_theta(context.run, model, signature=context.dataset.signature)
     history = load_history(context.run / "models" / model.name / "history.csv")
     try:
         facts = _FACTS.validate_json(json.dumps(training.facts), strict=True)
@@ -346,20 +346,21 @@ def _training_of(spec: ModelSpec) -> TrainingSpec:
 
 
 def _build(context: Context, spec: ModelSpec, *, seed: int) -> nn.Module:
-    return build_model(spec, classes=context.examples.classes, size=context.spec.data.size, seed=seed)
+    return build_model(spec, signature=context.dataset.signature, seed=seed)
 
 
 def relabelled(context: Context, name: str) -> torch.Tensor:
     """y~ of the network `name`, in data order, on the device of the run."""
     relative, examples = f"models/{name}/labels.npy", context.examples
     labels = load_labels(context.run / relative, name=relative)
-    check_labels(labels, images=len(examples.labels), classes=examples.classes, name=relative)
+    check_labels(labels, images=len(examples.labels), outputs=context.dataset.signature.outputs, name=relative)
     return torch.from_numpy(np.array(labels)).to(context.device)
 
 
-def data_inputs(spec: Spec, *, fingerprint: str) -> dict[str, Any]:
-    """What a training depends on of the data."""
-    return {"fingerprint": fingerprint, "scaling": spec.data.scaling}
+def data_inputs(spec: Spec, *, fingerprint: str, code: CodeRecord | None) -> dict[str, Any]:
+    """What a training depends on of the data; of those that a factory makes, with all code that it loads."""
+    inputs: dict[str, Any] = {"fingerprint": fingerprint, "scaling": spec.data.scaling}
+    return inputs if code is None else {**inputs, "code": code.document()}
 
 
 def _memory_inputs(context: Context, spec: TrainingSpec) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import nn
 from tmrepro.components import Components, principal_components
 from tmrepro.directions import DirectionPair
 from tmrepro.errors import ComputeError, UsageError
-from tmrepro.inference import Targets, evaluate, gradient_norm
+from tmrepro.inference import Targets, evaluate, gradient_norm, targets_of
 from tmrepro.parameters import Layout, layout_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import relabelled, restore, state_path, train_with_checkpoints, users_code
@@ -122,7 +122,9 @@ def store_trajectory(
                 path,
                 planes,
                 examples=context.examples,
-                targets=Targets(relabelled(context, name), model.spec.training.clip_probability),
+                targets=targets_of(
+                    relabelled(context, name), loss=model.spec.training.loss, clip=model.spec.training.clip_probability
+                ),
                 training=model.spec.training,
             )
             files = [save_trajectory(context.run, name, points, work=context.work)]
@@ -190,7 +192,7 @@ def planes_of(context: Context, model: TrainedModel, stored: Mapping[tuple[str, 
 
 
 def _directions(context: Context, drawn: DrawnSurface, model: TrainedModel) -> DirectionPair:
-    module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    module = load_theta(context.run, model, signature=context.dataset.signature)
     return direction_pair(context.run, drawn, model.name, module)
 
 

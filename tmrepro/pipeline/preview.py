@@ -11,7 +11,7 @@ from tmrepro.figures import Panel, draw_landscape, render
 from tmrepro.pipeline.context import Context
 from tmrepro.pipeline.drawings import directions_in_words
 from tmrepro.records import Grid, SurfaceFacts
-from tmrepro.spec import DrawnSurface
+from tmrepro.spec import LOSS_UNITS, DrawnSurface
 from tmrepro.store.atomic import WORK, write_bytes
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_part
@@ -39,6 +39,7 @@ def draw_preview(
         shared=False,
         directions=directions_in_words(drawn.spec.directions),
         labels=drawn.spec.labels,
+        unit=LOSS_UNITS[context.spec.models[0].training.loss],
     )
     figure.text(0.5, 0.5, "PREVIEW", size=48, color="0.5", alpha=0.35, rotation=25, ha="center", va="center")
     path = context.run / WORK / FOLDER / f"{drawn.name}.{model}.png"

@@ -14,13 +14,13 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from tmrepro.directions import DirectionPair, surface_directions
-from tmrepro.inference import Targets
+from tmrepro.inference import targets_of
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import relabelled, users_code
 from tmrepro.pipeline.preview import draw_preview
 from tmrepro.records import Grid, Mark, SurfaceFacts
-from tmrepro.spec import CustomModel, DrawnSurface, SurfaceSpec, TrainedModel
+from tmrepro.spec import CustomModel, DrawnSurface, SurfaceSpec, TrainedModel, TrainingSpec
 from tmrepro.store.atomic import remove
 from tmrepro.store.directions import Vectors
 from tmrepro.store.litter import find_litter
@@ -88,7 +88,7 @@ def surface_problem(
     vectors: Vectors | None,
     inputs: torch.Tensor,
     labels: torch.Tensor,
-    clip: float | None,
+    training: TrainingSpec,
 ) -> tuple[Problem, Grid, SurfaceFacts]:
     """What is evaluated, where, and what makes its axes mean something: all that follows from theta* and the spec."""
     theta, layout = theta_of(module), layout_of(module)
@@ -98,7 +98,8 @@ def surface_problem(
         spec.grid.K, origin=spec.grid.origin, step=spec.grid.step, unit=spec.grid.unit, theta_norm=theta_norm
     )
     images = len(inputs) if spec.samples is None else spec.samples
-    problem = Problem(module, pair, inputs[:images], Targets(labels[:images], clip), spec.precision)
+    targets = targets_of(labels[:images], loss=training.loss, clip=training.clip_probability)
+    problem = Problem(module, pair, inputs[:images], targets, spec.precision)
     facts = SurfaceFacts(pair.delta_facts, pair.eta_facts, pair.cosine, theta_norm, images, spec.labels)
     return problem, grid, replace(facts, marks=_marks(spec, vectors, pair))
 
@@ -116,7 +117,7 @@ def _fill(
     Returns how, for provenance.json.
     """
     spec = drawn.spec
-    module = load_theta(context.run, model, classes=context.examples.classes, size=context.spec.data.size)
+    module = load_theta(context.run, model, signature=context.dataset.signature)
     problem, grid, facts = surface_problem(
         module.to(context.device),
         spec,
@@ -124,7 +125,7 @@ def _fill(
         vectors=stored_vectors(context.run, drawn, model.name, module),
         inputs=context.examples.inputs,
         labels=_labels(context, spec, model.name),
-        clip=model.spec.training.clip_probability,
+        training=model.spec.training,
     )
     if isinstance(model.spec, CustomModel):
         conduct = examine(problem.model, problem.inputs, name=f"model {model.name!r}")

@@ -15,11 +15,14 @@ from tmrepro.data import DATA_DIR_VARIABLE, is_at_hand, load_dataset
 from tmrepro.errors import ArtefactError, DamagedError, DataError, UsageError
 from tmrepro.models import code_changes
 from tmrepro.pipeline.models import data_inputs
-from tmrepro.spec import CustomModel, Spec, expand_models
+from tmrepro.records import Signature
+from tmrepro.spec import CustomDataSpec, CustomModel, Spec, expand_models
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import JSON_LIMIT_BYTES, read_json
 from tmrepro.store.manifest import MANIFEST, listed_hash
-from tmrepro.store.stages import StageRecord, first_changed_input, recorded_code, stages_in
+from tmrepro.store.signatures import recorded_signature
+from tmrepro.store.stages import StageRecord, first_changed_input, recorded_code, recorded_data_code, stages_in
+from tmrepro.usercode import CodeRecord, changes_since
 from tmrepro.usercode import is_at_hand as code_is_at_hand
 
 PROVENANCE = "provenance.json"
@@ -40,13 +43,10 @@ def require_unchanged(out: Path, spec: Spec, *, data_dir: Path | None, download:
     """
     provenance = read_json(safe_path(out, PROVENANCE), name=PROVENANCE)
     stages, notes = stages_in(provenance), list[str]()
-    # Networks are built for the classes of the data; without the data, the run says how many these are.
-    data = provenance.get("data")
-    names = data.get("classes") if isinstance(data, dict) else None
-    if not isinstance(names, list):
-        raise DamagedError(f"{PROVENANCE}: expected the classes of the data, found none")
+    # Networks are built for the shapes of the data; without the data, the run says what these are.
+    signature = recorded_signature(provenance, spec)
     notes += _check_data(out, spec, stages, data_dir=data_dir, download=download)
-    notes += _check_code(out, spec, stages, classes=len(names))
+    notes += _check_code(out, spec, stages, signature=signature)
     return tuple(notes)
 
 
@@ -65,24 +65,43 @@ def _check_data(
     out: Path, spec: Spec, stages: Sequence[StageRecord], *, data_dir: Path | None, download: bool
 ) -> list[str]:
     if not is_at_hand(spec.data, data_dir=data_dir):
+        if isinstance(spec.data, CustomDataSpec):
+            return [f"the data were not looked at: {spec.data.factory} is not found; is its folder on PYTHONPATH?"]
         return [f"the data were not looked at: neither --data-dir nor {DATA_DIR_VARIABLE} says where they are"]
     try:
+        if isinstance(spec.data, CustomDataSpec):
+            _check_code_of_data(out, spec.data, stages)
         dataset = load_dataset(spec.data, data_dir=data_dir)
     except DataError as error:
         if not download:
             raise
         return [f"the data were not looked at, and for a finished run they are not downloaded: {error}"]
-    now = data_inputs(spec, fingerprint=dataset.fingerprint)
+    now = data_inputs(spec, fingerprint=dataset.fingerprint, code=None)
     for stage in stages:
         if stage.name.startswith("training/"):
             recorded = stage.inputs.get("data") if isinstance(stage.inputs, dict) else None
+            recorded = (
+                {name: value for name, value in recorded.items() if name != "code"}
+                if isinstance(recorded, dict)
+                else None
+            )
             found = first_changed_input(now, recorded, "data")
             if found is not None:
                 raise _other(out, f"on other data ({found})", "name the folder of its data with --data-dir")
     return []
 
 
-def _check_code(out: Path, spec: Spec, stages: Sequence[StageRecord], *, classes: int) -> list[str]:
+def _check_code_of_data(out: Path, data: CustomDataSpec, stages: Sequence[StageRecord]) -> None:
+    changes = changes_since(
+        recorded_data_code(stages), factory=data.factory, find=lambda: load_dataset(data).code or CodeRecord({}, {})
+    )
+    versions = [words for name, words in changes.versions if name not in _PLATFORM]
+    if changes.files or versions:
+        told = "; ".join([*changes.files, *versions])
+        raise _other(out, f"with other code of its data: {told}", "put the code back as it was")
+
+
+def _check_code(out: Path, spec: Spec, stages: Sequence[StageRecord], *, signature: Signature) -> list[str]:
     recorded, notes = recorded_code(stages), []
     for model in spec.models:
         if not isinstance(model, CustomModel):
@@ -101,7 +120,7 @@ def _check_code(out: Path, spec: Spec, stages: Sequence[StageRecord], *, classes
         for number, record in enumerate(records):
             if record in records[:number]:
                 continue  # replicates have the same code
-            changes = code_changes(model, record, classes=classes, size=spec.data.size)
+            changes = code_changes(model, record, signature=signature)
             versions = [words for name, words in changes.versions if name not in _PLATFORM]
             if changes.files or versions:
                 told = "; ".join([*changes.files, *versions])

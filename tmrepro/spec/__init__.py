@@ -8,8 +8,9 @@ check` answers at once.
 from __future__ import annotations
 
 from tmrepro.spec.canonical import canonical_dict, dump_spec, first_difference, spec_hash
-from tmrepro.spec.data import DataSpec
+from tmrepro.spec.data import AnyDataSpec, ArraysSpec, CustomDataSpec, DataSpec
 from tmrepro.spec.explain import Explanation, explain, format_explanations
+from tmrepro.spec.fields import Location
 from tmrepro.spec.model import ComputeSpec, FiguresSpec, MinimumSpec, ReplicatesSpec, Spec
 from tmrepro.spec.networks import (
     BatchNormSpec,
@@ -20,11 +21,12 @@ from tmrepro.spec.networks import (
     Resnet50Model,
     parameter_count,
 )
-from tmrepro.spec.reader import load_spec, parse_spec
+from tmrepro.spec.reader import blame, load_spec, parse_spec
 from tmrepro.spec.resolve import DrawnSurface, TrainedModel, expand_models, expand_surfaces, surfaces_around
 from tmrepro.spec.schema import dump_schema, spec_schema
 from tmrepro.spec.surfaces import DirectionsSpec, GridSpec, SeedsSpec, SurfaceSpec
 from tmrepro.spec.training import (
+    LOSS_UNITS,
     AdamOptimizer,
     AdamwOptimizer,
     OptimizerSpec,
@@ -35,11 +37,15 @@ from tmrepro.spec.training import (
 )
 
 __all__ = [
+    "LOSS_UNITS",
     "AdamOptimizer",
     "AdamwOptimizer",
+    "AnyDataSpec",
+    "ArraysSpec",
     "BatchNormSpec",
     "CnnModel",
     "ComputeSpec",
+    "CustomDataSpec",
     "CustomModel",
     "DataSpec",
     "DirectionsSpec",
@@ -48,6 +54,7 @@ __all__ = [
     "Explanation",
     "FiguresSpec",
     "GridSpec",
+    "Location",
     "MinimumSpec",
     "ModelSpec",
     "OptimizerSpec",
@@ -61,6 +68,7 @@ __all__ = [
     "TrainedModel",
     "TrainingSpec",
     "TrajectorySpec",
+    "blame",
     "canonical_dict",
     "dump_schema",
     "dump_spec",

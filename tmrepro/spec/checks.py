@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.limits import MOST_CHUNKS
-from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAGES, DataSpec
+from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAGES, AnyDataSpec, DataSpec
+from tmrepro.spec.losses import find_loss_problems
 from tmrepro.spec.messages import MAX_PROBLEMS, Problem, did_you_mean, got, keys, problems
-from tmrepro.spec.model import MAX_ITEMS, ReplicatesSpec, Spec
+from tmrepro.spec.model import MAX_ITEMS, MinimumSpec, ReplicatesSpec, Spec
 from tmrepro.spec.networks import CnnModel, DnnModel, ModelSpec, Resnet50Model, parameter_count
 from tmrepro.spec.resolve import base_name, default_models, is_same_network, merge_training, resolve_data
 from tmrepro.spec.surfaces import SurfaceSpec
@@ -43,7 +44,8 @@ def find_problems(raw: Any) -> list[Problem]:
         found = problems(error)
     readable = _readable(keys(raw))
     checks = (
-        _counts, _classes, _parameters, _lone_images, _samples, _chunks, _names, _paths, _between, _optimizers, _amount,
+        _counts, _classes, _parameters, _lone_images, _losses, _samples, _chunks, _names, _paths, _between, _optimizers,
+        _amount,
     )  # fmt: skip
     return [*found, *islice(chain.from_iterable(check(readable) for check in checks), MAX_PROBLEMS)]
 
@@ -55,8 +57,9 @@ class _Readable:
     The names are there even where the rest of a model or surface is wrong, if they are text.
     """
 
-    data: DataSpec | None
+    data: AnyDataSpec | None
     training: TrainingSpec | None
+    minimum: MinimumSpec | None
     replicates: ReplicatesSpec | None
     models: tuple[ModelSpec | None, ...]
     surfaces: tuple[SurfaceSpec | None, ...]
@@ -64,13 +67,19 @@ class _Readable:
     surface_names: tuple[str | None, ...]
     surface_models: tuple[tuple[str, ...], ...]
 
+    @property
+    def pictures(self) -> DataSpec | None:
+        """The section `data` where it is one of pictures, of which a spec says how many and how large they are."""
+        return self.data if isinstance(self.data, DataSpec) else None
+
 
 def _readable(raw: Mapping[str, Any]) -> _Readable:
-    data = _valid(DataSpec, raw.get("data"))
+    data = _valid(AnyDataSpec, raw.get("data"))
     models, surfaces = _items(raw, "models"), _items(raw, "surfaces")
     return _Readable(
         data=resolve_data(data) if data else None,
         training=_valid(TrainingSpec, raw.get("training", {})),
+        minimum=_valid(MinimumSpec, raw.get("minimum", {})),
         replicates=_valid(ReplicatesSpec, raw.get("replicates", {})),
         models=tuple(_valid(ModelSpec, item) for item in models),
         surfaces=tuple(_valid(SurfaceSpec, item) for item in surfaces),
@@ -108,7 +117,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 def _counts(spec: _Readable) -> Iterator[Problem]:
     """The sets have so many images, and every class must be among them."""
-    data = spec.data
+    data = spec.pictures
     if data is None or data.train is None or data.validation is None:
         return
     if data.train < CLASSES.get(data.name, 1):
@@ -143,7 +152,7 @@ def _classes(spec: _Readable) -> Iterator[Problem]:
 
 def _parameters(spec: _Readable) -> Iterator[Problem]:
     """A network that no memory holds is refused before anything is allocated."""
-    size = spec.data.size if spec.data else CIFAR10_SIZE
+    size = spec.pictures.size if spec.pictures else CIFAR10_SIZE
     for index, model in enumerate(spec.models):
         count = None if model is None else parameter_count(model, size=size, classes=1)
         if count is not None and count > MAX_PARAMETERS:
@@ -165,12 +174,12 @@ def _layers(model: ModelSpec | None) -> tuple[str, tuple[int, ...]]:
 
 def _lone_images(spec: _Readable) -> Iterator[Problem]:
     """Batch norm cannot train on one image, so no batch of ResNet50 may be left with one."""
-    if spec.training is None or spec.data is None or spec.data.train is None:
+    if spec.training is None or spec.pictures is None or spec.pictures.train is None:
         return
     for index, model in enumerate(spec.models):
         if not isinstance(model, Resnet50Model):
             continue
-        batch, train = merge_training(model.training, over=spec.training).batch_size, spec.data.train
+        batch, train = merge_training(model.training, over=spec.training).batch_size, spec.pictures.train
         if batch == 1 or train % batch == 1:
             own = "batch_size" in model.training.model_fields_set
             at = ("models", index, "training", "batch_size") if own else ("training", "batch_size")
@@ -183,8 +192,14 @@ def _lone_images(spec: _Readable) -> Iterator[Problem]:
             )
 
 
+def _losses(spec: _Readable) -> Iterator[Problem]:
+    """A loss that the data's targets and the other settings fit."""
+    if spec.training is not None and spec.minimum is not None:
+        yield from find_loss_problems(spec.data, spec.training, spec.models, labels=spec.minimum.labels)
+
+
 def _samples(spec: _Readable) -> Iterator[Problem]:
-    train = spec.data.train if spec.data else None
+    train = spec.pictures.train if spec.pictures else None
     for index, surface in enumerate(spec.surfaces):
         if surface and surface.samples and train is not None and surface.samples > train:
             yield ("surfaces", index, "samples"), f"must be at most data.train, {train} (got {surface.samples})"

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from tmrepro.spec.canonical import canonical_dict
-from tmrepro.spec.data import DataSpec
+from tmrepro.spec.data import AnyDataSpec, CustomDataSpec, DataSpec
 from tmrepro.spec.document import written
 from tmrepro.spec.fields import Location, Section
 from tmrepro.spec.model import Spec
@@ -64,12 +64,11 @@ class _Walk:
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.data.name
-        bare = resolve(
-            Spec(version=spec.version, name=spec.name, data=DataSpec(name=spec.data.name), training=spec.training)
-        )
+        data = _with_defaults(spec.data)
+        bare = resolve(Spec(version=spec.version, name=spec.name, data=data, training=spec.training))
         # Lists that are the default as a whole: there, even a name or kind was not written.
         self.default_lists = {field for field in ("models", "surfaces") if getattr(spec, field) == getattr(bare, field)}
-        self.defaults: dict[Location, Section] = {("data",): resolve_data(DataSpec(name=spec.data.name))}
+        self.defaults: dict[Location, Section] = {("data",): resolve_data(data)}
         for field in self.default_lists:
             self.defaults |= {(field, index): item for index, item in enumerate(getattr(bare, field))}
         for index in range(len(spec.models)):
@@ -109,3 +108,14 @@ class _Walk:
         if self.name != "cifar10" and location in COUNTS:
             return {"paper": None, "reason": COUNTS_REASON}
         return {key: str(given[key]) if key in given else None for key in ("paper", "reason")}
+
+
+def _with_defaults(data: AnyDataSpec) -> AnyDataSpec:
+    """The section `data` of the same kind with what it must have, and nothing else."""
+    match data:
+        case DataSpec():
+            return DataSpec(name=data.name)
+        case CustomDataSpec():
+            return CustomDataSpec(name=data.name, factory=data.factory)
+        case _:
+            return data

@@ -128,7 +128,7 @@ def _nameless(value: Any, location: Location) -> Problem:
         return location, f"must be a mapping (got {got(value)})"
     if "name" in value and location[-1] == "optimizer":
         return (*location, "name"), f"must be text (got {got(value['name'])})"
-    return (*location, "kind"), "is missing"
+    return (*location, "name" if location == ("data",) else "kind"), "is missing"
 
 
 def _pattern(pattern: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
-from tmrepro.spec.data import DataSpec
+from tmrepro.spec.data import AnyDataSpec
 from tmrepro.spec.fields import Name, Section, chosen, contradiction, stated
 from tmrepro.spec.networks import CnnModel, DnnModel, ModelSpec, Resnet50Model
 from tmrepro.spec.surfaces import SurfaceSpec
@@ -76,8 +76,8 @@ class Spec(Section):
     """Version of the format: 1."""
     name: Annotated[Name, chosen("names the run folder and the reference")]
     """Name of the spec."""
-    data: Annotated[DataSpec, stated("3.1")]
-    """The pictures."""
+    data: Annotated[AnyDataSpec, stated("3.1")]
+    """The pictures, or other data."""
     models: Annotated[
         tuple[ModelSpec, ...], Strict(strict=False), Field(min_length=1, max_length=MAX_ITEMS), stated("3.1")
     ] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tmrepro.errors import Finding, SpecError, UsageError
+from tmrepro.errors import FieldError, Finding, SpecError, UsageError
 from tmrepro.paths import user_path
 from tmrepro.spec.canonical import canonical_dict, dump_spec
 from tmrepro.spec.checks import find_problems
@@ -67,6 +67,15 @@ def parse_spec(text: str, *, source: str = "<string>") -> Spec:
         )
         raise SpecError([Finding(source, 1, 1, "", message)])
     return spec
+
+
+def blame(path: Path | str, error: FieldError) -> SpecError:
+    """`error` with the line and column of its field in the spec file `path`, which was read before."""
+    source = str(path)
+    with user_path(path).open("rb") as file:
+        text = file.read(MAX_BYTES + 1).decode("utf-8-sig", errors="replace")
+    found = read_document(text, source=source).find(error.location, error.message)
+    return SpecError([found or Finding(source, 1, 1, "", error.message)])
 
 
 def _values(plain: Any) -> int:

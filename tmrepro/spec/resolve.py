@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tmrepro.spec.data import DEFAULT_COUNTS, DataSpec
+from tmrepro.spec.data import DEFAULT_COUNTS, AnyDataSpec, DataSpec
 from tmrepro.spec.model import Spec
 from tmrepro.spec.networks import ModelSpec
 from tmrepro.spec.surfaces import SurfaceSpec
@@ -59,8 +59,10 @@ def resolve(spec: Spec) -> Spec:
     return Spec.model_validate(resolved.model_dump())  # anew, so that every field counts as written
 
 
-def resolve_data(data: DataSpec) -> DataSpec:
+def resolve_data(data: AnyDataSpec) -> AnyDataSpec:
     """`data` with the numbers of images that its set gives by default; a folder has as many as it has: null."""
+    if not isinstance(data, DataSpec):
+        return data
     train, validation = DEFAULT_COUNTS[data.name]
     return data.model_copy(
         update={

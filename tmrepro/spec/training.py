@@ -79,11 +79,14 @@ class StopSpec(Section):
     epsilon: Annotated[
         PositiveNumber, chosen("the paper's ~ has no number; 0.05 is a probability of 95% for the label")
     ] = 0.05
-    """What "about" means, in nats."""
+    """What "about" means, in nats; with mse in squares of the targets' unit."""
     patience: Annotated[
         int, Field(ge=1, le=1_000_000), chosen("one pair of close epochs happens by chance while the loss still falls")
     ] = 10
     """Epochs over which the training loss must hardly change for an LM."""
+
+
+LOSS_UNITS = {"sparse_cross_entropy": "nats", "mse": "MSE"}
 
 
 class TrajectorySpec(Section):
@@ -102,13 +105,13 @@ class TrainingSpec(Section):
     """The optimizer."""
     schedule: Annotated[Literal["constant", "cosine"], chosen("the paper gives one learning rate")] = "constant"
     """constant, or cosine to 0 at max_epochs; after the warm-up."""
-    loss: Annotated[Literal["sparse_cross_entropy"], stated("3.1")] = "sparse_cross_entropy"
-    """The loss, in nats."""
+    loss: Annotated[Literal["sparse_cross_entropy", "mse"], stated("3.1")] = "sparse_cross_entropy"
+    """sparse_cross_entropy, in nats, for classes; mse, the mean squared error of an input's outputs, for numbers as targets."""
     clip_probability: Annotated[
         Annotated[float, Field(gt=0, lt=0.5)] | None,
         chosen("the paper mentions no clipping; Keras clips at 1e-7, so that no loss is above 16.1"),
     ] = None
-    """Probabilities are clipped to [c, 1 - c] in every hard-label loss; null: not at all."""
+    """Probabilities are clipped to [c, 1 - c] in every hard-label loss; null: not at all. Not with mse."""
     batch_size: Annotated[int, Field(ge=1, le=2**20), chosen("the paper gives none; 256 trains all three networks")] = (
         256
     )
@@ -126,7 +129,7 @@ class TrainingSpec(Section):
     ] = True
     """One pass over the training part in data order before theta* is taken."""
     reseeds: Annotated[int, Field(ge=0, le=100), chosen("a network may collapse by bad luck, not by design")] = 3
-    """Tries with another seed when a network collapses to one class."""
+    """Tries with another seed when a network collapses to one class, or to one output."""
     trajectory: Annotated[
         TrajectorySpec | None, chosen("the paper draws no path; its future work asks whether training reaches a TM")
     ] = None

@@ -12,7 +12,7 @@ import re
 import sys
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tmrepro.errors import DamagedError
 from tmrepro.records import Epoch, History
@@ -25,6 +25,7 @@ HISTORY_LIMIT_BYTES = 64 * 2**20
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _COLUMNS = tuple(field.name for field in fields(Epoch))
+_MAY_BE_UNDEFINED = {"train_accuracy", "validation_accuracy"}
 
 
 def write_json(path: Path, value: object, *, work: Path) -> None:
@@ -62,11 +63,11 @@ def parse_json(data: bytes, *, name: str) -> Any:
 
 
 def save_history(path: Path, history: History, *, work: Path) -> None:
-    """Write history.csv: a column per field of an epoch, every number in its shortest exact form."""
+    """Write history.csv: a column per field of an epoch, every number in its shortest exact form, None as nothing."""
     lines = [",".join(_COLUMNS)]
     for epoch in history.epochs:
         number, *values = astuple(epoch)
-        lines.append(",".join([str(int(number)), *(repr(float(value)) for value in values)]))
+        lines.append(",".join([str(int(number)), *map(_written, values)]))
     write_text(path, "\n".join(lines) + "\n", work=work)
 
 
@@ -86,16 +87,26 @@ def load_history(path: Path, *, name: str | None = None) -> History:
 
 def _epoch(row: str, *, number: int, name: str) -> Epoch:
     try:
-        numbers = [float(value) for value in row.split(",")[1:]]
+        numbers = [None if value == "" else float(value) for value in row.split(",")[1:]]
     except ValueError:
         numbers = []
+    values = dict(zip(_COLUMNS[1:], numbers, strict=False))
+    undefined = {name for name, value in values.items() if value is None}
     # The written form is canonical; anything else ("1_0", " 1", "+1") did not come from us.
-    if len(numbers) != len(_COLUMNS) - 1 or row != ",".join([str(number), *map(repr, numbers)]):
+    if (
+        len(numbers) != len(_COLUMNS) - 1
+        or undefined not in (set(), _MAY_BE_UNDEFINED)
+        or row != ",".join([str(number), *map(_written, numbers)])
+    ):
         raise DamagedError(
             f"{shown(name)}:{number + 1}: expected epoch {number} and {len(_COLUMNS) - 1} numbers, "
             f"found {shown(row[:200])}"
         )
-    return Epoch(number, *numbers)
+    return Epoch(number, **cast("dict[str, Any]", values))
+
+
+def _written(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
 
 
 def _bounded(data: bytes) -> str:

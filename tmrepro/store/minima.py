@@ -61,8 +61,9 @@ def minimum_from(document: object, *, model: str, name: str) -> Minimum:
     if minimum.model != model:
         raise DamagedError(f"{name}: expected the record of {model}, found that of {minimum.model!r}")
     diverged = minimum.category == "diverged"
-    if diverged != (minimum.stopped == "diverged") or (
-        not diverged and None in (minimum.train_accuracy, minimum.validation_accuracy, minimum.theta_norm)
-    ):
+    numbers: tuple[float | None, ...] = (minimum.theta_norm,)
+    if minimum.labels != "outputs":  # which are neither right nor wrong
+        numbers = (*numbers, minimum.train_accuracy, minimum.validation_accuracy)
+    if diverged != (minimum.stopped == "diverged") or (not diverged and None in numbers):
         raise DamagedError(f"{name}: expected a theta* with its numbers, or a training that diverged, found neither")
     return minimum

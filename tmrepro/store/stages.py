@@ -144,6 +144,21 @@ def recorded_code(stages: Iterable[StageRecord]) -> dict[str, CodeRecord]:
     return found
 
 
+def recorded_data_code(stages: Iterable[StageRecord]) -> CodeRecord:
+    """The code of the factory that made the data of a run.
+
+    Raises:
+        DamagedError: there is no record of it, or one that is none.
+    """
+    for stage in stages:
+        data = stage.inputs.get("data") if isinstance(stage.inputs, dict) else None
+        if stage.name.startswith("training/") and isinstance(data, dict):
+            return code_from(
+                data.get("code"), name=shown(f"the record of stage {_short(stage.name)}: code of the data")
+            )
+    raise DamagedError("provenance.json: expected the code that made the data, found no record of it")
+
+
 def damaged_files(run: Path, record: StageRecord) -> list[str]:
     """The files of a stage that are missing or not what was recorded."""
     wrong = []

@@ -25,11 +25,11 @@ _NPY_MAGIC = b"\x93NUMPY\x01\x00"
 # numpy's own reader evaluates the header as Python; what save_labels writes is one of two lines.
 _NPY_HEADER = re.compile(
     rb"\{'descr': '(?:<i8', 'fortran_order': False, 'shape': \((?P<n>\d{1,12}),\)"
-    rb"|<f4', 'fortran_order': False, 'shape': \((?P<images>\d{1,12}), (?P<classes>\d{1,12})\)), \} *\n"
+    rb"|<f4', 'fortran_order': False, 'shape': \((?P<shape>\d{1,12}(?:, \d{1,12}){1,15})\)), \} *\n"
 )
 
-Labels = Int64[np.ndarray, " n"] | Float32[np.ndarray, "n classes"]
-"""y~ in data order: hard labels as class numbers, soft labels as a distribution per image."""
+Labels = Int64[np.ndarray, " n"] | Float32[np.ndarray, "n classes *more"]
+"""y~ in data order: hard labels as class numbers, soft labels as a distribution per image, outputs as they are."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "*_"]], *, work: Path) -> None:
@@ -92,27 +92,28 @@ def save_labels(path: Path, labels: Labels, *, work: Path) -> None:
     write_bytes(path, buffer.getvalue(), work=work)
 
 
-def check_labels(labels: Labels, *, images: int, classes: int, name: str) -> None:
-    """Nothing, if `labels` are those of so many images and classes; a class that isn't there would index past an end.
+def check_labels(labels: Labels, *, images: int, outputs: tuple[int, ...], name: str) -> None:
+    """Nothing, if `labels` are those of so many images and outputs; a class that isn't there would index past an end.
 
     Raises:
         DamagedError: another number of images, or a class that is none of 0 .. classes - 1.
     """
+    classes = outputs[0] if len(outputs) == 1 else 0
     found = f"{list(labels.shape)} of {labels.dtype}"
     if labels.dtype == np.int64 and labels.shape == (images,):
         if not labels.size or (labels.min() >= 0 and labels.max() < classes):
             return
         found = f"classes from {labels.min()} to {labels.max()}"
-    elif labels.shape == (images, classes):
+    elif labels.shape == (images, *outputs):
         return
-    raise DamagedError(f"{shown(name)}: expected labels of {images} images in {classes} classes, found {found}")
+    raise DamagedError(f"{shown(name)}: expected labels of {images} images for outputs {list(outputs)}, found {found}")
 
 
 def load_labels(path: Path, *, name: str | None = None) -> Labels:
     """y~ from a .npy file.
 
     Raises:
-        DamagedError: missing, or not int64 [n] or float32 [n, classes] of exactly the size that its header says.
+        DamagedError: missing, or not int64 [n] or float32 [n, classes, ...] of exactly the size that its header says.
     """
     name = name if name is not None else str(path)
     data = read_bytes(path, limit_bytes=LABELS_LIMIT_BYTES, name=name)
@@ -121,11 +122,11 @@ def load_labels(path: Path, *, name: str | None = None) -> Labels:
     header = _NPY_HEADER.fullmatch(data[start:end])
     if not data.startswith(_NPY_MAGIC) or header is None:
         raise DamagedError(
-            f"{shown(name)}: expected a .npy file of int64 [n] or float32 [n, classes], "
+            f"{shown(name)}: expected a .npy file of int64 [n] or float32 [n, classes, ...], "
             f"found {shown(data[:120].decode('latin-1'))!r}"
         )
     dtype = np.dtype("<i8") if header["n"] else np.dtype("<f4")
-    shape = (int(header["n"]),) if header["n"] else (int(header["images"]), int(header["classes"]))
+    shape = tuple(int(length) for length in (header["n"] or header["shape"]).split(b","))
     if len(data) - end != math.prod(shape) * dtype.itemsize:
         raise DamagedError(
             f"{shown(name)}: expected {dtype} {list(shape)}, found {len(data) - end} bytes where those would be"

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
+from tmrepro.inference import EVALUATION_BATCH, accuracies, count_right, image_losses
 from tmrepro.surface.folding import Fold, FoldedNetwork, fold_network, has_norms
 from tmrepro.surface.layers import Layer, is_supported, make_layer
 from tmrepro.surface.plain import memory_as_it_comes
@@ -72,15 +72,15 @@ class FoldedEvaluator:
     ) -> tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]:
         """See `Evaluator.block`."""
         loss = np.empty((len(a), len(b)))
-        accuracy = np.empty((len(a), len(b)))
+        right = np.empty((len(a), len(b)))
         with torch.no_grad(), memory_as_it_comes():
             for i, a_i in enumerate(a):
                 for part in self._parts.values():
                     part.start(float(a_i))
                 for j, b_j in enumerate(b):
                     self._move(float(b_j))
-                    loss[i, j], accuracy[i, j] = self._point()
-        return loss, accuracy
+                    loss[i, j], right[i, j] = self._point()
+        return loss, accuracies(right, self._targets, images=len(self._inputs))
 
     def _move(self, b: float) -> None:
         """Put the weights of (theta* + a delta^) + b eta^ into the network."""
@@ -96,7 +96,7 @@ class FoldedEvaluator:
         self._parts[fold.weight].put(b, layer, scale=scale)
         layer.arrange()
 
-    def _point(self) -> tuple[float, float]:
+    def _point(self) -> tuple[float, int]:
         loss_sum = torch.zeros((), dtype=torch.float64)
         right = torch.zeros((), dtype=torch.int64)
         n = len(self._inputs)
@@ -106,7 +106,7 @@ class FoldedEvaluator:
             logits = self._network(self._inputs[begin:end])
             loss_sum += image_losses(logits, targets).sum()
             right += count_right(logits, targets)
-        return float(loss_sum) / n, int(right) / n
+        return float(loss_sum) / n, int(right)
 
 
 class _Part:

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from tmrepro.errors import UsageError
-from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
+from tmrepro.inference import EVALUATION_BATCH, accuracies, count_right, image_losses
 from tmrepro.parameters import theta_of
 from tmrepro.surface.problem import Precision, Problem
 
@@ -59,13 +59,13 @@ class PlainEvaluator:
     ) -> tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]:
         """See `Evaluator.block`."""
         loss = np.empty((len(a), len(b)))
-        accuracy = np.empty((len(a), len(b)))
+        right = np.empty((len(a), len(b)))
         for i, a_i in enumerate(a):
             torch.mul(self._delta, float(a_i), out=self._row).add_(self._theta)
             for j, b_j in enumerate(b):
                 self._move(float(b_j))
-                loss[i, j], accuracy[i, j] = self._point()
-        return loss, accuracy
+                loss[i, j], right[i, j] = self._point()
+        return loss, accuracies(right, self._targets, images=len(self._inputs))
 
     def _move(self, b: float) -> None:
         """Put (theta* + a delta^) + b eta^ into the model: formed in float64, rounded once, parameter by parameter.
@@ -80,10 +80,9 @@ class PlainEvaluator:
                 value.copy_(moved.view(value.shape))
                 offset = part.stop
 
-    def _point(self) -> tuple[float, float]:
+    def _point(self) -> tuple[float, int]:
         loss_sum, right = self._sums()
-        n = len(self._inputs)
-        return float(loss_sum) / n, int(right) / n
+        return float(loss_sum) / len(self._inputs), int(right)
 
     def _sums(self) -> tuple[Tensor, Tensor]:
         """The sum of all losses, and how many are right, at the point where the model is."""

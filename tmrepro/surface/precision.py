@@ -34,5 +34,6 @@ def measure_precision_error(problem: Problem, surface: Surface, lattice: Lattice
         loss, accuracy = (values[0, 0] for values in plain.block(lattice.a[i : i + 1], lattice.b[j : j + 1]))
         if np.isfinite(loss) and np.isfinite(surface.loss[i, j]):
             losses.append(abs(surface.loss[i, j] - loss) / (abs(loss) + FLOOR))
-            accuracies.append(abs(surface.accuracy[i, j] - accuracy))
+            if np.isfinite(accuracy):  # with numbers as targets there is none
+                accuracies.append(abs(surface.accuracy[i, j] - accuracy))
     return PrecisionError(float(max(losses, default=0)), float(max(accuracies, default=0)), len(losses))

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from tmrepro.inference import EVALUATION_BATCH, count_right, image_losses
+from tmrepro.inference import EVALUATION_BATCH, accuracies, count_right, image_losses
 from tmrepro.surface.graph import Cut, apply_layer, cut_behind_first, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
@@ -94,7 +94,7 @@ class PrefixEvaluator:
                         more = self._point(z, begin, end)
                         loss[i, j] += more[0]
                         right[i, j] += more[1]
-        loss, accuracy = loss / n, right / n
+        loss, accuracy = loss / n, accuracies(right, self._targets, images=n)
         for i, j in np.argwhere(~np.isfinite(loss)):  # inf + inf and inf - inf are others in another order
             self._plain = self._plain or PlainEvaluator(self._problem)
             loss[i, j], accuracy[i, j] = (value.item() for value in self._plain.block(a[i : i + 1], b[j : j + 1]))

@@ -43,13 +43,12 @@ class ReplayedEvaluator(PlainEvaluator):
         super().__init__(problem)
         self._replay: Callable[[], tuple[Tensor, Tensor]] | None = None
 
-    def _point(self) -> tuple[float, float]:
+    def _point(self) -> tuple[float, int]:
         if self._replay is None:
             with memory_as_it_comes():
                 self._replay = recorded(self._sums, self._inputs.device)
         loss_sum, right = self._replay()
-        n = len(self._inputs)
-        return float(loss_sum) / n, int(right) / n
+        return float(loss_sum) / len(self._inputs), int(right)
 
 
 def recorded(compute: Callable[[], tuple[Tensor, Tensor]], device: torch.device) -> Callable[[], tuple[Tensor, Tensor]]:

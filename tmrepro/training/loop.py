@@ -12,16 +12,16 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from tmrepro.errors import DivergedError
-from tmrepro.inference import Targets, clipped, evaluate, outputs, summarize
+from tmrepro.inference import Targets, clipped, evaluate, outputs, summarize, targets_of
 from tmrepro.records import Epoch, History
 from tmrepro.spec import TrainingSpec
 from tmrepro.training.checkpoint import CheckpointError, Progress, pack, read_progress, unpack
@@ -39,13 +39,24 @@ State = Mapping[str, Tensor]  # parameters and buffers by name
 
 @dataclass(frozen=True)
 class Examples:
-    """Both parts of the data on the device, scaled: inputs [n, 3, h, w] and classes [n]."""
+    """Both parts of the data on the device, as networks see them: inputs [n, ...], and classes [n] or numbers [n, ...].
 
-    inputs: Float[Tensor, "n 3 h w"]
-    labels: Int64[Tensor, " n"]
-    validation_inputs: Float[Tensor, "m 3 h w"]
-    validation_labels: Int64[Tensor, " m"]
+    `classes` is 0 where targets are numbers.
+    """
+
+    inputs: Shaped[Tensor, "n ..."]
+    labels: Shaped[Tensor, "n ..."]
+    validation_inputs: Shaped[Tensor, "m ..."]
+    validation_labels: Shaped[Tensor, "m ..."]
     classes: int
+
+    def training_targets(self, spec: TrainingSpec) -> Targets:
+        """The given labels of the training part, for the loss of `spec`."""
+        return targets_of(self.labels, loss=spec.loss, clip=spec.clip_probability)
+
+    def validation_targets(self, spec: TrainingSpec) -> Targets:
+        """The given labels of the held-out part, for the loss of `spec`."""
+        return targets_of(self.validation_labels, loss=spec.loss, clip=spec.clip_probability)
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ def train(
             saved = None
         stopped = run.until_stopped(on_epoch, save)
         theta_star = run.candidate()
-        if not is_collapsed(theta_star, examples, clip=spec.clip_probability):
+        if not is_collapsed(theta_star, examples, spec=spec):
             return run.outcome(theta_star, stopped, collapsed, collapsed=False)
         collapsed = (*collapsed, used)
     return run.outcome(theta_star, stopped, collapsed, collapsed=True)
@@ -113,16 +124,26 @@ def path_epochs(*, every: int, epochs: int, best_epoch: int) -> tuple[int, ...]:
     return tuple(sorted({*range(0, epochs + 1, every), epochs, best_epoch}))
 
 
-def is_collapsed(model: nn.Module, examples: Examples, *, clip: float | None) -> bool:
-    """Whether the network is a constant predictor: one arg-max for all images, or a loss within 1% of ln C."""
-    logits = outputs(model, examples.inputs)
-    constant = bool((logits.argmax(1) == logits[0].argmax()).all())
-    chance = math.log(examples.classes)
-    loss = summarize(logits, targets=Targets(examples.labels, clip)).loss
+def is_collapsed(model: nn.Module, examples: Examples, *, spec: TrainingSpec) -> bool:
+    """Whether the network is a constant predictor: one arg-max for all images, or a loss within 1% of ln C.
+
+    With numbers as targets: one output for all inputs, or a loss within 1% of the targets' variance, which is the loss of the
+    best constant. Targets that are constant themselves have none, and there a constant predictor is right.
+    """
+    given = outputs(model, examples.inputs)
+    if spec.loss == "mse":
+        constant = bool((given == given[0]).all())
+        chance = float(examples.labels.double().var(0, correction=0).mean())
+        if chance == 0:
+            return False
+    else:
+        constant = bool((given.argmax(1) == given[0].argmax()).all())
+        chance = math.log(examples.classes)
+    loss = summarize(given, targets=examples.training_targets(spec)).loss
     return constant or abs(loss - chance) <= COLLAPSE_MARGIN * chance
 
 
-def reestimate_batch_norm(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *, batch_size: int) -> None:
+def reestimate_batch_norm(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, batch_size: int) -> None:
     """One pass in data order: a cumulative average of the batch statistics, as `update_bn` does; then eval mode.
 
     `update_bn` leaves dropout on; what it draws is fixed here.
@@ -130,6 +151,19 @@ def reestimate_batch_norm(model: nn.Module, inputs: Float[Tensor, "n 3 h w"], *,
     with torch.no_grad(), layers_drawing(0, 0, device=inputs.device):
         update_bn(torch.split(inputs, batch_size), model)
     model.eval()
+
+
+def _training_losses(
+    given: Float[Tensor, "n ..."], wanted: Shaped[Tensor, "n ..."], spec: TrainingSpec
+) -> Float[Tensor, " n"]:
+    """The loss of each input in the precision of the outputs."""
+    match spec.loss:
+        case "sparse_cross_entropy":
+            return clipped(functional.cross_entropy(given, wanted, reduction="none"), spec.clip_probability)
+        case "mse":
+            return (given - wanted).square().flatten(1).mean(1)
+        case _:
+            assert_never(spec.loss)
 
 
 class _Attempt:
@@ -228,7 +262,7 @@ class _Attempt:
         """Whether T*, the eval-mode loss at the best point, is about zero as well."""
         if self.best_epoch == self.rejected_best:
             return False
-        targets = Targets(self.examples.labels, self.spec.clip_probability)
+        targets = self.examples.training_targets(self.spec)
         if evaluate(self.candidate(), self.examples.inputs, targets=targets).loss <= self.spec.stop.epsilon:
             return True
         self.rejected_best = self.best_epoch
@@ -250,7 +284,7 @@ class _Attempt:
         held_out = evaluate(
             self.model,
             examples.validation_inputs,
-            targets=Targets(examples.validation_labels, self.spec.clip_probability),
+            targets=examples.validation_targets(self.spec),
         )
         if not self.history or train_loss < self.history[self.best_epoch - 1].train_loss:
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
@@ -263,7 +297,7 @@ class _Attempt:
     def _is_finite(self) -> bool:
         return all(bool(value.isfinite().all()) for value in self.model.parameters())
 
-    def _pass(self, number: int) -> tuple[float, float, float]:
+    def _pass(self, number: int) -> tuple[float, float | None, float]:
         """One epoch of updates. Returns T_i, the accuracy as training met it, and the last learning rate."""
         examples, spec = self.examples, self.spec
         inputs, labels = examples.inputs, examples.labels
@@ -278,14 +312,16 @@ class _Attempt:
             set_learning_rate(self.optimizer, lr)
             logits = self.model(inputs[picked].contiguous(memory_format=layout))
             wanted = labels[picked]
-            losses = clipped(functional.cross_entropy(logits, wanted, reduction="none"), spec.clip_probability)
+            losses = _training_losses(logits, wanted, spec)
             self.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(losses.mean())
             self.optimizer.step()
             with torch.no_grad():
                 loss_sum += losses.detach().double().sum()
-                right += (logits.argmax(1) == wanted).sum()
-        return float(loss_sum) / len(inputs), int(right) / len(inputs), lr
+                if spec.loss != "mse":
+                    right += (logits.argmax(1) == wanted).sum()
+        accuracy = None if spec.loss == "mse" else int(right) / len(inputs)
+        return float(loss_sum) / len(inputs), accuracy, lr
 
     def _pack(self) -> bytes:
         progress = Progress(

@@ -175,7 +175,7 @@ def _check_surface(
             vectors=stored_vectors(view.folder, drawn, model.name, module),
             inputs=view.inputs().to(device),
             labels=labels.to(device),
-            clip=model.spec.training.clip_probability,
+            training=model.spec.training,
         )
     except ArtefactError as error:
         return Check("audit", subject, "damaged", str(error))

@@ -1,4 +1,4 @@
-"""Is the user's code that of the run? What a network was trained with comes before all numbers that it gave."""
+"""Is the user's code that of the run? What made networks and data comes before all numbers that they gave."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tmrepro.errors import ArtefactError
-from tmrepro.spec import CustomModel, Spec, expand_models
-from tmrepro.store.stages import recorded_code, stages_in
+from tmrepro.spec import CustomDataSpec, CustomModel, Spec, expand_models
+from tmrepro.store.stages import recorded_code, recorded_data_code, stages_in
 from tmrepro.usercode import CodeRecord, file_changes, version_changes
 from tmrepro.verify.verdict import Check, Level
 from tmrepro.view import RunView
@@ -22,18 +22,17 @@ def check_code(view: RunView) -> tuple[list[Check], tuple[str, ...]]:
     Raises:
         UsageError: the code cannot be used, and no changed file explains it.
     """
-    models = _custom(view.spec)
-    if not models:
+    models, data = _custom(view.spec), isinstance(view.spec.data, CustomDataSpec)
+    if not models and not data:
         return [], ()
     told, versions = dict[str, None](), dict[str, None]()
     try:
-        for model in models:
-            changes = view.code_changes(model)
+        for changes in (*([view.data_code_changes] if data else []), *map(view.code_changes, models)):
             told |= dict.fromkeys(changes.files)
             versions |= {words: None for name, words in changes.versions if name not in _PACKAGES}
     except ArtefactError as error:
         return [Check("audit", CODE, "damaged", str(error))], ()
-    return [_check("audit", told, models=len(models))], tuple(versions)
+    return [_check("audit", told, factories=len(models) + data)], tuple(versions)
 
 
 def models_of_other_code(view: RunView) -> frozenset[str]:
@@ -43,18 +42,21 @@ def models_of_other_code(view: RunView) -> frozenset[str]:
 
 def compare_code(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, spec: Spec, level: Level) -> list[Check]:
     """Whether two runs of one spec had the same code, by what their provenance says."""
-    models = _custom(spec)
-    if not models:
+    models, data = _custom(spec), isinstance(spec.data, CustomDataSpec)
+    if not models and not data:
         return []
     try:
         here, there = (recorded_code(stages_in(side)) for side in (ours, theirs))
         told = dict[str, None]()
+        if data:
+            ours_made, theirs_made = (recorded_data_code(stages_in(side)) for side in (ours, theirs))
+            told |= dict.fromkeys(file_changes(ours_made, theirs_made, names=("in the run", "expected")))
         for model in models:
             sides = (here.get(model, _NONE), there.get(model, _NONE))
             told |= dict.fromkeys(file_changes(*sides, names=("in the run", "expected")))
     except ArtefactError as error:
         return [Check(level, CODE, "damaged", str(error))]
-    return [_check(level, told, models=len(models))]
+    return [_check(level, told, factories=len(models) + data)]
 
 
 def other_distributions(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
@@ -80,7 +82,7 @@ def _custom(spec: Spec) -> list[str]:
     return [model.name for model in expand_models(spec) if isinstance(model.spec, CustomModel)]
 
 
-def _check(level: Level, told: Mapping[str, None], *, models: int) -> Check:
+def _check(level: Level, told: Mapping[str, None], *, factories: int) -> Check:
     if told:
         return Check(level, CODE, "different", "; ".join(told))
-    return Check(level, CODE, "identical", f"every file that the factories of {models} models load")
+    return Check(level, CODE, "identical", f"every file that {factories} factories load")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tmrepro.curvature import remeasure, trace_sample
-from tmrepro.pipeline.curvature import settings_of, slices_of, targets_of
+from tmrepro.pipeline.curvature import inputs_and_targets, settings_of, slices_of
 from tmrepro.spec import TrainedModel
 from tmrepro.store.curvature import DOCUMENT, CurvatureDocument, read_curvature, read_vectors
 from tmrepro.verify.verdict import Check
@@ -65,7 +65,7 @@ def check_curvature(view: RunView, model: TrainedModel, *, seed: int, device: to
     if document.images > len(view.labels(model.name)):
         return Check("audit", subject, "different", f"images: stored {document.images}, the run has fewer")
     vectors = torch.from_numpy(read_vectors(view.folder, document))
-    inputs, targets = targets_of(view, model, images=document.images, device=device)
+    inputs, targets = inputs_and_targets(view, model, images=document.images, device=device)
     settings = settings_of(document)
     stream = np.random.Generator(np.random.Philox(key=seed + (zlib.crc32(subject.encode()) << 64)))
     probe = int(stream.integers(len(document.trace_samples)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from tmrepro.errors import ArtefactError, DamagedError
 from tmrepro.pipeline.context import computing
 from tmrepro.pipeline.execute import choose_device
-from tmrepro.spec import CustomModel, Spec, first_difference
+from tmrepro.spec import CustomDataSpec, CustomModel, Spec, first_difference
 from tmrepro.spec.seeds import first_difference_beyond_seeds
 from tmrepro.verify.audit import check_audit
 from tmrepro.verify.code import CODE, check_code, models_of_other_code
@@ -142,7 +142,7 @@ def _audit(view: RunView, options: Options) -> tuple[list[Check], Remarks]:
 def _run_again(view: RunView, rerun: Rerun, *, reference: Reference | None) -> tuple[list[Check], Remarks]:
     with tempfile.TemporaryDirectory(prefix="tmrepro-verify-") as folder:
         fresh = Path(folder) / "run"
-        rerun(view.spec, fresh)
+        rerun(view.spec, fresh, view.data_place)
         again = open_run(fresh)
         same_spec = reference is not None and first_difference(view.spec, reference.spec) is None
         bands = reference.bands if reference is not None and same_spec else None
@@ -153,7 +153,9 @@ def _run_again(view: RunView, rerun: Rerun, *, reference: Reference | None) -> t
 
 
 def _refuse_untrusted_code(view: RunView) -> None:
-    """Refuse a run whose custom models may not be imported, before anything is computed."""
+    """Refuse a run whose custom models or data may not be imported, before anything is computed."""
+    if isinstance(view.spec.data, CustomDataSpec):
+        view.require_trust(view.spec.data)
     for model in view.spec.models:
         if isinstance(model, CustomModel):
             view.require_trust(model)

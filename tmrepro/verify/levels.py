@@ -93,7 +93,7 @@ def verify_spec(
         require_bands(reference)
     with tempfile.TemporaryDirectory(prefix="tmrepro-verify-") as folder:
         fresh = Path(folder) / "run"
-        rerun(spec, fresh)
+        rerun(spec, fresh, options.data_dir)
         checks = check_integrity(fresh)
         if any(not check.passed for check in checks):
             raise DamagedError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from tmrepro.progress import Reporter
 from tmrepro.spec import Spec
 
-Rerun = Callable[[Spec, Path], None]
+Rerun = Callable[[Spec, Path, Path | None], None]
 """Runs a spec into a folder; `tmrepro.api` supplies it, with the caller's data and progress."""
 
 

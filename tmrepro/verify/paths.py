@@ -15,7 +15,7 @@ import torch
 
 from tmrepro.curvature import Settings, remeasure
 from tmrepro.directions import DirectionPair
-from tmrepro.inference import Targets
+from tmrepro.inference import targets_of
 from tmrepro.parameters import dot, norm_of, theta_of
 from tmrepro.pipeline.context import examples_on
 from tmrepro.pipeline.path import TrainingPath, describe
@@ -80,7 +80,9 @@ def check_path(view: RunView, model: TrainedModel, *, device: torch.device, exac
         path,
         {surface: (None, partial(pairs.__getitem__, surface)) for surface in pairs},
         examples=examples_on(view.dataset, scaling=view.spec.data.scaling, device=device),
-        targets=Targets(view.labels(model.name).to(device), model.spec.training.clip_probability),
+        targets=targets_of(
+            view.labels(model.name).to(device), loss=model.spec.training.loss, clip=model.spec.training.clip_probability
+        ),
         training=model.spec.training,
     )
     grade, words = grade_path(stored, again)
@@ -182,7 +184,8 @@ def _check_eigenvectors(
         return "different", f"provenance.json has no two eigenvalues and residuals of {name}"
     labels = view.original_labels() if drawn.spec.labels == "original" else view.labels(model.name)
     inputs = view.inputs()[: drawn.spec.samples].to(device)
-    targets = Targets(labels[: len(inputs)].to(device), model.spec.training.clip_probability)
+    training = model.spec.training
+    targets = targets_of(labels[: len(inputs)].to(device), loss=training.loss, clip=training.clip_probability)
     found, left = remeasure(
         view.model(model.name).to(device),
         inputs,

@@ -49,7 +49,7 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
         if wrong:
             return Check("audit", subject, "different", wrong)
     assert found.stopped != "diverged"  # noqa: S101 - that has another category, as whoever reads the record checks
-    collapsed = is_collapsed(module, examples, clip=training.clip_probability)
+    collapsed = is_collapsed(module, examples, spec=training)
     again = find_minimum(
         Trained(
             model=module,
@@ -86,9 +86,7 @@ def _check_divergence(view: RunView, model: TrainedModel, found: Minimum, histor
     """Whether the record of a training that diverged follows from its history; that it did, only training can tell."""
     subject, training = f"models/{model.name}", model.spec.training
     images = len(view.dataset.train.labels)
-    layout = layout_of(
-        build_model(model.spec, classes=len(view.labels_of_classes), size=view.spec.data.size, seed=model.seed)
-    )
+    layout = layout_of(build_model(model.spec, signature=view.signature, seed=model.seed))
     for wrong in (
         _wrong_seed(found, seed=model.seed, reseeds=training.reseeds),
         _wrong_rates(history, training, images=images),

@@ -1,0 +1,29 @@
+"""`tmrepro new`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmrepro.cli.run import DebugOption
+
+
+def new(
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the spec.", show_default=True)] = "mine",
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Write a first spec of your own here: NAME.yaml, its network (model_NAME.py) and its data (NAME.npz).
+
+    They run as they are, in seconds; then put your own network and arrays in their place. Nothing is overwritten.
+
+    Examples:
+      tmrepro new
+
+      tmrepro new spirals, then tmrepro run spirals.yaml
+    """
+    from tmrepro.starter import write_starter
+
+    spec, model, data = write_starter(name, folder=Path())
+    typer.echo(f"{spec}  the spec: what is computed\n{model}  the network\n{data}  the data\n")
+    typer.echo(f"next: tmrepro run {spec}")
