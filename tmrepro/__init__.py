@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from tmrepro.api import run, verify
     from tmrepro.curvature.asked import curvature_of, hessian_directions
     from tmrepro.landscape import Trajectory, directions_toward, loss_line, loss_surface, pca_directions
@@ -53,6 +54,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tmrepro")
     if name in _HOMES:
         import importlib
 
@@ -75,4 +80,4 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, "__version__"})
