@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Literal, Protocol, TextIO, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from tmrepro.records import Epoch
 
@@ -53,14 +53,13 @@ LONGEST_SILENCE_SECONDS = 300.0
 
 
 class Lines:
-    """Plain lines on `file`, standard output by default: one for each stage and note, and now and then how far a stage is.
+    """Plain lines on standard output: one for each stage and note, and now and then how far a stage is.
 
     After ten seconds, then after twice as long each time, up to five minutes: a run of hours does not fill a notebook. Needs
     neither a terminal nor widgets.
     """
 
-    def __init__(self, file: TextIO | None = None) -> None:
-        self._file = file
+    def __init__(self) -> None:
         self._pause = FIRST_LINE_SECONDS
         self._next = 0.0
 
@@ -91,7 +90,7 @@ class Lines:
 
     def _say(self, text: str) -> None:
         harmless = "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
-        print(harmless, file=self._file or sys.stdout, flush=True)
+        print(harmless, flush=True)  # noqa: T201 - what it is for
 
 
 def default_reporter() -> Reporter:

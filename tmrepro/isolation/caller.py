@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -66,7 +67,7 @@ def _start(environment: Mapping[str, str], *, keep: int) -> subprocess.Popen[byt
     """A group of its own, so that an interrupt from the terminal or of a notebook reaches it only through its caller."""
     try:
         return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-c", _COMMAND],
+            [sys.executable or "", "-P", "-c", _COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -97,24 +98,25 @@ def _follow(process: subprocess.Popen[bytes], channel: Any, heard: _Heard, *, re
 
 def _listen(process: subprocess.Popen[bytes], channel: Any, heard: _Heard) -> None:
     takers = {channel: heard.message, process.stdout: heard.output, process.stderr: heard.error_output}
-    deadline = None
+    deadline = math.inf
     with selectors.DefaultSelector() as selector:
         for file, take in takers.items():
             selector.register(file, selectors.EVENT_READ, take)
-        # Who holds a pipe open need not be the process: something that its code started may.
         while selector.get_map():
+            has_ended = process.poll() is not None
             events = selector.select(LOOK_SECONDS)
             for key, _ in events:
                 data = os.read(key.fd, 2**16)
                 if not data:
                     selector.unregister(key.fileobj)
                 key.data(data)
-            if not events and process.poll() is not None:
-                break
-            if heard.is_over and deadline is None:
-                deadline = time.monotonic() + GRACE_SECONDS
-            if deadline is not None and time.monotonic() > deadline:
+            is_late = time.monotonic() > deadline
+            if has_ended and (is_late or not events):
+                break  # what holds a pipe open is something else, which its code started
+            if is_late:
                 process.kill()
+            if (has_ended or heard.is_over) and deadline == math.inf:
+                deadline = time.monotonic() + GRACE_SECONDS
     process.wait()
 
 

@@ -36,7 +36,8 @@ def load_arguments(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def dump_result(function: Callable[..., Any], result: Any) -> str:
     """What `function` returned, as JSON text."""
-    return _adapter(function).dump_json((result,)).decode()
+    text: bytes = _adapter(function).dump_json((result,))
+    return text.decode()
 
 
 def load_result(function: Callable[..., Any], text: str) -> Any:
@@ -102,7 +103,7 @@ def _dump_argument(value: Any) -> Any:
     return [_dump_argument(one) for one in value]
 
 
-def _adapter(function: Callable[..., Any]) -> TypeAdapter[Any]:
+def _adapter(function: Callable[..., Any]) -> Any:
     """Reads and writes what `function` returns; a tuple around it, since no record takes another's configuration."""
     kind: Any = tuple[_result_type(function.__name__)]  # type: ignore[misc]
     return TypeAdapter(kind, config=_CONFIG)
