@@ -22,7 +22,7 @@ from tmrepro.store.minima import read_minimum
 from tmrepro.store.statistics import read_statistics
 
 MOST_ROWS = 12  # of a table in a cell
-FIGURE_PIXELS = 560  # width of a figure in a cell; the file beside it is larger
+FIGURE_PIXELS = 560, 1120  # width and height at most of a figure in a cell; its file is larger
 SHOWN_STATISTICS = ("loss_min", "loss_max", "half_rise_radius", "roughness", "convex_fraction", "error_over_bound")
 
 _LEFT, _RIGHT = "text-align: left", "text-align: right"
@@ -109,7 +109,7 @@ def _smaller(png: bytes) -> bytes:
         if picture.width * picture.height > PICTURE_PIXELS:
             raise ValueError("larger than any figure")
         shown = picture.convert("RGB")
-    shown.thumbnail((FIGURE_PIXELS, picture.height))
+    shown.thumbnail(FIGURE_PIXELS)
     buffer = BytesIO()
     shown.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

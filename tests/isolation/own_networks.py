@@ -26,21 +26,14 @@ def killed() -> nn.Module:
     return network()
 
 
-def leaving() -> nn.Module:
-    sys.stderr.write("gone for good\n")
-    os._exit(3)
-
-
-def leaving_something(told: str) -> nn.Module:
+def leaving(told: str) -> nn.Module:
+    """Leaves something behind, which holds all pipes open."""
     pid = os.fork()
     if pid == 0:
         time.sleep(600)
     Path(told).write_text(str(pid), encoding="utf-8")
+    sys.stderr.write("gone for good\n")
     os._exit(3)
-
-
-def exiting() -> nn.Module:
-    sys.exit(3)
 
 
 def waiting(told: str) -> nn.Module:

@@ -17,7 +17,8 @@ import pytest
 import tmrepro
 from tmrepro import api
 from tmrepro.errors import ComputeError, DivergedError, UsageError
-from tmrepro.isolation import caller
+from tmrepro.isolation import caller, child
+from tmrepro.isolation.messages import load_error
 from tmrepro.pipeline import RunResult
 from tmrepro.progress import Silent
 from tmrepro.store.curvature import read_curvature
@@ -171,17 +172,42 @@ def test_an_interrupt_ends_the_process_and_the_folder_continues(here, tmp_path, 
 
 
 @pytest.mark.usefixtures("too_late")
+def test_a_process_that_is_killed_is_a_clear_error(write_spec, tmp_path):
+    said = "was ended by SIGKILL, most likely because memory was not enough; the same call continues"
+    with pytest.raises(ComputeError, match=said):
+        tmrepro.run(write_spec("own_networks:killed"), out=tmp_path / "run")
+
+
+@pytest.mark.usefixtures("too_late")
+def test_a_process_that_leaves_is_a_clear_error_and_what_it_started_is_not_waited_for(write_spec, tmp_path):
+    told = tmp_path / "pid"
+    with pytest.raises(ComputeError, match=r"ended with exit code 3 and no result; .*its last words: gone for good"):
+        tmrepro.run(write_spec("own_networks:leaving", f'{{told: "{told}"}}'), out=tmp_path / "run")
+    os.kill(int(told.read_text(encoding="utf-8")), signal.SIGKILL)  # it was there all the time
+
+
+def ending() -> None:
+    sys.exit("enough")
+
+
+def failing() -> None:
+    raise ZeroDivisionError("by zero")
+
+
 @pytest.mark.parametrize(
-    ("factory", "said"),
+    ("function", "kind", "said"),
     [
-        ("killed", "was ended by SIGKILL, most likely because memory was not enough; the same call continues"),
-        ("leaving", "ended with exit code 3 and no result; .*its last words: gone for good"),
-        ("exiting", r"code that the spec names ended the program \(sys.exit\(3\)\)"),
+        (ending, ComputeError, "code that the spec names ended the program (sys.exit('enough'))"),
+        (failing, ZeroDivisionError, "by zero"),
     ],
 )
-def test_a_process_that_ends_without_a_result_is_a_clear_error(write_spec, tmp_path, factory, said):
-    with pytest.raises(ComputeError, match=said):
-        tmrepro.run(write_spec(f"own_networks:{factory}"), out=tmp_path / "run")
+def test_what_code_raises_is_told(function, kind, said):
+    def called(*, reporter):  # noqa: ARG001
+        function()
+
+    answer = child._compute({"function": "called", "arguments": {}}, {"called": called}, reporter=Silent())
+    error = load_error(answer["error"])
+    assert (type(error), str(error)) == (kind, said)
 
 
 @pytest.mark.usefixtures("too_late")
@@ -191,16 +217,6 @@ def test_a_factory_of_the_notebook_itself_is_refused(write_spec, tmp_path, start
     assert "'networks:make'" in str(caught.value)
     assert not started
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.usefixtures("too_late")
-def test_what_a_factory_leaves_running_is_not_waited_for(write_spec, tmp_path, monkeypatch):
-    """It holds the pipes open."""
-    monkeypatch.setattr(caller, "LOOK_SECONDS", 0.05)
-    told = tmp_path / "pid"
-    with pytest.raises(ComputeError, match="ended with exit code 3"):
-        tmrepro.run(write_spec("own_networks:leaving_something", f'{{told: "{told}"}}'), out=tmp_path / "run")
-    os.kill(int(told.read_text(encoding="utf-8")), signal.SIGKILL)  # it was there all the time
 
 
 PROGRAM = """
