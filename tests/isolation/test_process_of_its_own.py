@@ -25,22 +25,22 @@ from tmrepro.store.curvature import read_curvature
 
 
 class Recorder(Silent):
-    """Keeps what is told, but for times."""
+    """Keeps what is told, but for times. What comes first has other names than in the protocol, as anybody's may."""
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
 
-    def stage(self, name, action, reason):
-        self.told.append(("stage", name, action, reason))
+    def stage(self, what, doing, why):
+        self.told.append(("stage", what, doing, why))
 
-    def epoch(self, model, epoch, *, seed, max_epochs):
-        self.told.append(("epoch", model, dataclasses.replace(epoch, seconds=0.0), seed, max_epochs))
+    def epoch(self, network, row, *, seed, max_epochs):
+        self.told.append(("epoch", network, dataclasses.replace(row, seconds=0.0), seed, max_epochs))
 
-    def chunk(self, surface, model, *, points_done, points):
-        self.told.append(("chunk", surface, model, points_done, points))
+    def chunk(self, plane, network, *, points_done, points):
+        self.told.append(("chunk", plane, network, points_done, points))
 
-    def note(self, message):
-        self.told.append(("note", message))
+    def note(self, text):
+        self.told.append(("note", text))
 
 
 class Stopping(Silent):

@@ -157,11 +157,11 @@ class _Heard:
             return
         match message:
             case {"stage": told}:
-                self._reporter.stage(**told)
-            case {"epoch": told}:
-                self._reporter.epoch(**told | {"epoch": Epoch(**told["epoch"])})
-            case {"chunk": told}:
-                self._reporter.chunk(**told)
+                self._reporter.stage(*told)
+            case {"epoch": [model, epoch, told]}:
+                self._reporter.epoch(model, Epoch(**epoch), **told)
+            case {"chunk": [surface, model, told]}:
+                self._reporter.chunk(surface, model, **told)
             case {"note": text}:
                 self._reporter.note(text)
             case {"result": text}:

@@ -1,6 +1,6 @@
 """The process that computes: it is started by caller.py and tells it what happens, a JSON object a line.
 
-{"stage": {...}}, {"epoch": {...}}, {"chunk": {...}} and {"note": TEXT} as it works, then {"result": TEXT} or {"error": {...}}.
+{"stage": [...]}, {"epoch": [...]}, {"chunk": [...]} and {"note": TEXT} as it works, then {"result": TEXT} or {"error": {...}}.
 Ended by a signal it tidies up as a command does, and dies of that signal, so its caller can see which it was.
 """
 
@@ -96,15 +96,13 @@ class _Forwarding:
         self._channel = channel
 
     def stage(self, name: str, action: Action, reason: str) -> None:
-        self._channel.tell({"stage": {"name": name, "action": action, "reason": reason}})
+        self._channel.tell({"stage": [name, action, reason]})
 
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
-        told = {"model": model, "epoch": asdict(epoch), "seed": seed, "max_epochs": max_epochs}
-        self._channel.tell({"epoch": told})
+        self._channel.tell({"epoch": [model, asdict(epoch), {"seed": seed, "max_epochs": max_epochs}]})
 
     def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:
-        told = {"surface": surface, "model": model, "points_done": points_done, "points": points}
-        self._channel.tell({"chunk": told})
+        self._channel.tell({"chunk": [surface, model, {"points_done": points_done, "points": points}]})
 
     def note(self, message: str) -> None:
         self._channel.tell({"note": message})
