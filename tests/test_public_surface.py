@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -85,3 +86,9 @@ def test_loads_no_torch(code: str) -> None:
     program = f"{code}\nimport sys, json\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
     assert not {"torch", "torchvision", "matplotlib", "zarr"} & set(loaded)
+
+
+def test_version_is_that_of_the_package() -> None:
+    program = "import tmrepro, sys; assert 'torch' not in sys.modules; print(tmrepro.__version__, '__version__' in dir(tmrepro))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
+    assert said == f"{version('tmrepro')} True\n"

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from tmrepro.api import run, verify
     from tmrepro.curvature.asked import curvature_of, hessian_directions
     from tmrepro.datasets import plot_surface, surface_statistics
@@ -58,6 +59,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tmrepro")
     if name in _HOMES:
         import importlib
 
@@ -80,4 +85,4 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, "__version__"})

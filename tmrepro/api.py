@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from tmrepro.determinism import Determinism, apply, prepare
-from tmrepro.errors import ArtefactError, FieldError, UsageError
+from tmrepro.errors import ArtefactError, FieldError, LoadedTooEarlyError, UsageError
+from tmrepro.isolation import isolated_if_needed
+from tmrepro.isolation.factories import require_importable
 from tmrepro.paths import require_working_folder, user_path
-from tmrepro.progress import Reporter, Silent
+from tmrepro.progress import Reporter, default_reporter
 from tmrepro.shipped import belongs_to_the_package, find_spec, own_reference, reference_folder, shipped_reference
 from tmrepro.spec import CustomDataSpec, CustomModel, Spec, blame, load_spec
 from tmrepro.spec.seeds import with_seeds
@@ -31,6 +33,7 @@ SHOWN_BANDS = 12
 Level = Literal["integrity", "statistics", "audit", "rerun"]
 
 
+@isolated_if_needed
 def run(
     spec: Spec | Path | str,
     *,
@@ -61,10 +64,14 @@ def run(
         evaluator: force an evaluator by name instead of by rule.
         preview: draw RUN/.work/preview/SURFACE.MODEL.png as soon as there is something to see of a surface; gone when the
             run is complete.
-        reporter: is told what happens; silent by default.
+        reporter: is told what happens; lines in a notebook, else silent by default (tmrepro.progress: Lines, Silent).
+
+    Where torch was already loaded with other settings than `portable` determinism needs, as in a notebook, the run is computed
+    by a process of its own: a fresh Python that finds modules where this one does (sys.path). Progress, output, result and
+    errors are the same; an interrupt ends it, and the folder continues.
 
     Raises:
-        UsageError: a wrong spec or argument; `portable` determinism after torch was loaded with other settings.
+        UsageError: a wrong spec or argument; a factory that is defined in the notebook itself.
         ArtefactError: data or files of the run are missing or damaged.
         ComputeError: out of memory, diverged, collapsed, disk full. The same call continues the run.
     """
@@ -104,7 +111,7 @@ def _run(
     require_working_folder()
     if workers < 1:
         raise UsageError(f"workers must be at least 1 (got {workers})")
-    prepare(Determinism(spec.compute.determinism, spec.compute.threads))
+    _prepare(spec)
     from tmrepro.pipeline import execute
 
     home = path.parent if path is not None else Path()
@@ -122,7 +129,7 @@ def _run(
                 only=only,
                 evaluator=evaluator,
                 preview=preview,
-                reporter=reporter or Silent(),
+                reporter=reporter or default_reporter(),
             )
     except FieldError as error:
         if path is None or not path.is_file():
@@ -130,6 +137,7 @@ def _run(
         raise blame(path, error) from error
 
 
+@isolated_if_needed
 def verify(
     target: Path | str | None = None,
     *,
@@ -160,11 +168,12 @@ def verify(
         workers: as for `run`; used by rerun.
         trust_code: a factory (of a `custom` model, of data) named in a run's spec may be imported, from PYTHONPATH or the
             working directory.
-        reporter: is told what an audit and a rerun do.
+        reporter: is told what an audit and a rerun do; as for `run`.
+
+    Levels audit and rerun compute in a process of their own where `run` would.
 
     Raises:
-        UsageError: a wrong argument, a target that is no spec, code that is not trusted; `portable` determinism after torch
-            was loaded with other settings (levels audit and rerun only).
+        UsageError: a wrong argument, a target that is no spec, code that is not trusted.
         ArtefactError: nothing is there, or no reference where one is needed.
         ComputeError: a rerun could not be done.
     """
@@ -188,9 +197,7 @@ def verify(
     if isinstance(found, tuple):
         return Verdict(str(path), wanted, folder.name if folder else None, found, notes)
     if spec is not None and wanted in {"audit", "rerun"}:
-        determinism = Determinism(spec.compute.determinism, spec.compute.threads)
-        prepare(determinism)
-        apply(determinism)
+        apply(_prepare(spec))
 
     place = user_path(data_dir) if data_dir is not None else None
     if spec is not None and not path.is_dir():
@@ -205,7 +212,7 @@ def verify(
         device=device,
         data_dir=place,
         trust_code=trust_code,
-        reporter=reporter or Silent(),
+        reporter=reporter or default_reporter(),
     )
     if path.is_dir():
         with importable_from(Path() if trust_code else None):
@@ -221,6 +228,7 @@ def verify(
     return replace(verdict, remarks=verdict.remarks + notes)
 
 
+@isolated_if_needed
 def measure_curvature(
     run: Path | str,
     *,
@@ -253,7 +261,7 @@ def measure_curvature(
         data_dir: as for `run`.
         device: as for `run`.
         trust_code: as for `verify`.
-        reporter: is told what happens; silent by default.
+        reporter: as for `run`.
 
     Returns:
         What curvature.json says, by network; and whether all of it was there before.
@@ -269,9 +277,7 @@ def measure_curvature(
         raise UsageError(f"{folder} is no run: curvature needs weights and data, which a {_kind(folder)} does not hold")
     spec = _spec_of(folder) if folder.is_dir() else None
     if spec is not None:
-        determinism = Determinism(spec.compute.determinism, spec.compute.threads)
-        prepare(determinism)
-        apply(determinism)
+        apply(_prepare(spec))
     from tmrepro.curvature import Settings
     from tmrepro.pipeline.curvature import Asked, curvature_of_run
     from tmrepro.pipeline.execute import choose_device
@@ -281,7 +287,10 @@ def measure_curvature(
     settings = Settings(top=top, seed=seed, tolerance=tolerance, probes=probes, density_probes=density_probes)
     with importable_from(Path() if trust_code else None):
         return curvature_of_run(
-            view, Asked(models, samples, settings), device=choose_device(device), reporter=reporter or Silent()
+            view,
+            Asked(models, samples, settings),
+            device=choose_device(device),
+            reporter=reporter or default_reporter(),
         )
 
 
@@ -359,6 +368,7 @@ def update_reference(
     return update, accepted
 
 
+@isolated_if_needed
 def build_reference(
     spec: Spec | Path | str,
     *,
@@ -396,6 +406,7 @@ def build_reference(
     from tmrepro.verify.scales import JUDGES_NOTHING
 
     check_target(target)
+    _prepare(resolved)
     home = user_path(runs) if runs is not None else DEFAULT_RUNS / f"reference-{resolved.name}"
     specs = [with_seeds(resolved, replicate=replicate) for replicate in range(replicates)]
     found = [
@@ -416,7 +427,7 @@ def build_reference(
     bands = write_reference(found[0].run, to=target, replicates=measured)
     if idle := bands.judging_nothing():
         more = f" and {len(idle) - SHOWN_BANDS} more, marked in bands.json" if len(idle) > SHOWN_BANDS else ""
-        (reporter or Silent()).note(
+        (reporter or default_reporter()).note(
             f"{len(idle)} of {bands.comparisons} bands are so wide that they judge nothing ({JUDGES_NOTHING}): "
             f"{', '.join(idle[:SHOWN_BANDS])}{more}"
         )
@@ -434,6 +445,22 @@ def _code_folder(spec: Spec, path: Path | None) -> Path | None:
     """The folder of the spec file `path`, if the spec names code of its user's."""
     named = isinstance(spec.data, CustomDataSpec) or any(isinstance(model, CustomModel) for model in spec.models)
     return path.parent if path is not None and named else None
+
+
+def _prepare(spec: Spec) -> Determinism:
+    """Set the environment of this process for what `spec` asks for.
+
+    Raises:
+        LoadedTooEarlyError: torch is already loaded with other settings, and the level is `portable`.
+        UsageError: so it is, and no other process could find a factory of the spec.
+    """
+    determinism = Determinism(spec.compute.determinism, spec.compute.threads)
+    try:
+        prepare(determinism)
+    except LoadedTooEarlyError:
+        require_importable(spec)
+        raise
+    return determinism
 
 
 def _level(level: str | None, target: Path) -> Level:

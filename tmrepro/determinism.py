@@ -101,6 +101,18 @@ def settled(given: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, st
     return kept | _numpy_environment() | dict(wanted)
 
 
+def started_with(given: Mapping[str, str]) -> dict[str, str]:
+    """The environment `given`, without what Python or the C library read at their start and must not have."""
+    kept = {name: value for name, value in given.items() if name != "PYTHONOPTIMIZE"}
+    if "glibc.cpu" in kept.get("GLIBC_TUNABLES", ""):
+        del kept["GLIBC_TUNABLES"]
+    libraries = re.split(r"[ :]+", kept.get("LD_PRELOAD", ""))
+    harmless = [path for path in libraries if not _PRELOADED.match(path.rpartition("/")[2])]
+    if harmless != libraries:
+        kept["LD_PRELOAD"] = ":".join(harmless)
+    return kept
+
+
 def settle() -> dict[str, str] | None:
     """Free this process from its caller's settings of these libraries. None: done, and in time.
 
@@ -109,20 +121,13 @@ def settle() -> dict[str, str] | None:
     of zarr's do work), or the C library to use other instructions or to load another OpenMP or MKL first.
     """
     ours = environment(Determinism("portable", 1)).keys() & os.environ.keys()
-    target = settled(os.environ, {name: os.environ[name] for name in ours})
-    target.pop("PYTHONOPTIMIZE", None)
-    if "glibc.cpu" in target.get("GLIBC_TUNABLES", ""):
-        del target["GLIBC_TUNABLES"]
-    libraries = re.split(r"[ :]+", target.get("LD_PRELOAD", ""))
-    harmless = [path for path in libraries if not _PRELOADED.match(path.rpartition("/")[2])]
-    if harmless != libraries:
-        target["LD_PRELOAD"] = ":".join(harmless)
-    started_with = any(os.environ.get(name) != target.get(name) for name in _READ_AT_THE_START)
+    target = started_with(settled(os.environ, {name: os.environ[name] for name in ours}))
+    too_late = any(os.environ.get(name) != target.get(name) for name in _READ_AT_THE_START)
     replaced = [name for name, value in os.environ.items() if target.get(name) != value]
     if replaced:
         target[REPLACED] = " ".join(sorted({*replaced, *target.get(REPLACED, "").split()}))
     loaded = not {"numpy", "torch"}.isdisjoint(sys.modules)
-    if started_with or (loaded and target != dict(os.environ)):
+    if too_late or (loaded and target != dict(os.environ)):
         return target
     _become(target)
     return None

@@ -17,6 +17,7 @@ from tmrepro.attributes import flat_attributes
 from tmrepro.data import Dataset, load_dataset, network_inputs, place_of
 from tmrepro.directions import DirectionPair, surface_directions
 from tmrepro.errors import DamagedError, UsageError
+from tmrepro.html import folder_html
 from tmrepro.labels import labelled
 from tmrepro.models import build_model, code_changes
 from tmrepro.parameters import layout_of, split_theta, theta_of
@@ -78,6 +79,10 @@ class RunView:
         self._models = {model.name: model for model in expand_models(spec)}
         self._surfaces = {surface.name: surface for surface in expand_surfaces(spec)}
         self._code: dict[str, CodeChanges] = {}
+
+    def _repr_html_(self) -> str:
+        title = f"{self.folder}: spec {self.spec.name}, data {self.spec.data.name}"
+        return folder_html(self.folder, title=title, models=self.models)
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def test_settled_leaves_nothing_of_the_callers_but_what_is_none_of_ours():
 
 
 def test_a_program_of_ones_own_is_told_of_a_harmful_setting():
-    """`tmrepro.run` cannot start its caller's program again: it refuses, and says what to start it without."""
+    """A program cannot start again: it is told what to start without. `tmrepro.run` then computes in a process of its own."""
     program = (
         "import sys, types; sys.modules['torch'] = types.ModuleType('torch')\n"
         "from tmrepro.determinism import Determinism, prepare\n"

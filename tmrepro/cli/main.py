@@ -40,6 +40,7 @@ from tmrepro.errors import (
     SpecError,
     TmreproError,
 )
+from tmrepro.isolation import claimed
 from tmrepro.paths import require_working_folder
 
 _STOPPED: dict[int, tuple[str, int]] = {
@@ -120,7 +121,8 @@ def main() -> NoReturn:
 def _run(*, debug: bool) -> int:
     try:
         require_working_folder()
-        return int(app(standalone_mode=False) or 0)
+        with claimed():  # whose settings are wrong, starts again
+            return int(app(standalone_mode=False) or 0)
     except TmreproError as error:
         if isinstance(error, LoadedTooEarlyError):
             start_again(error.environment)

@@ -16,6 +16,7 @@ from tmrepro.claims import Judgement
 from tmrepro.data import load_dataset
 from tmrepro.determinism import Determinism, apply
 from tmrepro.errors import ComputeError, DamagedError, DivergedError, UsageError
+from tmrepro.html import run_html
 from tmrepro.models import build_model, code_of_model
 from tmrepro.parameters import layout_of
 from tmrepro.pipeline import closing
@@ -67,6 +68,12 @@ class RunResult:
     notes: tuple[str, ...] = ()
     claims: Judgement | None = None
     missing: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        state = f"not complete: lacks {', '.join(self.missing)}" if self.missing else "complete"
+        lines = [f"note: {note}" for note in self.notes]
+        title = f"{self.run}: {state}"
+        return run_html(self.run, title=title, minima=self.minima, statistics=self.statistics, lines=lines)
 
 
 def execute(

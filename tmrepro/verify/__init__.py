@@ -16,7 +16,7 @@ reference.py    references: built from runs, and read; update.py: replaced by a 
 levels.py       the levels in their order, for a run and for a spec; deep.py: those above integrity
 options.py      how a caller wants to verify
 output.py       a verdict as JSON (schema.py: what that holds) and as JUnit XML
-page.py         a verdict as a page, with the lines of drawing.py; facts.py: what all three tell
+page.py         a verdict as a page, with the lines of drawing.py; facts.py: what all three tell; cell.py: in a notebook
 """
 
 from __future__ import annotations

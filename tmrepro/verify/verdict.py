@@ -125,3 +125,8 @@ class Verdict:
         if self.grade in {"damaged", "litter"}:
             return DamagedError.exit_code
         return EXIT_OK if self.passed else EXIT_DIFFERENT
+
+    def _repr_html_(self) -> str:
+        from tmrepro.verify.cell import verdict_html
+
+        return verdict_html(self)

@@ -1,0 +1,39 @@
+"""Factories of a spec that no other process can find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tmrepro.errors import UsageError
+from tmrepro.spec import Spec
+from tmrepro.spec.canonical import canonical_dict
+
+
+def require_importable(spec: Spec) -> None:
+    """Nothing, if every factory that `spec` names may be found by another process.
+
+    Raises:
+        UsageError: one is defined in a notebook, at the prompt, or in the program that Python was started with.
+    """
+    for factory in _factories(canonical_dict(spec)):
+        module, _, function = factory.partition(":")
+        if module == "__main__":
+            raise UsageError(
+                f"factory {factory!r} is defined in a notebook or in the program itself, where the process that computes "
+                "cannot find it: put it into a file that can be imported, such as networks.py beside it, and name it "
+                f"'networks:{function}'"
+            )
+
+
+def _factories(plain: Any) -> Iterator[str]:
+    """Every "package.module:function" below `plain`; what a factory's own arguments hold is none."""
+    if isinstance(plain, dict):
+        for key, value in plain.items():
+            if key == "factory" and isinstance(value, str):
+                yield value
+            elif key != "arguments":
+                yield from _factories(value)
+    elif isinstance(plain, list):
+        for value in plain:
+            yield from _factories(value)
