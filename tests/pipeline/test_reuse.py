@@ -58,7 +58,7 @@ def test_another_scale_of_the_figures_does_not_re_evaluate(finished, write_spec,
     run = tmrepro.run(changed, out=tmp_path / "run", reuse=finished, reporter=recorder).run
     assert recorder.names("runs") == {"figures"}
     assert recorder.chunks == []
-    assert "figures.scale: log here, linear there" in recorder.stages["figures"][1]
+    assert "figures.scale: log here, auto there" in recorder.stages["figures"][1]
     ours, theirs = fingerprint(run), fingerprint(finished)
     differing = {path for path in ours | theirs if ours.get(path) != theirs.get(path)}
     assert differing == {
