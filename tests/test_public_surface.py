@@ -16,7 +16,8 @@ from tmrepro.cli.main import app
 
 COMMANDS = {
     "run": {
-        "--out", "--data-dir", "--download", "--device", "--evaluator", "--preview", "--workers", "--reuse", "--quiet", "--debug",
+        "--out", "--data-dir", "--download", "--device", "--evaluator", "--preview", "--workers", "--reuse", "--only", "--quiet",
+        "--debug",
     },
     "verify": {
         "--level", "--reference", "--replicate", "--share", "--seed", "--data-dir", "--device", "--workers",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tmrepro.spec import load_spec
     from tmrepro.view import open_run
 
+    __version__: str
+
 __all__ = [
     "Trajectory",
     "curvature_of",
@@ -53,6 +55,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tmrepro")
     if name in _HOMES:
         import importlib
 
@@ -75,4 +81,4 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, "__version__"])
