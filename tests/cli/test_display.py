@@ -106,12 +106,12 @@ def test_lines_come_at_intervals_with_the_time_left(capsys, clock):
     ]
 
 
-def test_why_a_stage_is_made_is_said_where_it_is_news(capsys):
+def test_why_a_stage_is_made_again_is_said(capsys):
     with display.make_reporter(quiet=False) as reporter:
         reporter.stage("figures", "runs", "depends on something else now: minima")
         reporter.stage("claims", "continues", "was interrupted")
     assert capsys.readouterr().err.splitlines() == [
-        "figures: starting (depends on something else now: minima)",
+        "figures: runs (depends on something else now: minima)",
         "claims: continues (was interrupted)",
     ]
 

@@ -213,8 +213,8 @@ class _Told(Silent):
 
 
 def _in_words(action: Action, reason: str) -> tuple[str, str]:
-    """What a stage does, and why where that is news."""
-    return "starting" if action == "runs" else action, "" if reason == "not there yet" else reason
+    """What a stage does, and why, unless that goes without saying."""
+    return ("starting", "") if reason == "not there yet" else (action, reason)
 
 
 def _harmless(text: str) -> str:
@@ -274,4 +274,4 @@ class _Bars(_Told):
             self._progress.update(self._task, completed=done, total=total, detail=short)
 
     def _line(self, text: str) -> None:
-        self._progress.console.print(_harmless(text), soft_wrap=True)
+        self._progress.console.print(_harmless(text))
