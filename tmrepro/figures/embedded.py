@@ -19,6 +19,8 @@ KEPT_BYTES = 16_384  # a PNG up to this size is embedded as it is
 # Share of the width, and levels of a channel: the first that fits is taken. Text of the figures is legible down to a half.
 _STEPS = ((1.0, 32), (0.65, 16), (0.5, 16), (0.35, 16), (0.25, 16))
 
+_LONGEST_SIDE = 16_383  # pixels, by WebP's format
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -61,6 +63,7 @@ def _as_it_is(png: bytes, picture: Image.Image) -> Embedded:
 
 
 def _reduced(picture: Image.Image, share: float, levels: int) -> Embedded:
+    share = min(share, _LONGEST_SIDE / max(picture.size))
     if share < 1:
         size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
