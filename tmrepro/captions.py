@@ -18,9 +18,9 @@ StatisticsTree = Mapping[str, Mapping[str, Values]]  # surface -> model -> stati
 _LABELS = {"relabelled": "the network's own answers at θ* (X̃)", "original": "the given labels (X)"}
 _ROWS = "In each row contour lines on the left, the surface on the right; a star marks θ*."
 _KINDS = {
-    ".shared": "loss surfaces of all networks on one scale, a row for each: contour lines on the left, the surface on the right",
-    ".replicates": "contour maps of all replicates: a column for each training seed, a row for each network and directions",
-    "": "loss surfaces around θ*, a row for each network: contour lines on the left, the surface on the right",
+    ".shared": "loss surface {} with all networks on one scale, a row for each: contour lines left, the surface right",
+    ".replicates": "contour maps of all replicates of {}: a column for each training seed, a row for each network and directions",
+    "": "loss surface {}, a row for each network: contour lines left, the surface right",
 }
 
 
@@ -80,7 +80,7 @@ def figure_in_words(name: str) -> str:
     if stem in {"spectrum", "spectrum.curvature"}:
         return "spectra of the Hessian at θ*, a row for each network"
     kind = next(kind for kind in _KINDS if stem.endswith(kind))
-    return f"{stem.removesuffix(kind)}, {_KINDS[kind]}"
+    return _KINDS[kind].replace("{}", stem.removesuffix(kind))
 
 
 def below_theta(values: Values) -> str | None:
