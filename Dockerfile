@@ -18,7 +18,7 @@ ARG TORCH_CPU_INDEX=""
 RUN ./install requirements.lock
 
 FROM packages AS code
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py CITATION.cff README.md LICENSE ./
 COPY spec spec
 COPY paper/reference paper/reference
 COPY paper/claims.yaml paper/power.json paper/

@@ -1,9 +1,10 @@
 # make run    set up .venv and run the main job: spec/quickstart.yaml into runs/quickstart
 # make test   set up .venv and run the tests
+# make package   a wheel and a source distribution in dist/, and the wheel tried
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test verify lint bench clean soak lock image image-test
+.PHONY: help run test verify lint bench clean soak lock package image image-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -36,6 +37,14 @@ lint: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+
+# The wheel comes from the source distribution, and is tried where nothing of the clone is in reach.
+package: .venv/.dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target dist/tried dist/tmrepro-*.whl
+	cd dist/tried && PYTHONPATH=$$PWD ../../$(BIN)/python -P -m tmrepro spec check quickstart
+	rm -rf dist/tried
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/surface.py runs/quickstart

@@ -7,12 +7,18 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 from io import BytesIO
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from tmrepro.captions import Caption
+from tmrepro.errors import DamagedError
+from tmrepro.figures.embedded import KEPT_BYTES
+from tmrepro.masthead import PAPER, masthead
 from tmrepro.records import Minimum
-from tmrepro.report import ReportContext, number, percent, render_report, seconds
+from tmrepro.report import PAGE_BYTES, ReportContext, figure_links, number, percent, render_report, seconds
 
 HOSTILE = "<script>alert('x')</script>\"' onload=\"evil()\" {{ 7 * 7 }} &amp; <img src=http://example.org/x.png>"
 
@@ -108,7 +114,10 @@ def context(minimum: Minimum) -> ReportContext:
         provenance={"platform": {"cores": 2, "cuda": None}, "stages": [{"name": "training"}, {"name": "surface"}]},
         warnings=["cnn: max_epochs reached"],
         commands={"Run it again:": "tmrepro run spec.yaml --out again"},
-        captions={"paper": "The surface around each network."},
+        captions={
+            "paper": Caption("The surface around each network.", "Loss surface paper. dnn: from 0.0125 to 17.25.")
+        },
+        links={"paper": {"PDF": "figures/paper.pdf", "full-size picture (PNG)": "figures/paper.png"}},
     )
 
 
@@ -148,6 +157,112 @@ def test_figures_are_inside_the_page(context):
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == tiny_png()
 
 
+def noise(width: int, height: int) -> bytes:
+    """A picture that no encoder makes small."""
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def images_of(html: str) -> list[dict[str, str | None]]:
+    return [attributes for tag, attributes in Page(html).tags if tag == "img"]
+
+
+def test_page_has_at_most_its_size_whatever_its_figures_have(context):
+    figures = {name: noise(1000 + number, 700) for number, name in enumerate("abc")}
+    assert sum(map(len, figures.values())) > 4 * PAGE_BYTES
+    html = render_report(dataclasses.replace(context, figures=figures))
+    assert len(html.encode()) <= PAGE_BYTES
+    assert len(images_of(html)) == 3
+
+
+def test_same_picture_is_embedded_once_and_both_names_are_said(context):
+    png = noise(100, 80)
+    assert len(png) > KEPT_BYTES
+    both = {"paper": png, "paper.shared": png}
+    (image,) = images_of(render_report(dataclasses.replace(context, figures=both)))
+    assert image["src"].startswith("data:image/webp;base64,")
+    assert "paper, paper.shared" in Page(render_report(dataclasses.replace(context, figures=both))).text
+
+
+def test_figure_that_is_no_picture_is_damage(context):
+    with pytest.raises(DamagedError, match="cannot be read as a PNG"):
+        render_report(dataclasses.replace(context, figures={"paper": b"GIF89a"}))
+
+
+def test_figures_are_said_in_words_and_lead_to_their_files(context):
+    page = Page(render_report(context))
+    (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert image["alt"] == "Loss surface paper. dnn: from 0.0125 to 17.25."
+    assert (image["width"], image["height"]) == ("3", "2")
+    addresses = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert addresses.count("figures/paper.png") == 2  # the picture, and the words below it
+    assert "figures/paper.pdf" in addresses
+    assert "paper . The surface around each network. PDF , full-size picture (PNG)" in page.text
+
+
+def test_links_lead_from_the_page_to_the_files_whatever_they_are_called(tmp_path):
+    run, page = tmp_path / "runs" / "a b", tmp_path / "pages" / "page.html"
+    (run / "figures").mkdir(parents=True)
+    page.parent.mkdir()
+    for name in ("paper.png", "paper.pdf", "javascript:x?#%.png", "notes.txt"):
+        (run / "figures" / name).write_bytes(b"")
+    links = figure_links(run, page=page)
+    assert links["paper"] == {
+        "PDF": "../runs/a%20b/figures/paper.pdf", "full-size picture (PNG)": "../runs/a%20b/figures/paper.png",
+    }  # fmt: skip
+    assert set(links) == {"paper", "javascript:x?#%"}
+    assert figure_links(run, page=run / "report.html")["paper"]["PDF"] == "figures/paper.pdf"
+    (address,) = links["javascript:x?#%"].values()
+    assert (page.parent / unquote(address)).resolve() == run.resolve() / "figures" / "javascript:x?#%.png"
+    assert ":" not in address
+
+
+def test_data_date_machine_and_paper_stand_at_the_top(context):
+    provenance = {
+        "data": {"name": "digits", "source": "handwritten", "train": 200, "validation": 60, "classes": ["0", "1"]},
+        "started": "2026-11-29T23:42:48+01:00",
+        "seconds": 75.2,
+        "platform": {"processor": "A CPU", "cores_visible": 2, "device": "cuda: a GPU", "python": "3.11.7"},
+        "code": {"version": "0.1.0", "commit": "b6a2981f59cb35fd3018-dirty"},
+    }
+    html = render_report(dataclasses.replace(context, provenance=provenance))
+    top = Page(html[: html.index("<nav")]).text
+    for words in (
+        "Data digits (handwritten) Images 200 for training, 60 held out, 2 classes",
+        "Date 2026-11-29 22:42 UTC, took 0:01:15 Machine A CPU, 2 cores, computed on cuda: a GPU",
+        "tmrepro 0.1.0 (b6a2981f59cb-dirty), Python 3.11.7",
+        "Paper R. Wang and R. Thawonmas",
+    ):
+        assert words in top
+
+
+@pytest.mark.parametrize(
+    "nonsense", [None, 7, [], "x", {"name": []}, {"train": True, "classes": 3}, float("nan"), 10**400]
+)
+def test_strange_provenance_is_left_out(nonsense):
+    keys = ("data", "started", "seconds", "platform", "code", "packages")
+    found = masthead({**dict.fromkeys(keys, nonsense), "started": "2026-11-29T23:42:48+00:00"})
+    assert found == {"Date": "2026-11-29 23:42 UTC" + (", took 7 s" if nonsense == 7 else ""), "Paper": PAPER}
+    assert "Date" not in masthead({"started": nonsense})
+
+
+def test_origins_of_several_runs_are_said_once_each():
+    runs = [{"data": {"name": "digits"}, "started": f"2026-11-2{day}T00:00:00+00:00"} for day in (1, 2)]
+    found = masthead(*runs)
+    assert (found["Data"], found["Date"]) == ("digits", "2026-11-21 00:00 UTC; 2026-11-22 00:00 UTC")
+
+
+def test_plane_that_goes_below_theta_is_said_under_its_minimum(context):
+    def words(depth: float) -> str:
+        values = {"loss_at_minimum": 0.0125, "depth_below_minimum": depth}
+        return Page(render_report(dataclasses.replace(context, statistics={"paper": {"dnn": values}}))).text
+
+    assert "dnn TM paper: lowest point of this plane is 0.017 below θ*" in words(0.017)
+    assert "lowest point of this plane" not in words(1e-9)
+
+
 def test_page_refers_to_nothing_outside_itself(context):
     html = render_report(context)
     page = Page(html)
@@ -158,7 +273,11 @@ def test_page_refers_to_nothing_outside_itself(context):
         if name in {"src", "href", "srcset", "action", "data", "poster", "background"}
     ]
     assert references
-    assert all(reference.startswith(("#", "data:image/png;base64,")) for reference in references)
+    sources = [attributes["src"] for _, attributes in page.tags if "src" in attributes]
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert set(references) - set(sources) - set(context.links["paper"].values()) == {
+        reference for reference in references if reference.startswith("#")
+    }
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "base", "form"}
     assert "url(" not in html
     assert "@import" not in html
@@ -177,7 +296,8 @@ def test_whatever_is_shown_is_escaped(context, minimum):
         provenance={HOSTILE: {"list": [HOSTILE, {"deep": HOSTILE}]}},
         warnings=[HOSTILE],
         commands={HOSTILE: HOSTILE},
-        captions={HOSTILE: HOSTILE},
+        captions={HOSTILE: Caption(HOSTILE, HOSTILE)},
+        links={HOSTILE: {HOSTILE: HOSTILE}},
     )
     page, plain = Page(render_report(hostile)), Page(render_report(context))
     assert {tag for tag, _ in page.tags} <= {tag for tag, _ in plain.tags}

@@ -17,13 +17,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    __version__: str
     from tmrepro.api import run, verify
     from tmrepro.curvature.asked import curvature_of, hessian_directions
     from tmrepro.datasets import plot_surface, surface_statistics
     from tmrepro.landscape import Trajectory, directions_toward, loss_line, loss_surface, pca_directions
     from tmrepro.spec import load_spec
     from tmrepro.view import open_run
+
+    __version__: str
 
 __all__ = [
     "Trajectory",

@@ -8,25 +8,30 @@ in it may be a stranger's.
 from __future__ import annotations
 
 import math
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from tmrepro.captions import Caption, StatisticsTree, below_theta
 from tmrepro.claims import Judgement
 from tmrepro.errors import StorageError, UsageError
-from tmrepro.records import Minimum, TrajectoryPoint, loss_bound
+from tmrepro.figures import embed
+from tmrepro.masthead import masthead
+from tmrepro.records import Minimum, TrajectoryPoint
 from tmrepro.statistics import STATISTICS, StatisticInfo
 from tmrepro.statistics.ranges import no_band
 
 Number = float | int | None
-StatisticsTree = Mapping[str, Mapping[str, Mapping[str, Number]]]  # surface -> model -> statistic -> value
 
 UNDEFINED = "–"
+PAGE_BYTES = 1_500_000  # a page that a mail program and a telephone still take
 NOT_ON_THE_PAGE = {"parameters", "stages"}  # of provenance.json: pages of names and hashes, for programs
 
 _BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed", "diverged")
@@ -62,7 +67,8 @@ class ReportContext:
         provenance: JSON-like.
         warnings: what a reader should know before trusting the numbers.
         commands: what a command does -> the command line.
-        captions: name of a figure -> a sentence about it.
+        captions: name of a figure -> what is to be seen in it.
+        links: name of a figure -> words -> address of its files, relative to the page (`figure_links`).
         paths: the recorded paths of training, by network.
         claims: the paper's, judged; None where the networks that they compare are not there.
         unit: of the losses, in words.
@@ -77,30 +83,68 @@ class ReportContext:
     provenance: Mapping[str, Any]
     warnings: Sequence[str] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
-    captions: Mapping[str, str] = field(default_factory=dict)
+    captions: Mapping[str, Caption] = field(default_factory=dict)
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     paths: Mapping[str, PathSummary] = field(default_factory=dict)
     claims: Judgement | None = None
     unit: str = "nats"
 
 
 def render_report(context: ReportContext) -> str:
-    """Return the page, HTML in UTF-8."""
-    return (
-        page_environment()
-        .get_template("report.html.j2")
-        .render(
-            report=context,
-            categories=_count_categories(context.minima),
-            tables=[_table(surface, models) for surface, models in context.statistics.items()],
-            planes={name: _planes(name, context.statistics) for name in context.minima},
-            provenance=tree_lines(context.provenance),
-        )
+    """Return the page, HTML in UTF-8.
+
+    Raises:
+        DamagedError: a figure cannot be read.
+    """
+    same: dict[bytes, list[str]] = {}
+    for name, png in context.figures.items():
+        same.setdefault(png, []).append(name)
+    return render_with_pictures(
+        "report.html.j2",
+        pictures=same,
+        report=context,
+        masthead=masthead(context.provenance),
+        figures=[(names, png) for png, names in same.items()],
+        categories=_count_categories(context.minima),
+        tables=[_table(surface, models) for surface, models in context.statistics.items()],
+        planes={name: _planes(name, context.statistics) for name in context.minima},
+        provenance=tree_lines(context.provenance),
     )
+
+
+def render_with_pictures(
+    template: str,
+    *,
+    pictures: Iterable[bytes],
+    filters: Mapping[str, Callable[..., str]] = MappingProxyType({}),
+    **values: Any,
+) -> str:
+    """Return the page `template`, in which the PNG files `pictures` are embedded as large as the page's size allows.
+
+    Raises:
+        DamagedError: one of them cannot be read.
+    """
+    environment, wanted = page_environment(), list(pictures)
+    environment.filters.update(filters)
+    page = environment.get_template(template)
+    bare = page.render(**values, embedded={})
+    return page.render(**values, embedded=embed(wanted, most=PAGE_BYTES - len(bare.encode("utf-8", "replace"))))
+
+
+def figure_links(folder: Path, *, page: Path) -> dict[str, dict[str, str]]:
+    """Return where the files of the figures of the run `folder` lie, seen from `page`: name -> words -> address."""
+    home = os.path.relpath((folder / "figures").resolve(), page.resolve().parent)
+    found: dict[str, dict[str, str]] = {}
+    for kind, words in (("pdf", "PDF"), ("png", "full-size picture (PNG)")):
+        for path in sorted((folder / "figures").glob(f"*.{kind}")):
+            found.setdefault(path.stem, {})[words] = quote(os.fsencode(f"{home}/{path.name}"))
+    return found
 
 
 def render_claims(claims: Judgement) -> str:
     """Return the page of `tmrepro claims`, HTML in UTF-8."""
-    return page_environment().get_template("claims.html.j2").render(claims=claims)
+    origins = masthead(*({**provenance, "data": claims.data} for provenance in claims.provenances or ({},)))
+    return page_environment().get_template("claims.html.j2").render(claims=claims, masthead=origins, embedded={})
 
 
 def write_claims(claims: Judgement, path: Path, *, outside: Sequence[Path] = ()) -> None:
@@ -129,7 +173,7 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, reached=reached, seconds=seconds, percent=percent, data_uri=_data_uri)
+    environment.filters.update(number=number, reached=reached, seconds=seconds, percent=percent)
     return environment
 
 
@@ -190,6 +234,11 @@ class _Table:
     models: tuple[str, ...]
     rows: tuple[_Row, ...]
 
+    @property
+    def folded(self) -> bool:
+        """Whether it is another pair of directions of a surface, shown to whoever asks."""
+        return "." in self.surface
+
 
 def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
     """The statistics in the catalogue's order; one that isn't in the catalogue comes last, under its bare name."""
@@ -208,19 +257,10 @@ def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
 
 def _planes(model: str, statistics: StatisticsTree) -> tuple[str, ...]:
     """The planes in which theta* is no minimum, each in words; what may be rounding is not said."""
-    lines = []
-    for surface, models in statistics.items():
-        values = models.get(model, {})
-        depth, home = values.get("depth_below_minimum"), values.get("loss_at_minimum")
-        if depth is not None and home is not None and depth > loss_bound(home):
-            lines.append(f"lowest point of this plane ({surface}) is {number(depth)} below θ*")
-    return tuple(lines)
+    lines = {surface: below_theta(models.get(model, {})) for surface, models in statistics.items()}
+    return tuple(f"{surface}: {line}" for surface, line in lines.items() if line)
 
 
 def _count_categories(minima: Mapping[str, Minimum]) -> list[tuple[str, int]]:
     found = [minimum.category for minimum in minima.values()]
     return [(category, found.count(category)) for category in _BEST_FIRST if category in found]
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + b64encode(png).decode("ascii")

@@ -47,7 +47,7 @@ def write_report_again(run: Path, *, to: Path | None) -> Path:
     if target.is_dir():
         raise UsageError(f"{target} is a folder; name a file with --to")
     minima, statistics = {name: view.minimum(name) for name in view.models}, compute_statistics_of(view)
-    page = report_page(
+    text = report_page(
         run,
         spec=view.spec,
         minima=minima,
@@ -55,9 +55,10 @@ def write_report_again(run: Path, *, to: Path | None) -> Path:
         provenance=view.provenance,
         warnings=[],
         claims=judge_run(run, spec=view.spec, minima=minima, statistics=statistics, provenance=view.provenance),
+        page=target,
     )
     with tempfile.TemporaryDirectory(dir=_made(target.parent)) as work:
-        write_text(target, page, work=Path(work))
+        write_text(target, text, work=Path(work))
     return target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import tmrepro
 
 SCRIPT = Path(sys.executable).with_name("tmrepro")
 SPEC = Path(__file__).parents[2] / "spec" / "paper.yaml"
@@ -25,10 +28,43 @@ def _installed():
         pytest.skip("needs the installed console script and bash")
 
 
-def test_version(tmp_path):
-    found = shell("tmrepro --version", folder=tmp_path)
+@pytest.mark.parametrize("command", ["tmrepro --version", "tmrepro -V", f"{sys.executable} -m tmrepro -V"])
+def test_version(tmp_path, command):
+    found = shell(command, folder=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout.startswith("tmrepro ")
+    assert found.stdout == f"tmrepro {tmrepro.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["", "run", "spec explain"])
+def test_short_help_is_help(tmp_path, command):
+    found = shell(f"tmrepro {command} -h", folder=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == shell(f"tmrepro {command} --help", folder=tmp_path).stdout
+
+
+def test_shell_completes(tmp_path):
+    found = shell('eval "$(tmrepro --show-completion bash)"; complete -p tmrepro', folder=tmp_path)
+    assert "_tmrepro_completion tmrepro" in found.stdout
+    asked = 'COMP_WORDS="tmrepro spec ex" COMP_CWORD=2 _TMREPRO_COMPLETE=complete_bash tmrepro'
+    found = shell(asked, folder=tmp_path)
+    assert (found.returncode, found.stdout.split(), found.stderr) == (0, ["explain"], "")
+
+
+def test_narrow_terminal_is_wrapped_by_words_and_loses_none(tmp_path):
+    rows = json.loads(shell(f"tmrepro spec explain {SPEC} --json", folder=tmp_path).stdout)
+    wide = shell(f"tmrepro spec explain {SPEC}", folder=tmp_path).stdout
+    assert [line.split()[0] for line in wide.splitlines()[1:]] == [
+        row["path"] for row in rows
+    ]  # a row a line in a pipe
+    narrow = shell(f"COLUMNS=60 tmrepro spec explain {SPEC}", folder=tmp_path).stdout
+    assert max(map(len, narrow.splitlines())) <= 60
+    folded = [line.removesuffix(": as training") for line in narrow.splitlines() if line.endswith(": as training")]
+    assert folded == [f"models[{index}].training" for index in range(3)]
+    words = " ".join(narrow.split())
+    for row in rows:
+        if not row["path"].startswith(tuple(folded)):
+            assert f"{row['path']}: " in words
+            assert (row["reason"] or f"paper, {row['paper']}") in words
 
 
 @pytest.mark.parametrize("arguments", ["frob", "--frob", "run", "run a b", "run x --workers 0", "spec", ""])

@@ -95,14 +95,37 @@ def clock(monkeypatch):
 def test_lines_come_at_intervals_with_the_time_left(capsys, clock):
     with display.make_reporter(quiet=False) as reporter:
         reporter.stage("training/dnn", "runs", "not there yet")
-        clock.now += 9
-        reporter.epoch("dnn", epoch(1, 9.0), seed=3, max_epochs=11)
-        clock.now += 9
-        reporter.epoch("dnn", epoch(2, 18.0), seed=3, max_epochs=11)
+        for number in range(1, 6):
+            clock.now += 9
+            # The first epoch has twice the time of the others: something was compiled.
+            reporter.epoch("dnn", epoch(number, 9.0 * (number + 1)), seed=3, max_epochs=11)
     assert capsys.readouterr().err.splitlines() == [
-        "training/dnn: runs (not there yet)",
-        "training/dnn: epoch 2 of at most 11, T 0.123 V inf, seed 3, at most 1:21 left",
+        "training/dnn: starting",
+        "training/dnn: epoch 2 of at most 11, T 0.123 V inf, seed 3",
+        "training/dnn: epoch 4 of at most 11, T 0.123 V inf, seed 3, at most 1:03 left",
     ]
+
+
+def test_why_a_stage_is_made_again_is_said(capsys):
+    with display.make_reporter(quiet=False) as reporter:
+        reporter.stage("figures", "runs", "depends on something else now: minima")
+        reporter.stage("claims", "continues", "was interrupted")
+    assert capsys.readouterr().err.splitlines() == [
+        "figures: runs (depends on something else now: minima)",
+        "claims: continues (was interrupted)",
+    ]
+
+
+def test_time_left_is_said_only_when_there_is_enough_to_base_it_on():
+    pace = display.Pace()
+    assert [pace.left(done, 100, now=now) for done, now in ((1, 60.0), (2, 61.0), (3, 62.0), (4, 64.0))] == [""] * 4
+    assert (
+        pace.left(6, 100, now=65.0) == "1:34"
+    )  # five in five seconds, 94 to go; the first, with its minute, is left out
+    # A training that starts again with another seed counts from its own first epoch.
+    assert pace.left(1, 100, now=66.0) == ""
+    assert pace.left(2, 100, now=166.0) == ""
+    assert pace.left(3, 100, now=266.0) == "2:41:40"
 
 
 def test_time_left_of_a_surface_counts_what_this_run_has_done(capsys, clock):
@@ -111,8 +134,10 @@ def test_time_left_of_a_surface_counts_what_this_run_has_done(capsys, clock):
         reporter.chunk("one", "dnn", points_done=900, points=1000)
         clock.now += 20
         reporter.chunk("one", "dnn", points_done=910, points=1000)
+        clock.now += 20
+        reporter.chunk("one", "dnn", points_done=920, points=1000)
     # Ten points took 20 seconds; the 900 were there before.
-    assert capsys.readouterr().err.splitlines()[-1] == "surface/one/dnn: 910 of 1000 points, 3:00 left"
+    assert capsys.readouterr().err.splitlines()[-1] == "surface/one/dnn: 920 of 1000 points, 2:40 left"
 
 
 def test_quiet_is_silent(capsys):
@@ -127,7 +152,8 @@ def test_bars_fit_80_columns_and_end_with_their_stage(clock):
     with display.bars(console) as reporter:
         reporter.stage("training/resnet50.r12", "runs", "a reason [with] brackets")
         clock.now += 1
-        reporter.epoch("resnet50.r12", epoch(123, 12300.0), seed=3, max_epochs=200)
+        for number in (121, 122, 123):
+            reporter.epoch("resnet50.r12", epoch(number, number * 100.0), seed=3, max_epochs=200)
         reporter._progress.refresh()
         reporter.stage("figures", "reused", "same inputs")
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())

@@ -33,7 +33,10 @@ def sent(error: BaseException) -> Exception:
     return load_error(json.loads(json.dumps(dump_error(error))))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OURS if kind not in {SpecError, errors.LoadedTooEarlyError}])
+OF_THEIR_OWN = {SpecError, errors.FieldError, errors.LoadedTooEarlyError}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OURS if kind not in OF_THEIR_OWN])
 def test_our_errors_stay_what_they_are(kind):
     error = sent(kind("what\nhappened"))
     assert type(error) is kind
@@ -46,6 +49,12 @@ def test_the_findings_of_a_spec_stay_with_it():
     error = sent(SpecError(findings))
     assert isinstance(error, SpecError)
     assert error.findings == findings
+
+
+def test_the_place_of_a_field_stays_with_its_error():
+    error = sent(errors.FieldError(("data", "file"), "no such data"))
+    assert isinstance(error, errors.FieldError)
+    assert (error.location, str(error)) == (("data", "file"), "data.file: no such data")
 
 
 def test_loaded_too_early_has_no_environment_to_start_again_with():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import warnings
 from datetime import datetime
@@ -174,5 +175,8 @@ def test_resolved_spec_resolves_to_itself(finished, spec):
 def test_page_is_whole_and_loads_nothing(finished):
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert all(f">{model}<" in page for model in MODELS)
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/webp;base64,") == 3
+    assert len(page.encode()) < 1_500_000
+    addresses = {address for address in re.findall(r'href="([^"]*)"', page) if not address.startswith("#")}
+    assert addresses == {f"figures/{path.name}" for path in (finished / "figures").iterdir()}
     assert 'src="http' not in page

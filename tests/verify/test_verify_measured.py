@@ -51,7 +51,7 @@ def test_minimum_json_and_the_page_say_how_far_each_plane_goes_below_theta(whole
         depth = float(loss[0, 0] - loss.min())
         assert stored == {"paper": depth}
         assert view.statistics["paper"][model]["depth_below_minimum"] == depth
-        assert (f"lowest point of this plane (paper) is {number(depth)} below" in page) == (depth > 1e-3)
+        assert (f"paper: lowest point of this plane is {number(depth)} below" in page) == (depth > 1e-3)
 
 
 @pytest.mark.parametrize("values", [{"error_over_bound": 0.5}, {"error_over_bound": None, "error_note": "unknown"}])

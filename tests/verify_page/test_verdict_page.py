@@ -6,7 +6,9 @@ import base64
 import dataclasses
 import re
 from io import BytesIO
+from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from tmrepro.cli.main import app
 from tmrepro.errors import StorageError
 from tmrepro.figures import difference_png
+from tmrepro.report import figure_links
 from tmrepro.verify import Check, Verdict
 from tmrepro.verify.bands import Band
 from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides
@@ -31,10 +34,20 @@ def png(colour: str, size: tuple[int, int] = (5, 3)) -> bytes:
 
 
 def images(root):
-    return [
-        (image.attributes["alt"], base64.b64decode(image.attributes["src"].removeprefix("data:image/png;base64,")))
-        for image in root.find("img")
-    ]
+    """What stands in the page: heading and name of each picture, and its bytes."""
+    found = []
+    for image in root.find("img"):
+        heading, name, words = image.attributes["alt"].split(": ", 2)
+        assert words
+        data = re.sub("^data:image/(png|webp);base64,", "", image.attributes["src"])
+        found.append((f"{heading}: {name}", base64.b64decode(data)))
+    return found
+
+
+def is_copy(data: bytes, png: bytes) -> bool:
+    """Whether a page may show `data` for `png`: at full size no channel of a pixel is more than 4 of 255 off."""
+    copy, figure = (np.asarray(Image.open(BytesIO(one)).convert("RGB")).astype(int) for one in (data, png))
+    return copy.shape == figure.shape and abs(copy - figure).max() <= 4
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,7 +61,9 @@ def test_page_refers_to_nothing_outside_itself(verdicts, page, html, kind):
         if name in {"src", "href", "srcset", "action", "data", "poster", "background", "xlink:href"}
     ]
     assert references
-    assert all(reference.startswith(("#", "data:image/png;base64,")) for reference in references)
+    assert all(
+        reference.startswith(("#", "data:image/png;base64,", "data:image/webp;base64,")) for reference in references
+    )
     tags = {element.tag for element in everything}
     assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form", "foreignobject", "use"}
     assert "url(" not in text
@@ -64,18 +79,59 @@ def test_reference_result_and_difference_stand_side_by_side(verdicts, page, made
     shown = dict(images(page(different)))
     run = made / "runs" / "0" / "figures" / "middle.png"
     reference = made / "runs" / "1" / "figures" / "middle.png"
-    assert shown["This run: figures/middle.png"] == run.read_bytes()
-    assert shown["Reference: figures/middle.png"] == reference.read_bytes()
-    assert shown["Difference: figures/middle.png"] == difference_png(reference.read_bytes(), run.read_bytes())
+    assert is_copy(shown["This run: figures/middle.png"], run.read_bytes())
+    assert is_copy(shown["Reference: figures/middle.png"], reference.read_bytes())
+    assert is_copy(shown["Difference: figures/middle.png"], difference_png(reference.read_bytes(), run.read_bytes()))
 
 
 def test_every_figure_of_every_comparison_is_shown(verdicts, page, made):
     names = {f"figures/{path.name}" for path in (made / "runs" / "0" / "figures").glob("*.png")}
     for kind, first in (("identical", "Reference"), ("consistent", "Reference"), ("alone", "Made again")):
-        captions = [caption for caption, _ in images(page(verdicts[kind]))]
-        expected = {f"{which}: {name}" for name in names for which in (first, "This run", "Difference")}
+        shown = images(page(verdicts[kind]))
+        captions = [caption for caption, _ in shown]
+        expected = (
+            {f"{which}: {name}" for name in names for which in (first, "This run", "Difference")}
+            if kind == "consistent"
+            else {f"{first} and this run, the same picture: {name}" for name in names}
+        )
         assert set(captions) == expected, kind
         assert len(captions) == len(expected), kind
+        assert len({data for _, data in shown}) == len(shown), kind
+
+
+def test_what_failed_comes_first_and_what_passed_is_folded(page):
+    checks = [
+        Check("statistics", "a", "identical", "d", "reference", (held(model="good", grade="identical"),)),
+        Check("statistics", "b", "different", "d", "reference", (held(model="bad", grade="different"),)),
+        Check("integrity", "c", "damaged", "d"),
+    ]
+    root = page(verdict_of(*checks))
+    rows = [row for table in root.find("table", of="checks") for row in table.find("tbody")[0].find("tr")]
+    assert [row.find("th")[0].text for row in rows] == ["c", "b", "a"]
+    folded = {code.text for part in root.find("details") for table in part.find("table", of="checks")
+              for code in table.find("code")}  # fmt: skip
+    assert folded == {"a"}
+    assert "1 passed: 1 identical" in root.text
+    assert [table.attributes["data-model"] for table in root.find("table", of="numbers")] == ["bad", "good"]
+    inside = [table for part in root.find("details") for table in part.find("table", of="numbers")]
+    assert [table.attributes["data-model"] for table in inside] == ["good"]
+
+
+def test_plane_that_goes_below_theta_is_said(page):
+    numbers = tuple(
+        held(name=name, value=value, band=None)
+        for name, value in (("loss_at_minimum", 0.5), ("depth_below_minimum", 0.017))
+    )
+    text = page(verdict_of(Check("statistics", "s", "identical", "d", "itself", numbers))).text
+    assert "2 numbers, identical; lowest point of this plane is 0.017 below θ*" in text
+
+
+def test_origin_of_the_run_stands_at_the_top_unless_it_is_damaged(verdicts, page):
+    words = page(verdicts["equal"]).find("dl", of="origin")[0].text
+    assert "digits (handwritten digits of scikit-learn)" in words
+    assert "40 for training, 20 held out, 10 classes" in words
+    assert "R. Wang and R. Thawonmas" in words
+    assert page(verdicts["damaged"]).find("dl", of="origin") == []
 
 
 def test_verdict_stands_in_one_line_at_the_top(verdicts, page):
@@ -95,8 +151,8 @@ def test_damaged_folder_is_not_quoted_on_its_origin(verdicts, page):
 
 
 def test_what_differs_in_provenance_comes_first_and_is_marked(verdicts, page):
-    (table,) = page(verdicts["equal"]).find("table", of="provenance")
-    rows = table.find("tbody")[0].find("tr")
+    tables = page(verdicts["equal"]).find("table", of="provenance")
+    rows = [row for table in tables for row in table.find("tbody")[0].find("tr")]
     assert rows[0].attributes == {"class": "differs"}
     assert rows[0].find("th")[0].text == "packages.torch"
     assert rows[0].find("td")[1].text == "1.0"
@@ -159,9 +215,9 @@ def test_agreement_with_itself_steps_back_where_there_is_more_to_see(page):
     reference = Check("statistics", "b", "different", "other", "reference", (held(),), other)
     both, alone = page(verdict_of(itself, reference)), page(verdict_of(itself))
     assert [alt.split(":")[0] for alt, _ in images(both)] == ["Reference", "This run", "Difference"]
-    assert [alt.split(":")[0] for alt, _ in images(alone)] == ["Made again", "This run", "Difference"]
-    assert len(both.find("details")) == 2
-    assert alone.find("details") == []
+    assert [alt.split(":")[0] for alt, _ in images(alone)] == ["Made again and this run, the same picture"]
+    words = "Drawn again from the run's own files, the figures are those it stores"
+    assert (words in both.text, words in alone.text) == (True, False)
     # A run that contradicts itself does not step back.
     wrong = dataclasses.replace(itself, grade="different")
     assert page(verdict_of(wrong, reference)).find("details") == []
@@ -220,9 +276,13 @@ def test_same_verdict_gives_the_same_page(verdicts, html):
     assert render_page(verdicts["different"]) == html(verdicts["different"])
 
 
-def test_page_goes_to_a_file_and_says_when_it_cannot(verdicts, html, tmp_path):
+def test_page_goes_to_a_file_and_says_when_it_cannot(verdicts, tmp_path):
     write_page(verdicts["equal"], tmp_path / "new" / "verdict.html")
-    assert (tmp_path / "new" / "verdict.html").read_text(encoding="utf-8") == html(verdicts["equal"])
+    written = (tmp_path / "new" / "verdict.html").read_text(encoding="utf-8")
+    links = figure_links(Path(verdicts["equal"].subject), page=tmp_path / "new" / "verdict.html")
+    assert written == render_page(verdicts["equal"], links=links)
+    assert all((tmp_path / "new" / address).is_file() for files in links.values() for address in files.values())
+    assert f'href="{links["middle"]["PDF"]}"' in written
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot be written"):
         write_page(verdicts["equal"], tmp_path / "file" / "verdict.html")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ CLAIMS_JSON = "claims.json"
 
 @dataclass(frozen=True)
 class Judgement:
-    """The lines by setting, and what stands beside them. `seeds` is the largest number of training seeds of a network."""
+    """The lines by setting, and what stands beside them. `seeds` is the largest number of training seeds of a network.
+
+    `provenances` are those of the folders, for whoever shows where the values come from; no document has them.
+    """
 
     settings: dict[str, tuple[Line, ...]]
     statements: dict[str, dict[str, Any]]
@@ -29,6 +32,7 @@ class Judgement:
     claims_hash: str
     data: dict[str, Any]
     seeds: int
+    provenances: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def is_tested(self) -> bool:
@@ -90,6 +94,7 @@ def judge(sources: Sequence[Source], *, claims: Claims) -> Judgement:
         claims_hash=hashlib.sha256(rfc8785.dumps(claims.model_dump(mode="json"))).hexdigest(),
         data=dict(sources[0].data),
         seeds=sum(source.spec.replicates.training for source in sources),
+        provenances=tuple(source.provenance for source in sources),
     )
 
 

@@ -27,7 +27,7 @@ DATA_FIELDS = ("name", "source", "fingerprint", "train", "validation")
 
 @dataclass(frozen=True)
 class Source:
-    """One run or reference: what judging needs of it. `data` is what provenance.json says of the data."""
+    """One run or reference: what judging needs of it. `data` is what its `provenance` says of the data."""
 
     name: str
     spec: Spec
@@ -35,6 +35,7 @@ class Source:
     histories: Mapping[str, History]
     statistics: StoredStatistics
     data: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 def read_source(folder: Path) -> Source:
@@ -61,6 +62,7 @@ def read_source(folder: Path) -> Source:
         histories=histories,
         statistics=read_statistics(folder, name=f"{folder}/statistics.json"),
         data=data_of(provenance),
+        provenance=provenance,
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tmrepro.claims import Judgement
 
 MOST_ROWS = 24  # of a table; beyond, those of replicates are left out
+ENOUGH_REPORTS, ENOUGH_SECONDS = 2, 5.0  # to say how long the rest takes
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 # The main statistics, each heading broken where it may be: both tables fit into 80 columns.
 TABLE_STATISTICS = {
@@ -150,6 +151,28 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class Pace:
+    """How long the rest of a stage takes, judged by what was done since the first report.
+
+    The first report itself does not count: what lies before it may be an earlier, interrupted run's, or have compiled.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+        self._reports = 0
+
+    def left(self, done: int, total: int, *, now: float) -> str:
+        """Return the time left; nothing before ENOUGH_REPORTS and ENOUGH_SECONDS, since the first report, tell it."""
+        if self._first is None or done <= self._first[0]:
+            self._first, self._reports = (done, now), 0
+            return ""
+        self._reports += 1
+        begun, since = self._first
+        if self._reports < ENOUGH_REPORTS or now - since < ENOUGH_SECONDS:
+            return ""
+        return duration((now - since) / (done - begun) * (total - done))
+
+
 def _table(*left: str, right: tuple[str, ...]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in left:
@@ -163,42 +186,39 @@ class _Told(Silent):
     """Says in words how far a stage is and how long it takes at most; where, is for the subclasses."""
 
     def __init__(self) -> None:
-        self._begun_at = 0.0
-        self._begun_with: int | None = None
+        self._pace = Pace()
 
     def stage(self, name: str, action: Action, reason: str) -> None:  # noqa: ARG002 - the subclasses show them
-        self._begun_at = time.monotonic()
-        self._begun_with = None
+        self._pace = Pace()
 
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
-        left = epoch.seconds / epoch.epoch * (max_epochs - epoch.epoch)
+        left = self._pace.left(epoch.epoch, max_epochs, now=epoch.seconds)
         losses = f"T {epoch.train_loss:.3g} V {epoch.validation_loss:.3g}"
         self._tell(
             epoch.epoch,
             max_epochs,
             name=f"training/{model}",
-            short=f"epoch {epoch.epoch}/{max_epochs} {losses}, <{duration(left)} left",
-            long=f"epoch {epoch.epoch} of at most {max_epochs}, {losses}, seed {seed}, at most {duration(left)} left",
+            short=f"epoch {epoch.epoch}/{max_epochs} {losses}{left and f', <{left} left'}",
+            long=f"epoch {epoch.epoch} of at most {max_epochs}, {losses}, seed {seed}{left and f', at most {left} left'}",
         )
 
     def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:
-        # What an earlier, interrupted run has done says nothing of the speed of this one.
-        if self._begun_with is None:
-            self._begun_with = points_done
-        now_done, left = points_done - self._begun_with, ""
-        if now_done > 0:
-            spent = time.monotonic() - self._begun_at
-            left = f", {duration(spent / now_done * (points - points_done))} left"
+        left = self._pace.left(points_done, points, now=time.monotonic())
         self._tell(
             points_done,
             points,
             name=f"surface/{surface}/{model}",
-            short=f"{points_done}/{points} points{left}",
-            long=f"{points_done} of {points} points{left}",
+            short=f"{points_done}/{points} points{left and f', {left} left'}",
+            long=f"{points_done} of {points} points{left and f', {left} left'}",
         )
 
     def _tell(self, done: int, total: int, *, name: str, short: str, long: str) -> None:
         raise NotImplementedError
+
+
+def _in_words(action: Action, reason: str) -> tuple[str, str]:
+    """What a stage does, and why, unless that goes without saying."""
+    return ("starting", "") if reason == "not there yet" else (action, reason)
 
 
 def _harmless(text: str) -> str:
@@ -215,7 +235,8 @@ class _Lines(_Told):
 
     def stage(self, name: str, action: Action, reason: str) -> None:
         super().stage(name, action, reason)
-        self._say(f"{name}: {action} ({reason})")
+        words, why = _in_words(action, reason)
+        self._say(f"{name}: {words}{why and f' ({why})'}")
         self._next = time.monotonic() + PLAIN_LINE_SECONDS
 
     def note(self, message: str) -> None:
@@ -244,7 +265,8 @@ class _Bars(_Told):
             self._progress.remove_task(self._task)
             self._task = None
         style = "green" if action in {"done", "reused"} else "cyan"
-        self._line(f"[{style}]{action:9}[/] {escape(name)}  [dim]{escape(reason)}[/]")
+        words, why = _in_words(action, reason)
+        self._line(f"[{style}]{words:9}[/] {escape(name)}{why and f'  [dim]{escape(why)}[/]'}")
         if action in {"runs", "continues"}:
             self._task = self._progress.add_task(escape(name), total=None, detail="")
 
@@ -256,4 +278,4 @@ class _Bars(_Told):
             self._progress.update(self._task, completed=done, total=total, detail=short)
 
     def _line(self, text: str) -> None:
-        self._progress.console.print(_harmless(text), soft_wrap=True)
+        self._progress.console.print(_harmless(text))

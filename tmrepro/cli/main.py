@@ -59,7 +59,7 @@ app = App(
     help="Train networks, draw the loss landscape around their minima, and prove that what you got is what was published.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.command()(run)
@@ -81,12 +81,14 @@ app.add_typer(spec_app, name="spec")
 @app.callback(invoke_without_command=True)
 def _options(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version and exit.", is_eager=True)
+    ] = False,
 ) -> None:
     if version:
-        from importlib.metadata import version as version_of
+        from tmrepro import __version__
 
-        typer.echo(f"tmrepro {version_of('tmrepro')}")
+        typer.echo(f"tmrepro {__version__}")
         raise typer.Exit
 
 
@@ -99,6 +101,8 @@ class _Stopped(BaseException):
 
 def main() -> NoReturn:
     """Run the command line and exit with its code; no traceback reaches a user for anything they did."""
+    if _completes():
+        app()
     open_streams()
     start_again(settle())
     gc.set_threshold(50_000, 10, 10)  # to look for garbage among the million objects of imports takes seconds
@@ -116,6 +120,12 @@ def main() -> NoReturn:
         _say(f"{_STOPPED[stop.number][0]}{_how_to_continue()}")
     gc.freeze()  # Python's last look for garbage, among a million objects, would take two seconds
     sys.exit(_flushed(code))
+
+
+def _completes() -> bool:
+    """Whether a shell asks for completions, or a user to have them: typer answers, and ends the program itself."""
+    asked = sys.argv[1:2] in (["--install-completion"], ["--show-completion"])
+    return asked or "_TMREPRO_COMPLETE" in os.environ
 
 
 def _run(*, debug: bool) -> int:

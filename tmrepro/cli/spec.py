@@ -8,6 +8,7 @@ import typer
 
 from tmrepro.cli.app import App
 from tmrepro.cli.run import DebugOption
+from tmrepro.cli.styles import terminal_width
 from tmrepro.shipped import find_spec
 
 SpecFile = Annotated[
@@ -46,16 +47,21 @@ def explain(
 ) -> None:
     """Print every value of a spec, defaults included, and where it comes from: the paper, or us and why.
 
+    On a terminal, sections that are equal are told once; --json, a pipe and a file have every row.
+
     Example: tmrepro spec explain spec/quickstart.yaml
     """
     from dataclasses import asdict
 
+    from tmrepro.cli.explanations import wrap_explanations
     from tmrepro.spec import explain as explain_spec
     from tmrepro.spec import format_explanations, load_spec
 
-    rows = explain_spec(load_spec(find_spec(file)))
+    rows, width = explain_spec(load_spec(find_spec(file))), terminal_width()
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False, allow_nan=False))
+    elif width is not None:
+        typer.echo(wrap_explanations(rows, width=width), nl=False)
     else:
         typer.echo(format_explanations(rows), nl=False)
 

@@ -1,36 +1,60 @@
 """A verdict on the terminal and in files, for every command that comes to one."""
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmrepro.cli.styles import PLAIN_WIDTH, STYLES
+from tmrepro.cli.styles import PLAIN_WIDTH, STYLES, terminal_width
 
 if TYPE_CHECKING:
-    from tmrepro.verify import Verdict
+    from rich.console import Console
+
+    from tmrepro.verify import Check, Verdict
+
+NARROW = 100  # columns, below which four columns of words would break them
 
 
 def show_verdict(verdict: "Verdict") -> None:
-    """Print every check, and the verdict last."""
+    """Print every check, and the verdict last, wrapped by words where there is a terminal."""
     from rich.console import Console
+    from rich.markup import escape
+
+    width = terminal_width()
+    console = Console(highlight=False, width=width or PLAIN_WIDTH)
+    _show_checks(verdict.checks, console)
+    for note in verdict.notes:
+        console.print(f"note: {escape(note)}", soft_wrap=width is None)
+    for warning in verdict.warnings:
+        console.print(f"[bold yellow]WARNING[/]: {escape(warning)}", soft_wrap=width is None)
+    word, rest = verdict.headline.split(":", maxsplit=1)
+    console.print(f"[bold {STYLES[verdict.grade]}]{word}[/]:{escape(rest)}", soft_wrap=width is None)
+
+
+def _show_checks(checks: "Sequence[Check]", console: "Console") -> None:
+    """A row for each check; on a narrow terminal two, below the name of their level."""
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("level", "subject", "grade", "found"):
-        table.add_column(heading, overflow="fold")
-    for check in verdict.checks:
-        style = STYLES[check.grade]
-        found = check.detail if check.against == "itself" else f"{check.against}: {check.detail}"
-        table.add_row(check.level, escape(check.subject), f"[{style}]{check.grade}[/]", escape(found))
+    is_narrow = console.width < NARROW
+    table = Table(box=None, pad_edge=False, show_header=not is_narrow)
+    if not is_narrow:
+        table.add_column("level", no_wrap=True)
+        table.add_column("subject", overflow="fold")
+    table.add_column("grade", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    level = None
+    for check in checks:
+        grade = f"[{STYLES[check.grade]}]{check.grade}[/]"
+        found = escape(check.detail if check.against == "itself" else f"{check.against}: {check.detail}")
+        if not is_narrow:
+            table.add_row(check.level, escape(check.subject), grade, found)
+            continue
+        if check.level != level:
+            level = check.level
+            table.add_row(f"[bold]{level}[/]", "")
+        table.add_row(grade, escape(check.subject))
+        table.add_row("", f"[dim]{found}[/]")
     console.print(table)
-    for note in verdict.notes:
-        console.print(f"note: {escape(note)}", soft_wrap=True)
-    for warning in verdict.warnings:
-        console.print(f"[bold yellow]WARNING[/]: {escape(warning)}", soft_wrap=True)
-    word, rest = verdict.headline.split(":", maxsplit=1)
-    console.print(f"[bold {STYLES[verdict.grade]}]{word}[/]:{escape(rest)}", soft_wrap=True)
 
 
 def write_verdict(verdict: "Verdict", *, junit: Path | None, html: Path | None) -> None:

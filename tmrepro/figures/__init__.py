@@ -14,10 +14,12 @@ reader's matplotlibrc, backend and installed fonts are: `style` sees to that.
     style        settings, font, colours, text that fits its place
     save         a figure as PNG and PDF bytes
     pixels       how far two PNG files are apart
+    embedded     small copies for the pages
 """
 
 from __future__ import annotations
 
+from tmrepro.figures.embedded import Embedded, embed
 from tmrepro.figures.landscape import draw_landscape
 from tmrepro.figures.panel import Panel
 from tmrepro.figures.pixels import PixelDifference, compare_png, difference_png
@@ -28,6 +30,7 @@ from tmrepro.figures.spectrum import draw_spectrum
 from tmrepro.figures.training import draw_training
 
 __all__ = [
+    "Embedded",
     "Panel",
     "PixelDifference",
     "ReplicateSheet",
@@ -39,6 +42,7 @@ __all__ = [
     "draw_single",
     "draw_spectrum",
     "draw_training",
+    "embed",
     "render",
     "save_figure",
 ]

@@ -38,7 +38,7 @@ def compare_png(reference: bytes, result: bytes) -> PixelDifference:
     Raises:
         DamagedError: if one of them isn't a PNG, is cut off, or is too large to be a figure of ours.
     """
-    first, second = _decode(reference, "reference"), _decode(result, "result")
+    first, second = decode_png(reference, "reference"), decode_png(result, "result")
     if first.shape != second.shape:
         return PixelDifference(
             same_size=False, identical=False, share_different=1.0, max_difference=255, mean_difference=255.0
@@ -58,7 +58,7 @@ def difference_png(reference: bytes, result: bytes) -> bytes:
 
     Where the pictures have two sizes, they are laid over each other from the top left; what only one has, differs.
     """
-    first, second = _decode(reference, "reference"), _decode(result, "result")
+    first, second = decode_png(reference, "reference"), decode_png(result, "result")
     height, width = (max(first.shape[axis], second.shape[axis]) for axis in (0, 1))
     difference = np.full((height, width), 255, dtype=np.uint8)
     ghost = np.full((height, width), 255, dtype=np.uint8)
@@ -83,7 +83,12 @@ def _absolute_difference(
     return difference
 
 
-def _decode(png: bytes, which: str) -> UInt8[np.ndarray, "h w 4"]:
+def decode_png(png: bytes, which: str) -> UInt8[np.ndarray, "h w 4"]:
+    """Return the pixels of a PNG file, red, green, blue and opacity; `which` figure it is stands in the error.
+
+    Raises:
+        DamagedError: as `compare_png`.
+    """
     if len(png) > FIGURE_BYTES:
         raise DamagedError(f"the {which} figure has {len(png)} bytes; a figure has at most {FIGURE_BYTES}")
     try:

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 
 from tmrepro import errors
-from tmrepro.errors import Finding, LoadedTooEarlyError, SpecError, TmreproError
+from tmrepro.errors import FieldError, Finding, LoadedTooEarlyError, SpecError, TmreproError
 from tmrepro.spec import Spec, dump_spec, parse_spec
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -51,7 +51,8 @@ def dump_error(error: BaseException) -> dict[str, Any]:
     return {
         "kind": type(error).__name__,
         "is_ours": isinstance(error, TmreproError) and getattr(errors, type(error).__name__, None) is type(error),
-        "message": str(error),
+        "message": error.message if isinstance(error, FieldError) else str(error),
+        "location": list(error.location) if isinstance(error, FieldError) else [],
         "arguments": [_plain(argument) for argument in _arguments(error)],
         "findings": [asdict(finding) for finding in findings],
         "trace": "".join(traceback.format_exception(error)),
@@ -62,7 +63,7 @@ def load_error(document: Mapping[str, Any]) -> Exception:
     """The error that `dump_error` wrote; one that is no TmreproError has the other process's traceback as a note."""
     name, message = document["kind"], document["message"]
     if document["is_ours"]:
-        return _load_ours(getattr(errors, name), message, document["findings"])
+        return _load_ours(getattr(errors, name), document)
     kind = getattr(builtins, name, None)
     try:
         error = kind(*document["arguments"]) if isinstance(kind, type) and issubclass(kind, Exception) else None
@@ -74,9 +75,12 @@ def load_error(document: Mapping[str, Any]) -> Exception:
     return error
 
 
-def _load_ours(kind: type[TmreproError], message: str, findings: list[dict[str, Any]]) -> TmreproError:
+def _load_ours(kind: type[TmreproError], document: Mapping[str, Any]) -> TmreproError:
+    message = document["message"]
     if kind is SpecError:
-        return SpecError([Finding(**finding) for finding in findings])
+        return SpecError([Finding(**finding) for finding in document["findings"]])
+    if kind is FieldError:
+        return FieldError(tuple(document["location"]), message)
     return LoadedTooEarlyError(message, {}) if kind is LoadedTooEarlyError else kind(message)
 
 

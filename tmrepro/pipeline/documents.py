@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tmrepro.captions import figure_captions
 from tmrepro.claims import CLAIMS_JSON, Judgement, Source, compares_networks_of, data_of, judge, load_claims
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import Statistics
 from tmrepro.pipeline.context import Context
-from tmrepro.pipeline.drawings import figure_names, read_path
+from tmrepro.pipeline.drawings import directions_in_words, figure_names, read_path
 from tmrepro.records import Minimum
-from tmrepro.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, render_report
+from tmrepro.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, figure_links, render_report
 from tmrepro.spec import LOSS_UNITS, Spec, dump_spec, expand_models, spec_hash
 from tmrepro.store.atomic import WORK, read_bytes, remove, write_text
 from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
@@ -63,7 +64,7 @@ def judge_run(
     """The paper's claims over the replicates of one run; None if it lacks a network that they compare."""
     claims = load_claims()
     histories = {name: load_history(run / "models" / name / "history.csv") for name in minima}
-    source = Source(str(run), spec, minima, histories, statistics, data_of(provenance))
+    source = Source(str(run), spec, minima, histories, statistics, data_of(provenance), provenance)
     whole = set(minima) == {model.name for model in expand_models(spec)}
     return judge([source], claims=claims) if whole and compares_networks_of(claims, source) else None
 
@@ -79,7 +80,7 @@ def store_report(
     """Write report.html."""
     page = report_page(
         context.run, spec=context.spec, minima=minima, statistics=statistics, provenance=provenance,
-        warnings=[*map(str, context.failures)], claims=claims,
+        warnings=[*map(str, context.failures)], claims=claims, page=context.run / "report.html",
     )  # fmt: skip
     write_text(context.run / "report.html", page, work=context.work)
 
@@ -93,8 +94,9 @@ def report_page(
     provenance: Mapping[str, Any],
     warnings: list[str],
     claims: Judgement | None,
+    page: Path,
 ) -> str:
-    """The page of a run, from what the run stores."""
+    """The page of a run, from what the run stores. It will lie at `page`, from where its links lead to the figures."""
     paths = {name: run / "figures" / f"{name}.png" for name in figure_names(spec)}
     figures = {name: read_bytes(path, limit_bytes=FIGURE_BYTES) for name, path in paths.items() if path.is_file()}
     noted = [
@@ -106,6 +108,7 @@ def report_page(
         if not minimum.has_surface and not any(words.startswith(name) for words in warnings)
     ]
     noted += [f"Surface {words}." for words in error_notes(run, statistics)]
+    directions = {surface.name: directions_in_words(surface.directions) for surface in spec.surfaces}
     return render_report(
         ReportContext(
             title=spec.name,
@@ -116,6 +119,8 @@ def report_page(
             figures=figures,
             provenance={name: value for name, value in provenance.items() if name not in NOT_ON_THE_PAGE},
             warnings=[*warnings, *noted],
+            captions=figure_captions(spec, minima=minima, statistics=statistics, directions=directions),
+            links=figure_links(run, page=page),
             paths=_paths(run, spec=spec, minima=minima, provenance=provenance),
             claims=claims,
             unit=LOSS_UNITS[spec.models[0].training.loss],

@@ -6,14 +6,17 @@ Names, messages and provenance may be a stranger's, so all of it is escaped (rep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
+from tmrepro.captions import below_theta, figure_in_words
 from tmrepro.errors import DamagedError, StorageError
 from tmrepro.figures import PixelDifference, compare_png, difference_png
-from tmrepro.report import UNDEFINED, number, page_environment
+from tmrepro.masthead import masthead
+from tmrepro.report import UNDEFINED, figure_links, number, render_with_pictures
 from tmrepro.statistics import StatisticInfo, Value
 from tmrepro.statistics.ranges import Range
 from tmrepro.verify.bands import Band
@@ -37,26 +40,34 @@ def write_page(verdict: Verdict, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render_page(verdict), encoding="utf-8", errors="backslashreplace")
+        text = render_page(verdict, links=figure_links(Path(verdict.subject), page=path))
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def render_page(verdict: Verdict) -> str:
-    """Return the page, HTML in UTF-8."""
-    environment = page_environment()
-    environment.filters.update(digits=digits, exact=exact)
+def render_page(verdict: Verdict, *, links: Mapping[str, Mapping[str, str]] = MappingProxyType({})) -> str:
+    """Return the page, HTML in UTF-8; `links` lead to the files of the run's figures (report.figure_links)."""
+    figures = _figures(verdict)
     tables = [table for check in verdict.checks for table in _tables(check, verdict.checks)]
-    return environment.get_template("verdict.html.j2").render(
+    pictures = [png for figure in figures if not figure.told for _, png in figure.sides if png is not None]
+    return render_with_pictures(
+        "verdict.html.j2",
+        pictures=pictures,
         verdict=verdict,
-        counts=[(grade, n) for grade in GRADES if (n := sum(check.grade == grade for check in verdict.checks))],
-        failed=[check for check in verdict.checks if not check.passed],
-        figures=_figures(verdict),
-        tables=sorted(tables, key=lambda table: table.folded),
+        masthead={} if verdict.sides is None else masthead(verdict.sides.run),
+        counts=_counts(verdict.checks),
+        failed=sorted((check for check in verdict.checks if not check.passed), key=_badness, reverse=True),
+        passed=[check for check in verdict.checks if check.passed],
+        counts_passed=_counts([check for check in verdict.checks if check.passed]),
+        figures=figures,
+        links=links,
+        tables=sorted(tables, key=lambda table: table.check.passed),
         has_bands=any(table.has_bands for table in tables),
         provenance=() if verdict.sides is None else provenance_rows(verdict.sides),
         expected=_EXPECTED,
         judges_nothing=JUDGES_NOTHING,
+        filters={"digits": digits, "exact": exact},
     )
 
 
@@ -74,7 +85,10 @@ def exact(value: Value) -> str:
 
 @dataclass(frozen=True)
 class _Figure:
-    """A figure on both sides, and where they differ; None: there is no such picture. Folded: told without pictures."""
+    """A figure on both sides, and where they differ; None: there is no such picture.
+
+    `passed`: as it should be, so folded. `told`: without a picture, since it is shown held against another's as well.
+    """
 
     figure: FigureHeld
     grade: Grade | None
@@ -82,7 +96,21 @@ class _Figure:
     found: bytes | None
     difference: bytes | None
     pixels: PixelDifference | None
-    folded: bool
+    passed: bool
+    told: bool
+
+    @property
+    def sides(self) -> tuple[tuple[str, bytes | None], ...]:
+        """What is shown, each with its heading: one picture where both sides have the same."""
+        other = _EXPECTED[self.figure.against]
+        if self.found is not None and self.pixels is not None and self.pixels.identical:
+            return ((f"{other} and this run, the same picture", self.found),)
+        return ((other, self.expected), ("This run", self.found), ("Difference", self.difference))
+
+    @property
+    def words(self) -> str:
+        """What it shows."""
+        return figure_in_words(self.figure.name)
 
 
 @dataclass(frozen=True)
@@ -100,42 +128,53 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Table:
-    """The statistics of one surface of one network, or the numbers of its minimum. Folded: shown to whoever asks."""
+    """The statistics of one surface of one network, or the numbers of its minimum.
+
+    `told`: its own files agree with each other, which says nothing new where it is held against another's as well.
+    """
 
     check: Check
     surface: str | None
     model: str
     rows: tuple[_Row, ...]
-    folded: bool
+    told: bool
 
     @property
     def has_bands(self) -> bool:
         """Whether there is a band to show."""
         return any(row.held.band is not None for row in self.rows)
 
+    @property
+    def below_theta(self) -> str | None:
+        """How far the plane goes below theta*, in words; None where it doesn't."""
+        return below_theta({row.held.name: row.held.value for row in self.rows})
+
 
 def _figures(verdict: Verdict) -> list[_Figure]:
-    """Those that were graded, in the order of the checks, then those that are only to be looked at."""
+    """What did not pass or nobody can grade comes first, then the rest, both in the order of the checks."""
     graded = [(check, check.figure) for check in verdict.checks if check.figure is not None]
     elsewhere = {figure.name for _, figure in graded if figure.against != "itself"}
     elsewhere |= {figure.name for figure in verdict.remarks.figures}
     found = [
-        _figure(figure, check.grade, folded=_adds_nothing(check, elsewhere=figure.name in elsewhere))
+        _figure(figure, check, told=_adds_nothing(check, elsewhere=figure.name in elsewhere))
         for check, figure in graded
     ]
-    found += [_figure(figure, None, folded=False) for figure in verdict.remarks.figures]
-    return sorted(found, key=lambda one: one.folded)
+    found += [_figure(figure, None, told=False) for figure in verdict.remarks.figures]
+    return sorted(found, key=lambda one: (one.passed, one.told))
 
 
-def _figure(figure: FigureHeld, grade: Grade | None, *, folded: bool) -> _Figure:
+def _figure(figure: FigureHeld, check: Check | None, *, told: bool) -> _Figure:
+    pixels = pixel_difference(figure)
+    same = pixels is not None and pixels.identical
     return _Figure(
         figure,
-        grade,
+        None if check is None else check.grade,
         expected=_picture(figure.expected),
         found=_picture(figure.found),
-        difference=None if folded else _difference(figure.expected, figure.found),
-        pixels=pixel_difference(figure),
-        folded=folded,
+        difference=None if told or same else _difference(figure.expected, figure.found),
+        pixels=pixels,
+        passed=check is not None and check.passed,
+        told=told,
     )
 
 
@@ -157,9 +196,18 @@ def _difference(expected: bytes | None, found: bytes | None) -> bytes | None:
 def _tables(check: Check, checks: Sequence[Check]) -> list[_Table]:
     others = {(held.surface, held.model) for other in checks if other.against != "itself" for held in other.numbers}
     return [
-        _Table(check, *of, tuple(map(_row, group)), folded=_adds_nothing(check, elsewhere=of in others))
+        _Table(check, *of, tuple(map(_row, group)), told=_adds_nothing(check, elsewhere=of in others))
         for of, group in groupby(check.numbers, key=lambda held: (held.surface, held.model))
     ]
+
+
+def _counts(checks: Sequence[Check]) -> list[tuple[Grade, int]]:
+    """How many checks have each grade, from the best."""
+    return [(grade, n) for grade in GRADES if (n := sum(check.grade == grade for check in checks))]
+
+
+def _badness(check: Check) -> int:
+    return GRADES.index(check.grade)
 
 
 def _adds_nothing(check: Check, *, elsewhere: bool) -> bool:

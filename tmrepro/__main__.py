@@ -1,0 +1,5 @@
+"""`python -m tmrepro` is `tmrepro`."""
+
+from tmrepro.cli import main
+
+main()
