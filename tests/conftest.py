@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -13,6 +14,7 @@ from hypothesis import settings
 from tmrepro.determinism import Determinism, prepare
 
 prepare(Determinism("portable", 2))
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands believe it
 
 # A first example loads libraries, and the machine may be busy: how long one takes says nothing about the code.
 # The same examples in every run: what fails, fails by a change. `--hypothesis-profile anew` draws others.

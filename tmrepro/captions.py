@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tmrepro.figures.scale import loss_label
 from tmrepro.records import Minimum, loss_bound
-from tmrepro.spec import Spec
+from tmrepro.spec import LOSS_UNITS, Spec
 
 Values = Mapping[str, float | int | None]  # statistic -> value
 StatisticsTree = Mapping[str, Mapping[str, Values]]  # surface -> model -> statistic -> value
@@ -43,7 +43,8 @@ def figure_captions(
         statistics: of the surfaces, replicates included.
         directions: by surface of the spec, which directions it has, in words.
     """
-    found = {"training.curves": _curves(minima)}
+    unit = LOSS_UNITS[spec.models[0].training.loss]
+    found = {"training.curves": _curves(minima, unit)}
     for surface in spec.surfaces:
         name, K = surface.name, surface.grid.K
         everything = {
@@ -53,7 +54,7 @@ def figure_captions(
             for model, values in models.items()
         }
         first = {model: values for (drawn, model), values in everything.items() if "." not in drawn + model}
-        numbers = " ".join(f"{model}: {_in_numbers(values)}." for model, values in first.items())
+        numbers = " ".join(f"{model}: {_in_numbers(values, unit)}." for model, values in first.items())
         planes = _planes(first)
         found[name] = Caption(
             f"Loss against {_LABELS[surface.labels]}, at {K} × {K} points around θ*: {directions[name]}. {_ROWS}{planes}",
@@ -67,7 +68,7 @@ def figure_captions(
             f"All replicates of {name}: a column for each training seed, a row for each network and pair of directions. "
             "The maps of one network share a colour scale."
             + _planes({f"{drawn}, {model}": values for (drawn, model), values in everything.items()}),
-            f"Contour maps of the replicates of {name}. {_over_replicates(everything)}",
+            f"Contour maps of the replicates of {name}. {_over_replicates(everything, unit)}",
         )
     return found
 
@@ -96,11 +97,11 @@ def _planes(surfaces: Mapping[str, Values]) -> str:
     return "".join(f" {name}: {line}." for name, line in lines.items() if line)
 
 
-def _in_numbers(values: Values) -> str:
+def _in_numbers(values: Values, unit: str) -> str:
     home, low, high = (values.get(name) for name in ("loss_at_minimum", "loss_min", "loss_max"))
     if low is None or high is None:
         return "no finite loss"
-    words = ["no finite loss at θ*" if home is None else f"loss {loss_label(home)} nats at θ*"]
+    words = ["no finite loss at θ*" if home is None else f"loss {loss_label(home)} {unit} at θ*"]
     words.append(f"from {loss_label(low)} to {loss_label(high)} on the grid")
     radius = values.get("half_rise_radius")
     if radius is not None:
@@ -108,32 +109,34 @@ def _in_numbers(values: Values) -> str:
     return ", ".join(words)
 
 
-def _over_replicates(surfaces: Mapping[tuple[str, str], Values]) -> str:
+def _over_replicates(surfaces: Mapping[tuple[str, str], Values], unit: str) -> str:
     """The largest loss of a map, over the replicates of each network."""
     largest: dict[str, list[float]] = {}
     for (_, model), values in surfaces.items():
         high = values.get("loss_max")
         largest.setdefault(model.partition(".")[0], []).extend([] if high is None else [high])
     return " ".join(
-        f"{model}: {len(found)} maps, their largest losses from {loss_label(min(found))} to {loss_label(max(found))} nats."
+        f"{model}: {len(found)} maps, their largest losses from {loss_label(min(found))} to {loss_label(max(found))} {unit}."
         for model, found in largest.items()
         if found
     )
 
 
-def _curves(minima: Mapping[str, Minimum]) -> Caption:
+def _curves(minima: Mapping[str, Minimum], unit: str) -> Caption:
     text = (
         "Losses on the left, accuracies on the right, by epoch. Solid lines: training part; dashed: held out; dotted: ε. "
         "Marks: the first LM and GM, and the epoch that θ* is from."
     )
     first = {name: minimum for name, minimum in minima.items() if "." not in name}
-    return Caption(text, " ".join(["Training curves.", *(_course(name, minimum) for name, minimum in first.items())]))
+    return Caption(
+        text, " ".join(["Training curves.", *(_course(name, minimum, unit) for name, minimum in first.items())])
+    )
 
 
-def _course(name: str, minimum: Minimum) -> str:
+def _course(name: str, minimum: Minimum, unit: str) -> str:
     words = [f"{name}: {minimum.epochs} epochs"]
     if minimum.train_loss_last is not None:
-        words.append(f"training loss {loss_label(minimum.train_loss_last)} nats in the last")
+        words.append(f"training loss {loss_label(minimum.train_loss_last)} {unit} in the last")
     if minimum.validation_accuracy is not None:
         words.append(f"held-out accuracy {100 * minimum.validation_accuracy:.1f} % at θ*")
     return ", ".join(words) + "."

@@ -184,5 +184,5 @@ def test_replicates_are_called_after_what_they_replicate(write_spec, tmp_path):
     assert (view.minimum("good").seed, view.minimum("good.r1").seed) == (5, 6)
     seeds = {name: read_surface(view.folder, name, "good")[1] for name in ("one", "one.d1")}
     assert [(facts.delta.seed, facts.eta.seed) for facts in seeds.values()] == [(1, 2), (1001, 1002)]
-    assert (view.folder / "figures/one.d1.png").exists()
+    assert (view.folder / "figures/one.replicates.png").exists()
     assert set(view.statistics) == {"one", "one.d1"}

@@ -58,6 +58,7 @@ def test_one_visible_core_gives_the_same_bits(here, one_core):
     assert computed(one_core) == here
 
 
+@pytest.mark.soak  # five minutes
 @pytest.mark.skipif(not EMULATED, reason="no emulator (qemu-x86_64) on this machine")
 def test_another_processor_gives_the_same_bits(here):
     assert computed(EMULATED) == here

@@ -22,7 +22,7 @@ from tmrepro.pipeline.drawings import draw_figures
 from tmrepro.pipeline.planes import depths_of
 from tmrepro.pipeline.surfaces import lattice_of, surface_problem
 from tmrepro.progress import Silent
-from tmrepro.spec import expand_surfaces
+from tmrepro.spec import expand_models, expand_surfaces
 from tmrepro.store.manifest import MANIFEST, file_hashes, write_manifest
 from tmrepro.store.surfaces import chunk_slices, consolidate, read_surface, write_chunk
 from tmrepro.store.tensors import load_labels, load_tensors, save_labels, save_tensors
@@ -126,7 +126,7 @@ class Forger:
                 vectors=None,
                 inputs=view.inputs(),
                 labels=view.labels(model),
-                clip=None,
+                training=next(each.spec.training for each in expand_models(view.spec) if each.name == model),
             )
             meter = ErrorMeter(problem, lattice_of(grid, chunk=spec.chunk))
             measured = meter.after(PlainEvaluator, read_surface(self.run, surface, model)[0].loss)

@@ -147,9 +147,9 @@ def the_network_as_built(patch: pytest.MonkeyPatch) -> None:
 
 def draw_nothing(patch: pytest.MonkeyPatch) -> None:
     """Two thirds of the time of a run this small; bands do not look at figures."""
-    from tmrepro.pipeline import closing
+    from tmrepro.pipeline import drawings
 
-    patch.setattr(closing, "draw_figures", lambda _run, **_: None)
+    patch.setattr(drawings, "draw_figures", lambda _run, **_: None)
 
 
 FAULTS = [
