@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import stat
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from tmrepro.data.dataset import Dataset
+from tmrepro.data.files import size_of_regular_file
 from tmrepro.data.own import NAMES, own_dataset
 from tmrepro.data.picture import shown
 from tmrepro.errors import DataError, FieldError
@@ -34,14 +34,9 @@ def load(path: Path) -> Dataset:
         DataError: it is not there, no such file, or damaged.
         FieldError: it holds other things than four arrays of numbers that fit together.
     """
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
-    if not stat.S_ISREG(found.st_mode):
-        raise _unreadable(path, "not a regular file")
-    if found.st_size > DATA_BYTES:
-        raise FieldError(_AT, f"{shown(path)}: {found.st_size} bytes; expected at most {DATA_BYTES}")
+    size = size_of_regular_file(path, unreadable=_unreadable)
+    if size > DATA_BYTES:
+        raise FieldError(_AT, f"{shown(path)}: {size} bytes; expected at most {DATA_BYTES}")
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)

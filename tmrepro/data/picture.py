@@ -7,13 +7,13 @@ decoded, and what one picture of 8-bit RGB can't hold is refused rather than cli
 from __future__ import annotations
 
 import re
-import stat
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile, PpmImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
 
+from tmrepro.data.files import size_of_regular_file
 from tmrepro.errors import DataError
 from tmrepro.limits import PICTURE_PIXELS
 
@@ -47,15 +47,9 @@ def read_picture(path: Path, *, size: int) -> UInt8[np.ndarray, "3 size size"]:
         DataError: not a file, not a picture, damaged, truncated, too large, of more than 8 bits a channel, or of several
             frames or pages.
     """
-    try:
-        # A pipe named .jpg would block for ever on being opened.
-        found = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
-    if not stat.S_ISREG(found.st_mode):
-        raise _unreadable(path, "not a regular file")
-    if found.st_size > BYTES_MAX:
-        raise _unreadable(path, f"{found.st_size} bytes; expected at most {BYTES_MAX}")
+    size_in_bytes = size_of_regular_file(path, unreadable=_unreadable)
+    if size_in_bytes > BYTES_MAX:
+        raise _unreadable(path, f"{size_in_bytes} bytes; expected at most {BYTES_MAX}")
     return np.ascontiguousarray(np.asarray(_square(_decoded(path), size=size)).transpose(2, 0, 1))
 
 

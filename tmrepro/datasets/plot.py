@@ -11,7 +11,7 @@ import xarray as xr
 from tmrepro.datasets.reading import axis_of, home_of, is_line, number, require_dataset, surface_in
 from tmrepro.errors import UsageError
 from tmrepro.figures import Panel, draw_line, draw_single
-from tmrepro.figures.scale import ScaleKind, loss_scale
+from tmrepro.figures.scale import loss_scale
 from tmrepro.records import Direction, PlanePlace, SurfaceFacts, TrajectoryPoint
 
 if TYPE_CHECKING:
@@ -63,11 +63,10 @@ def plot_surface(
     if ax is not None and (getattr(ax, "name", "") == "3d") != (chosen == "solid"):
         needed = "axes of a 3d projection" if chosen == "solid" else "plane axes"
         raise UsageError(f"ax: {chosen} needs {needed}, as plt.subplots(subplot_kw={{'projection': ...}}) makes them")
-    heights = loss_scale([np.asarray(found["loss"].values, dtype=np.float64)], kind=scale).kind
     if chosen == "line":
         if trajectory is not None:
             raise UsageError("trajectory: is drawn over a surface, not over a line")
-        return _line(found, scale=heights, title=title, ax=ax)
+        return _line(found, scale=scale, title=title, ax=ax)
     surface = surface_in(found)
     if min(surface.loss.shape) < 2:
         raise UsageError(f"expected at least 2 x 2 points, got {surface.loss.shape[0]} x {surface.loss.shape[1]}")
@@ -84,20 +83,21 @@ def plot_surface(
     return draw_single(
         panel,
         kind=chosen,
-        scale=loss_scale([surface.loss], kind=heights, unit=unit),
+        scale=loss_scale([surface.loss], kind=scale, unit=unit),
         has_home=home is not None,
         title=title,
         axes=ax,
     )
 
 
-def _line(ds: xr.Dataset, *, scale: ScaleKind, title: str, ax: Axes | None) -> Figure:
+def _line(ds: xr.Dataset, *, scale: Scale, title: str, ax: Axes | None) -> Figure:
     a, home = axis_of(ds, "a"), home_of(axis_of(ds, "a"))
     words, unit = (str(ds["loss"].attrs.get(name, other)) for name, other in (("long_name", "loss"), ("units", "nats")))
+    loss = np.asarray(ds["loss"].values, dtype=np.float64)
     return draw_line(
         a,
-        np.asarray(ds["loss"].values, dtype=np.float64),
-        scale=scale,
+        loss,
+        scale=loss_scale([loss], kind=scale).kind,
         labels=(str(ds["a"].attrs.get("long_name", "a")), f"{words} ({unit})"),
         home=None if home is None else home[0],
         title=title,
