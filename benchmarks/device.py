@@ -24,7 +24,7 @@ from tmrepro.benchmark import count_operations
 from tmrepro.determinism import Determinism, Level, apply, prepare
 from tmrepro.models import build_model
 from tmrepro.pipeline.execute import choose_device
-from tmrepro.pipeline.surfaces import surface_problem
+from tmrepro.pipeline.planning import surface_problem
 from tmrepro.records import Signature
 from tmrepro.shipped import find_spec
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces, load_spec

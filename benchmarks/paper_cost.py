@@ -41,7 +41,7 @@ def main() -> None:
     from tmrepro.models import build_model
     from tmrepro.pipeline.context import examples_on
     from tmrepro.pipeline.execute import choose_device
-    from tmrepro.pipeline.surfaces import surface_problem
+    from tmrepro.pipeline.planning import surface_problem
     from tmrepro.store.surfaces import chunk_slices
     from tmrepro.surface import PlainEvaluator
     from tmrepro.training import train

@@ -13,7 +13,7 @@ from PIL import Image
 
 import tmrepro
 from tmrepro.html import FIGURE_PIXELS, MOST_ROWS, figure, table
-from tmrepro.pipeline import RunResult
+from tmrepro.pipeline.execute import RunResult
 from tmrepro.shipped import shipped_reference
 from tmrepro.verify.verdict import Check, Remarks, Verdict
 

@@ -34,7 +34,7 @@ from tmrepro.data.picture import read_picture
 from tmrepro.errors import TmreproError
 from tmrepro.figures import compare_png
 from tmrepro.landscape.points import _axis
-from tmrepro.pipeline import context, models
+from tmrepro.pipeline import checkpoints, context
 from tmrepro.records import Direction, Epoch, History, Mark, SurfaceFacts, TrajectoryPoint
 from tmrepro.spec import parse_spec
 from tmrepro.store import chunks, documents, lock, manifest, nodes, rectangles, tensors, trajectories
@@ -178,8 +178,8 @@ def checkpoint(folder: Path, over: int, patch: pytest.MonkeyPatch) -> bool:
                 "rejected_best": 0, "seconds": 1.0}  # fmt: skip
     data = safetensors.numpy.save({"x": np.zeros(1)}, metadata={"progress": json.dumps(progress)})
     (folder / "x").write_bytes(hashlib.sha256(data).digest() + data)
-    patch.setattr(models, "WEIGHTS_BYTES", len(data) + 32 - over)
-    one = object.__new__(models._Checkpoint)
+    patch.setattr(checkpoints, "WEIGHTS_BYTES", len(data) + 32 - over)
+    one = object.__new__(checkpoints.Checkpoint)
     one._path = folder / "x"
     return one.load() is not None
 

@@ -20,7 +20,7 @@ from tmrepro.spec.seeds import with_seeds
 from tmrepro.usercode import importable_from
 
 if TYPE_CHECKING:
-    from tmrepro.pipeline import RunResult
+    from tmrepro.pipeline.execute import RunResult
     from tmrepro.store.curvature import CurvatureDocument
     from tmrepro.verify import Verdict
     from tmrepro.verify.folders import Kind
@@ -112,7 +112,7 @@ def _run(
     if workers < 1:
         raise UsageError(f"workers must be at least 1 (got {workers})")
     _prepare(spec)
-    from tmrepro.pipeline import execute
+    from tmrepro.pipeline.execute import execute
 
     home = path.parent if path is not None else Path()
     try:

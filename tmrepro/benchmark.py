@@ -183,7 +183,7 @@ def trained_problem(spec: Any, model: TrainedModel) -> tuple[Problem, Grid]:
     from tmrepro.minimum import relabel
     from tmrepro.models import build_model
     from tmrepro.pipeline.context import examples_on
-    from tmrepro.pipeline.surfaces import surface_problem
+    from tmrepro.pipeline.planning import surface_problem
     from tmrepro.training import train
 
     dataset = load_dataset(spec.data)

@@ -119,7 +119,7 @@ def test_a_verdict_is_read_back_as_it_was():
 
 
 def test_numbers_that_json_does_not_have_are_read_back():
-    from tmrepro.pipeline import RunResult
+    from tmrepro.pipeline.execute import RunResult
 
     plain = dict.fromkeys(Minimum.__dataclass_fields__)
     minimum = Minimum(**plain | {

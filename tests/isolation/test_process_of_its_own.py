@@ -19,7 +19,7 @@ from tmrepro import api
 from tmrepro.errors import ComputeError, DivergedError, UsageError
 from tmrepro.isolation import caller, child
 from tmrepro.isolation.messages import load_error
-from tmrepro.pipeline import RunResult
+from tmrepro.pipeline.execute import RunResult
 from tmrepro.progress import Silent
 from tmrepro.store.curvature import read_curvature
 

@@ -20,7 +20,7 @@ from tmrepro.api import build_reference
 from tmrepro.pipeline.closing import statistics_of
 from tmrepro.pipeline.drawings import draw_figures
 from tmrepro.pipeline.planes import depths_of
-from tmrepro.pipeline.surfaces import lattice_of, surface_problem
+from tmrepro.pipeline.planning import lattice_of, surface_problem
 from tmrepro.progress import Silent
 from tmrepro.spec import expand_models, expand_surfaces
 from tmrepro.store.manifest import MANIFEST, file_hashes, write_manifest

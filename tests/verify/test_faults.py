@@ -134,15 +134,15 @@ def without_the_last_batch(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_network_as_built(patch: pytest.MonkeyPatch) -> None:
-    from tmrepro.pipeline import models
+    from tmrepro.pipeline import trainings
 
-    real = models.train
+    real = trainings.train
 
     def wrong(spec: Any, *, build: Callable[[int], Any], **rest: Any) -> Any:
         trained = real(spec, build=build, **rest)
         return replace(trained, model=build(trained.seed).eval())
 
-    patch.setattr(models, "train", wrong)
+    patch.setattr(trainings, "train", wrong)
 
 
 def draw_nothing(patch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def _adapter(function: Callable[..., Any]) -> Any:
 
 def _result_type(name: str) -> Any:
     """The types are named here, since those that `tmrepro.api` names are there for type checkers only."""
-    from tmrepro.pipeline import RunResult
+    from tmrepro.pipeline.execute import RunResult
     from tmrepro.store.curvature import CurvatureDocument
     from tmrepro.verify import Verdict
 

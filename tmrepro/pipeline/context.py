@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import torch
 
+from tmrepro.cluster import Engine
 from tmrepro.data import Dataset, network_inputs
-from tmrepro.determinism import Determinism
 from tmrepro.errors import ComputeError, DamagedError, TmreproError
 from tmrepro.limits import FILE_BYTES
+from tmrepro.pipeline.workspace import Workspace
 from tmrepro.progress import Reporter
-from tmrepro.spec import Spec
 from tmrepro.store.atomic import read_bytes, remove, safe_path, work_folder, write_bytes
 from tmrepro.store.manifest import file_hashes
 from tmrepro.store.stages import (
@@ -32,26 +32,19 @@ from tmrepro.training import Examples
 from tmrepro.usercode import CodeRecord
 
 
-@dataclass(frozen=True)
-class Context:
+@dataclass(frozen=True, kw_only=True)
+class Context(Workspace):
     """One run in one folder. `platform` is the part of every stage's inputs that is not in the spec.
 
     `code` is the user's, by the names of the custom models. `home` is the folder of the spec file.
     `failures` end the run without a manifest.
     """
 
-    spec: Spec
-    run: Path
     book: StageBook
     reporter: Reporter
-    device: torch.device
-    determinism: Determinism
-    workers: int
+    engine: Engine
     platform: dict[str, Any]
-    dataset: Dataset
-    examples: Examples
     code: Mapping[str, CodeRecord] = field(default_factory=dict)
-    evaluator: str | None = None
     preview: bool = False
     donors: Sequence[Donor] = ()
     home: Path | None = None

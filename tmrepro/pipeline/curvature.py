@@ -21,7 +21,7 @@ from tmrepro.errors import ArtefactError, DamagedError, UsageError
 from tmrepro.figures import draw_spectrum, save_figure
 from tmrepro.inference import Targets, targets_of
 from tmrepro.pipeline.context import computing
-from tmrepro.pipeline.models import users_code
+from tmrepro.pipeline.trainings import users_code
 from tmrepro.progress import Reporter
 from tmrepro.records import Curvature, Density, Spectrum, Surface
 from tmrepro.spec import DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tmrepro.cluster import Task
 from tmrepro.curvature import Settings, top_eigenvectors
 from tmrepro.directions import orthogonal_to
 from tmrepro.errors import ComputeError, UsageError
 from tmrepro.inference import targets_of
 from tmrepro.parameters import norm_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
-from tmrepro.pipeline.models import relabelled, users_code
+from tmrepro.pipeline.models import relabelled
 from tmrepro.pipeline.path import training_path, trajectory_of
+from tmrepro.pipeline.surfaces import surface_needs
+from tmrepro.pipeline.trainings import users_code
+from tmrepro.pipeline.workspace import Workspace
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models
 from tmrepro.store.directions import Vectors, save_directions
 from tmrepro.store.stages import StageRecord
@@ -52,7 +57,12 @@ def store_surface_directions(
         with computing(f"the directions of {drawn.name} around {model.name}", users_code=users_code(model.spec)):
             match spec.kind:
                 case "hessian":
-                    vectors, facts = _hessian(context, drawn, model)
+                    needs = surface_needs(drawn, model, training=trained[model.name], minimum=minimum, directions=None)
+                    vectors, facts, notes = context.engine.call(
+                        TopEigenvectors(needs=needs, drawn=drawn, model=model), context
+                    )
+                    for note in notes:
+                        context.reporter.note(note)
                 case "pca":
                     vectors, facts = _pca(context, model, trained[model.name])
                 case _:
@@ -90,24 +100,34 @@ def _between(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tupl
     return (delta, eta), {}
 
 
-def _hessian(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tuple[Vectors, dict[str, Any]]:
-    module = load_theta(context.run, model, signature=context.dataset.signature)
-    spec, examples = drawn.spec, context.examples
-    labels = examples.labels if spec.labels == "original" else relabelled(context, model.name)
-    images = len(examples.inputs) if spec.samples is None else spec.samples
-    training = model.spec.training
-    targets = targets_of(labels[:images], loss=training.loss, clip=training.clip_probability)
-    found = top_eigenvectors(
-        module.to(context.device),
-        examples.inputs[:images],
-        targets,
-        settings=Settings(top=2, seed=drawn.seeds[0]),
-        tell=context.reporter.note,
-    )
-    if not found.settled:
-        context.reporter.note(
-            f"{drawn.name}/{model.name}: the eigenvectors are not converged; residuals {found.residuals}"
-        )
-    first, second = (vector.cpu().numpy() for vector in found.vectors)
-    facts = {"eigenvalues": found.values.tolist(), "residuals": found.residuals.tolist(), "converged": found.settled}
-    return (first, second), facts
+@dataclass(frozen=True, kw_only=True)
+class TopEigenvectors(Task[tuple[Vectors, dict[str, Any], tuple[str, ...]]]):
+    """The eigenvectors of the two largest eigenvalues of the Hessian at theta*, facts, and notes."""
+
+    drawn: DrawnSurface
+    model: TrainedModel
+
+    def compute(self, workspace: Workspace) -> tuple[Vectors, dict[str, Any], tuple[str, ...]]:
+        """See `Task.compute`."""
+        name, spec, examples = self.model.name, self.drawn.spec, workspace.examples
+        what = f"the directions of {self.drawn.name} around {name}"
+        with computing(what, users_code=users_code(self.model.spec)):
+            module = load_theta(workspace.run, self.model, signature=workspace.dataset.signature)
+            labels = examples.labels if spec.labels == "original" else relabelled(workspace, name)
+            images = len(examples.inputs) if spec.samples is None else spec.samples
+            training, notes = self.model.spec.training, list[str]()
+            targets = targets_of(labels[:images], loss=training.loss, clip=training.clip_probability)
+            found = top_eigenvectors(
+                module.to(workspace.device),
+                examples.inputs[:images],
+                targets,
+                settings=Settings(top=2, seed=self.drawn.seeds[0]),
+                tell=notes.append,
+            )
+        if not found.settled:
+            notes.append(f"{self.drawn.name}/{name}: the eigenvectors are not converged; residuals {found.residuals}")
+        first, second = (vector.cpu().numpy() for vector in found.vectors)
+        facts = {
+            "eigenvalues": found.values.tolist(), "residuals": found.residuals.tolist(), "converged": found.settled,
+        }  # fmt: skip
+        return (first, second), facts, tuple(notes)

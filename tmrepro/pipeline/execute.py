@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,29 +14,27 @@ from typing import Any
 import torch
 
 from tmrepro.claims import Judgement
-from tmrepro.data import load_dataset
+from tmrepro.cluster import Engine, InProcess, Link
+from tmrepro.data import Dataset, load_dataset
 from tmrepro.determinism import Determinism, apply
-from tmrepro.errors import ComputeError, DamagedError, DivergedError, UsageError
+from tmrepro.errors import ComputeError, DamagedError, UsageError
 from tmrepro.html import run_html
 from tmrepro.models import build_model, code_of_model
 from tmrepro.parameters import layout_of
 from tmrepro.pipeline import closing
 from tmrepro.pipeline.context import Context, Donor, examples_on
 from tmrepro.pipeline.curvature import forget_stale_curvature
-from tmrepro.pipeline.directions import store_surface_directions
 from tmrepro.pipeline.documents import judge_run, store_claims, store_crate, store_report
 from tmrepro.pipeline.drawings import store_figures
 from tmrepro.pipeline.fitting import require_fitting
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
-from tmrepro.pipeline.models import relabel_model, states_folder, train_model
-from tmrepro.pipeline.path import planes_of, store_trajectory
 from tmrepro.pipeline.planes import store_planes
 from tmrepro.pipeline.provenance import stage_platform
-from tmrepro.pipeline.surfaces import evaluate_surface
+from tmrepro.pipeline.stages import run_stages
 from tmrepro.pipeline.unchanged import require_unchanged, tells_of_its_stages
 from tmrepro.progress import Reporter
 from tmrepro.records import Minimum, Signature
-from tmrepro.spec import CustomModel, Spec, TrainedModel, dump_spec, expand_models, expand_surfaces
+from tmrepro.spec import CustomModel, Spec, dump_spec, expand_models, expand_surfaces
 from tmrepro.statistics import STATISTICS
 from tmrepro.store.atomic import WORK, remove, work_folder, write_text
 from tmrepro.store.curvature import curvature_files
@@ -44,7 +43,7 @@ from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.manifest import write_manifest
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import SPEC
-from tmrepro.store.stages import StageBook, StageRecord
+from tmrepro.store.stages import StageBook
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import consolidate
 from tmrepro.surface import find_evaluator
@@ -90,10 +89,13 @@ def execute(
     preview: bool,
     reporter: Reporter,
     home: Path | None = None,
+    link: Link | None = None,
 ) -> RunResult:
     """Run `spec` into the folder `out`, continuing what is there (see `tmrepro.run` for the arguments and errors)."""
     chosen = choose_device(device)
     wanted = chosen_models(spec, only)
+    if link is not None:
+        link.check()
     if evaluator is not None:
         find_evaluator(evaluator)  # before hours of training
     open_folder(out, spec)
@@ -122,25 +124,70 @@ def execute(
         for note in notes:
             reporter.note(note)
         write_text(out / SPEC, dump_spec(spec), work=work_folder(out))
-        context = Context(
-            spec=spec,
-            run=out,
-            book=StageBook(out),
-            reporter=reporter,
-            device=chosen,
-            determinism=determinism,
-            workers=workers,
-            platform=stage_platform(chosen, determinism=determinism),
-            dataset=dataset,
-            examples=examples,
-            code=code,
-            evaluator=evaluator,
-            preview=preview,
-            donors=donors,
-            home=home,
-        )
-        missing = tuple(model.name for model in expand_models(spec) if model.name not in wanted)
-        return replace(_part(context, wanted, missing) if missing else _run(context), notes=notes)
+        platform = stage_platform(chosen, determinism=determinism)
+        with _engine(
+            spec, chosen, determinism, dataset, code, evaluator=evaluator, workers=workers, link=link, reporter=reporter
+        ) as engine:
+            context = Context(
+                spec=spec,
+                run=out,
+                book=StageBook(out),
+                reporter=reporter,
+                engine=engine,
+                device=chosen,
+                determinism=determinism,
+                platform=platform,
+                dataset=dataset,
+                examples=examples,
+                code=code,
+                evaluator=evaluator,
+                preview=preview,
+                donors=donors,
+                home=home,
+            )
+            missing = tuple(model.name for model in expand_models(spec) if model.name not in wanted)
+            return replace(_part(context, wanted, missing) if missing else _run(context), notes=notes)
+
+
+@contextmanager
+def _engine(
+    spec: Spec,
+    device: torch.device,
+    determinism: Determinism,
+    dataset: Dataset,
+    code: Mapping[str, CodeRecord],
+    *,
+    evaluator: str | None,
+    workers: int,
+    link: Link | None,
+    reporter: Reporter,
+) -> Iterator[Engine]:
+    """This process for one worker; else those of a scheduler, or processes of its own. Ended whatever happens."""
+    if link is None and workers <= 1:
+        yield InProcess()
+        return
+    from tmrepro.cluster.coordinator import Cluster
+    from tmrepro.pipeline.setup import RunSetup, identity_of
+
+    setup = RunSetup(
+        spec=spec,
+        device=device.type,
+        determinism=determinism,
+        evaluator=evaluator,
+        fingerprint=dataset.fingerprint,
+        signature=dataset.signature,
+        code=code,
+        identity=identity_of(device, determinism),
+    )
+    cluster = Cluster(setup, reporter=reporter, link=link, workers=workers)
+    try:
+        if link is not None:
+            cluster.connect()  # before hours of anything else; processes here start when they are needed
+            if cluster.dashboard is not None:
+                reporter.note(f"Dask's dashboard: {cluster.dashboard}")
+        yield cluster
+    finally:
+        cluster.close()
 
 
 def choose_device(name: str) -> torch.device:
@@ -211,7 +258,7 @@ def _try_models(spec: Spec, examples: Examples, *, signature: Signature, only_cu
 def _part(context: Context, wanted: Collection[str], missing: tuple[str, ...]) -> RunResult:
     """The stages of the networks `wanted`; the folder stays unfinished."""
     _first_start(context.run)
-    found = _stages(context, wanted)
+    found = run_stages(context, wanted)
     if context.failures:
         raise _failure(context, closing="the other networks are finished")
     return RunResult(context.run, already_complete=False, minima=found.minima, statistics={}, missing=missing)
@@ -221,7 +268,7 @@ def _run(context: Context) -> RunResult:
     begin, out, work = time.monotonic(), context.run, context.work
     started = _first_start(out)
     remove(work)  # what a killed process left
-    found = _stages(context, {model.name for model in expand_models(context.spec)})
+    found = run_stages(context, {model.name for model in expand_models(context.spec)})
     surfaces, relabelled = found.surfaces, found.relabelled
     forget_stale(context, [*found.minima], [*surfaces], paths=[*found.paths], directions=[*found.directions])
     consolidate(out)
@@ -244,85 +291,6 @@ def _run(context: Context) -> RunResult:
     write_manifest(out, work=work)
     remove_work(out)
     return RunResult(out, already_complete=False, minima=minima, statistics=statistics, claims=claims)
-
-
-@dataclass(frozen=True)
-class _Stages:
-    """What the stages of a run found: by network, and by (SURFACE, MODEL)."""
-
-    minima: dict[str, Minimum]
-    relabelled: dict[str, StageRecord]
-    surfaces: dict[tuple[str, str], StageRecord]
-    paths: dict[str, StageRecord]
-    directions: dict[tuple[str, str], StageRecord]
-
-
-def _stages(context: Context, names: Collection[str]) -> _Stages:
-    """The stages of the networks `names`: models first, then the paths and the surfaces of those that are a point to draw around.
-
-    A network that diverged or collapsed is noted as a failure of the run, a replicate as a warning; the others are finished
-    all the same.
-    """
-    minima: dict[str, Minimum] = {}
-    trained, relabelled = {}, {}
-    models = {model.name: model for model in expand_models(context.spec) if model.name in names}
-    for name, model in models.items():
-        try:
-            trained[name] = train_model(context, model)
-        except DivergedError as error:
-            context.failures.append(DivergedError(f"{name}: {error}"))
-            context.reporter.note(f"{name} diverged; the other networks are finished")
-            continue
-        relabelled[name], minima[name] = relabel_model(context, model, training=trained[name])
-    standing = {name: models[name] for name in minima if minima[name].has_surface}
-    stored = _stored_directions(context, standing, trained, relabelled)
-    paths = {
-        name: store_trajectory(
-            context,
-            model,
-            training=trained[name],
-            minimum=relabelled[name],
-            planes=planes_of(context, model, stored),
-        )
-        for name, model in standing.items()
-        if model.spec.training.trajectory is not None
-    }
-    remove(states_folder(context.run))  # gigabytes, which nothing needs any more
-    surfaces = {}
-    for drawn in expand_surfaces(context.spec):
-        for name in (name for name in drawn.models if name in standing):
-            if drawn.spec.directions.kind == "random" or (drawn.name, name) in stored:
-                surfaces[drawn.name, name] = evaluate_surface(
-                    context,
-                    drawn,
-                    models[name],
-                    training=trained[name],
-                    minimum=relabelled[name],
-                    directions=stored.get((drawn.name, name)),
-                )
-    return _Stages(minima, relabelled, surfaces, paths, stored)
-
-
-def _stored_directions(
-    context: Context,
-    standing: Mapping[str, TrainedModel],
-    trained: Mapping[str, StageRecord],
-    relabelled: Mapping[str, StageRecord],
-) -> dict[tuple[str, str], StageRecord]:
-    """By (SURFACE, MODEL), the stage of the directions that no seed gives; one that failed is noted as a failure of the run."""
-    stored = {}
-    for drawn in expand_surfaces(context.spec):
-        if drawn.spec.directions.kind == "random":
-            continue
-        for name in (name for name in drawn.models if name in standing):
-            try:
-                stored[drawn.name, name] = store_surface_directions(
-                    context, drawn, standing[name], trained=trained, minimum=relabelled[name]
-                )
-            except ComputeError as error:
-                context.failures.append(error)
-                context.reporter.note(f"{error}; the other surfaces are finished")
-    return stored
 
 
 def _failure(context: Context, *, closing: str) -> ComputeError:

@@ -23,8 +23,9 @@ from tmrepro.errors import ComputeError, UsageError
 from tmrepro.inference import Targets, evaluate, gradient_norm, targets_of
 from tmrepro.parameters import Layout, layout_of, theta_of
 from tmrepro.pipeline.context import Context, computing, run_stage
-from tmrepro.pipeline.models import relabelled, restore, state_path, train_with_checkpoints, users_code
+from tmrepro.pipeline.models import relabelled, restore
 from tmrepro.pipeline.surfaces import directions_inputs
+from tmrepro.pipeline.trainings import state_path, train_with_checkpoints, users_code
 from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.spec import DrawnSurface, TrainedModel, TrainingSpec, TrajectorySpec, expand_surfaces
 from tmrepro.store.stages import StageRecord
@@ -95,7 +96,8 @@ def training_path(context: Context, model: TrainedModel, training: StageRecord) 
     if not all(file.exists() for file in files):
         context.reporter.note(f"{model.name} is trained again for its path, the points of which were not kept")
         again = train_with_checkpoints(context, model, key=training.key)
-        if not np.array_equal(theta_of(again.model), path.theta_star):
+        theta = np.concatenate([again.tensors[parameter.name].reshape(-1) for parameter in path.layout])
+        if not np.array_equal(theta, path.theta_star):
             raise ComputeError(
                 f"{model.name}: trained again for its path, it reached another theta*; without --reuse, both come from one "
                 "training"

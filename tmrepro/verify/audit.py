@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tmrepro.errors import ArtefactError
-from tmrepro.pipeline.surfaces import surface_problem
+from tmrepro.pipeline.planning import surface_problem
 from tmrepro.progress import Reporter
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces

@@ -1,0 +1,107 @@
+"""`tmrepro worker`: worker processes for the scheduler of a link, which come back when it does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distributed import Nanny
+from distributed.core import Status
+
+from tmrepro.cluster.link import Link
+
+WORKER_NUMBER = "TMREPRO_WORKER_NUMBER"  # of a worker on its machine: which GPU it takes
+WORKER_DATA = "TMREPRO_WORKER_DATA"  # the folder of the data, where a worker has it itself
+AGAIN_SECONDS = 1.0
+
+# One task at a time; and nothing that Dask would do about memory by itself: spill to disk, pause, kill.
+WORKER_SETTINGS: Mapping[str, Any] = {
+    "nthreads": 1,
+    "memory_limit": 0,
+    "config": {"distributed.worker.profile.enabled": False},
+}
+_log = logging.getLogger("tmrepro.worker")
+
+
+def serve(link: Link, *, workers: int, data_dir: Path | None) -> None:
+    """Work for the scheduler of `link` in `workers` processes until a signal ends this one.
+
+    Raises:
+        UsageError: the link is wrong or unsafe.
+    """
+    link.check()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    _log.setLevel(logging.INFO)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    stopped = asyncio.run(_serve(link, workers=workers, data_dir=data_dir))
+    signal.raise_signal(stopped)  # as every command ends that is told to
+
+
+async def _serve(link: Link, *, workers: int, data_dir: Path | None) -> signal.Signals:
+    loop, stopped = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int) -> None:
+        if not stopped.done():
+            stopped.set_result(number)
+
+    for number in before:
+        loop.add_signal_handler(number, stop, number)
+    with tempfile.TemporaryDirectory(prefix="tmrepro-worker-") as folder:
+        environment = {} if data_dir is None else {WORKER_DATA: str(data_dir.resolve())}
+        tasks = [
+            asyncio.create_task(_stay(link, folder=folder, environment=environment | {WORKER_NUMBER: str(number)}))
+            for number in range(workers)
+        ]
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for number, handler in before.items():
+        loop.remove_signal_handler(number)
+        signal.signal(number, handler)
+    if not stopped.done():
+        raise next(error for error in ended if isinstance(error, Exception))
+    return signal.Signals(stopped.result())
+
+
+async def _stay(link: Link, *, folder: str, environment: Mapping[str, str]) -> None:
+    """One worker process, started again whenever it ends: with its scheduler, most likely."""
+    waiting = False
+    while True:
+        try:
+            address = link.address()
+            nanny = Nanny(
+                address,
+                security=link.security(),
+                local_directory=folder,
+                env=dict(environment),
+                silence_logs=logging.CRITICAL,
+                death_timeout=10,
+                dashboard_address="127.0.0.1:0",
+                **WORKER_SETTINGS,
+            )
+        except FileNotFoundError:
+            nanny = None
+        try:
+            if nanny is not None:
+                await nanny
+                waiting = False
+                _log.info("process %s works for %s", os.getpid(), address)
+                await nanny.finished()
+        except asyncio.CancelledError:
+            if nanny is not None and nanny.status != Status.closed:
+                await nanny.close(timeout=5)
+            raise
+        except (OSError, TimeoutError, RuntimeError) as error:
+            _log.debug("%s", error)
+        if not waiting:
+            waiting = True
+            _log.info("no scheduler yet; waiting for it")
+        await asyncio.sleep(AGAIN_SECONDS)
