@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from tmrepro.cluster import Link
 from tmrepro.determinism import Determinism, apply, prepare
 from tmrepro.errors import ArtefactError, FieldError, LoadedTooEarlyError, UsageError
 from tmrepro.isolation import isolated_if_needed
@@ -42,6 +43,11 @@ def run(
     download: bool = False,
     device: str = "auto",
     workers: int = 1,
+    scheduler: str | None = None,
+    scheduler_file: Path | str | None = None,
+    tls_ca: Path | str | None = None,
+    tls_cert: Path | str | None = None,
+    tls_key: Path | str | None = None,
     reuse: Path | str | Sequence[Path | str] = (),
     only: Sequence[str] = (),
     evaluator: str | None = None,
@@ -57,7 +63,13 @@ def run(
             then what the spec says, relative to its file. Modules of factories are found beside that file, or on PYTHONPATH.
         download: CIFAR-10 may be downloaded into `data_dir`.
         device: auto, cpu or cuda.
-        workers: processes that evaluate surfaces, each with compute.threads threads. The bytes don't depend on it.
+        workers: processes that train and evaluate, each with compute.threads threads. The bytes don't depend on it.
+        scheduler: address of a Dask scheduler whose workers (`tmrepro worker`) compute instead. Only this process writes `out`.
+        scheduler_file: the file that the scheduler wrote (`dask scheduler --scheduler-file`), instead of its address.
+        tls_ca: certificate of the authority; with `tls_cert` and `tls_key` needed for every scheduler that is not on this
+            machine.
+        tls_cert: certificate of this process.
+        tls_key: its key.
         reuse: other run folders, from which stages with the same key are taken over after their bytes are checked.
         only: compute the training, minimum and surfaces of these trained networks (cnn, cnn.r1) alone, and leave the folder
             unfinished. Folders of parts, made side by side or on several machines, make one run with `reuse`.
@@ -73,7 +85,7 @@ def run(
     Raises:
         UsageError: a wrong spec or argument; a factory that is defined in the notebook itself.
         ArtefactError: data or files of the run are missing or damaged.
-        ComputeError: out of memory, diverged, collapsed, disk full. The same call continues the run.
+        ComputeError: out of memory, diverged, collapsed, disk full, no scheduler. The same call continues the run.
     """
     path = None if isinstance(spec, Spec) else find_spec(spec)
     return _run(
@@ -84,6 +96,7 @@ def run(
         download=download,
         device=device,
         workers=workers,
+        link=_link(scheduler, scheduler_file, tls_ca, tls_cert, tls_key),
         reuse=[user_path(folder) for folder in ([reuse] if isinstance(reuse, Path | str) else reuse)],
         only=list(only),
         evaluator=evaluator,
@@ -101,6 +114,7 @@ def _run(
     device: str,
     workers: int,
     reporter: Reporter | None,
+    link: Link | None = None,
     download: bool = False,
     reuse: Sequence[Path] = (),
     only: Sequence[str] = (),
@@ -111,6 +125,8 @@ def _run(
     require_working_folder()
     if workers < 1:
         raise UsageError(f"workers must be at least 1 (got {workers})")
+    if link is not None and workers > 1:
+        raise UsageError("--workers starts processes here, --scheduler names those of a scheduler: choose one of them")
     _prepare(spec)
     from tmrepro.pipeline.execute import execute
 
@@ -125,6 +141,7 @@ def _run(
                 download=download,
                 device=device,
                 workers=workers,
+                link=link,
                 reuse=reuse,
                 only=only,
                 evaluator=evaluator,
@@ -135,6 +152,14 @@ def _run(
         if path is None or not path.is_file():
             raise
         raise blame(path, error) from error
+
+
+def _link(scheduler: str | None, file: Path | str | None, *certificates: Path | str | None) -> Link | None:
+    """The scheduler that arguments of `run` name; None where they name none."""
+    if scheduler is None and file is None:
+        return None
+    ca, cert, key = (None if path is None else user_path(path) for path in certificates)
+    return Link(scheduler, None if file is None else user_path(file), ca, cert, key)
 
 
 @isolated_if_needed

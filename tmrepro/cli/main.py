@@ -30,6 +30,7 @@ from tmrepro.cli.run import run
 from tmrepro.cli.spec import spec_app
 from tmrepro.cli.streams import open_streams
 from tmrepro.cli.verify import verify
+from tmrepro.cli.worker import worker
 from tmrepro.determinism import settle
 from tmrepro.errors import (
     EXIT_BUG,
@@ -63,6 +64,7 @@ app = App(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command()(worker)
 app.command()(verify)
 app.command()(reproduce)
 app.command()(figures)

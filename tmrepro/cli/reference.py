@@ -29,7 +29,7 @@ def build(
     ] = None,
     data_dir: DataOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train and evaluate.")] = 1,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:

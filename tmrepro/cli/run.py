@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tmrepro.cli.worker import SchedulerFileOption, TlsCaOption, TlsCertOption, TlsKeyOption
+
 SpecArgument = Annotated[
     Path,
     typer.Argument(
@@ -21,6 +23,9 @@ DataOption = Annotated[
         show_default=False,
     ),
 ]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, help="Processes that train and evaluate, compute.threads threads each.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
@@ -34,7 +39,15 @@ def run(
         bool, typer.Option("--download", help="Fetch CIFAR-10 into the data folder if need be.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces.")] = 1,
+    workers: WorkersOption = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Compute with the workers of this Dask scheduler (docs/scale.md).", show_default=False),
+    ] = None,
+    scheduler_file: SchedulerFileOption = None,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     reuse: Annotated[
         list[Path] | None, typer.Option(help="Take over from this run folder whatever still holds. May be repeated.")
     ] = None,
@@ -87,6 +100,11 @@ def run(
             download=download,
             device=device,
             workers=workers,
+            scheduler=scheduler,
+            scheduler_file=scheduler_file,
+            tls_ca=tls_ca,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
             reuse=reuse or [],
             only=only or [],
             evaluator=evaluator,

@@ -42,7 +42,7 @@ def verify(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the audit's sample.", show_default="random")] = None,
     data_dir: DataOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for audit and rerun.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate surfaces in a rerun.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train and evaluate in a rerun.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the verdict as one page, with figures and bands.")] = None,
