@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, Protocol, runtime_checkable
 
 from tmrepro.records import Epoch
@@ -17,6 +19,10 @@ class Reporter(Protocol):
 
     def stage(self, name: str, action: Action, reason: str) -> None:
         """A stage starts, continues, was done already, or is taken over from another run; `reason` says why."""
+        ...
+
+    def ended(self, name: str) -> None:
+        """A stage that started or continued has ended. With several workers, several are under way."""
         ...
 
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
@@ -37,6 +43,9 @@ class Silent:
 
     def stage(self, name: str, action: Action, reason: str) -> None:
         """See `Reporter.stage`."""
+
+    def ended(self, name: str) -> None:
+        """See `Reporter.ended`."""
 
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
         """See `Reporter.epoch`."""
@@ -69,6 +78,9 @@ class Lines:
         self._pause = FIRST_LINE_SECONDS
         self._next = time.monotonic() + self._pause
 
+    def ended(self, name: str) -> None:
+        """See `Reporter.ended`."""
+
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
         """See `Reporter.epoch`."""
         losses = f"T {epoch.train_loss:.3g}, V {epoch.validation_loss:.3g}"
@@ -91,6 +103,16 @@ class Lines:
     def _say(self, text: str) -> None:
         harmless = "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
         print(harmless, flush=True)  # noqa: T201 - what it is for
+
+
+@contextmanager
+def under_way(reporter: Reporter, name: str, reason: str) -> Iterator[None]:
+    """A stage that runs as long as the block; its end is told whatever happens."""
+    reporter.stage(name, "runs", reason)
+    try:
+        yield
+    finally:
+        reporter.ended(name)
 
 
 def default_reporter() -> Reporter:

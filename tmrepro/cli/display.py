@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 24  # of a table; beyond, those of replicates are left out
 ENOUGH_REPORTS, ENOUGH_SECONDS = 2, 5.0  # to say how long the rest takes
+MOST_STAGES = 6  # in one line of progress
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
 # The main statistics, each heading broken where it may be: both tables fit into 80 columns.
 TABLE_STATISTICS = {
@@ -50,7 +51,7 @@ def make_reporter(*, quiet: bool) -> Iterator[Reporter]:
 
 @contextmanager
 def bars(console: Console) -> Iterator[Reporter]:
-    """A bar for the stage under way, on `console`; it goes when the stage is over, or the run interrupted."""
+    """A bar for each stage under way, on `console`; it goes when the stage is over, or the run interrupted."""
     progress = Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         BarColumn(bar_width=10),
@@ -183,34 +184,43 @@ def _table(*left: str, right: tuple[str, ...]) -> Table:
 
 
 class _Told(Silent):
-    """Says in words how far a stage is and how long it takes at most; where, is for the subclasses."""
+    """Says in words how far each stage is and how long it takes at most; where, is for the subclasses."""
 
     def __init__(self) -> None:
-        self._pace = Pace()
+        self._paces: dict[str, Pace] = {}  # of the stages under way
 
     def stage(self, name: str, action: Action, reason: str) -> None:  # noqa: ARG002 - the subclasses show them
-        self._pace = Pace()
+        if action in {"runs", "continues"}:
+            self._paces[name] = Pace()
+
+    def ended(self, name: str) -> None:
+        self._paces.pop(name, None)
 
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
-        left = self._pace.left(epoch.epoch, max_epochs, now=epoch.seconds)
+        name = f"training/{model}"
+        left = self._left(name, epoch.epoch, max_epochs, now=epoch.seconds)
         losses = f"T {epoch.train_loss:.3g} V {epoch.validation_loss:.3g}"
         self._tell(
             epoch.epoch,
             max_epochs,
-            name=f"training/{model}",
+            name=name,
             short=f"epoch {epoch.epoch}/{max_epochs} {losses}{left and f', <{left} left'}",
             long=f"epoch {epoch.epoch} of at most {max_epochs}, {losses}, seed {seed}{left and f', at most {left} left'}",
         )
 
     def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:
-        left = self._pace.left(points_done, points, now=time.monotonic())
+        name = f"surface/{surface}/{model}"
+        left = self._left(name, points_done, points, now=time.monotonic())
         self._tell(
             points_done,
             points,
-            name=f"surface/{surface}/{model}",
+            name=name,
             short=f"{points_done}/{points} points{left and f', {left} left'}",
             long=f"{points_done} of {points} points{left and f', {left} left'}",
         )
+
+    def _left(self, name: str, done: int, total: int, *, now: float) -> str:
+        return self._paces.setdefault(name, Pace()).left(done, total, now=now)
 
     def _tell(self, done: int, total: int, *, name: str, short: str, long: str) -> None:
         raise NotImplementedError
@@ -227,11 +237,12 @@ def _harmless(text: str) -> str:
 
 
 class _Lines(_Told):
-    """Plain lines, for logs: every stage, and now and then how far it is."""
+    """Plain lines, for logs: every stage, and now and then how far those under way are, all in one line."""
 
     def __init__(self) -> None:
         super().__init__()
         self._next = 0.0
+        self._latest: dict[str, str] = {}
 
     def stage(self, name: str, action: Action, reason: str) -> None:
         super().stage(name, action, reason)
@@ -239,12 +250,20 @@ class _Lines(_Told):
         self._say(f"{name}: {words}{why and f' ({why})'}")
         self._next = time.monotonic() + PLAIN_LINE_SECONDS
 
+    def ended(self, name: str) -> None:
+        super().ended(name)
+        self._latest.pop(name, None)
+
     def note(self, message: str) -> None:
         self._say(f"note: {message}")
 
     def _tell(self, done: int, total: int, *, name: str, short: str, long: str) -> None:  # noqa: ARG002
+        self._latest[name] = short
         if time.monotonic() >= self._next:
-            self._say(f"{name}: {long}")
+            several = [f"{each} {self._latest[each]}" for each in self._latest][:MOST_STAGES]
+            more = len(self._latest) - len(several)
+            told = f"{name}: {long}" if len(self._latest) == 1 else "; ".join(several)
+            self._say(f"{told}{f'; and {more} more' if more else ''}")
             self._next = time.monotonic() + PLAIN_LINE_SECONDS
 
     def _say(self, text: str) -> None:
@@ -252,30 +271,32 @@ class _Lines(_Told):
 
 
 class _Bars(_Told):
-    """A bar for the stage under way, a line for each that has begun or was done already."""
+    """A bar for each stage under way, a line for each that has begun or was done already."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
-        self._task: TaskID | None = None
+        self._bars: dict[str, TaskID] = {}
 
     def stage(self, name: str, action: Action, reason: str) -> None:
         super().stage(name, action, reason)
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-            self._task = None
         style = "green" if action in {"done", "reused"} else "cyan"
         words, why = _in_words(action, reason)
         self._line(f"[{style}]{words:9}[/] {escape(name)}{why and f'  [dim]{escape(why)}[/]'}")
         if action in {"runs", "continues"}:
-            self._task = self._progress.add_task(escape(name), total=None, detail="")
+            self._bars[name] = self._progress.add_task(escape(name), total=None, detail="")
+
+    def ended(self, name: str) -> None:
+        super().ended(name)
+        if name in self._bars:
+            self._progress.remove_task(self._bars.pop(name))
 
     def note(self, message: str) -> None:
         self._line(f"[yellow]note[/]      {escape(message)}")
 
     def _tell(self, done: int, total: int, *, name: str, short: str, long: str) -> None:  # noqa: ARG002
-        if self._task is not None:
-            self._progress.update(self._task, completed=done, total=total, detail=short)
+        if name in self._bars:
+            self._progress.update(self._bars[name], completed=done, total=total, detail=short)
 
     def _line(self, text: str) -> None:
         self._progress.console.print(_harmless(text))

@@ -57,14 +57,10 @@ class Setup(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker gives for a task: its result, or the files (and the data) that it lacks for it.
-
-    `holds` are the SHA-256 of what the task left there.
-    """
+    """What a worker gives for a task: its result, or the files (and the data) that it lacks for it."""
 
     worker: str
     value: Any = None
-    holds: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     lacks_data: bool = False
 
@@ -81,12 +77,15 @@ class Admission(WorkerPlugin):
         self.wanted = wanted
         self.name = resource_of(wanted)
 
-    async def setup(self, worker: Worker) -> None:
-        """Called by Dask in each worker."""
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask in each worker, which goes on giving signs of life while it is prepared."""
         self._address = worker.address
         self._stock = Stock(Path(worker.local_directory) / self.name)
         self._dataset: Any = None
         self._workspace: Any = None
+        self._offering = asyncio.ensure_future(self._offer(worker))  # kept, or it could be collected
+
+    async def _offer(self, worker: Worker) -> None:
         executor = worker.executors["default"]  # whose thread does the tasks: some settings of torch are a thread's own
         refusal = await asyncio.get_running_loop().run_in_executor(executor, self._prepare)
         if refusal is not None:
@@ -97,8 +96,6 @@ class Admission(WorkerPlugin):
         # Dask looks at tasks that wait for a resource when a worker joins or goes on, not when it offers another one.
         worker.status = Status.paused
         worker.status = Status.running
-        _log.info("takes part in a run (%s)", self.name)
-        worker.log_event(TOPIC, {"run": self.name, "worker": worker.address})
 
     def receive(self, files: Mapping[str, bytes], dataset: Any | None) -> None:
         """Hold what was lacking."""
@@ -117,7 +114,9 @@ class Admission(WorkerPlugin):
             self._workspace = self.wanted.open(self._dataset)
         with self._stock.view(task.needs) as folder:
             result = task.compute(self.wanted.at(self._workspace, folder))
-        return Answer(self._address, result, tuple(self._stock.put(content) for content in task.to_hold(result)))
+        for content in task.to_hold(result):
+            self._stock.put(content)
+        return Answer(self._address, result)
 
     def _prepare(self) -> str | None:
         try:

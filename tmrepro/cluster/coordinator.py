@@ -7,7 +7,6 @@ was lost with a worker or a scheduler is sent again.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -20,27 +19,21 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker
-from distributed.client import FutureCancelledError
-from distributed.comm.core import CommClosedError
 
 from tmrepro.cluster.admission import TOPIC, Admission, Answer, Setup, perform, receive, resource_of
 from tmrepro.cluster.link import Link
 from tmrepro.cluster.local import kill_workers, local_cluster
+from tmrepro.cluster.talk import CONNECT_SECONDS, LOST, client_of, content_of, leave, register, workers_of
 from tmrepro.cluster.tasks import Place, Stage, Task
-from tmrepro.errors import ComputeError, DamagedError, TmreproError
-from tmrepro.limits import FILE_BYTES
+from tmrepro.errors import ComputeError, TmreproError
 from tmrepro.progress import Reporter
-from tmrepro.store.atomic import read_bytes, safe_path
 
 R = TypeVar("R")
 
-CONNECT_SECONDS = 5.0
 LONELY_SECONDS = 60.0  # without any worker before that is said
 LOOK_SECONDS = 1.0  # between two looks at the cluster
 TALKS = 64  # with the cluster at once, that somebody waits for
 TASKS_PER_WORKER = 2  # sent ahead: one under way, one to follow. More would only fill the scheduler's memory
-
-_LOST = (FutureCancelledError, CommClosedError, OSError, TimeoutError)
 
 
 class _Stopped(BaseException):
@@ -72,7 +65,6 @@ class Cluster:
         self._admitted = 0
         self._sent = 0  # tasks under way
         self._sending: set[tuple[str, str]] = set()  # what is on its way to a worker: its address, and a SHA-256
-        self._homes: dict[str, str] = {}  # which worker holds what the next task needs, by SHA-256
         self._events: deque[Mapping[str, Any]] = deque()
         self._failure: BaseException | None = None
         self._stopping = False
@@ -89,11 +81,11 @@ class Cluster:
             self._cluster = local_cluster(self._workers)
             client, address = Client(self._cluster, set_as_default=False), ""
         else:
-            client, address = _client_of(self._link)
+            client, address = client_of(self._link)
         client.subscribe_topic(TOPIC, lambda event: self._events.append(event[1]))
         self._client = client
         # In the background: this ends when all workers are prepared, and one that hangs never is.
-        threading.Thread(target=_register, args=(client, Admission(self._wanted)), daemon=True).start()
+        threading.Thread(target=register, args=(client, Admission(self._wanted)), daemon=True).start()
         threading.Thread(target=self._watch, args=(client, address), daemon=True).start()
 
     @property
@@ -172,14 +164,16 @@ class Cluster:
     def close(self) -> None:
         """See `Engine.close`."""
         client, self._client = self._client, None
-        with suppress(*_LOST):
+        with suppress(*LOST):
             if self._cluster is not None:
                 kill_workers(self._cluster)
             elif client is not None and client.status == "running":
-                client.unregister_worker_plugin(self._name)
+                leaving = threading.Thread(target=leave, args=(client, self._name), daemon=True)
+                leaving.start()
+                leaving.join(CONNECT_SECONDS)  # a worker that hangs would be waited for
         for each in (client, self._cluster):
             if each is not None:
-                with suppress(*_LOST):
+                with suppress(*LOST):
                     each.close(timeout=CONNECT_SECONDS)
         self._talks.shutdown(wait=False, cancel_futures=True)
 
@@ -187,10 +181,8 @@ class Cluster:
         if self._client is None:
             self.connect()
         assert self._client is not None  # noqa: S101
-        homes = [self._homes.pop(digest) for digest in task.needs.values() if digest in self._homes]
-        where: dict[str, Any] = {"workers": homes, "allow_other_workers": True} if homes else {}
         key = f"{type(task).__name__}-{uuid.uuid4().hex}"
-        future = self._client.submit(perform, self._name, task, key=key, pure=False, resources={self._name: 1}, **where)
+        future = self._client.submit(perform, self._name, task, key=key, pure=False, resources={self._name: 1})
         future.add_done_callback(self._wake)
         self._sent += 1
         return _Job(task, self._client, future)
@@ -215,13 +207,12 @@ class Cluster:
             ) from error
         except TmreproError:
             raise
-        except _LOST:
+        except LOST:
             self._reach_again(job.client)
             self._send_again(job)
             return
         if answer.is_done:
             job.answer = answer
-            self._homes |= dict.fromkeys(answer.holds, answer.worker)
             return
         self._supply(answer, job, workspace)
         self._send_again(job)
@@ -236,7 +227,7 @@ class Cluster:
         client = job.client
         try:
             files = {
-                path: _content(workspace, path, digest=task.needs[path])
+                path: content_of(workspace, path, digest=task.needs[path])
                 for path in answer.lacks
                 if (answer.worker, task.needs[path]) in mine
             }
@@ -247,9 +238,9 @@ class Cluster:
                 lambda: client.run(receive, self._name, files, dataset, workers=[answer.worker], on_error="return")
             )
             failed = given.get(answer.worker)
-            if isinstance(failed, OSError) and failed.errno is not None and answer.worker in self._workers_now(client):
+            if isinstance(failed, OSError) and failed.errno is not None and answer.worker in workers_of(client):
                 raise ComputeError(f"worker {answer.worker} cannot hold what it needs: {failed}")
-        except _LOST:
+        except LOST:
             self._reach_again(client)
         finally:
             self._sending -= mine
@@ -299,8 +290,8 @@ class Cluster:
         """Count the workers now and then, and tell what they say, until `client` is left."""
         lonely_since, told = time.monotonic(), False
         while self._client is client:
-            with suppress(*_LOST):
-                admitted = sum(self._name in worker["resources"] for worker in self._workers_now(client).values())
+            with suppress(Exception):  # a client that is being closed; whoever waits for a task finds out why
+                admitted = sum(self._name in worker["resources"] for worker in workers_of(client).values())
                 with self._turn:
                     if self._client is client and admitted != self._admitted:
                         self._admitted = admitted
@@ -312,10 +303,8 @@ class Cluster:
                     self._hear(self._events.popleft())
                 if not told and time.monotonic() > lonely_since + LONELY_SECONDS:
                     told = True
-                    self._reporter.note(
-                        f"no worker has taken part for {LONELY_SECONDS:.0f} s; still waiting. On each machine: tmrepro worker "
-                        f"{address}"
-                    )
+                    remedy = f". On each machine: tmrepro worker {address}" if address else ""
+                    self._reporter.note(f"no worker has taken part for {LONELY_SECONDS:.0f} s; still waiting{remedy}")
             time.sleep(LOOK_SECONDS)
 
     def _hear(self, event: Mapping[str, Any]) -> None:
@@ -326,38 +315,3 @@ class Cluster:
             self._turn.notify_all()
         else:
             self._reporter.note(f"worker {event['worker']} is refused: {event['refused']}")
-
-    @staticmethod
-    def _workers_now(client: Client) -> Mapping[str, Any]:
-        workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
-        return workers
-
-
-def _client_of(link: Link) -> tuple[Client, str]:
-    try:
-        address = link.address()
-    except FileNotFoundError as error:
-        raise ComputeError(
-            f"--scheduler-file {link.scheduler_file}: no such file; is the scheduler running?"
-        ) from error
-    try:
-        return Client(address, security=link.security(), timeout=CONNECT_SECONDS, set_as_default=False), address
-    except (OSError, TimeoutError) as error:
-        raise ComputeError(
-            f"no scheduler answers at {address}: is `dask scheduler` running there, with TLS if and only if the address begins "
-            "with tls://?"
-        ) from error
-
-
-def _register(client: Client, admission: Admission) -> None:
-    with suppress(*_LOST):  # whoever waits for a task notices too
-        client.register_plugin(admission, name=admission.name)
-
-
-def _content(workspace: Place, path: str, *, digest: str) -> bytes:
-    content = read_bytes(safe_path(workspace.run, path), limit_bytes=FILE_BYTES, name=path)
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise DamagedError(
-            f"{workspace.run / path}: not the bytes that were recorded; the same command makes them again"
-        )
-    return content

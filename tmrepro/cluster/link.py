@@ -108,8 +108,7 @@ class Link:
         if scheme == "tcp" and not _is_loopback(host):
             raise UsageError(
                 f"{given} is not on this machine, and without TLS anybody on the network could run code here: start the "
-                "scheduler with TLS and give --tls-ca, --tls-cert and --tls-key, or name the loopback end of a tunnel "
-                "(docs/scale.md)"
+                "scheduler with TLS and give --tls-ca, --tls-cert and --tls-key (docs/scale.md)"
             )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import tempfile
 from collections.abc import Mapping
@@ -93,7 +92,7 @@ async def _stay(link: Link, *, folder: str, environment: Mapping[str, str]) -> N
             if nanny is not None:
                 await nanny
                 waiting = False
-                _log.info("process %s works for %s", os.getpid(), address)
+                _log.info("worker %s is at %s, for %s", environment[WORKER_NUMBER], nanny.worker_address, address)
                 await nanny.finished()
         except asyncio.CancelledError:
             if nanny is not None and nanny.status != Status.closed:

@@ -158,6 +158,8 @@ class _Heard:
         match message:
             case {"stage": told}:
                 self._reporter.stage(*told)
+            case {"ended": [name]}:
+                self._reporter.ended(name)
             case {"epoch": [model, epoch, told]}:
                 self._reporter.epoch(model, Epoch(**epoch), **told)
             case {"chunk": [surface, model, told]}:

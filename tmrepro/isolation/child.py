@@ -98,6 +98,9 @@ class _Forwarding:
     def stage(self, name: str, action: Action, reason: str) -> None:
         self._channel.tell({"stage": [name, action, reason]})
 
+    def ended(self, name: str) -> None:
+        self._channel.tell({"ended": [name]})
+
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
         self._channel.tell({"epoch": [model, asdict(epoch), {"seed": seed, "max_epochs": max_epochs}]})
 

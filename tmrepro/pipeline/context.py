@@ -140,6 +140,7 @@ def run_stage(
     for stale in sorted(set(earlier.files) - set(record.files)) if earlier is not None else ():
         remove(safe_path(context.run, stale))
     context.book.put(record)
+    context.reporter.ended(name)
     return record
 
 

@@ -22,7 +22,7 @@ from tmrepro.figures import draw_spectrum, save_figure
 from tmrepro.inference import Targets, targets_of
 from tmrepro.pipeline.context import computing
 from tmrepro.pipeline.trainings import users_code
-from tmrepro.progress import Reporter
+from tmrepro.progress import Reporter, under_way
 from tmrepro.records import Curvature, Density, Spectrum, Surface
 from tmrepro.spec import DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces
 from tmrepro.store.atomic import remove, work_folder, write_bytes
@@ -76,8 +76,8 @@ def curvature_of_run(
         try:
             vectors = {}
             for name in missing:
-                reporter.stage(f"curvature/{name}", "runs", "not there yet, or asked for otherwise")
-                documents[name], vectors[name] = _computed(view, name, asked, device=device, reporter=reporter)
+                with under_way(reporter, f"curvature/{name}", "not there yet, or asked for otherwise"):
+                    documents[name], vectors[name] = _computed(view, name, asked, device=device, reporter=reporter)
             with _uninterrupted():
                 for name in missing:
                     save_curvature(run, documents[name], vectors[name], work=work_folder(run))

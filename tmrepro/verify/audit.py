@@ -17,7 +17,7 @@ import torch
 
 from tmrepro.errors import ArtefactError
 from tmrepro.pipeline.planning import surface_problem
-from tmrepro.progress import Reporter
+from tmrepro.progress import Reporter, under_way
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
 from tmrepro.store.curvature import DOCUMENT
@@ -56,13 +56,13 @@ def check_audit(
     checks = [_check_records(view)]
     models = {model.name: model for model in expand_models(view.spec) if model.name not in without}
     for model in models.values():
-        reporter.stage(f"audit models/{model.name}", "runs", "Algorithm 1 again from theta*")
-        try:
-            checks.append(check_minimum(view, model, device=device, exact=platforms.exact))
-            path = check_path(view, model, device=device, exact=platforms.exact)
-            checks += [path] if path is not None else []
-        except ArtefactError as error:
-            checks.append(Check("audit", f"models/{model.name}", "damaged", str(error)))
+        with under_way(reporter, f"audit models/{model.name}", "Algorithm 1 again from theta*"):
+            try:
+                checks.append(check_minimum(view, model, device=device, exact=platforms.exact))
+                path = check_path(view, model, device=device, exact=platforms.exact)
+                checks += [path] if path is not None else []
+            except ArtefactError as error:
+                checks.append(Check("audit", f"models/{model.name}", "damaged", str(error)))
     checks += _check_curvatures(view, models, seed=seed, device=device, platforms=platforms, reporter=reporter)
     recorded, surfaces = _recorded_evaluators(view), set(view.surfaces)
     promises: dict[str, None] = {}  # said once, in order
@@ -72,24 +72,25 @@ def check_audit(
         promises[promise(sample_points, of=K * K)] = None
         for name in (name for name in drawn.models if name in models and (drawn.name, name) in surfaces):
             sample = draw_sample(K, points=sample_points, seed=seed, subject=f"{drawn.name}/{name}")
-            reporter.stage(f"audit {drawn.name}/{name}", "runs", f"{len(sample)} of {K * K} points")
-            try:
-                directions = check_directions(view, drawn, models[name], device=device)
-                checks += [directions] if directions is not None else []
-            except ArtefactError as error:
-                checks.append(Check("audit", directions_file(drawn.name, name), "damaged", str(error)))
-                continue
-            checks.append(
-                _check_surface(
-                    view,
-                    drawn,
-                    models[name],
-                    sample,
-                    device=device,
-                    platforms=platforms,
-                    recorded=recorded.get(f"surface/{drawn.name}/{name}"),
+            what = f"{len(sample)} of {K * K} points"
+            with under_way(reporter, f"audit {drawn.name}/{name}", what):
+                try:
+                    directions = check_directions(view, drawn, models[name], device=device)
+                    checks += [directions] if directions is not None else []
+                except ArtefactError as error:
+                    checks.append(Check("audit", directions_file(drawn.name, name), "damaged", str(error)))
+                    continue
+                checks.append(
+                    _check_surface(
+                        view,
+                        drawn,
+                        models[name],
+                        sample,
+                        device=device,
+                        platforms=platforms,
+                        recorded=recorded.get(f"surface/{drawn.name}/{name}"),
+                    )
                 )
-            )
     return checks, Remarks(notes=(f"audit: the sample's seed is {seed} (--seed {seed} repeats it)", *promises))
 
 
@@ -106,11 +107,12 @@ def _check_curvatures(
     checks = []
     for model in models.values():
         if has_curvature(view, model.name):
-            reporter.stage(f"audit curvature/{model.name}", "runs", "its eigenpairs and a sample of its trace again")
-            try:
-                checks.append(check_curvature(view, model, seed=seed, device=device, exact=platforms.exact))
-            except ArtefactError as error:
-                checks.append(Check("audit", f"models/{model.name}/{DOCUMENT}", "damaged", str(error)))
+            what = "its eigenpairs and a sample of its trace again"
+            with under_way(reporter, f"audit curvature/{model.name}", what):
+                try:
+                    checks.append(check_curvature(view, model, seed=seed, device=device, exact=platforms.exact))
+                except ArtefactError as error:
+                    checks.append(Check("audit", f"models/{model.name}/{DOCUMENT}", "damaged", str(error)))
     return checks
 
 

@@ -1,0 +1,24 @@
+#!/bin/bash
+# One run on Slurm: the scheduler and the coordinator in the first task, a worker a GPU in all.
+# Usage: sbatch docs/scale/slurm.sh SPEC       Before: certificates in $CERTIFICATES (docs/scale.md), a shared folder $SHARED.
+#SBATCH --job-name=tmrepro
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=16
+#SBATCH --time=24:00:00
+set -euo pipefail
+
+spec=$1
+shared=${SHARED:-$PWD}
+certificates=${CERTIFICATES:-$PWD}
+file=$shared/scheduler-$SLURM_JOB_ID.json
+export TMREPRO_TLS_CA=$certificates/ca.pem TMREPRO_TLS_CERT=$certificates/node.pem TMREPRO_TLS_KEY=$certificates/node.key
+export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=60s
+
+dask scheduler --protocol tls --port 0 --no-dashboard --scheduler-file "$file" \
+  --tls-ca-file "$TMREPRO_TLS_CA" --tls-cert "$TMREPRO_TLS_CERT" --tls-key "$TMREPRO_TLS_KEY" &
+until [ -s "$file" ]; do sleep 1; done
+
+srun tmrepro worker --scheduler-file "$file" --nworkers 4 &
+tmrepro run "$spec" --scheduler-file "$file" --device cuda

@@ -1,0 +1,76 @@
+"""What the coordinator says to a scheduler and its workers, each in one call that may take its time or fail."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from distributed import Client
+from distributed.client import FutureCancelledError
+from distributed.comm.core import CommClosedError
+
+from tmrepro.cluster.admission import Admission
+from tmrepro.cluster.link import Link
+from tmrepro.cluster.tasks import Place
+from tmrepro.errors import ComputeError, DamagedError
+from tmrepro.limits import FILE_BYTES
+from tmrepro.store.atomic import read_bytes, safe_path
+
+CONNECT_SECONDS = 5.0
+LOST = (FutureCancelledError, CommClosedError, OSError, TimeoutError)  # whoever was talked to is gone
+
+
+def client_of(link: Link) -> tuple[Client, str]:
+    """A client of the scheduler that `link` names, and the address.
+
+    Raises:
+        ComputeError: nobody answers there.
+        UsageError: the link is wrong or unsafe.
+    """
+    try:
+        address = link.address()
+    except FileNotFoundError as error:
+        raise ComputeError(
+            f"--scheduler-file {link.scheduler_file}: no such file; is the scheduler running?"
+        ) from error
+    try:
+        return Client(address, security=link.security(), timeout=CONNECT_SECONDS, set_as_default=False), address
+    except (OSError, TimeoutError) as error:
+        raise ComputeError(
+            f"no scheduler answers at {address}: is `dask scheduler` running there, with TLS if and only if the address begins "
+            "with tls://?"
+        ) from error
+
+
+def workers_of(client: Client) -> Mapping[str, Any]:
+    """What the scheduler knows of its workers, by address."""
+    workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
+    return workers
+
+
+def leave(client: Client, name: str) -> None:
+    """No worker that joins later is prepared for the run any more."""
+    with suppress(*LOST):
+        client.unregister_worker_plugin(name)
+
+
+def register(client: Client, admission: Admission) -> None:
+    """Prepare all workers for a run, those that join later too."""
+    with suppress(*LOST):  # whoever waits for a task notices too
+        client.register_plugin(admission, name=admission.name)
+
+
+def content_of(workspace: Place, path: str, *, digest: str) -> bytes:
+    """The bytes of a file of the run folder.
+
+    Raises:
+        DamagedError: they are not those of `digest`.
+    """
+    content = read_bytes(safe_path(workspace.run, path), limit_bytes=FILE_BYTES, name=path)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise DamagedError(
+            f"{workspace.run / path}: not the bytes that were recorded; the same command makes them again"
+        )
+    return content
