@@ -35,7 +35,9 @@ def test_one_worker_needs_no_dask(small, tmp_path):
 def test_an_address_that_nobody_listens_at(small, start, tmp_path):
     command = start("run", small.spec, "--out", tmp_path / "run", "--scheduler", f"tcp://{HOST}:{free_port()}")
     assert command.wait() == 4
-    assert re.search(rf"error: no scheduler answers at tcp://{HOST}:\d+: is `dask scheduler` running there", command.err)
+    assert re.search(
+        rf"error: no scheduler answers at tcp://{HOST}:\d+: is `dask scheduler` running there", command.err
+    )
     assert "Traceback" not in command.err
 
 
@@ -147,7 +149,7 @@ def test_a_worker_with_other_code_of_the_user_says_so(spec):
     from tmrepro.usercode import CodeRecord
 
     setup = setup_of(spec)
-    changed = CodeRecord({name: "0" * 64 for name in setup.code["norm"].files}, setup.code["norm"].distributions)
+    changed = CodeRecord(dict.fromkeys(setup.code["norm"].files, "0" * 64), setup.code["norm"].distributions)
     refusal = replace(setup, code={"norm": changed}).prepare()
     assert "code of norm.files.tiny_networks.py" in refusal
     assert replace(setup, code={"norm": changed}).key != setup.key

@@ -7,10 +7,12 @@ import logging
 import signal
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distributed import Nanny
+from distributed import Nanny, Security
+from distributed.comm.core import connect
 from distributed.core import Status
 
 from tmrepro.cluster.link import Link
@@ -18,6 +20,8 @@ from tmrepro.cluster.link import Link
 WORKER_NUMBER = "TMREPRO_WORKER_NUMBER"  # of a worker on its machine: which GPU it takes
 WORKER_DATA = "TMREPRO_WORKER_DATA"  # the folder of the data, where a worker has it itself
 AGAIN_SECONDS = 1.0
+CONNECT_SECONDS = 5.0
+START_SECONDS = 300.0  # for a process to start and to join; a busy machine takes its time
 
 # One task at a time; and nothing that Dask would do about memory by itself: spill to disk, pause, kill.
 WORKER_SETTINGS: Mapping[str, Any] = {
@@ -72,35 +76,39 @@ async def _serve(link: Link, *, workers: int, data_dir: Path | None) -> signal.S
 
 async def _stay(link: Link, *, folder: str, environment: Mapping[str, str]) -> None:
     """One worker process, started again whenever it ends: with its scheduler, most likely."""
-    waiting = False
+    is_waiting = False
     while True:
-        try:
-            address = link.address()
-            nanny = Nanny(
-                address,
-                security=link.security(),
-                local_directory=folder,
-                env=dict(environment),
-                silence_logs=logging.CRITICAL,
-                death_timeout=10,
-                dashboard_address="127.0.0.1:0",
-                **WORKER_SETTINGS,
-            )
-        except FileNotFoundError:
-            nanny = None
-        try:
-            if nanny is not None:
-                await nanny
-                waiting = False
-                _log.info("worker %s is at %s, for %s", environment[WORKER_NUMBER], nanny.worker_address, address)
-                await nanny.finished()
-        except asyncio.CancelledError:
-            if nanny is not None and nanny.status != Status.closed:
-                await nanny.close(timeout=5)
-            raise
-        except (OSError, TimeoutError, RuntimeError) as error:
-            _log.debug("%s", error)
-        if not waiting:
-            waiting = True
-            _log.info("no scheduler yet; waiting for it")
+        with suppress(FileNotFoundError, OSError, TimeoutError):  # no scheduler, or no longer
+            address, security = link.address(), link.security()
+            comm = await connect(address, timeout=CONNECT_SECONDS, **security.get_connection_args("worker"))
+            await comm.close()
+            await _work(address, security, folder=folder, environment=environment)
+            is_waiting = False
+        if not is_waiting:
+            is_waiting = True
+            _log.info("worker %s waits for a scheduler", environment[WORKER_NUMBER])
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _work(address: str, security: Security, *, folder: str, environment: Mapping[str, str]) -> None:
+    """A worker process, and another one whenever that dies or hangs, as long as its scheduler is there."""
+    nanny = Nanny(
+        address,
+        security=security,
+        local_directory=folder,
+        env=dict(environment),
+        silence_logs=logging.CRITICAL,
+        death_timeout=START_SECONDS,
+        dashboard_address="127.0.0.1:0",
+        **WORKER_SETTINGS,
+    )
+    try:
+        await nanny
+        _log.info("worker %s is at %s, for %s", environment[WORKER_NUMBER], nanny.worker_address, address)
+        await nanny.finished()
+    except (AssertionError, RuntimeError, ValueError) as error:  # what Dask makes of a scheduler that goes meanwhile
+        _log.debug("%s", error)
+    finally:
+        if nanny.status != Status.closed:
+            with suppress(Exception):
+                await nanny.close(timeout=CONNECT_SECONDS)
