@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from tmrepro.errors import ComputeError, UsageError
-from tmrepro.usercode import loaded_code
+from tmrepro.errors import UsageError
 
 NET = "import helper\ndef make():\n    return helper.Act()\n"
 HELPER = """import math
@@ -89,28 +88,3 @@ def test_bytecode_of_another_source_is_refused(write, code):
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as cp -p does
     with pytest.raises(UsageError, match=r"the bytecode of helper\.py in __pycache__ is of another source"):
         code("net:make")
-
-
-def test_a_worker_process_refuses_a_file_that_was_changed(write):
-    home = write({"net.py": NET, "helper.py": HELPER})
-    objects = [importlib.import_module("net").make()]
-    loaded = loaded_code(objects)
-    loaded.require()
-    assert [name for _, name, _, _ in loaded.modules] == ["helper.py"]
-    write({"helper.py": HELPER + "# a word\n"})
-    with pytest.raises(ComputeError, match=r"helper\.py was changed while the run was under way"):
-        loaded.require()
-    with pytest.raises(UsageError, match=r"helper\.py was changed after this Python loaded it"):
-        loaded_code(objects)
-    (home / "helper.py").unlink()
-    with pytest.raises(ComputeError, match=r"helper\.py was changed"):
-        loaded.require()
-
-
-def test_what_is_defined_at_the_prompt_is_no_reason_to_refuse_workers(monkeypatch):
-    class Cell:
-        pass
-
-    Cell.__module__ = "cell"
-    monkeypatch.setitem(sys.modules, "cell", type(sys)("cell"))
-    assert loaded_code([Cell()]).modules == ()

@@ -11,7 +11,6 @@ closure.py   all modules that some modules import, and those import, and so on
 factory.py   a factory found and called
 trace.py     `code_of`: the code of a factory, found by using it
 changes.py   a factory's code against the record of a run
-workers.py   worker processes load the same files
 
 Out of reach: files that are no code (a table that a network reads), and text that code hands to `exec`, which is said.
 """
@@ -22,12 +21,10 @@ from tmrepro.usercode.changes import CodeChanges, changes_since
 from tmrepro.usercode.factory import call_factory, importable_from, load_factory
 from tmrepro.usercode.record import CodeRecord, code_from, file_changes, version_changes
 from tmrepro.usercode.trace import code_as_read, code_of, is_at_hand
-from tmrepro.usercode.workers import LoadedCode, loaded_code
 
 __all__ = [
     "CodeChanges",
     "CodeRecord",
-    "LoadedCode",
     "call_factory",
     "changes_since",
     "code_as_read",
@@ -37,6 +34,5 @@ __all__ = [
     "importable_from",
     "is_at_hand",
     "load_factory",
-    "loaded_code",
     "version_changes",
 ]

@@ -41,13 +41,10 @@ class Closure:
         return found
 
 
-def close(
-    names: Iterable[str], *, files: Iterable[str] = (), before: Collection[str] | None = None, readable: bool = True
-) -> Closure:
+def close(names: Iterable[str], *, files: Iterable[str] = (), before: Collection[str] | None = None) -> Closure:
     """Follow the imports of the modules `names`, and of the `files` that were executed without being modules.
 
-    `before`: modules that were loaded before the user's code was used; None: any may have been. With `readable` False a
-    module without a file is passed over.
+    `before`: modules that were loaded before the user's code was used; None: any may have been.
 
     Raises:
         UsageError: a module has no file that can be read, or is not loaded as its file has it.
@@ -71,8 +68,6 @@ def close(
                     installed.add(source.module)
                     found.distributions |= distributions_of(source)
             elif source.kind in {"user", "unreadable"} and source.module not in found.modules:
-                if source.kind == "unreadable" and not readable:
-                    continue
                 content = content_of(source)
                 fresh = before is not None and source.module not in before
                 found.modules[source.module] = (source, checked_digest(source, content, fresh=fresh))
