@@ -18,14 +18,15 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import dask.config
 from distributed import Client, Future, KilledWorker
 
 from tmrepro.cluster.admission import TOPIC, Admission, Answer, Setup, perform, receive, resource_of
 from tmrepro.cluster.link import Link
 from tmrepro.cluster.local import kill_workers, local_cluster
-from tmrepro.cluster.talk import CONNECT_SECONDS, LOST, client_of, content_of, leave, register, workers_of
+from tmrepro.cluster.talk import CONNECT_SECONDS, LOST, client_of, content_of, dashboard_of, leave, register, workers_of
 from tmrepro.cluster.tasks import Place, Stage, Task
-from tmrepro.errors import ComputeError, TmreproError
+from tmrepro.errors import ComputeError
 from tmrepro.progress import Reporter
 
 R = TypeVar("R")
@@ -69,6 +70,7 @@ class Cluster:
         self._failure: BaseException | None = None
         self._stopping = False
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})  # a surface to judge is large
 
     def connect(self) -> None:
         """Reach the scheduler, or start one.
@@ -91,8 +93,7 @@ class Cluster:
     @property
     def dashboard(self) -> str | None:
         """The address of Dask's dashboard, where it is on."""
-        services = {} if self._client is None else self._client.scheduler_info(n_workers=0).get("services", {})
-        return self._client.dashboard_link if self._client is not None and "dashboard" in services else None
+        return None if self._client is None else dashboard_of(self._client)
 
     def call(self, task: Task[R], workspace: Place) -> R:
         """See `Engine.call`."""
@@ -178,8 +179,9 @@ class Cluster:
         self._talks.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, task: Task[Any]) -> _Job:
-        if self._client is None:
+        if self._client is None and self._link is None:
             self.connect()
+        self._wait_for(lambda: self._client is not None)  # while the scheduler is gone
         assert self._client is not None  # noqa: S101
         key = f"{type(task).__name__}-{uuid.uuid4().hex}"
         future = self._client.submit(perform, self._name, task, key=key, pure=False, resources={self._name: 1})
@@ -205,9 +207,9 @@ class Cluster:
                 f"{error.allowed_failures + 1} workers died while they did the same task ({type(job.task).__name__}); with less "
                 "memory than they need, use fewer of them on a machine"
             ) from error
-        except TmreproError:
-            raise
         except LOST:
+            if job.future.status == "error":  # what the task itself raised
+                raise
             self._reach_again(job.client)
             self._send_again(job)
             return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
+from urllib.request import urlopen
 
 from distributed import Client
 from distributed.client import FutureCancelledError
@@ -48,6 +50,15 @@ def workers_of(client: Client) -> Mapping[str, Any]:
     """What the scheduler knows of its workers, by address."""
     workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
     return workers
+
+
+def dashboard_of(client: Client) -> str | None:
+    """The address of the dashboard, where there is one: a scheduler names it also where bokeh is not installed."""
+    with suppress(OSError, ValueError, KeyError):
+        link: str = client.dashboard_link
+        with urlopen(link, timeout=CONNECT_SECONDS) as page:  # noqa: S310 - the scheduler's own
+            return link if page.status == HTTPStatus.OK else None
+    return None
 
 
 def leave(client: Client, name: str) -> None:
