@@ -33,7 +33,9 @@ surfaces:
   - {name: along, directions: {kind: pca}, labels: original, grid: {K: 3, origin: center, step: 0.5}, chunk: 2}
 compute: {threads: 1}
 """
-SETTINGS = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s"}  # more than a busy machine keeps a worker from its heartbeat
+SETTINGS = {
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s"
+}  # more than a busy machine keeps a worker from its heartbeat
 PATIENCE_SECONDS = 300
 
 

@@ -76,11 +76,14 @@ class Cluster:
         """Reach the scheduler, or start one.
 
         Raises:
-            ComputeError: nobody answers at its address.
+            ComputeError: nobody answers at its address, or processes cannot be started here.
             UsageError: the link is wrong or unsafe.
         """
         if self._link is None:
-            self._cluster = local_cluster(self._workers)
+            try:
+                self._cluster = local_cluster(self._workers)
+            except (RuntimeError, OSError) as error:
+                raise ComputeError(f"worker processes cannot be started: {error}") from error
             client, address = Client(self._cluster, set_as_default=False), ""
         else:
             client, address = client_of(self._link)
