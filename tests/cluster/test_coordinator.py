@@ -128,6 +128,15 @@ def test_tasks_are_sent_only_as_workers_need_them(cluster, workspace):
         assert len(begun) <= done + 1 + TASKS_PER_WORKER * WORKERS
 
 
+def test_a_run_goes_on_with_workers_that_took_part_before(cluster, workspace):
+    first = cluster()
+    assert first.call(Read(), workspace)[0] == 0
+    room.leave(first._client, "tmrepro-test")
+    room.register(first._client, room.Admission(Setup()))
+    results = list(first.each((Read(number=number) for number in range(10)), workspace))
+    assert sorted(number for number, _, _ in results) == list(range(10))
+
+
 @pytest.mark.parametrize("error", [ComputeError("the network failed"), OSError(28, "no space left"), KeyError("x")])
 def test_what_a_task_raises_is_raised_here(error, cluster, workspace):
     with pytest.raises(type(error)) as raised:

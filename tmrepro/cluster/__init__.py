@@ -1,6 +1,7 @@
 """Who computes: this process, worker processes here, or workers anywhere, through Dask's `distributed`.
 
 tasks.py         tasks and stages, and how one process does them
+turns.py         the threads of stages, one of which works at a time
 link.py          where a scheduler is, and whether it is safe to talk to it
 admission.py     a worker is prepared and compared before it gets a task
 stock.py         the files that a worker holds

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -85,6 +86,14 @@ class Admission(WorkerPlugin):
         self._workspace: Any = None
         self._offering = asyncio.ensure_future(self._offer(worker))  # kept, or it could be collected
 
+    async def teardown(self, worker: Worker) -> None:
+        """Called by Dask when the run or the worker ends, or another coordinator goes on with the run."""
+        self._offering.cancel()
+        self._dataset = self._workspace = None
+        if worker.status == Status.running:  # else its scheduler may be gone, and an answer would be waited for
+            with suppress(OSError, RuntimeError):
+                await worker.set_resources(**{self.name: 0})
+
     async def _offer(self, worker: Worker) -> None:
         executor = worker.executors["default"]  # whose thread does the tasks: some settings of torch are a thread's own
         refusal = await asyncio.get_running_loop().run_in_executor(executor, self._prepare)
@@ -92,7 +101,11 @@ class Admission(WorkerPlugin):
             _log.error("refused for a run: %s", refusal)
             worker.log_event(TOPIC, {"run": self.name, "worker": worker.address, "refused": refusal})
             return
-        await worker.set_resources(**{self.name: 1})
+        try:
+            await worker.set_resources(**{self.name: 1})
+        except (OSError, RuntimeError) as error:  # its scheduler is gone, and so will this process be
+            _log.debug("%s", error)
+            return
         # Dask looks at tasks that wait for a resource when a worker joins or goes on, not when it offers another one.
         worker.status = Status.paused
         worker.status = Status.running
@@ -136,15 +149,15 @@ def resource_of(wanted: Setup) -> str:
 
 def perform(name: str, task: Task[Any]) -> Answer:
     """What runs in a worker, as a task of Dask."""
-    return _admission(get_worker(), name).perform(task)
+    worker = get_worker()
+    admission = worker.plugins.get(name)
+    if not isinstance(admission, Admission):  # it is being replaced
+        return Answer(worker.address, lacks_data=True)
+    return admission.perform(task)
 
 
 def receive(name: str, files: Mapping[str, bytes], dataset: Any | None, dask_worker: Worker) -> None:
     """What runs in a worker beside its tasks (`Client.run`), when something was lacking."""
-    _admission(dask_worker, name).receive(files, dataset)
-
-
-def _admission(worker: Worker, name: str) -> Admission:
-    admission = worker.plugins[name]
-    assert isinstance(admission, Admission)  # noqa: S101
-    return admission
+    admission = dask_worker.plugins.get(name)
+    if isinstance(admission, Admission):
+        admission.receive(files, dataset)

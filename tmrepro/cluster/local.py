@@ -16,7 +16,6 @@ HANGING_SECONDS = 60  # without a sign of life, a worker is killed and started a
 
 def local_cluster(workers: int) -> Any:
     """A scheduler in this process and `workers` processes. Dask starts those again that die or hang."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     scheduler = {
         "cls": Scheduler,
         "options": {"host": LOOPBACK, "port": 0, "dashboard_address": f"{LOOPBACK}:0", "worker_ttl": HANGING_SECONDS},

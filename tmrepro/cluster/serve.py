@@ -41,9 +41,15 @@ def serve(link: Link, *, workers: int, data_dir: Path | None) -> None:
     link.check()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     _log.setLevel(logging.INFO)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    silence()
     stopped = asyncio.run(_serve(link, workers=workers, data_dir=data_dir))
     signal.raise_signal(stopped)  # as every command ends that is told to
+
+
+def silence() -> None:
+    """Dask's log is for who debugs Dask; what a user should know is said in words."""
+    for handler in logging.getLogger("distributed").handlers:  # one of all loggers that Dask sets up
+        handler.setLevel(logging.CRITICAL)
 
 
 async def _serve(link: Link, *, workers: int, data_dir: Path | None) -> signal.Signals:
