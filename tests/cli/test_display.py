@@ -106,6 +106,50 @@ def test_lines_come_at_intervals_with_the_time_left(capsys, clock):
     ]
 
 
+def test_stages_under_way_together_share_a_line_until_they_end(capsys, clock):
+    with display.make_reporter(quiet=False) as reporter:
+        for name in ("training/dnn", "training/cnn", "surface/one/norm"):
+            reporter.stage(name, "runs", "not there yet")
+        capsys.readouterr()
+        reporter.epoch("dnn", epoch(1, 1.0), seed=3, max_epochs=11)
+        reporter.epoch("cnn", epoch(2, 1.0), seed=3, max_epochs=11)
+        clock.now += 11
+        reporter.chunk("one", "norm", points_done=4, points=25)
+        reporter.ended("training/dnn")
+        reporter.ended("surface/one/norm")
+        clock.now += 11
+        reporter.epoch("cnn", epoch(3, 2.0), seed=3, max_epochs=11)
+    assert capsys.readouterr().err.splitlines() == [
+        "training/dnn epoch 1/11 T 0.123 V inf; training/cnn epoch 2/11 T 0.123 V inf; surface/one/norm 4/25 points",
+        "training/cnn: epoch 3 of at most 11, T 0.123 V inf, seed 3",
+    ]
+
+
+def test_a_hundred_stages_under_way_still_take_one_line(capsys, clock):
+    with display.make_reporter(quiet=False) as reporter:
+        for number in range(100):
+            reporter.stage(f"training/dnn.r{number}", "runs", "not there yet")
+            reporter.epoch(f"dnn.r{number}", epoch(1, 1.0), seed=3, max_epochs=11)
+        capsys.readouterr()
+        clock.now += 11
+        reporter.epoch("dnn.r0", epoch(2, 1.0), seed=3, max_epochs=11)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("; and 94 more")
+
+
+def test_each_stage_under_way_has_a_bar_of_its_own():
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with display.bars(console) as reporter:
+        for name in ("training/dnn", "surface/one/cnn"):
+            reporter.stage(name, "runs", "not there yet")
+        reporter.epoch("dnn", epoch(1, 1.0), seed=3, max_epochs=11)
+        reporter.chunk("one", "cnn", points_done=4, points=25)
+        shown = {task.description: task.fields["detail"] for task in reporter._progress.tasks}
+        assert shown == {"training/dnn": "epoch 1/11 T 0.123 V inf", "surface/one/cnn": "4/25 points"}
+        reporter.ended("training/dnn")
+        assert [task.description for task in reporter._progress.tasks] == ["surface/one/cnn"]
+
+
 def test_why_a_stage_is_made_again_is_said(capsys):
     with display.make_reporter(quiet=False) as reporter:
         reporter.stage("figures", "runs", "depends on something else now: minima")
