@@ -6,8 +6,9 @@ another run) the network is trained again, which gives the same bits.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tmrepro.cluster import Task
 from tmrepro.components import Components, principal_components
 from tmrepro.directions import DirectionPair
 from tmrepro.errors import ComputeError, UsageError
@@ -26,6 +28,7 @@ from tmrepro.pipeline.context import Context, computing, run_stage
 from tmrepro.pipeline.models import relabelled, restore
 from tmrepro.pipeline.surfaces import directions_inputs
 from tmrepro.pipeline.trainings import state_path, train_with_checkpoints, users_code
+from tmrepro.pipeline.workspace import Workspace
 from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.spec import DrawnSurface, TrainedModel, TrainingSpec, TrajectorySpec, expand_surfaces
 from tmrepro.store.stages import StageRecord
@@ -121,13 +124,7 @@ def store_trajectory(
         with computing(f"the path of {name}", users_code=users_code(model.spec)):
             path = training_path(context, model, training)
             points, found = describe(
-                path,
-                planes,
-                examples=context.examples,
-                targets=targets_of(
-                    relabelled(context, name), loss=model.spec.training.loss, clip=model.spec.training.clip_probability
-                ),
-                training=model.spec.training,
+                path, planes, measure=_measured(context, model, path, training, minimum).__getitem__
             )
             files = [save_trajectory(context.run, name, points, work=context.work)]
             for index, epoch in enumerate(path.epochs if spec.weights else ()):
@@ -139,21 +136,13 @@ def store_trajectory(
 
 
 def describe(
-    path: TrainingPath, planes: Planes, *, examples: Examples, targets: Targets, training: TrainingSpec
+    path: TrainingPath, planes: Planes, *, measure: Callable[[int], tuple[float, float]]
 ) -> tuple[list[TrajectoryPoint], Components | None]:
     """The points of a path, with their places in `planes`, and its principal components where it has two.
 
-    `targets` are y~ of X~. Batch norm is re-estimated at each point where `training` does so for theta*.
+    `measure` gives the loss and the gradient norm of a point by its index.
     """
-    module, found = copy.deepcopy(path.module), _components(path)
-
-    def measure(index: int) -> tuple[float, float]:
-        module.load_state_dict({name: torch.from_numpy(value) for name, value in path.state(index).items()})
-        if training.reestimate_batch_norm:
-            reestimate_batch_norm(module, examples.inputs, batch_size=training.batch_size)
-        loss = evaluate(module.eval(), examples.inputs, targets=targets).loss
-        return loss, gradient_norm(module, examples.inputs, targets=targets)
-
+    found = _components(path)
     points = follow(
         path.epochs,
         path.theta,
@@ -169,6 +158,61 @@ def describe(
             replace(point, places={**point.places, surface: place}) for point, place in zip(points, places, strict=True)
         ]
     return points, found
+
+
+def measure_point(
+    module: nn.Module, state: Mapping[str, np.ndarray], *, examples: Examples, targets: Targets, training: TrainingSpec
+) -> tuple[float, float]:
+    """Loss and gradient norm of a point; `module` is changed, `targets` are y~ of X~.
+
+    Batch norm is re-estimated at the point where `training` does so for theta*.
+    """
+    module.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    if training.reestimate_batch_norm:
+        reestimate_batch_norm(module, examples.inputs, batch_size=training.batch_size)
+    loss = evaluate(module.eval(), examples.inputs, targets=targets).loss
+    return loss, gradient_norm(module, examples.inputs, targets=targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurePoint(Task[tuple[int, tuple[float, float]]]):
+    """Measure one point of a path; `state` is its file among `needs`. The result has the index again."""
+
+    model: TrainedModel
+    index: int
+    state: str
+
+    def compute(self, workspace: Workspace) -> tuple[int, tuple[float, float]]:
+        """See `Task.compute`."""
+        name, training = self.model.name, self.model.spec.training
+        with computing(f"the path of {name}", users_code=users_code(self.model.spec)):
+            module = load_theta(workspace.run, self.model, signature=workspace.dataset.signature)
+            labels = relabelled(workspace, name)
+            found = measure_point(
+                module.to(workspace.device),
+                load_tensors(workspace.run / self.state, name=f"a point of the path of {name}"),
+                examples=workspace.examples,
+                targets=targets_of(labels, loss=training.loss, clip=training.clip_probability),
+                training=training,
+            )
+        return self.index, found
+
+
+def _measured(
+    context: Context, model: TrainedModel, path: TrainingPath, training: StageRecord, minimum: StageRecord
+) -> dict[int, tuple[float, float]]:
+    """Loss and gradient norm of each point, by index."""
+    theta = f"models/{model.name}/theta.safetensors"
+    shared = {theta: training.files[theta], **minimum.files}
+
+    def tasks() -> Iterator[MeasurePoint]:
+        for index, file in enumerate(path.files):
+            state = file.relative_to(context.run).as_posix()
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            yield MeasurePoint(needs={**shared, state: digest}, model=model, index=index, state=state)
+
+    with closing(context.engine.each(tasks(), context)) as found:
+        return dict(found)
 
 
 def _components(path: TrainingPath) -> Components | None:

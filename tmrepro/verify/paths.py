@@ -6,6 +6,7 @@ tells is checked: its own row, the epochs, and that distances in and from each p
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +19,7 @@ from tmrepro.directions import DirectionPair
 from tmrepro.inference import targets_of
 from tmrepro.parameters import dot, norm_of, theta_of
 from tmrepro.pipeline.context import examples_on
-from tmrepro.pipeline.path import TrainingPath, describe
+from tmrepro.pipeline.path import TrainingPath, describe, measure_point
 from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_surfaces
 from tmrepro.store.atomic import safe_path
@@ -76,14 +77,16 @@ def check_path(view: RunView, model: TrainedModel, *, device: torch.device, exac
     )
     if not np.array_equal(path.theta(epochs.index(minimum.best_epoch)), path.theta_star):
         return Check("audit", subject, "different", f"the weights kept of epoch {minimum.best_epoch} are not theta*")
+    examples = examples_on(view.dataset, scaling=view.spec.data.scaling, device=device)
+    training = model.spec.training
+    targets = targets_of(view.labels(model.name).to(device), loss=training.loss, clip=training.clip_probability)
+    moved = copy.deepcopy(path.module)
     again, _ = describe(
         path,
         {surface: (None, partial(pairs.__getitem__, surface)) for surface in pairs},
-        examples=examples_on(view.dataset, scaling=view.spec.data.scaling, device=device),
-        targets=targets_of(
-            view.labels(model.name).to(device), loss=model.spec.training.loss, clip=model.spec.training.clip_probability
+        measure=lambda index: measure_point(
+            moved, path.state(index), examples=examples, targets=targets, training=training
         ),
-        training=model.spec.training,
     )
     grade, words = grade_path(stored, again)
     if grade == "identical":
