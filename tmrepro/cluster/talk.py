@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from tmrepro.limits import FILE_BYTES
 from tmrepro.store.atomic import read_bytes, safe_path
 
 CONNECT_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
 LOST = (FutureCancelledError, CommClosedError, OSError, TimeoutError)  # whoever was talked to is gone
 
 
@@ -68,9 +70,14 @@ def leave(client: Client, name: str) -> None:
 
 
 def register(client: Client, admission: Admission) -> None:
-    """Prepare all workers for a run, those that join later too."""
-    with suppress(*LOST):  # whoever waits for a task notices too
-        client.register_plugin(admission, name=admission.name)
+    """Prepare all workers for a run, those that join later too. Tried again where one of them could not be reached."""
+    while client.status == "running":
+        try:
+            client.register_plugin(admission, name=admission.name)
+        except Exception:  # noqa: BLE001 - whatever is wrong with one worker or the scheduler; who waits for tasks finds out
+            time.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 def content_of(workspace: Place, path: str, *, digest: str) -> bytes:
