@@ -240,6 +240,12 @@ class RunView:
         dataset = self.dataset
         return network_inputs(dataset, dataset.train, scaling=self.spec.data.scaling, device=torch.device("cpu"))
 
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        """The held-out part as the models see it, and its labels, in data order: like `inputs` and `original_labels`."""
+        data = self.dataset
+        inputs = network_inputs(data, data.validation, scaling=self.spec.data.scaling, device=torch.device("cpu"))
+        return inputs, torch.from_numpy(data.validation.labels)
+
     def original_labels(self) -> Tensor:
         """The training part's own labels, in data order: int64 [n], or float32 [n, ...] where targets are numbers."""
         return torch.from_numpy(self.dataset.train.labels)
