@@ -1,0 +1,47 @@
+"""Chromium without a screen and without a graphics card: what WebGL there is, it computes itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+PATIENCE_MS = 300_000  # on a machine that does other things too
+
+
+@dataclass
+class Opened:
+    """A page, and what it complained of and asked for."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def text(self, name: str) -> str:
+        return self.page.locator(f"#{name}").inner_text()
+
+    def ready(self) -> None:
+        self.page.wait_for_function("document.getElementById('solid').dataset.ready")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Opened]:
+    """The page at `path` in a browser of its own, 1280 x 1000, its surface drawn."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(PATIENCE_MS)
+        found = Opened(page)
+        page.on("console", lambda message: message.type == "error" and found.errors.append(message.text))
+        page.on("pageerror", lambda error: found.errors.append(str(error)))
+        page.on("request", lambda request: found.requests.append(request.url))
+        page.goto(path.as_uri())
+        found.ready()
+        yield found
+        browser.close()
