@@ -27,15 +27,23 @@ class Opened:
         return self.page.locator(f"#{name}").inner_text()
 
     def ready(self) -> None:
-        self.page.wait_for_function("document.getElementById('solid').dataset.ready")
+        self.page.locator("#solid[data-ready]").wait_for(state="attached")
+
+    def until(self, expression: str) -> None:
+        """Wait until `expression` holds; Playwright's own way is what the page's policy forbids."""
+        for _ in range(PATIENCE_MS // 100):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"never true: {expression}")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Opened]:
-    """The page at `path` in a browser of its own, 1280 x 1000, its surface drawn."""
+    """The page at `path` in a browser of its own, 1000 x 900, its surface drawn."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page = browser.new_page(viewport={"width": 1000, "height": 900})
         page.set_default_timeout(PATIENCE_MS)
         found = Opened(page)
         page.on("console", lambda message: message.type == "error" and found.errors.append(message.text))

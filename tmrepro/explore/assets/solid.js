@@ -13,10 +13,11 @@ const hasWebgl = () => {
 const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function drawSolid(place, view) {
-  return Plotly.react(place, traces(view), layout(view), { displayModeBar: false, responsive: true }).then(() => {
+  return Plotly.react(place, traces(view), layout(view, sizeOf(place)), { displayModeBar: false }).then(() => {
     tellEye(place);
     if (place.dataset.listens) return;
     place.dataset.listens = "yes";
+    new ResizeObserver(() => fit(place)).observe(place);
     place.on("plotly_relayout", (change) => {
       const camera = change["scene.camera"];
       if (camera) eye = { ...camera.eye };
@@ -27,6 +28,18 @@ function drawSolid(place, view) {
       place.dispatchEvent(new CustomEvent("reached", { detail: [point.x, point.y] }));
     });
   });
+}
+
+const sizeOf = (place) => ({ width: place.clientWidth, height: place.clientHeight });
+
+// As large as its place, once that has stopped changing; paper keeps the size of the screen.
+let fitting = 0;
+function fit(place) {
+  clearTimeout(fitting);
+  fitting = setTimeout(() => {
+    const size = sizeOf(place), { width, height } = place.layout;
+    if (size.width && !matchMedia("print").matches && (size.width !== width || size.height !== height)) Plotly.relayout(place, size);
+  }, 100);
 }
 
 function tellEye(place) {
@@ -72,12 +85,13 @@ function traces(view) {
   ];
 }
 
-function layout(view) {
+function layout(view, size) {
   const { scale, levels } = view, colour = ink("--ink"), line = ink("--line");
   const axis = { color: colour, gridcolor: line, zerolinecolor: line, showspikes: false, tickfont: { size: 11 } };
   const shown = levelsOf(scale.low, scale.high, 5).values;
   const range = scale.low === null ? [0, 1] : [scale.low, scale.high];
   return {
+    ...size,
     margin: { l: 0, r: 0, t: 0, b: 0 },
     paper_bgcolor: "rgba(0,0,0,0)",
     font: { color: colour, family: "system-ui, sans-serif", size: 13 },
