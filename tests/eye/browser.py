@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -39,17 +39,24 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
-    """The page at `path` in a browser of its own, 1000 x 900, its surface drawn."""
+def chromium() -> Iterator[Browser]:
+    """A browser; there can be one at a time."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS)
-        page = browser.new_page(viewport={"width": 1000, "height": 900})
-        page.set_default_timeout(PATIENCE_MS)
-        found = Opened(page)
-        page.on("console", lambda message: message.type == "error" and found.errors.append(message.text))
-        page.on("pageerror", lambda error: found.errors.append(str(error)))
-        page.on("request", lambda request: found.requests.append(request.url))
-        page.goto(path.as_uri())
-        found.ready()
-        yield found
+        yield browser
         browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, path: Path) -> Iterator[Opened]:
+    """The page at `path`, 1000 x 900, its surface drawn."""
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.set_default_timeout(PATIENCE_MS)
+    found = Opened(page)
+    page.on("console", lambda message: message.type == "error" and found.errors.append(message.text))
+    page.on("pageerror", lambda error: found.errors.append(str(error)))
+    page.on("request", lambda request: found.requests.append(request.url))
+    page.goto(path.as_uri())
+    found.ready()
+    yield found
+    page.close()

@@ -42,7 +42,7 @@ class Page(HTMLParser):
             self.scripts.append("")
 
     def handle_data(self, data: str) -> None:
-        if self.tags and self.tags[-1][0] == "script":
+        if self.cdata_elem == "script":
             self.scripts[-1] += data
 
 

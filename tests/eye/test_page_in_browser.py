@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.eye.browser import CHROMIUM, Opened, opened
+from tests.eye.browser import CHROMIUM, Opened, chromium, opened
 from tmrepro.explore import write_view
 from tmrepro.finished import Finished, read_finished
 
@@ -23,8 +24,14 @@ def run(small_run: Path) -> Finished:
 
 
 @pytest.fixture(scope="module")
-def view(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    with opened(write_view(small_run, to=tmp_path_factory.mktemp("view") / "page.html")) as found:
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def view(browser: Browser, small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    with opened(browser, write_view(small_run, to=tmp_path_factory.mktemp("view") / "page.html")) as found:
         yield found
 
 
@@ -179,8 +186,8 @@ def test_nothing_else_runs_or_is_loaded(view: Opened) -> None:
     assert sum(address.startswith("file:") for address in view.requests) == 1
 
 
-def test_gaps_are_gaps_and_the_page_is_quiet(odd_reference: Path, tmp_path: Path) -> None:
-    with opened(write_view(odd_reference, to=tmp_path / "odd.html")) as view:
+def test_gaps_are_gaps_and_the_page_is_quiet(browser: Browser, odd_reference: Path, tmp_path: Path) -> None:
+    with opened(browser, write_view(odd_reference, to=tmp_path / "odd.html")) as view:
         choose(view, surface="filter", network="cnn")
         for place, words in (((0, 1), "nan"), ((2, 0), "inf"), ((10, 3), "0")):
             view.page.locator("#cursor-a").fill(str(place[0]))

@@ -64,7 +64,11 @@ function choose() {
 function draw() {
   drawMap(map, view);
   placeCursor();
-  if (webgl) drawSolid(solid, view).then(() => moveCursorOnSolid(solid, view, cursor.i, cursor.j)).then(() => { solid.dataset.ready = view.grid.network; });
+  if (!webgl) return;
+  delete solid.dataset.ready;
+  drawSolid(solid, view)
+    .then(() => moveCursorOnSolid(solid, view, cursor.i, cursor.j))
+    .then(() => { solid.dataset.ready = "yes"; });
 }
 
 function tell(surface, network, scale) {
