@@ -107,7 +107,7 @@ function colourBar(view) {
   for (const level of levels.values) {
     const y = toBar(level);
     found.push(svg("path", { class: "tick", d: `M${x} ${y}h${BAR + 4}` }));
-    found.push(svg("text", { x: x + BAR + 8, y: y + 4 }, inWords(lossAt(level, scale))));
+    found.push(svg("text", { x: x + BAR + 8, y: y + 4 }, levelInWords(level, scale, levels.step)));
   }
   const words = `loss (${data.unit})${scale.kind === "log" ? ", log scale" : ""}`;
   found.push(svg("text", { x: WIDTH - 2, y: HEIGHT - 8, "text-anchor": "end" }, words));

@@ -2,12 +2,12 @@
 
 const isNumber = (value) => typeof value === "number";
 
-// Four significant digits, as a person writes them.
-function inWords(value) {
+// A few significant digits, as a person writes them.
+function inWords(value, digits = 4) {
   if (!isNumber(value)) return value === null || value === undefined ? "–" : String(value);
   if (value === 0) return "0";
   const size = Math.abs(value);
-  return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(3).replace("e+", "e");
+  return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(digits))) : value.toExponential(digits - 1).replace("e+", "e");
 }
 
 // The scale that the losses of `grids` share: {kind, low, high, floor}; low and high are null where nothing is finite.
@@ -42,7 +42,12 @@ function heightOf(loss, scale) {
   return scale.kind === "log" ? Math.log10(Math.max(loss, scale.floor)) : loss;
 }
 
-const lossAt = (height, scale) => (scale.kind === "log" ? 10 ** height : height);
+// The loss at a level, with as many digits as tell it from the levels beside it.
+function levelInWords(level, scale, step) {
+  if (scale.kind === "log") return inWords(10 ** level, Math.max(3, 2 + Math.ceil(-Math.log10(step))));
+  const round = Number(level.toPrecision(12)), size = Math.abs(round);
+  return size && (size < 1e-3 || size >= 1e5) ? round.toExponential().replace("e+", "e") : String(round);
+}
 
 // A round number, about span / count.
 function roundStep(span, count) {

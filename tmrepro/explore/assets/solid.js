@@ -103,7 +103,7 @@ function layout(view, size) {
       yaxis: { ...axis, title: { text: "b" } },
       zaxis: {
         ...axis, range, title: { text: "" }, tickmode: "array", tickvals: shown,
-        ticktext: shown.map((height) => inWords(lossAt(height, scale))),
+        ticktext: shown.map((height) => levelInWords(height, scale, levels.step)),
       },
     },
   };
