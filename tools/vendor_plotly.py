@@ -1,6 +1,6 @@
 """Fetch the part of plotly.js that the page of `tmrepro view` carries, and put it into the package, if it is what it should be.
 
-    python tools/vendor_plotly.py          # fetch, check, write
+    python tools/vendor_plotly.py          # fetch with npm, check, write
     python tools/vendor_plotly.py --check  # is what is there what should be?
 
 The package is plotly.js-gl3d-dist-min of npm, under the MIT licence: surfaces and lines in three dimensions, without the maps and
@@ -13,14 +13,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import subprocess
 import sys
 import tarfile
-import urllib.request
+import tempfile
 from pathlib import Path
 
 VERSION = "4.1.1"
 INTEGRITY = "sha512-HNdhOi/mVr29u6BbzJvz1kAjEzCxwfaZNLipjNCxg33JE3RmRHhPDUd0LCuQMDcRR5LLFFfaSMMdtOWl0bERZA=="
-ADDRESS = f"https://registry.npmjs.org/plotly.js-gl3d-dist-min/-/plotly.js-gl3d-dist-min-{VERSION}.tgz"
+PACKAGE = f"plotly.js-gl3d-dist-min@{VERSION}"
 FOLDER = Path(__file__).resolve().parents[1] / "tmrepro" / "explore" / "vendor"
 # Member of the package: name here, SHA-256.
 FILES = {
@@ -41,11 +42,13 @@ def check(content: bytes, expected: str, name: str) -> None:
 
 def fetch() -> dict[str, bytes]:
     """The files as npm has them, by the names that they get here."""
-    with urllib.request.urlopen(ADDRESS, timeout=60) as answer:
-        archive = answer.read()
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["npm", "pack", "--silent", PACKAGE, "--pack-destination", folder]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        archive = next(Path(folder).glob("*.tgz")).read_bytes()
     found = f"sha512-{base64.b64encode(hashlib.sha512(archive).digest()).decode('ascii')}"
     if found != INTEGRITY:
-        raise SystemExit(f"{ADDRESS}: expected {INTEGRITY}, found {found}")
+        raise SystemExit(f"{PACKAGE}: expected {INTEGRITY}, found {found}")
     contents = {}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as files:
         for member, (name, expected) in FILES.items():
