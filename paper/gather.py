@@ -1,7 +1,6 @@
 """Gather every number that paper.typ tells of: `python paper/gather.py [REFERENCES] [FILE]` writes numbers.json.
 
 All of them come from the stored references: their specs, minima, trajectories and curvatures, and the claims judged from them.
-A test gathers them again and compares.
 """
 
 from __future__ import annotations
@@ -15,41 +14,47 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.claims import judge_folders, load_claims
+from tmrepro.finished import Finished, read_finished
 from tmrepro.records import Minimum
-from tmrepro.spec import expand_models, surfaces_around
 from tmrepro.store.curvature import DOCUMENT, read_curvature
-from tmrepro.store.documents import read_json
-from tmrepro.store.minima import read_minimum
-from tmrepro.store.specs import read_spec
-from tmrepro.store.statistics import read_statistics
-from tmrepro.store.trajectories import load_trajectory
 
 HERE = Path(__file__).resolve().parent
 STUDY, OTHER_READINGS = "paper-cpu", ("paper-cpu-variants", "paper-cpu-soft", "paper-cpu-keras")
 REMEDIES = ("paper-cpu", "remedy-cosine", "remedy-averaging", "remedy-relabelled")
 SIZES = ("paper-cpu", "paper-whole-dnn", "paper-whole-cnn", "paper-gpu")
+FIRST_EPOCHS = ("lm_first_epoch", "gm_first_epoch", "validation_first_epoch")
 OF_A_POINT = (
-    "lm_first_epoch", "gm_first_epoch", "validation_first_epoch", "train_loss_at_minimum", "validation_loss", "relabelled_loss",
-    "train_accuracy", "validation_accuracy", "theta_norm", "gradient_norm", "training_seconds",
+    "train_loss_at_minimum", "validation_loss", "relabelled_loss", "train_accuracy", "validation_accuracy", "theta_norm",
+    "gradient_norm",
 )  # fmt: skip
 
 
 def gather(references: Path) -> dict[str, Any]:
     """The numbers as JSON values, from the folder that holds the references."""
+    runs = {folder.name: read_finished(folder) for folder in sorted(references.iterdir())}
     return {
-        "study": _about(references / STUDY),
-        "points": {name: _points(references / name) for name in (*SIZES, *OTHER_READINGS)},
-        "sizes": {name: _about(references / name) for name in SIZES},
+        "study": _about(runs[STUDY]),
+        "points": {name: _points(runs[name]) for name in (*SIZES, *OTHER_READINGS)},
+        "sizes": {name: _about(runs[name]) for name in SIZES},
         "claims": _claims(references),
-        "curvature": _curvatures(references / STUDY),
-        "paths": _paths(references / "paper-cpu-paths"),
-        "remedies": {name: _remedy(references, name) for name in REMEDIES},
+        "curvature": _curvatures(runs[STUDY]),
+        "paths": _paths(runs["paper-cpu-paths"]),
+        "remedies": {
+            name: _first_points(
+                [
+                    run
+                    for of, run in runs.items()
+                    if of == (name if name in runs else f"{name}-{run.spec.models[0].name}")
+                ]
+            )
+            for name in REMEDIES
+        },
     }
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def _about(run: Finished) -> dict[str, Any]:
     """What a reference is of, and what made it."""
-    spec, provenance = read_spec(folder), read_json(folder / "provenance.json", name="provenance.json")
+    spec, provenance = run.spec, run.provenance
     return {
         "train": provenance["data"]["train"],
         "validation": provenance["data"]["validation"],
@@ -70,33 +75,41 @@ def _about(folder: Path) -> dict[str, Any]:
     }
 
 
-def _minima(folder: Path) -> dict[str, list[Minimum]]:
+def _minima(run: Finished) -> dict[str, list[Minimum]]:
     """By network, the minima of its replicates."""
     found: dict[str, list[Minimum]] = {}
-    for model in expand_models(read_spec(folder)):
-        found.setdefault(model.base, []).append(read_minimum(folder, model.name))
+    for name, model in run.models.items():
+        found.setdefault(model.base, []).append(run.minima[name])
     return found
 
 
-def _points(folder: Path) -> dict[str, Any]:
+def _points(run: Finished) -> dict[str, Any]:
+    """By network, the categories of its points, and the spread of their numbers over the seeds that have a point."""
     return {
         network: {
             "parameters": minima[0].parameters,
             "seeds": len(minima),
             "categories": dict(sorted(Counter(minimum.category for minimum in minima).items())),
-            **{name: _spread([getattr(minimum, name) for minimum in minima]) for name in OF_A_POINT},
+            **{name: _first_reached([getattr(minimum, name) for minimum in minima]) for name in FIRST_EPOCHS},
+            **{
+                name: _spread([value for minimum in minima if (value := getattr(minimum, name)) is not None])
+                for name in OF_A_POINT
+            },
         }
-        for network, minima in _minima(folder).items()
+        for network, minima in _minima(run).items()
     }
 
 
-def _spread(values: list[float | None]) -> dict[str, Any]:
-    """Median, least and largest; an epoch that was never reached (None) is later than any, and None as a result."""
-    ranked = sorted(math.inf if value is None else float(value) for value in values)
-    ends = {"median": statistics.median(ranked), "least": ranked[0], "largest": ranked[-1]}
-    return {"reached": sum(math.isfinite(value) for value in ranked)} | {
-        name: value if math.isfinite(value) else None for name, value in ends.items()
+def _first_reached(epochs: list[int | None]) -> dict[str, Any]:
+    """The spread of the epochs at which something was reached first. Never (None) is later than any epoch."""
+    found = _spread([math.inf if epoch is None else epoch for epoch in epochs])
+    return {name: value if math.isfinite(value) else None for name, value in found.items()} | {
+        "reached": sum(epoch is not None for epoch in epochs)
     }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "largest": max(values)}
 
 
 def _claims(references: Path) -> dict[str, Any]:
@@ -123,14 +136,14 @@ def _claims(references: Path) -> dict[str, Any]:
     return {"lines": lines, "counts": counts}
 
 
-def _curvatures(folder: Path) -> dict[str, Any]:
+def _curvatures(run: Finished) -> dict[str, Any]:
     """By network, medians over the seeds whose curvature was computed, and what the l2 surfaces bend by."""
     found: dict[str, Any] = {}
-    for network, minima in _minima(folder).items():
+    for network, minima in _minima(run).items():
         documents = [
-            read_curvature(folder, minimum.model)
+            read_curvature(run.folder, minimum.model)
             for minimum in minima
-            if (folder / "models" / minimum.model / DOCUMENT).is_file()
+            if (run.folder / "models" / minimum.model / DOCUMENT).is_file()
         ]
         slices = {
             surface: {
@@ -158,43 +171,38 @@ def _curvatures(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _paths(folder: Path) -> dict[str, Any]:
+def _paths(run: Finished) -> dict[str, Any]:
     """By network, where training began, how it ended, and what the two planes show of the way."""
-    spec = read_spec(folder)
-    stages = read_json(folder / "provenance.json", name="provenance.json")["stages"]
-    statistics_of = read_statistics(folder, name="statistics.json")
     found: dict[str, Any] = {}
-    for model in expand_models(spec):
-        points = load_trajectory(folder, model.name, surfaces=surfaces_around(spec, model.name))
-        minimum, explained = read_minimum(folder, model.name), stages[f"trajectory/{model.name}"]["facts"]["explained"]
+    for name in run.models:
+        points = run.trajectory(name)
         start, before = points[0], points[-2]
-        found[model.name] = {
-            "category": minimum.category,
-            "epochs": minimum.epochs,
+        found[name] = {
+            "category": run.minima[name].category,
+            "epochs": run.minima[name].epochs,
             "points": len(points),
-            "explained": explained,
+            "explained": run.provenance["stages"][f"trajectory/{name}"]["facts"]["explained"],
             "start": {"loss": start.loss, "distance": start.distance, "gradient_norm": start.gradient_norm},
             "before": {
                 "epoch": before.epoch, "loss": before.loss, "distance": before.distance, "gradient_norm": before.gradient_norm,
             },
             "cosine": _spread([point.cosine for point in points if point.cosine is not None]),
             "in_plane": {
-                name: None if place.distance is None else math.sqrt(max(0.0, 1 - (place.distance / start.distance) ** 2))
-                for name, place in start.places.items()
+                plane: None if place.distance is None else math.sqrt(max(0.0, 1 - (place.distance / start.distance) ** 2))
+                for plane, place in start.places.items()
             },
-            "loss_at_minimum": statistics_of[spec.surfaces[0].name][model.name]["loss_at_minimum"],
         }  # fmt: skip
     return found
 
 
-def _remedy(references: Path, name: str) -> dict[str, Any]:
+def _first_points(runs: list[Finished]) -> dict[str, Any]:
     """By network, the point that its first training reached; a remedy may have a reference for each network."""
-    folders = [references / name] if (references / name).is_dir() else sorted(references.glob(f"{name}-*"))
     return {
-        network: {"category": minima[0].category, "epochs": minima[0].epochs, "best_epoch": minima[0].best_epoch}
-        | {key: getattr(minima[0], key) for key in OF_A_POINT if not key.endswith("_seconds")}
-        for folder in folders
-        for network, minima in _minima(folder).items()
+        network: {
+            name: getattr(minima[0], name) for name in ("category", "epochs", "best_epoch", *FIRST_EPOCHS, *OF_A_POINT)
+        }
+        for run in runs
+        for network, minima in _minima(run).items()
     }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pypdf
 import pytest
 
+from tmrepro.finished import read_finished
+
 PAPER = Path(__file__).parents[2] / "paper"
 SAMPLE = Path(__file__).with_name("sample_numbers.json")
 # Digits that are no results:
@@ -124,3 +126,23 @@ def test_a_statement_that_the_numbers_do_not_bear_stops_the_build(tmp_path):
     (tmp_path / "figure1.png").write_bytes((PAPER / "figure1.png").read_bytes())
     with pytest.raises(RuntimeError, match="a statement of the text does not hold for the numbers"):
         module("build").typeset(SAMPLE.read_text(), tmp_path / "paper.pdf", source=source)
+
+
+def test_numbers_are_those_of_the_reference():
+    gather, reference = module("gather"), PAPER / "reference" / "paper-gpu"
+    run = read_finished(reference)
+    points = gather._points(run)
+    assert list(points) == ["dnn", "cnn", "resnet50"]
+    for network, point in points.items():
+        minimum = json.loads((reference / "models" / network / "minimum.json").read_text())
+        assert point["categories"] == {minimum["category"]: 1}
+        assert point["lm_first_epoch"]["median"] == minimum["lm_first_epoch"]
+        assert point["lm_first_epoch"]["reached"] == (minimum["lm_first_epoch"] is not None)
+        assert point["theta_norm"] == dict.fromkeys(("median", "least", "largest"), minimum["theta_norm"])
+    assert gather._about(run)["train"] == 50_000
+    assert gather._first_points([run])["cnn"]["lm_first_epoch"] == points["cnn"]["lm_first_epoch"]["median"]
+
+
+def test_never_is_later_than_any_epoch():
+    found = module("gather")._first_reached([30, None, 20])
+    assert found == {"median": 30, "least": 20, "largest": None, "reached": 2}
