@@ -39,17 +39,13 @@ def gather(references: Path) -> dict[str, Any]:
         "claims": _claims(references),
         "curvature": _curvatures(runs[STUDY]),
         "paths": _paths(runs["paper-cpu-paths"]),
-        "remedies": {
-            name: _first_points(
-                [
-                    run
-                    for of, run in runs.items()
-                    if of == (name if name in runs else f"{name}-{run.spec.models[0].name}")
-                ]
-            )
-            for name in REMEDIES
-        },
+        "remedies": {name: _first_points(_of_remedy(runs, name)) for name in REMEDIES},
     }
+
+
+def _of_remedy(runs: dict[str, Finished], name: str) -> list[Finished]:
+    """Its reference, or those of each network."""
+    return [runs[name]] if name in runs else [run for of, run in runs.items() if of.startswith(f"{name}-")]
 
 
 def _about(run: Finished) -> dict[str, Any]:
@@ -196,7 +192,7 @@ def _paths(run: Finished) -> dict[str, Any]:
 
 
 def _first_points(runs: list[Finished]) -> dict[str, Any]:
-    """By network, the point that its first training reached; a remedy may have a reference for each network."""
+    """By network, the point that its first training reached."""
     return {
         network: {
             name: getattr(minima[0], name) for name in ("category", "epochs", "best_epoch", *FIRST_EPOCHS, *OF_A_POINT)
