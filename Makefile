@@ -1,10 +1,11 @@
 # make run    set up .venv and run the main job: spec/quickstart.yaml into runs/quickstart
 # make test   set up .venv and run the tests
+# make site      pages to explore the surfaces of the shipped references, and of runs/quickstart if it is there, in site/
 # make package   a wheel and a source distribution in dist/, and the wheel tried
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test verify lint bench clean soak lock package image image-test
+.PHONY: help run test verify lint bench clean soak lock package site image image-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -46,6 +47,12 @@ package: .venv/.dev
 	cd dist/tried && PYTHONPATH=$$PWD ../../$(BIN)/python -P -m tmrepro spec check quickstart
 	rm -rf dist/tried
 
+# A page for each reference; the quickstart's is of the finished run where there is one.
+site: .venv/.run
+	rm -rf site
+	for folder in paper/reference/*; do $(BIN)/tmrepro view $$folder --to site/$$(basename $$folder).html || exit; done
+	if [ -f runs/quickstart/manifest-sha256.txt ]; then $(BIN)/tmrepro view runs/quickstart --to site/quickstart.html; fi
+
 bench: .venv/.dev
 	$(BIN)/python benchmarks/surface.py runs/quickstart
 
@@ -73,5 +80,5 @@ lock: .venv/.dev
 	  pyproject.toml -o requirements.lock > /dev/null
 
 clean:
-	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv runs build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

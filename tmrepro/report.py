@@ -21,8 +21,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from tmrepro.captions import Caption, StatisticsTree, below_theta
 from tmrepro.claims import Judgement
-from tmrepro.errors import StorageError, UsageError
+from tmrepro.errors import StorageError
 from tmrepro.figures import embed
+from tmrepro.finished import path_outside
 from tmrepro.masthead import masthead
 from tmrepro.records import Minimum, TrajectoryPoint
 from tmrepro.statistics import STATISTICS, StatisticInfo
@@ -154,12 +155,21 @@ def write_claims(claims: Judgement, path: Path, *, outside: Sequence[Path] = ())
         UsageError: it does; their manifests would no longer hold.
         StorageError: `path` cannot be written.
     """
+    write_page(render_claims(claims), path, outside=outside)
+
+
+def write_page(page: str, path: Path, *, outside: Sequence[Path] = ()) -> None:
+    """Write `page` to `path`, which must not lie in one of the folders `outside`.
+
+    Raises:
+        UsageError: it does; their manifests would no longer hold.
+        StorageError: `path` cannot be written.
+    """
     for folder in outside:
-        if path.resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"--html {path} lies in {folder}, which stays as its manifest says; choose another file")
+        path_outside(path, folder, option="file with --html")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render_claims(claims), encoding="utf-8", errors="backslashreplace")
+        path.write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 

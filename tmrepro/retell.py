@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from tmrepro.errors import UsageError
+from tmrepro.finished import path_outside
 from tmrepro.pipeline.closing import Statistics, statistics_of
 from tmrepro.pipeline.curvature import draw_spectra
 from tmrepro.pipeline.documents import error_notes, judge_run, report_page
@@ -20,7 +21,7 @@ def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
     if scale not in {None, "auto", "linear", "log"}:
         raise UsageError(f"--scale {scale}: choose auto, linear or log")
     view = open_run(run)
-    folder = _outside(run, to or Path(f"{view.spec.name}-figures"))
+    folder = path_outside(to or Path(f"{view.spec.name}-figures"), run, option="--to")
     written: list[Path] = []
     with tempfile.TemporaryDirectory(dir=_made(folder)) as work:
 
@@ -43,7 +44,7 @@ def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
 def write_report_again(run: Path, *, to: Path | None) -> Path:
     """Write the page of `run` to the file `to`; returns its path."""
     view = open_run(run)
-    target = _outside(run, to or Path(f"{view.spec.name}.html"))
+    target = path_outside(to or Path(f"{view.spec.name}.html"), run, option="--to")
     if target.is_dir():
         raise UsageError(f"{target} is a folder; name a file with --to")
     minima, statistics = {name: view.minimum(name) for name in view.models}, compute_statistics_of(view)
@@ -75,13 +76,6 @@ def errors_in_words(run: Path, statistics: Statistics) -> list[str]:
 def compute_statistics_of(view: RunView) -> Statistics:
     """See `compute_statistics_again`."""
     return statistics_of(view.folder, view.surfaces)
-
-
-def _outside(run: Path, target: Path) -> Path:
-    """`target`, unless it lies in the run folder, whose manifest it would break."""
-    if target.resolve().is_relative_to(run.resolve()):
-        raise UsageError(f"{target} lies in the run folder, which stays as its manifest says; choose another --to")
-    return target
 
 
 def _made(folder: Path) -> Path:

@@ -13,17 +13,17 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from tmrepro.attributes import flat_attributes
 from tmrepro.data import Dataset, load_dataset, network_inputs, place_of
 from tmrepro.directions import DirectionPair, surface_directions
 from tmrepro.errors import DamagedError, UsageError
+from tmrepro.finished import surface_dataset
 from tmrepro.html import folder_html
-from tmrepro.labels import labelled
 from tmrepro.models import build_model, code_changes
 from tmrepro.parameters import layout_of, split_theta, theta_of
 from tmrepro.paths import user_path
 from tmrepro.records import History, Minimum, Signature, TrajectoryPoint
 from tmrepro.spec import (
+    LOSS_UNITS,
     CustomDataSpec,
     CustomModel,
     DataSpec,
@@ -39,13 +39,11 @@ from tmrepro.spec import (
 from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.directions import Vectors, load_directions
 from tmrepro.store.documents import load_history, read_json
-from tmrepro.store.layout import error_attributes
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.signatures import recorded_home, recorded_signature
 from tmrepro.store.specs import SPEC, read_spec
 from tmrepro.store.stages import recorded_code, recorded_data_code, stages_in
 from tmrepro.store.statistics import read_statistics
-from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import check_labels, count_numbers, load_labels, load_tensors
 from tmrepro.store.trajectories import load_trajectory
 from tmrepro.usercode import CodeChanges, CodeRecord, changes_since
@@ -111,28 +109,11 @@ class RunView:
         return read_statistics(self.folder)
 
     def surface(self, surface: str, model: str) -> xr.Dataset:
-        """Loss (nats) and accuracy (share) over a and b, with the stored facts as attributes, flat for `to_netcdf`."""
+        """Loss and accuracy (share) over a and b, with the stored facts as attributes, flat for `to_netcdf`."""
         self._wanted(surface, self._surfaces, "surface")
         self._wanted(model, self._models, "model")
-        values, facts, home, step = read_surface(self.folder, surface, model)
-        found = xr.Dataset(
-            {"loss": (("a", "b"), values.loss), "accuracy": (("a", "b"), values.accuracy)},
-            coords={"a": ("a", values.a), "b": ("b", values.b)},
-            attrs=flat_attributes(
-                {
-                    "home": list(home),
-                    "step": step,
-                    "cosine": facts.cosine,
-                    "theta_norm": facts.theta_norm,
-                    "images": facts.images,
-                    "labels": facts.labels,
-                    "delta_norm": facts.delta.norm,
-                    "eta_norm": facts.eta.norm,
-                    **error_attributes(facts.error),
-                }
-            ),
-        )
-        return labelled(found)
+        unit = LOSS_UNITS[self.spec.models[0].training.loss]
+        return surface_dataset(self.folder, surface, model, unit=unit)
 
     def model(self, model: str) -> nn.Module:
         """The network holding theta*, in eval mode, on the CPU; maps inputs [n, 3, h, w] to logits."""
@@ -239,6 +220,12 @@ class RunView:
         """The training part exactly as the models see it, in data order: float32 [n, 3, h, w] of pictures."""
         dataset = self.dataset
         return network_inputs(dataset, dataset.train, scaling=self.spec.data.scaling, device=torch.device("cpu"))
+
+    def held_out(self) -> tuple[Tensor, Tensor]:
+        """The held-out part as the models see it, and its labels, in data order: like `inputs` and `original_labels`."""
+        data = self.dataset
+        inputs = network_inputs(data, data.validation, scaling=self.spec.data.scaling, device=torch.device("cpu"))
+        return inputs, torch.from_numpy(data.validation.labels)
 
     def original_labels(self) -> Tensor:
         """The training part's own labels, in data order: int64 [n], or float32 [n, ...] where targets are numbers."""

@@ -158,7 +158,15 @@ def test_errors_are_those_of_the_computation(write_spec, tmp_path):
     assert caught.value.exit_code == 4
 
 
-@pytest.mark.usefixtures("too_late")
+@pytest.fixture
+def _interruptible():
+    """Python's own handler of ctrl-C, which it has not where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("too_late", "_interruptible")
 def test_an_interrupt_ends_the_process_and_the_folder_continues(here, tmp_path, started, monkeypatch, capfd):
     with pytest.raises(KeyboardInterrupt):
         tmrepro.run(here.spec, out=tmp_path / "run", reporter=Stopping())

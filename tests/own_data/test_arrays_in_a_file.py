@@ -20,6 +20,7 @@ from tmrepro.errors import DataError, FieldError
 from tmrepro.spec import ArraysSpec
 
 SECTION = ArraysSpec(name="arrays", file="own.npz")
+PARTS = (("train_targets", 60), ("validation_targets", 20))
 
 
 def load(folder):
@@ -125,6 +126,11 @@ def test_a_pickle_is_refused_and_does_not_run(tmp_path, classes, monkeypatch):
     assert not (tmp_path / "unpickled").exists()
 
 
+def test_one_part_may_lack_a_class(tmp_path, classes):
+    np.savez(tmp_path / "own.npz", **(classes | {"train_targets": np.arange(60) % 2 * 2}))
+    assert load(tmp_path).signature.classes == 3
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -134,12 +140,12 @@ def test_a_pickle_is_refused_and_does_not_run(tmp_path, classes, monkeypatch):
         ({"train_inputs": np.full((60, 4), 1e39)}, r"train_inputs: not finite in float32 at \[0, 0\] \(1e\+39\)"),
         ({"validation_inputs": np.zeros((20, 5))}, r"train_inputs are float32 \[4\] each, validation_inputs float32 \[5\]"),
         ({"validation_inputs": np.zeros((20, 4), np.int64)}, "validation_inputs int64"),
-        ({"train_targets": np.arange(60) % 3 + 1}, "train_targets: classes 1, 2, 3; expected 0, 1"),
-        ({"train_targets": np.arange(60) % 3 * 2}, "train_targets: classes 0, 2, 4; expected 0, 1"),
-        ({"train_targets": np.arange(60) % 3 - 1}, "train_targets: classes -1, 0, 1; expected 0, 1"),
-        ({"train_targets": np.zeros(60, np.int64)}, "train_targets: classes 0; expected 0, 1, .* at least two"),
-        ({"validation_targets": np.full(20, 3)}, "validation_targets: class 3; the training part has 0 to 2"),
-        ({"validation_targets": np.full(20, -1)}, "validation_targets: class -1"),
+        ({part: np.arange(n) % 3 + 1 for part, n in PARTS}, "classes 1, 2, 3; expected 0, 1"),
+        ({"train_targets": np.arange(60) % 3 * 2}, "classes 0, 1, 2, 4; expected 0, 1"),
+        ({"train_targets": np.arange(60) % 3 - 1}, "classes -1, 0, 1, 2; expected 0, 1"),
+        ({"train_targets": np.zeros(60, np.int64)}, "train_targets: class 0 alone; expected at least two"),
+        ({"validation_targets": np.full(20, 4)}, "validation_targets: classes 0, 1, 2, 4; expected 0, 1"),
+        ({"validation_targets": np.full(20, -1)}, "validation_targets: classes -1"),
         ({"validation_targets": np.zeros(20)}, "train_targets are int64 .* each, validation_targets float32"),
         ({"train_targets": np.zeros((60, 1), np.int64)}, "integers are classes, of shape"),
         ({"train_targets": np.zeros(60, bool)}, "train_targets: truth values"),

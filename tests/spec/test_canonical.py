@@ -13,7 +13,7 @@ from tmrepro.errors import SpecError
 from tmrepro.spec import canonical_dict, dump_spec, first_difference, load_spec, parse_spec, spec_hash
 
 SMALLEST = "version: 1\nname: tiny\ndata: {name: digits}\n"
-SHIPPED = sorted((Path(__file__).parents[2] / "spec").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).parents[2] / "spec").rglob("*.yaml"))
 
 
 def custom(arguments: str) -> str:

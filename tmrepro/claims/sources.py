@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,11 @@ from typing import Any
 from tmrepro.claims.document import OF_SURFACES, REACHED
 from tmrepro.claims.judge import Sample
 from tmrepro.errors import DamagedError, UsageError
+from tmrepro.finished import read_finished
 from tmrepro.records import FAILED, Epoch, History, Minimum
 from tmrepro.spec import Spec, TrainedModel, expand_models, expand_surfaces
 from tmrepro.spec.seeds import first_difference_beyond_seeds
-from tmrepro.store.atomic import safe_path
-from tmrepro.store.documents import load_history, read_json
-from tmrepro.store.manifest import check_manifest, told
-from tmrepro.store.minima import read_minimum
-from tmrepro.store.specs import SPEC, read_spec
-from tmrepro.store.statistics import StoredStatistics, read_statistics
+from tmrepro.store.statistics import StoredStatistics
 
 DATA_FIELDS = ("name", "source", "fingerprint", "train", "validation")
 
@@ -44,31 +39,16 @@ def read_source(folder: Path) -> Source:
     Raises:
         DamagedError: there is none, it is not finished, or it is not what its manifest says.
     """
-    if not os.path.lexists(folder / SPEC):
-        raise DamagedError(
-            f"{folder}: neither a run nor a reference is there; 'tmrepro run SPEC --out RUN' makes a run"
-        )
-    findings = check_manifest(folder)
-    if findings:
-        raise DamagedError(f"{folder}: {told(folder, findings)}")
-    spec = read_spec(folder)
-    models = [model.name for model in expand_models(spec)]
-    histories = {name: _history(folder, name) for name in models}
-    provenance = read_json(safe_path(folder, "provenance.json"), name=f"{folder}/provenance.json")
+    found = read_finished(folder)
     return Source(
-        name=str(folder),
-        spec=spec,
-        minima={name: read_minimum(folder, name) for name in models},
-        histories=histories,
-        statistics=read_statistics(folder, name=f"{folder}/statistics.json"),
-        data=data_of(provenance),
-        provenance=provenance,
+        name=found.name,
+        spec=found.spec,
+        minima=found.minima,
+        histories={model: found.history(model) for model in found.models},
+        statistics=found.statistics,
+        data=data_of(found.provenance),
+        provenance=found.provenance,
     )
-
-
-def _history(folder: Path, model: str) -> History:
-    relative = f"models/{model}/history.csv"
-    return load_history(safe_path(folder, relative), name=relative)
 
 
 def data_of(provenance: object) -> dict[str, Any]:

@@ -21,15 +21,18 @@ from tmrepro.cli.claims import claims
 from tmrepro.cli.curvature import curvature
 from tmrepro.cli.diff import diff
 from tmrepro.cli.doctor import doctor
+from tmrepro.cli.export import export
 from tmrepro.cli.inspect import figures, report, stats
 from tmrepro.cli.new import new
 from tmrepro.cli.reference import reference_app
 from tmrepro.cli.reproduce import reproduce
 from tmrepro.cli.restart import start_again
 from tmrepro.cli.run import run
+from tmrepro.cli.several import compare, ls
 from tmrepro.cli.spec import spec_app
 from tmrepro.cli.streams import open_streams
 from tmrepro.cli.verify import verify
+from tmrepro.cli.view import view
 from tmrepro.cli.worker import worker
 from tmrepro.determinism import settle
 from tmrepro.errors import (
@@ -73,6 +76,10 @@ app.command()(stats)
 app.command()(curvature)
 app.command()(claims)
 app.command()(diff)
+app.command()(view)
+app.command()(export)
+app.command()(ls)
+app.command()(compare)
 app.command()(new)
 app.command()(doctor)
 app.command()(bench)

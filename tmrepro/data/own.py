@@ -136,16 +136,15 @@ def _check_pairs(inputs: Mapping[str, Shaped[np.ndarray, ...]], targets: Mapping
 
 
 def _classes(train: Shaped[np.ndarray, "n ..."], validation: Shaped[np.ndarray, "m ..."]) -> int:
-    """How many classes there are; 0 where targets are numbers."""
+    """How many classes there are; 0 where targets are numbers. One part may lack some, as the labels of a network's own do."""
     if train.dtype.kind == "f":
         return 0
-    found = np.unique(train)
-    count = len(found)
-    if count < 2 or not np.array_equal(found, np.arange(count)):
-        shown = ", ".join(str(number) for number in found[:8]) + (", ..." if count > 8 else "")
-        raise ValueError(f"train_targets: classes {shown}; expected 0, 1, ..., C-1, each of them, and at least two")
-    if (least := int(validation.min())) < 0 or (largest := int(validation.max())) >= count:
+    if len(np.unique(train)) < 2:
+        raise ValueError(f"train_targets: class {train[0]} alone; expected at least two")
+    found = np.union1d(train, validation)
+    if not np.array_equal(found, np.arange(len(found))):
+        shown = ", ".join(str(number) for number in found[:8]) + (", ..." if len(found) > 8 else "")
         raise ValueError(
-            f"validation_targets: class {least if least < 0 else largest}; the training part has 0 to {count - 1}"
+            f"train_targets and validation_targets: classes {shown}; expected 0, 1, ..., C-1, each of them in one or the other"
         )
-    return count
+    return len(found)

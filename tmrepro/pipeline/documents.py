@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tmrepro.captions import figure_captions
+from tmrepro.captions import directions_in_words, figure_captions
 from tmrepro.claims import CLAIMS_JSON, Judgement, Source, compares_networks_of, data_of, judge, load_claims
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import Statistics
 from tmrepro.pipeline.context import Context
-from tmrepro.pipeline.drawings import directions_in_words, figure_names, read_path
+from tmrepro.pipeline.drawings import figure_names, read_path
 from tmrepro.records import Minimum
 from tmrepro.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, figure_links, render_report
 from tmrepro.spec import LOSS_UNITS, Spec, dump_spec, expand_models, spec_hash

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Any, Literal
 
 import matplotlib as mpl
 
+from tmrepro.captions import directions_in_words
 from tmrepro.figures import (
     Panel,
     ReplicateSheet,
@@ -20,7 +21,6 @@ from tmrepro.pipeline.context import Context, run_stage
 from tmrepro.records import History, Minimum, TrajectoryPoint
 from tmrepro.spec import (
     LOSS_UNITS,
-    DirectionsSpec,
     DrawnSurface,
     Spec,
     TrainedModel,
@@ -163,23 +163,6 @@ def panel_of(run: Path, surface: str, minimum: Minimum, *, path: Sequence[Trajec
     values, facts, home, _ = read_surface(run, surface, minimum.model)
     places = tuple(point.places[surface] for point in path)
     return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home, path=places)
-
-
-def directions_in_words(spec: DirectionsSpec) -> str:
-    """Which directions a surface has, for the heading of its figure."""
-    match spec.kind:
-        case "random":
-            return (
-                "directions as drawn" if spec.normalization == "none" else f"{spec.normalization}-normalised directions"
-            )
-        case "pca":
-            return "principal components of the path of training"
-        case "hessian":
-            return "eigenvectors of the two largest eigenvalues of the Hessian"
-        case "between":
-            return f"towards θ* of {' and '.join(spec.between or ())}"
-        case _:
-            assert_never(spec.kind)
 
 
 def read_path(run: Path, minimum: Minimum, *, spec: Spec) -> tuple[TrajectoryPoint, ...]:

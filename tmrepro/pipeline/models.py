@@ -44,7 +44,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
         "platform": context.platform,
         "data": data_inputs(context.spec, fingerprint=context.dataset.fingerprint, code=context.dataset.code),
         "model": model_inputs(model.spec, code=context.code.get(model.base)),
-        "training": spec.model_dump(mode="json", exclude={"seed", "trajectory"}),  # a path changes no bit of theta*
+        "training": _training_inputs(spec),
         "seed": model.seed,
         **_memory_inputs(context, spec),
     }
@@ -232,6 +232,12 @@ def data_inputs(spec: Spec, *, fingerprint: str, code: CodeRecord | None) -> dic
     """What a training depends on of the data; of those that a factory makes, with all code that it loads."""
     inputs: dict[str, Any] = {"fingerprint": fingerprint, "scaling": spec.data.scaling}
     return inputs if code is None else {**inputs, "code": code.document()}
+
+
+def _training_inputs(spec: TrainingSpec) -> dict[str, Any]:
+    """What of the section changes theta*: a path does not. Without averaging the key is that of versions which had none."""
+    unused = {"averaging"} if spec.averaging is None else set()
+    return spec.model_dump(mode="json", exclude={"seed", "trajectory", *unused})
 
 
 def _memory_inputs(context: Context, spec: TrainingSpec) -> dict[str, Any]:

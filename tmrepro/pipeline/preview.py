@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tmrepro.captions import directions_in_words
 from tmrepro.figures import Panel, draw_landscape, render
 from tmrepro.pipeline.context import Context
-from tmrepro.pipeline.drawings import directions_in_words
 from tmrepro.records import Grid, SurfaceFacts
 from tmrepro.spec import LOSS_UNITS, DrawnSurface
 from tmrepro.store.atomic import WORK, write_bytes

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.limits import MOST_CHUNKS
 from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAGES, AnyDataSpec, DataSpec
+from tmrepro.spec.fields import Location
 from tmrepro.spec.losses import find_loss_problems
 from tmrepro.spec.messages import MAX_PROBLEMS, Problem, did_you_mean, got, keys, problems
 from tmrepro.spec.model import MAX_ITEMS, MinimumSpec, ReplicatesSpec, Spec
@@ -44,8 +45,8 @@ def find_problems(raw: Any) -> list[Problem]:
         found = problems(error)
     readable = _readable(keys(raw))
     checks = (
-        _counts, _classes, _parameters, _lone_images, _losses, _samples, _chunks, _names, _paths, _between, _optimizers,
-        _amount,
+        _counts, _classes, _parameters, _lone_images, _losses, _samples, _chunks, _names, _paths, _averaging, _between,
+        _optimizers, _amount,
     )  # fmt: skip
     return [*found, *islice(chain.from_iterable(check(readable) for check in checks), MAX_PROBLEMS)]
 
@@ -247,6 +248,21 @@ def _paths(spec: _Readable) -> Iterator[Problem]:
                     ("surfaces", index, "directions", "kind"),
                     f"pca needs the path of training of {model.name!r}; add training.trajectory: {{every: 1}}",
                 )
+
+
+def _averaging(spec: _Readable) -> Iterator[Problem]:
+    """The mean of the weights from an epoch that training never comes to is none."""
+    if spec.training is None:
+        return
+    found: list[tuple[Location, TrainingSpec]] = [
+        (("models", index), merge_training(model.training, over=spec.training))
+        for index, model in enumerate(spec.models)
+        if model
+    ]
+    for at, training in found or [((), spec.training)]:
+        if training.averaging and training.averaging.start > training.max_epochs:
+            words = f"must be at most max_epochs, {training.max_epochs} (got {training.averaging.start})"
+            yield (*at, "training", "averaging", "start"), words
 
 
 def _between(spec: _Readable) -> Iterator[Problem]:

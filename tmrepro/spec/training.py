@@ -98,6 +98,13 @@ class TrajectorySpec(Section):
     """Keep the weights of each point in the run folder."""
 
 
+class AveragingSpec(Section):
+    """The mean of the weights along the end of training as theta* (Izmailov et al. 2018)."""
+
+    start: Annotated[int, Field(ge=1, le=1_000_000), chosen("whoever asks for a mean says of which epochs")]
+    """theta* is the mean of the weights after this epoch and every later one up to the stop; before it, as without."""
+
+
 class TrainingSpec(Section):
     """How a network is trained. A model's own `training` is merged over this section."""
 
@@ -134,5 +141,9 @@ class TrainingSpec(Section):
         TrajectorySpec | None, chosen("the paper draws no path; its future work asks whether training reaches a TM")
     ] = None
     """Record the path of training; null: not at all."""
+    averaging: Annotated[
+        AveragingSpec | None, chosen("the paper averages nothing; a remedy for a training that hovers about a minimum")
+    ] = None
+    """Take the mean of the weights of several epochs; null: the point after the epoch of lowest T."""
     seed: Annotated[Seed, chosen("any fixed number")] = 0
     """Seed of the initial weights and of the order of images."""

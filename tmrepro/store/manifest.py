@@ -141,6 +141,11 @@ def listed_hash(run: Path, path: str) -> str | None:
     return _read_manifest(run)[0].get(path)
 
 
+def listed_hashes(run: Path) -> dict[str, str]:
+    """The SHA-256 that the manifest of `run` names for each path; whoever asks has checked it."""
+    return _read_manifest(run)[0]
+
+
 def refuse_strange(run: Path) -> None:
     """Nothing, if all of `run` is plain files and folders; it need not exist.
 

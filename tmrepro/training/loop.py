@@ -167,7 +167,7 @@ def _training_losses(
 
 
 class _Attempt:
-    """One training with one seed: the weights in motion, the best so far, and the history."""
+    """One training with one seed: the weights in motion, the best so far or their mean, and the history."""
 
     def __init__(
         self,
@@ -286,13 +286,23 @@ class _Attempt:
             examples.validation_inputs,
             targets=examples.validation_targets(self.spec),
         )
-        if not self.history or train_loss < self.history[self.best_epoch - 1].train_loss:
+        averaged = -1 if self.spec.averaging is None else number - self.spec.averaging.start
+        if averaged > 0:
+            self._average(averaged)
+            self.best_epoch = number
+        elif averaged == 0 or not self.history or train_loss < self.history[self.best_epoch - 1].train_loss:
             self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
             self.best_epoch = number
         self.seconds += time.monotonic() - begin
         self.history.append(
             Epoch(number, train_loss, train_accuracy, held_out.loss, held_out.accuracy, lr, self.seconds)
         )
+
+    def _average(self, averaged: int) -> None:
+        """Put the weights as they are now into the mean of so many epochs."""
+        for name, value in self.model.state_dict().items():
+            mean = self.best[name]
+            self.best[name] = mean + (value - mean) / (averaged + 1) if value.is_floating_point() else value.clone()
 
     def _is_finite(self) -> bool:
         return all(bool(value.isfinite().all()) for value in self.model.parameters())

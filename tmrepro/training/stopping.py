@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tmrepro.spec import AveragingSpec
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -51,8 +53,10 @@ def conditions(losses: Sequence[float], *, epsilon: float, patience: int, warmup
     return Conditions(lm_first, gm_first, lm, gm)
 
 
-def best_epoch(losses: Sequence[float]) -> int:
-    """The epoch (from 1) of lowest T, the first of equals: theta* is the point after it."""
+def best_epoch(losses: Sequence[float], *, averaging: AveragingSpec | None = None) -> int:
+    """The epoch (from 1) of theta*: that of lowest T, the first of equals; the last one where weights are averaged up to it."""
+    if averaging is not None and len(losses) >= averaging.start:
+        return len(losses)
     return min(range(len(losses)), key=lambda index: losses[index]) + 1
 
 

@@ -54,7 +54,7 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
         Trained(
             model=module,
             history=history,
-            best_epoch=best_epoch(list(history.train_losses)),
+            best_epoch=best_epoch(list(history.train_losses), averaging=training.averaging),
             stopped=found.stopped,
             seed=found.seed,
             seeds_collapsed=found.seeds_collapsed,

@@ -1,0 +1,36 @@
+"""`tmrepro export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmrepro.cli.inspect import RunArgument
+from tmrepro.cli.run import DebugOption
+
+
+def export(
+    *,
+    run: RunArgument,
+    to: Annotated[
+        str,
+        typer.Option(metavar="FORMAT", help="netcdf, vtk (ParaView), csv, or bagit (archives).", show_default=False),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A file (netcdf) or folder that is not there yet.", show_default="NAME.nc, NAME-FORMAT"),
+    ] = None,
+    debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
+) -> None:
+    """Write a finished run or a reference in a format that other tools open.
+
+    Numbers are those that are stored, bit by bit; docs/export.md says what is where.
+
+    Examples:
+      tmrepro export runs/quickstart --to netcdf
+
+      tmrepro export paper/reference/paper-gpu --to vtk --out paraview
+    """
+    from tmrepro.export import export_run
+
+    typer.echo(str(export_run(run, to=to, out=out)))
