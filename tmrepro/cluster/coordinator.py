@@ -17,11 +17,21 @@ from typing import Any, TypeVar
 import dask.config
 from distributed import Client, Future, KilledWorker
 
-from tmrepro.cluster.admission import TOPIC, Admission, Answer, Setup, perform, receive, resource_of
+from tmrepro.cluster.admission import Admission, Answer, Setup, perform, receive, resource_of
 from tmrepro.cluster.link import Link
 from tmrepro.cluster.local import kill_workers, local_cluster
 from tmrepro.cluster.serve import silence
-from tmrepro.cluster.talk import CONNECT_SECONDS, LOST, client_of, content_of, dashboard_of, leave, register, workers_of
+from tmrepro.cluster.talk import (
+    CONNECT_SECONDS,
+    LOST,
+    client_of,
+    content_of,
+    dashboard_of,
+    leave,
+    listen,
+    register,
+    workers_of,
+)
 from tmrepro.cluster.tasks import Place, Stage, Task
 from tmrepro.cluster.turns import Turns
 from tmrepro.errors import ComputeError
@@ -79,7 +89,12 @@ class Cluster:
             client, address = Client(self._cluster, set_as_default=False), ""
         else:
             client, address = client_of(self._link)
-        client.subscribe_topic(TOPIC, lambda event: self._events.append(event[1]))
+        try:
+            listen(client, self._events.append)
+        except LOST as error:
+            raise ComputeError(
+                "the scheduler was lost as soon as it was reached; the same command continues"
+            ) from error
         self._client = client
         # In the background: this ends when all workers are prepared, and one that hangs never is.
         threading.Thread(target=register, args=(client, Admission(self._wanted)), daemon=True).start()

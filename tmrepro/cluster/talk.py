@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +16,7 @@ from distributed import Client
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 
-from tmrepro.cluster.admission import Admission
+from tmrepro.cluster.admission import TOPIC, Admission
 from tmrepro.cluster.link import Link
 from tmrepro.cluster.tasks import Place
 from tmrepro.errors import ComputeError, DamagedError
@@ -23,6 +25,7 @@ from tmrepro.store.atomic import read_bytes, safe_path
 
 CONNECT_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
+ECHO_SECONDS = 0.1
 LOST = (FutureCancelledError, CommClosedError, OSError, TimeoutError)  # whoever was talked to is gone
 
 
@@ -46,6 +49,25 @@ def client_of(link: Link) -> tuple[Client, str]:
             f"no scheduler answers at {address}: is `dask scheduler` running there, with TLS if and only if the address begins "
             "with tls://?"
         ) from error
+
+
+def listen(client: Client, hear: Callable[[Any], None]) -> None:
+    """Call `hear` with each event of the workers from now on.
+
+    The scheduler takes note of that in its own time, and drops events that come before; so one of our own is awaited.
+    """
+    token, heard = uuid.uuid4().hex, threading.Event()
+
+    def handle(event: tuple[float, Any]) -> None:
+        if event[1] == token:
+            heard.set()
+        else:
+            hear(event[1])
+
+    client.subscribe_topic(TOPIC, handle)
+    while not heard.is_set():
+        client.log_event(TOPIC, token)
+        heard.wait(ECHO_SECONDS)
 
 
 def workers_of(client: Client) -> Mapping[str, Any]:
