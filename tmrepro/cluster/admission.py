@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -153,7 +155,23 @@ def perform(name: str, task: Task[Any]) -> Answer:
     admission = worker.plugins.get(name)
     if not isinstance(admission, Admission):  # it is being replaced
         return Answer(worker.address, lacks_data=True)
-    return admission.perform(task)
+    try:
+        return admission.perform(task)
+    except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
+        failure = travelling(error)
+    raise failure  # not above, where it would have a context
+
+
+def travelling(error: Exception) -> Exception:
+    """`error` as it can be sent. What led to it may hold anything (a user's network), so it goes along as text."""
+    told = "".join(traceback.format_exception(error))
+    error.__cause__ = error.__context__ = None
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - whatever a class of errors does when it is made again
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(f"In the worker:\n{told}")
+    return error
 
 
 def receive(name: str, files: Mapping[str, bytes], dataset: Any | None, dask_worker: Worker) -> None:

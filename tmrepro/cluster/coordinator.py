@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import dask.config
@@ -19,7 +19,7 @@ from distributed import Client, Future, KilledWorker
 
 from tmrepro.cluster.admission import Admission, Answer, Setup, perform, receive, resource_of
 from tmrepro.cluster.link import Link
-from tmrepro.cluster.local import kill_workers, local_cluster
+from tmrepro.cluster.local import kill_workers, local_cluster, starts_of
 from tmrepro.cluster.serve import silence
 from tmrepro.cluster.talk import (
     CONNECT_SECONDS,
@@ -40,19 +40,23 @@ from tmrepro.progress import Reporter
 R = TypeVar("R")
 
 LONELY_SECONDS = 60.0  # without any worker before that is said
+ALLOWED_DEATHS = 3  # of workers that did the same task; Dask's own number, too
+START_TRIES = 3  # for a worker process here, until one is prepared
 LOOK_SECONDS = 1.0  # between two looks at the workers
 TASKS_PER_WORKER = 2  # sent ahead: one under way, one to follow. More would only fill the scheduler's memory
 
 
 @dataclass(eq=False)
 class _Job:
-    """A task that was sent."""
+    """A task that was sent; `supplied` are the workers that got what they lacked for it, of which `deaths` are gone."""
 
     task: Task[Any]
     client: Client
     future: Future[Answer]
     begun: float
     answer: Answer | None = None
+    supplied: set[str] = field(default_factory=set)
+    deaths: int = 0
 
 
 class Cluster:
@@ -67,6 +71,7 @@ class Cluster:
         self._client: Client | None = None
         self._cluster: Any = None
         self._admitted = 0
+        self._starts = 0.0  # of worker processes here, when one had last taken part
         self._sent = 0  # tasks under way
         self._sending: set[tuple[str, str]] = set()  # what is on its way to a worker: its address, and a SHA-256
         self._arrived: dict[tuple[str, str], float] = {}  # and when it had arrived
@@ -179,10 +184,7 @@ class Cluster:
         try:
             answer: Answer = self._turns.aside(job.future.result)
         except KilledWorker as error:
-            raise ComputeError(
-                f"{error.allowed_failures + 1} workers died while they did the same task ({type(job.task).__name__}); with less "
-                "memory than they need, use fewer of them on a machine"
-            ) from error
+            raise _deadly(job.task, deaths=error.allowed_failures + 1) from error
         except LOST:
             if job.future.status == "error":  # what the task itself raised
                 raise
@@ -191,9 +193,22 @@ class Cluster:
             return
         if answer.is_done:
             job.answer = answer
+            self._took_part()
             return
+        self._count_deaths(answer.worker, job)
         self._supply(answer, job, workspace)
         self._send_again(job)
+
+    def _count_deaths(self, worker: str, job: _Job) -> None:
+        """Dask counts the deaths of a task's workers, but not beyond an answer, and a new worker always lacks something."""
+        if job.supplied:
+            with suppress(*LOST):
+                gone = job.supplied.difference(self._turns.aside(lambda: workers_of(job.client)))
+                job.deaths += len(gone)
+                job.supplied -= gone
+        if job.deaths > ALLOWED_DEATHS:
+            raise _deadly(job.task, deaths=job.deaths)
+        job.supplied.add(worker)
 
     def _supply(self, answer: Answer, job: _Job, workspace: Place) -> None:
         """Give a worker what it lacks, unless that is on its way to it already, or there by now."""
@@ -260,6 +275,8 @@ class Cluster:
                         self._turns.wake()
                 if admitted:
                     lonely_since, told = time.monotonic(), False
+                    self._took_part()
+                self._check_starts()
             with self._turns:
                 while self._events:
                     self._hear(self._events.popleft())
@@ -269,6 +286,22 @@ class Cluster:
                     self._reporter.note(f"no worker has taken part for {LONELY_SECONDS:.0f} s; still waiting{remedy}")
             time.sleep(LOOK_SECONDS)
 
+    def _took_part(self) -> None:
+        """A worker is prepared, or was: those processes here that were started so far did not all die before that."""
+        self._starts = self._started()
+
+    def _started(self) -> float:
+        return 0.0 if self._cluster is None else starts_of(self._cluster)
+
+    def _check_starts(self) -> None:
+        if self._started() - self._starts > START_TRIES * self._workers:
+            self._turns.fail(
+                ComputeError(
+                    f"worker processes die before they can take part, {self._workers} of them, {START_TRIES} times in "
+                    "succession; with too little memory or too few open files (ulimit -n), use fewer --workers"
+                )
+            )
+
     def _hear(self, event: Mapping[str, Any]) -> None:
         if event.get("run") != self._name or "refused" not in event:
             return
@@ -276,3 +309,10 @@ class Cluster:
             self._turns.fail(ComputeError(f"worker processes cannot take part: {event['refused']}"))
         else:
             self._reporter.note(f"worker {event['worker']} is refused: {event['refused']}")
+
+
+def _deadly(task: Task[Any], *, deaths: int) -> ComputeError:
+    return ComputeError(
+        f"{deaths} workers died while they did the same task ({type(task).__name__}); with less memory than they need, use "
+        "fewer of them on a machine"
+    )

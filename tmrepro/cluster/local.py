@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import dask.config
 from distributed import Nanny, Scheduler, SpecCluster
+from distributed.core import Status
 
 from tmrepro.cluster.serve import WORKER_NUMBER, WORKER_SETTINGS
 
 LOOPBACK = "127.0.0.1"
 HANGING_SECONDS = 60  # without a sign of life, a worker is killed and started again
+
+
+class CountingNanny(Nanny):
+    """Starts a worker process, and another one whenever that dies; knows how many it has started."""
+
+    starts = 0
+
+    async def instantiate(self) -> Status:
+        """Start a process."""
+        self.starts += 1
+        return await super().instantiate()
 
 
 def local_cluster(workers: int) -> Any:
@@ -27,10 +40,19 @@ def local_cluster(workers: int) -> Any:
         **WORKER_SETTINGS,
     }
     specs = {
-        number: {"cls": Nanny, "options": {**common, "env": {WORKER_NUMBER: str(number)}}} for number in range(workers)
+        number: {"cls": CountingNanny, "options": {**common, "env": {WORKER_NUMBER: str(number)}}}
+        for number in range(workers)
     }
     with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
         return SpecCluster(specs, scheduler, silence_logs=logging.CRITICAL)
+
+
+def starts_of(cluster: Any) -> float:
+    """How many worker processes were started so far; infinitely many, where none will be started any more."""
+    nannies = cluster.workers.values()
+    if all(nanny.status == Status.closed for nanny in nannies):
+        return math.inf
+    return float(sum(nanny.starts for nanny in nannies))
 
 
 def kill_workers(cluster: Any) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import torch
 
 from tmrepro.claims import Judgement
-from tmrepro.cluster import Engine, InProcess, Link
-from tmrepro.data import Dataset, load_dataset
+from tmrepro.cluster import Link
+from tmrepro.data import load_dataset
 from tmrepro.determinism import Determinism, apply
 from tmrepro.errors import ComputeError, DamagedError, UsageError
 from tmrepro.html import run_html
@@ -26,6 +25,7 @@ from tmrepro.pipeline.context import Context, Donor, examples_on
 from tmrepro.pipeline.curvature import forget_stale_curvature
 from tmrepro.pipeline.documents import judge_run, store_claims, store_crate, store_report
 from tmrepro.pipeline.drawings import store_figures
+from tmrepro.pipeline.engine import engine_of
 from tmrepro.pipeline.fitting import require_fitting
 from tmrepro.pipeline.folder import check_foreign, forget_stale, is_complete, leaving_no_trace, open_folder, reopen
 from tmrepro.pipeline.planes import store_planes
@@ -125,7 +125,7 @@ def execute(
             reporter.note(note)
         write_text(out / SPEC, dump_spec(spec), work=work_folder(out))
         platform = stage_platform(chosen, determinism=determinism)
-        with _engine(
+        with engine_of(
             spec, chosen, determinism, dataset, code, evaluator=evaluator, workers=workers, link=link, reporter=reporter
         ) as engine:
             context = Context(
@@ -147,47 +147,6 @@ def execute(
             )
             missing = tuple(model.name for model in expand_models(spec) if model.name not in wanted)
             return replace(_part(context, wanted, missing) if missing else _run(context), notes=notes)
-
-
-@contextmanager
-def _engine(
-    spec: Spec,
-    device: torch.device,
-    determinism: Determinism,
-    dataset: Dataset,
-    code: Mapping[str, CodeRecord],
-    *,
-    evaluator: str | None,
-    workers: int,
-    link: Link | None,
-    reporter: Reporter,
-) -> Iterator[Engine]:
-    """This process for one worker; else those of a scheduler, or processes of its own. Ended whatever happens."""
-    if link is None and workers <= 1:
-        yield InProcess()
-        return
-    from tmrepro.cluster.coordinator import Cluster
-    from tmrepro.pipeline.setup import RunSetup, identity_of
-
-    setup = RunSetup(
-        spec=spec,
-        device=device.type,
-        determinism=determinism,
-        evaluator=evaluator,
-        fingerprint=dataset.fingerprint,
-        signature=dataset.signature,
-        code=code,
-        identity=identity_of(device, determinism),
-    )
-    cluster = Cluster(setup, reporter=reporter, link=link, workers=workers)
-    try:
-        if link is not None:
-            cluster.connect()  # before hours of anything else; processes here start when they are needed
-            if cluster.dashboard is not None:
-                reporter.note(f"Dask's dashboard: {cluster.dashboard}")
-        yield cluster
-    finally:
-        cluster.close()
 
 
 def choose_device(name: str) -> torch.device:
