@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ import pytest
 from tmrepro.records import Signature
 from tmrepro.spec import load_spec
 
-ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 
 
@@ -68,46 +65,6 @@ def test_a_worker_over_the_network_without_tls_is_refused(start):
     command = start("worker", "tcp://10.0.0.5:8786")
     assert command.wait() == 2
     assert "without TLS" in command.err
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory) -> Path:
-    """Made by the recipe of docs/scale.md."""
-    folder = tmp_path_factory.mktemp("certificates")
-    (recipe,) = re.findall(r"```sh\n(openssl.*?)```", (ROOT / "docs/scale.md").read_text(encoding="utf-8"), re.DOTALL)
-    subprocess.run(["sh", "-ec", recipe], check=True, cwd=folder, capture_output=True)
-    return folder
-
-
-@pytest.fixture
-def tls(certificates, tmp_path) -> Iterator[tuple[str, dict[str, str]]]:
-    """HOST:PORT of a scheduler that wants certificates, which has a worker; and the variables with which one may talk to it."""
-    port = free_port()
-    ca, cert, key = (str(certificates / name) for name in ("ca.pem", "node.pem", "node.key"))
-    variables = {"TMREPRO_TLS_CA": ca, "TMREPRO_TLS_CERT": cert, "TMREPRO_TLS_KEY": key}
-    scheduler = ["-m", "dask", "scheduler", "--protocol", "tls", "--host", HOST, "--port", str(port), "--no-dashboard"]
-    scheduler += ["--tls-ca-file", ca, "--tls-cert", cert, "--tls-key", key]
-    worker = ["-c", "from tmrepro.cli import main; main()", "worker", f"tls://{HOST}:{port}"]
-    with (tmp_path / "log").open("a") as log:
-        processes = [
-            subprocess.Popen([sys.executable, *command], stdout=log, stderr=log, env={**os.environ, **variables})
-            for command in (scheduler, worker)
-        ]
-    yield f"{HOST}:{port}", variables
-    for process in processes[::-1]:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-@pytest.mark.slow
-def test_tls_lets_in_whom_it_should(tls, small, start, assert_same_in_the_end, tmp_path):
-    place, variables = tls
-    command = start("run", small.spec, "--out", tmp_path / "run", "--scheduler", f"tls://{place}", env=variables)
-    assert command.wait() == 0, command.err
-    assert_same_in_the_end(tmp_path / "run", "by TLS")
-    command = start("run", small.spec, "--out", tmp_path / "plain", "--scheduler", f"tcp://{place}")
-    assert command.wait() == 4
-    assert "with TLS if and only if" in command.err
 
 
 def setup_of(spec: Path, **changes):
