@@ -14,7 +14,7 @@ import pytest
 from tmrepro.cluster import InProcess, Stage, Task
 from tmrepro.cluster import coordinator as room
 from tmrepro.cluster.coordinator import TASKS_PER_WORKER, Cluster
-from tmrepro.errors import ComputeError, DamagedError
+from tmrepro.errors import ComputeError, DamagedError, UsageError
 from tmrepro.progress import Silent
 
 CONTENT = b"theta*"
@@ -24,16 +24,19 @@ WORKERS = 2
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run asks; `refusal` is what each worker finds."""
+    """What a run asks; `refusal` is what each worker finds, `own` its own data, or what is wrong with them."""
 
     refusal: str | None = None
     key: str = "test"
+    own: str | Exception | None = None
 
     def prepare(self) -> str | None:
         return self.refusal
 
-    def own_data(self) -> None:
-        return None
+    def own_data(self) -> str | None:
+        if isinstance(self.own, Exception):
+            raise self.own
+        return self.own
 
     def open(self, dataset: Any) -> Any:
         return Workspace(Path(), dataset)
@@ -93,6 +96,7 @@ def cluster(monkeypatch, tmp_path) -> Iterator[Any]:
 
     monkeypatch.setattr(room, "local_cluster", local_cluster)
     monkeypatch.setattr(room, "kill_workers", lambda _cluster: None)
+    monkeypatch.setattr(room, "starts_of", lambda _cluster: 0.0)
     started: list[Cluster] = []
 
     def start(setup: Setup | None = None) -> Cluster:
@@ -114,6 +118,15 @@ def test_files_and_data_travel_to_each_worker_once(cluster, workspace, monkeypat
     assert 1 <= len(sent) <= WORKERS
     assert engine.call(Read(number=20), workspace) == (20, CONTENT, "data")
     assert len(sent) <= WORKERS
+
+
+def test_workers_that_have_the_data_are_not_sent_them(cluster, workspace):
+    assert cluster(Setup(own="own data")).call(Read(), workspace) == (0, CONTENT, "own data")
+
+
+def test_workers_that_have_other_data_are_refused_in_words(cluster, workspace):
+    with pytest.raises(ComputeError, match="cannot take part: the data are others"):
+        cluster(Setup(own=UsageError("the data are others"))).call(Read(), workspace)
 
 
 def test_tasks_are_sent_only_as_workers_need_them(cluster, workspace):

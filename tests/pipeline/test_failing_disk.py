@@ -68,6 +68,22 @@ def test_run_survives_a_failing_disk(small, trial):
     assert trial(locks, errno.ENOSPC, for_ever=True)
 
 
+@pytest.mark.slow
+def test_a_disk_that_is_full_while_workers_compute(small, start, group_is_gone, assert_same_in_the_end, tmp_path):
+    run = tmp_path / "run"
+    chunk = next(number for number, (_, what) in enumerate(small.operations, 1) if "/one/norm/loss/c/" in what)
+    command = start("run", small.spec, "--out", run, "--workers", 2, fail=(chunk, errno.ENOSPC, True))
+    assert command.wait() == STORAGE_ERROR, command.err
+    assert command.err.splitlines()[-1].startswith(f"error: {run}")
+    assert ERRORS[errno.ENOSPC] in command.err
+    assert "Traceback" not in command.err
+    assert group_is_gone(command.pid)
+    kept = small.kept(run)
+    assert kept
+    assert start("run", small.spec, "--out", run).wait() == 0
+    assert_same_in_the_end(run, "full disk", kept=kept)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("for_ever", [False, True])
 def test_run_survives_the_failure_of_any_operation(trial, for_ever):
@@ -83,11 +99,11 @@ def test_run_survives_the_failure_of_any_operation(trial, for_ever):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_too_few_open_files_are_named_and_cost_nothing(small, start, assert_same_in_the_end, tmp_path, workers):
-    """Three more each time, on the same folder: a run gets further and further, and keeps what it has."""
+@pytest.mark.parametrize(("workers", "limits"), [(1, range(3, 64, 3)), (2, (3, 9, 27, 81, 243))])
+def test_too_few_open_files_are_named_and_cost_nothing(small, start, assert_same_in_the_end, tmp_path, workers, limits):
+    """Some more each time, on the same folder: a run gets further and further, and keeps what it has."""
     run, kept, failures = tmp_path / "run", {}, 0
-    for files in range(3, 64, 3):
+    for files in limits:
         command = start("run", small.spec, "--out", run, "--workers", workers, files=files)
         code = command.wait()
         said = command.out + command.err

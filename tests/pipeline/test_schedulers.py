@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tmrepro.errors import UsageError
 from tmrepro.records import Signature
 from tmrepro.spec import load_spec
 
@@ -112,11 +113,15 @@ def test_a_worker_with_other_code_of_the_user_says_so(spec):
     assert replace(setup, code={"norm": changed}).key != setup.key
 
 
-def test_a_worker_with_other_data_of_its_own_is_refused(spec, monkeypatch, tmp_path):
-    from tmrepro.errors import UsageError
+def test_a_worker_reads_data_of_its_own_and_refuses_others(spec, monkeypatch, tmp_path):
+    from dataclasses import replace
+
+    from tmrepro.data import load_dataset
 
     setup = setup_of(spec)
     assert setup.own_data() is None
     monkeypatch.setenv("TMREPRO_WORKER_DATA", str(tmp_path))
     with pytest.raises(UsageError, match="are others than the coordinator's"):
         setup.own_data()
+    dataset = load_dataset(setup.spec.data)
+    assert replace(setup, fingerprint=dataset.fingerprint).own_data().fingerprint == dataset.fingerprint

@@ -102,3 +102,16 @@ def test_bands_are_measured_over_the_replicates_that_a_spec_has(tmp_path: Path) 
         assert [band.low for band in found] == pytest.approx([found[0].low] * 3, rel=1e-9)
     assert [sum(bands.categories[name].values()) for name in names] == [3, 3, 3]
     assert tmrepro.verify(tmp_path / "runs/0", level="statistics", reference=tmp_path / "reference").exit_code == 0
+
+
+@pytest.mark.slow
+def test_a_reference_built_by_workers_has_the_same_numbers(tmp_path: Path) -> None:
+    (tmp_path / "replicated.yaml").write_text(REPLICATED, encoding="utf-8")
+    references = []
+    for workers in (1, 2):
+        to, runs = tmp_path / f"reference{workers}", tmp_path / f"runs{workers}"
+        build_reference(tmp_path / "replicated.yaml", to=to, runs=runs, workers=workers)
+        references.append(Reference(to))
+    one, two = references
+    assert one.statistics == two.statistics
+    assert one.bands == two.bands

@@ -23,6 +23,7 @@ from distributed.core import Status
 
 from tmrepro.cluster.stock import Stock
 from tmrepro.cluster.tasks import Task
+from tmrepro.errors import TmreproError
 
 TOPIC = "tmrepro"  # of the events that workers send to the coordinator
 _log = logging.getLogger("tmrepro.worker")
@@ -138,6 +139,8 @@ class Admission(WorkerPlugin):
             refusal = self.wanted.prepare()
             if refusal is None:
                 self._dataset = self.wanted.own_data()
+        except TmreproError as error:
+            return str(error)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from taking part
             _log.debug("while it was prepared", exc_info=True)
             return f"{type(error).__name__}: {error}"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
+import resource
+from pathlib import Path
 from typing import Any
 
 import dask.config
@@ -13,6 +17,7 @@ from distributed.core import Status
 from tmrepro.cluster.serve import WORKER_NUMBER, WORKER_SETTINGS
 
 LOOPBACK = "127.0.0.1"
+OWN_FILES, FILES_PER_WORKER = 40, 16  # 23 and 11 were measured; without them Dask waits, and says nothing
 HANGING_SECONDS = 60  # without a sign of life, a worker is killed and started again
 
 
@@ -28,7 +33,13 @@ class CountingNanny(Nanny):
 
 
 def local_cluster(workers: int) -> Any:
-    """A scheduler in this process and `workers` processes. Dask starts those again that die or hang."""
+    """A scheduler in this process and `workers` processes. Dask starts those again that die or hang.
+
+    Raises:
+        OSError: this process may not open as many files as that takes.
+        RuntimeError: a process did not start.
+    """
+    _require_open_files(OWN_FILES + workers * FILES_PER_WORKER)
     scheduler = {
         "cls": Scheduler,
         "options": {"host": LOOPBACK, "port": 0, "dashboard_address": f"{LOOPBACK}:0", "worker_ttl": HANGING_SECONDS},
@@ -65,3 +76,13 @@ def kill_workers(cluster: Any) -> None:
                 await nanny.process.process.kill()
 
     cluster.sync(kill)
+
+
+def _require_open_files(needed: int) -> None:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    there = len(list(Path("/dev/fd").iterdir()))
+    if limit != resource.RLIM_INFINITY and limit - there < needed:
+        raise OSError(
+            errno.EMFILE,
+            f"{os.strerror(errno.EMFILE)}: the limit (ulimit -n) is {limit}, {there} are open, and {needed} more are needed",
+        )
