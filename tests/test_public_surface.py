@@ -18,8 +18,9 @@ from tmrepro.cli.main import app
 COMMANDS = {
     "run": {
         "--out", "--data-dir", "--download", "--device", "--evaluator", "--preview", "--workers", "--reuse", "--only", "--quiet",
-        "--debug",
+        "--debug", "--scheduler", "--scheduler-file", "--tls-ca", "--tls-cert", "--tls-key",
     },
+    "worker": {"--scheduler-file", "--nworkers", "--data-dir", "--tls-ca", "--tls-cert", "--tls-key", "--debug"},
     "verify": {
         "--level", "--reference", "--replicate", "--share", "--seed", "--data-dir", "--device", "--workers",
         "--json", "--junit", "--html", "--update", "--yes", "--schema", "--trust-code", "--quiet", "--debug",
@@ -89,7 +90,7 @@ def test_help_teaches_by_an_example(name: str) -> None:
 def test_loads_no_torch(code: str) -> None:
     program = f"{code}\nimport sys, json\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
-    assert not {"torch", "torchvision", "matplotlib", "zarr"} & set(loaded)
+    assert not {"torch", "torchvision", "matplotlib", "zarr", "dask", "distributed"} & set(loaded)
 
 
 def test_version_is_that_of_the_package() -> None:
