@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import resource
 import sys
@@ -73,13 +74,13 @@ class NoRun:
 
 
 class Epochs(Silent):
-    """Counts finished epochs."""
+    """Counts finished epochs, and knows when the last one was told."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count, self.last = 0, math.nan
 
     def epoch(self, model: str, epoch: Any, *, seed: int, max_epochs: int) -> None:  # noqa: ARG002
-        self.count += 1
+        self.count, self.last = self.count + 1, time.monotonic()
 
 
 def chunks(count: int, *, workers: int) -> dict[str, float]:
@@ -122,7 +123,7 @@ def _create(run: Path, side: int) -> None:
 
 
 def trainings(spec: str, *, workers: int, threads: int) -> dict[str, float]:
-    """Pictures a second over all trainings of a spec, with so many workers of so many threads; its surfaces are not counted."""
+    """Pictures a second with so many workers of so many threads, from the start of a run to the end of its last training."""
     import tmrepro
     from tmrepro.spec import load_spec
 
@@ -132,7 +133,7 @@ def trainings(spec: str, *, workers: int, threads: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
         tmrepro.run(part, out=Path(folder) / "run", workers=workers, reporter=epochs)
-        seconds = time.monotonic() - begin
+    seconds = epochs.last - begin
     assert part.data.train is not None
     images = epochs.count * part.data.train
     return {"workers": workers, "threads": threads, "seconds": seconds, "pictures_per_second": images / seconds}
@@ -177,7 +178,7 @@ def main() -> None:
             trainings(asked.spec, workers=1, threads=2),
             trainings(asked.spec, workers=2, threads=1),
         ]
-    if asked.project and asked.gpu_seconds:
+    if asked.project and asked.gpu_seconds and found["chunks"]:
         last = found["chunks"][-1]["seconds_per_chunk"]
         found["projection"] = project(
             chunk_seconds=last,
