@@ -29,6 +29,7 @@ def main(spec: str, jobs: int) -> None:
         walltime="12:00:00",
         protocol="tls://",
         security=security,
+        scheduler_options={"dashboard_address": "127.0.0.1:0"},  # it has no password
         job_extra_directives=["--gpus=1"],
     ) as cluster:
         cluster.scale(jobs=jobs)
