@@ -1,0 +1,71 @@
+"""The reference of the command line, from the help of each command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from tmrepro.cli.main import EPILOG, app
+
+_EXAMPLES = re.compile(r"^Examples?: ?\s*", re.MULTILINE)
+
+
+def commands() -> str:
+    """Markdown: a section for each command, with its usage, its options and its examples."""
+    root = typer.main.get_command(app)
+    sections = [_section(command, words) for command, words in walk(root, ("tmrepro",))]
+    return "\n".join([_options(root, ("tmrepro",)), EPILOG.partition(". ")[2], *sections])
+
+
+def walk(group: Any, words: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Every command below `group`, with the words that call it, in the order of the help."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from walk(command, (*words, name))
+        else:
+            yield command, (*words, name)
+
+
+def _section(command: Any, words: tuple[str, ...]) -> str:
+    about, _, examples = (command.help or "").partition("Example")
+    lines = [line.strip() for line in _EXAMPLES.sub("", "Example" + examples).splitlines() if line.strip()]
+    shown = _fence("sh", "\n".join(map(_as_command, lines))) if lines else ""
+    usage = _context(command, words).command_path + " " + " ".join(command.collect_usage_pieces(_context(command, words)))
+    return "\n".join(
+        [f"## `{' '.join(words)}`\n", _escaped(about), _fence("text", usage.strip()), _options(command, words), shown]
+    )
+
+
+def _as_command(line: str) -> str:
+    return line if line.startswith("tmrepro ") and ", then" not in line else f"# {line}"
+
+
+def _options(command: Any, words: tuple[str, ...]) -> str:
+    """A description of each argument and option, which other pages and the search can point at."""
+    context = _context(command, words)
+    parts = [f"```{{program}} {' '.join(words)}\n```\n"]
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is None or parameter.name in {"help", "debug"}:
+            continue
+        names, about = record
+        parts.append(f"````{{option}} {' '.join(names.split())}\n{_escaped(about)}\n````\n")
+    return "\n".join(parts)
+
+
+def _context(command: Any, words: tuple[str, ...]) -> Any:
+    parent = typer.Context(typer.main.get_command(app), info_name=" ".join(words[:-1])) if len(words) > 1 else None
+    return typer.Context(command, info_name=words[-1], parent=parent)
+
+
+def _fence(language: str, body: str) -> str:
+    return f"```{language}\n{body}\n```\n"
+
+
+def _escaped(text: str) -> str:
+    """`text` as Markdown that shows it as it stands, but for `code`."""
+    parts = re.split(r"(`[^`]*`)", text.strip())
+    return "".join(part if part.startswith("`") else re.sub(r"([*_\[\]<>{}|\\])", r"\\\1", part) for part in parts) + "\n"

@@ -1,0 +1,58 @@
+"""The Sphinx extension of this site: pages made from what the program says of itself, so that they cannot be out of date.
+
+A line `<!-- generated: NAME -->` in a page is replaced by what the generator of that name gives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cli_reference
+import notebook
+import spec_reference
+import statistics_reference
+from sphinx.application import Sphinx
+
+GENERATORS: dict[str, Callable[[], str]] = {
+    "commands": cli_reference.commands,
+    "spec": spec_reference.fields,
+    "surface statistics": statistics_reference.surface_statistics,
+    "minimum numbers": statistics_reference.minimum_numbers,
+}
+_GENERATED = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
+_CODE = re.compile(r"(`[^`]*`)")
+_SECTION = re.compile(r"[A-Z][a-z]+:$", re.MULTILINE)  # Args: and the like, which napoleon reads
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """See Sphinx."""
+    app.connect("source-read", _read)
+    app.connect("autodoc-process-docstring", _escape, priority=100)  # before napoleon
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def generated(text: str) -> str:
+    """`text` with every generated part in its place."""
+    return _GENERATED.sub(lambda found: GENERATORS[found[1]](), text)
+
+
+def _read(app: Sphinx, name: str, source: list[str]) -> None:
+    if Path(app.env.doc2path(name)).suffix == ".ipynb":
+        source[0] = notebook.as_markdown(source[0])
+    source[0] = generated(source[0])
+
+
+def _escape(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Our docstrings are plain text with `code`: stars and bars mean themselves, and an indented block is an example."""
+    shown, in_section = [], False
+    for paragraph in "\n".join(lines).split("\n\n"):
+        in_section = in_section or _SECTION.match(paragraph) is not None
+        if paragraph.startswith("    ") and not in_section:
+            shown.append(f"::\n\n{paragraph}")
+        else:
+            parts = _CODE.split(paragraph)
+            shown.append("".join(part if part.startswith("`") else re.sub(r"([|*])", r"\\\1", part) for part in parts))
+    lines[:] = "\n\n".join(shown).split("\n")
