@@ -23,6 +23,7 @@ source_suffix = {".md": "markdown", ".ipynb": "markdown"}
 exclude_patterns = ["_ext", "_static", "_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
+smartquotes = False  # `--` is an option
 default_role = "literal"  # `name` in a docstring is code
 pygments_style, pygments_dark_style = "friendly", "monokai"
 
@@ -31,7 +32,8 @@ autodoc_typehints = "none"  # docstrings say what each argument may be
 autodoc_preserve_defaults = True
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!tmrepro\.(errors|view)\.).*")]  # other projects' names are not looked up: no network
+# Other projects' names are not looked up: that would need a network.
+nitpick_ignore_regex = [("py:.*", r"(?!tmrepro\.(errors|view)\.).*")]
 
 html_theme = "furo"
 html_title = f"tmrepro {release}"
@@ -39,4 +41,5 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {"top_of_page_buttons": []}

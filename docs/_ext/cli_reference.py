@@ -10,6 +10,7 @@ import typer
 
 from tmrepro.cli.main import EPILOG, app
 
+_EXAMPLES_MARKER = "<!-- not run: examples of the help -->\n"
 _EXAMPLES = re.compile(r"^Examples?: ?\s*", re.MULTILINE)
 
 
@@ -32,8 +33,10 @@ def walk(group: Any, words: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, .
 def _section(command: Any, words: tuple[str, ...]) -> str:
     about, _, examples = (command.help or "").partition("Example")
     lines = [line.strip() for line in _EXAMPLES.sub("", "Example" + examples).splitlines() if line.strip()]
-    shown = _fence("sh", "\n".join(map(_as_command, lines))) if lines else ""
-    usage = _context(command, words).command_path + " " + " ".join(command.collect_usage_pieces(_context(command, words)))
+    shown = _EXAMPLES_MARKER + _fence("sh", "\n".join(map(_as_command, lines))) if lines else ""
+    usage = (
+        _context(command, words).command_path + " " + " ".join(command.collect_usage_pieces(_context(command, words)))
+    )
     return "\n".join(
         [f"## `{' '.join(words)}`\n", _escaped(about), _fence("text", usage.strip()), _options(command, words), shown]
     )
@@ -68,4 +71,6 @@ def _fence(language: str, body: str) -> str:
 def _escaped(text: str) -> str:
     """`text` as Markdown that shows it as it stands, but for `code`."""
     parts = re.split(r"(`[^`]*`)", text.strip())
-    return "".join(part if part.startswith("`") else re.sub(r"([*_\[\]<>{}|\\])", r"\\\1", part) for part in parts) + "\n"
+    return (
+        "".join(part if part.startswith("`") else re.sub(r"([*_\[\]<>{}|\\])", r"\\\1", part) for part in parts) + "\n"
+    )

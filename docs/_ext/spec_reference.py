@@ -38,7 +38,7 @@ class _Page:
             self.told.add(reference)
             section = self.definitions[reference]
             if len(_references(field)) > 1:
-                yield f"### `{path}` of {_kind(section)}\n"
+                yield f"### `{path}` with {_kind(section)}\n"
             elif "." in path:
                 yield f"### `{path}`\n"
             if len(_references(field)) > 1 or "." in path:
@@ -54,7 +54,7 @@ class _Page:
         source = f"Section {field['paper']} of the paper." if "paper" in field else f"Our choice: {field['reason']}."
         default = "" if "default" not in field or _is_section(field) else f" Default: {_default(field['default'])}."
         asked = "Required. " if required else ""
-        lines = [f"{asked}{values}.{default}", field.get("description", ""), f"*{source}*"]
+        lines = [field.get("description", ""), f"{asked}{values}.{default}", f"*{source}*"]
         return "\n\n".join(line for line in lines if line) + "\n"
 
     def _values(self, field: Schema, path: str | None = None) -> str:

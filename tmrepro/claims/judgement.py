@@ -58,7 +58,7 @@ class Judgement:
         return tuple((verdict, found.count(verdict)) for verdict in VERDICTS if verdict in found)
 
     def document(self) -> dict[str, Any]:
-        """The judgement as JSON values (docs/claims.md)."""
+        """The judgement as JSON values (docs/reference/claims.md)."""
         return {
             "settings": {name: [line.document() for line in lines] for name, lines in self.settings.items()},
             "spec_hash": self.spec_hashes[0],
