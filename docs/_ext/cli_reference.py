@@ -10,8 +10,7 @@ import typer
 
 from tmrepro.cli.main import EPILOG, app
 
-_EXAMPLES_MARKER = "<!-- not run: examples of the help -->\n"
-_EXAMPLES = re.compile(r"^Examples?: ?\s*", re.MULTILINE)
+_EXAMPLES = re.compile(r"^Examples?:", re.MULTILINE)
 
 
 def commands() -> str:
@@ -31,15 +30,23 @@ def walk(group: Any, words: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, .
 
 
 def _section(command: Any, words: tuple[str, ...]) -> str:
-    about, _, examples = (command.help or "").partition("Example")
-    lines = [line.strip() for line in _EXAMPLES.sub("", "Example" + examples).splitlines() if line.strip()]
-    shown = _EXAMPLES_MARKER + _fence("sh", "\n".join(map(_as_command, lines))) if lines else ""
-    usage = (
-        _context(command, words).command_path + " " + " ".join(command.collect_usage_pieces(_context(command, words)))
-    )
-    return "\n".join(
-        [f"## `{' '.join(words)}`\n", _escaped(about), _fence("text", usage.strip()), _options(command, words), shown]
-    )
+    about, *examples = _EXAMPLES.split(command.help or "", maxsplit=1)
+    lines = [_as_command(line.strip()) for line in "".join(examples).splitlines() if line.strip()]
+    usage = " ".join([*words, *command.collect_usage_pieces(_context(command, words))])
+    parts = [
+        f"## `{' '.join(words)}`\n",
+        _escaped(about),
+        _fence("text", _without_doubles(usage)),
+        _options(command, words),
+    ]
+    if lines:
+        parts += ["<!-- not run: examples of the help -->", _fence("sh", "\n".join(lines))]
+    return "\n".join(parts)
+
+
+def _without_doubles(usage: str) -> str:
+    """Typer adds brackets to names that have their own."""
+    return re.sub(r"[{}]|(?<=\[)\[|\](?=\])|(?<=\.\.\.)\.\.\.", "", usage)
 
 
 def _as_command(line: str) -> str:
