@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
+from plain import as_markdown
 
 from tmrepro.cli.main import EPILOG, app
 
@@ -32,10 +33,10 @@ def walk(group: Any, words: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, .
 def _section(command: Any, words: tuple[str, ...]) -> str:
     about, *examples = _EXAMPLES.split(command.help or "", maxsplit=1)
     lines = [_as_command(line.strip()) for line in "".join(examples).splitlines() if line.strip()]
-    usage = " ".join([*words, *command.collect_usage_pieces(_context(command, words))])
+    usage = " ".join([*words, *command.collect_usage_pieces(_context(command))])
     parts = [
         f"## `{' '.join(words)}`\n",
-        _escaped(about),
+        as_markdown(about) + "\n",
         _fence("text", _without_doubles(usage)),
         _options(command, words),
     ]
@@ -46,7 +47,9 @@ def _section(command: Any, words: tuple[str, ...]) -> str:
 
 def _without_doubles(usage: str) -> str:
     """Typer adds brackets to names that have their own."""
-    return re.sub(r"[{}]|(?<=\[)\[|\](?=\])|(?<=\.\.\.)\.\.\.", "", usage)
+    for doubled, single in (("{", ""), ("}", ""), ("[[", "["), ("]]", "]"), ("......", "...")):
+        usage = usage.replace(doubled, single)
+    return usage
 
 
 def _as_command(line: str) -> str:
@@ -55,29 +58,20 @@ def _as_command(line: str) -> str:
 
 def _options(command: Any, words: tuple[str, ...]) -> str:
     """A description of each argument and option, which other pages and the search can point at."""
-    context = _context(command, words)
+    context = _context(command)
     parts = [f"```{{program}} {' '.join(words)}\n```\n"]
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
         if record is None or parameter.name in {"help", "debug"}:
             continue
         names, about = record
-        parts.append(f"````{{option}} {' '.join(names.split())}\n{_escaped(about)}\n````\n")
+        parts.append(f"````{{option}} {' '.join(names.split())}\n{as_markdown(about)}\n````\n")
     return "\n".join(parts)
 
 
-def _context(command: Any, words: tuple[str, ...]) -> Any:
-    parent = typer.Context(typer.main.get_command(app), info_name=" ".join(words[:-1])) if len(words) > 1 else None
-    return typer.Context(command, info_name=words[-1], parent=parent)
+def _context(command: Any) -> Any:
+    return typer.Context(command, info_name=command.name)
 
 
 def _fence(language: str, body: str) -> str:
     return f"```{language}\n{body}\n```\n"
-
-
-def _escaped(text: str) -> str:
-    """`text` as Markdown that shows it as it stands, but for `code`."""
-    parts = re.split(r"(`[^`]*`)", text.strip())
-    return (
-        "".join(part if part.startswith("`") else re.sub(r"([*_\[\]<>{}|\\])", r"\\\1", part) for part in parts) + "\n"
-    )

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from plain import as_markdown
+
 from tmrepro.spec import spec_schema
 
 Schema = Mapping[str, Any]
@@ -21,8 +23,10 @@ class _Page:
     def __init__(self, definitions: Mapping[str, Schema]) -> None:
         self.definitions = definitions
         self.told: set[str] = set()
+        self.home: dict[str, str] = {}  # a section of the top level -> its name
 
     def sections(self, root: Schema) -> Iterator[str]:
+        self.home = {reference: name for name, field in root["properties"].items() for reference in _own(field)}
         for name, field in root["properties"].items():
             required = name in root["required"]
             yield f"## `{name}`\n"
@@ -31,9 +35,9 @@ class _Page:
             yield from self._below(field, path=f"{name}[]" if several else name)
 
     def _below(self, field: Schema, *, path: str) -> Iterator[str]:
-        """Every section that `field` can hold, each once: the training of a model is the section `training`."""
+        """Every section that `field` can hold, each once; a section of the top level stands there."""
         for reference in _references(field):
-            if reference in self.told:
+            if reference in self.told or self.home.get(reference, path) != path:
                 continue
             self.told.add(reference)
             section = self.definitions[reference]
@@ -42,7 +46,7 @@ class _Page:
             elif "." in path:
                 yield f"### `{path}`\n"
             if len(_references(field)) > 1 or "." in path:
-                yield section["description"] + "\n"
+                yield as_markdown(section["description"]) + "\n"
             required = section.get("required", [])
             for name, inner in section["properties"].items():
                 yield f"`{name}`\n" + _definition(self._about(inner, required=name in required, path=f"{path}.{name}"))
@@ -51,10 +55,10 @@ class _Page:
 
     def _about(self, field: Schema, *, required: bool, path: str | None = None) -> str:
         values = self._values(field, path)
-        source = f"Section {field['paper']} of the paper." if "paper" in field else f"Our choice: {field['reason']}."
+        source = _paper(field["paper"]) if "paper" in field else f"Our choice: {as_markdown(field['reason'])}."
         default = "" if "default" not in field or _is_section(field) else f" Default: {_default(field['default'])}."
         asked = "Required. " if required else ""
-        lines = [field.get("description", ""), f"{asked}{values}.{default}", f"*{source}*"]
+        lines = [as_markdown(field.get("description", "")), f"{asked}{values}.{default}", f"*{source}*"]
         return "\n\n".join(line for line in lines if line) + "\n"
 
     def _values(self, field: Schema, path: str | None = None) -> str:
@@ -79,6 +83,8 @@ class _Page:
                 return self._list(field)
             case {"type": "object"}:
                 return "A mapping"
+            case {"$ref": _} if path and _references(field)[0] in self.home:
+                return f"A section like `{self.home[_references(field)[0]]}`"
             case _:
                 return "A section: see below" if path else "A section"
 
@@ -104,6 +110,15 @@ def _references(field: Schema) -> list[str]:
             return [name for option in options for name in _references(option)]
         case _:
             return []
+
+
+def _own(field: Schema) -> list[str]:
+    """The one section that a field of the top level is."""
+    return _references(field) if "$ref" in field else []
+
+
+def _paper(place: str) -> str:
+    return f"{'Section ' if place[0].isdigit() else ''}{place} of the paper."
 
 
 def _is_section(field: Schema) -> bool:

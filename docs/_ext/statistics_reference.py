@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from plain import as_markdown
+
 from tmrepro.statistics.catalogue import MINIMUM_NUMBERS, STATISTICS, StatisticInfo
 
 
@@ -16,9 +18,5 @@ def minimum_numbers() -> str:
 
 
 def _table(infos: tuple[StatisticInfo, ...]) -> str:
-    rows = [f"| `{info.name}` | {_cell(info.description)} | {info.unit} |" for info in infos]
+    rows = [f"| `{info.name}` | {as_markdown(info.description)} | {info.unit} |" for info in infos]
     return "\n".join(["| name | what it is | unit |", "|---|---|---|", *rows]) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*")
