@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cli_reference
-import notebook
+import notebook_page
 import spec_reference
 import statistics_reference
 from sphinx.application import Sphinx
@@ -41,7 +41,7 @@ def generated(text: str) -> str:
 
 def _read(app: Sphinx, name: str, source: list[str]) -> None:
     if Path(app.env.doc2path(name)).suffix == ".ipynb":
-        source[0] = notebook.as_markdown(source[0])
+        source[0] = notebook_page.as_markdown(source[0])
     source[0] = generated(source[0])
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from pages import ROOT
 from typer.testing import CliRunner
 
+from tests.docs.pages import ROOT
 from tmrepro.cli.main import app
 
 _PLACEHOLDER = re.compile(r"[A-Z]{2,}")
@@ -40,7 +40,7 @@ def run(words: list[str]) -> str:
         AssertionError: it is another program's, or does not end with exit code 0.
     """
     assert words[0] == "tmrepro", f"no test runs {words[0]}: say above the block why not (<!-- not run: ... -->)"
-    words, _, target = _split_redirection(words)
+    words, target = _split_redirection(words)
     done = CliRunner().invoke(app, words[1:])
     assert done.exit_code == 0, f"{shlex.join(words)}\n{done.output}\n{done.exception!r}"
     if target:
@@ -86,8 +86,8 @@ def check_options(words: list[str]) -> None:
     assert used <= known, f"tmrepro {' '.join(words)}: unknown {sorted(used - known)}"
 
 
-def _split_redirection(words: list[str]) -> tuple[list[str], str, str]:
+def _split_redirection(words: list[str]) -> tuple[list[str], str | None]:
     if ">" not in words:
-        return words, "", ""
+        return words, None
     place = words.index(">")
-    return words[:place], ">", words[place + 1]
+    return words[:place], words[place + 1]

@@ -13,16 +13,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.docs import commands, pages
+from tests.docs.pages import ROOT
 from tmrepro.spec import parse_spec
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 if not (ROOT / "docs" / "conf.py").is_file():
     pytest.skip("needs a checkout", allow_module_level=True)
-sys.path.append(str(HERE))
-
-import commands  # noqa: E402
-import pages  # noqa: E402
 
 LANGUAGES = {"sh", "python", "yaml", "json", "text"}
 # What the pages call the quickstart: the same names, and nothing that takes time.
