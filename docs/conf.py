@@ -23,7 +23,6 @@ source_suffix = {".md": "markdown", ".ipynb": "markdown"}
 exclude_patterns = ["_ext", "_static", "_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
-smartquotes = False  # `--` is an option
 default_role = "literal"  # `name` in a docstring is code
 pygments_style, pygments_dark_style = "friendly", "monokai"
 

@@ -105,7 +105,7 @@ class RunView:
 
     @property
     def statistics(self) -> Mapping[str, Mapping[str, Mapping[str, float | int | None]]]:
-        """statistics.json: SURFACE -> MODEL -> statistic -> value."""
+        """statistics.json, as SURFACE -> MODEL -> statistic -> value."""
         return read_statistics(self.folder)
 
     def surface(self, surface: str, model: str) -> xr.Dataset:

@@ -14,6 +14,7 @@ import cli_reference
 import notebook_page
 import spec_reference
 import statistics_reference
+from plain import as_rst
 from sphinx.application import Sphinx
 
 GENERATORS: dict[str, Callable[[], str]] = {
@@ -23,8 +24,8 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "minimum numbers": statistics_reference.minimum_numbers,
 }
 _GENERATED = re.compile(r"^<!-- generated: ([a-z ]+) -->$", re.MULTILINE)
-_CODE = re.compile(r"(`[^`]*`)")
 _SECTION = re.compile(r"[A-Z][a-z]+:$", re.MULTILINE)  # Args: and the like, which napoleon reads
+_RETURNS = re.compile(r"\AReturns:\n +")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -46,13 +47,12 @@ def _read(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def _escape(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
-    """Our docstrings are plain text with `code`: stars and bars mean themselves, and an indented block is an example."""
+    """Our docstrings are plain text with `code`, an indented block before the sections is an example."""
     shown, in_section = [], False
     for paragraph in "\n".join(lines).split("\n\n"):
         in_section = in_section or _SECTION.match(paragraph) is not None
         if paragraph.startswith("    ") and not in_section:
             shown.append(f"::\n\n{paragraph}")
-        else:
-            parts = _CODE.split(paragraph)
-            shown.append("".join(part if part.startswith("`") else re.sub(r"([|*])", r"\\\1", part) for part in parts))
+        else:  # what is returned may have colons, behind which napoleon would not look for a type
+            shown.append(as_rst(_RETURNS.sub(":returns: ", paragraph)))
     lines[:] = "\n\n".join(shown).split("\n")

@@ -57,6 +57,12 @@ def inline_commands(page: str) -> list[str]:
     return [token.content for token in inside if re.match(r"tmrepro [a-z]", token.content)]
 
 
+def bare_options(page: str) -> list[str]:
+    """Options that stand in a sentence without being marked as code: the site would show their hyphens as a dash."""
+    texts = [child.content for token in _tokens(page) for child in token.children or [] if child.type == "text"]
+    return [found for text in texts for found in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)]
+
+
 def _tokens(page: str) -> list[Token]:
     text = (ROOT / page).read_text(encoding="utf-8")
     return MarkdownIt("commonmark").enable("table").parse(_generated(text) if page.startswith("docs/") else text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -20,6 +21,8 @@ from tmrepro.spec import parse_spec
 if not (ROOT / "docs" / "conf.py").is_file():
     pytest.skip("needs a checkout", allow_module_level=True)
 
+TEXTS = {".py", ".j2", ".md", ".yaml", ".toml", ".cff", ""}  # the last: Makefile, Dockerfile
+PAGE = re.compile(r"(?<![\w/])docs/[\w/-]+\.(?:md|ipynb)")
 LANGUAGES = {"sh", "python", "yaml", "json", "text"}
 # What the pages call the quickstart: the same names, and nothing that takes time.
 QUICKSTART = """
@@ -95,6 +98,7 @@ def test_every_block_runs_as_it_stands(page: str) -> None:
 def test_commands_within_sentences_exist(page: str) -> None:
     for command in pages.inline_commands(page):
         commands.check_options(command.split()[1:])
+    assert pages.bare_options(page) == []
 
 
 def check_yaml(block: pages.Block) -> None:
@@ -108,6 +112,18 @@ def check_yaml(block: pages.Block) -> None:
         for part in [block.text] if block.text.count("\ndata:") == 0 else block.text.splitlines():
             data = "" if part.startswith("data:") else "data: {name: digits}\n"
             parse_spec(f"{whole}{data}{part}\n", source=str(block))
+
+
+def test_every_page_that_code_and_messages_name_exists() -> None:
+    folders = [path for name in ("tmrepro", "tests", "spec", "benchmarks") for path in (ROOT / name).rglob("*.*")]
+    files = [
+        path
+        for path in [*folders, *ROOT.glob("*"), *(ROOT / "paper").glob("*")]
+        if path.suffix in TEXTS and path.is_file()
+    ]
+    named = {(path, name) for path in files for name in PAGE.findall(path.read_text(encoding="utf-8"))}
+    assert len(named) > 20
+    assert [(path, name) for path, name in sorted(named) if not (ROOT / name).is_file()] == []
 
 
 @pytest.mark.parametrize(
