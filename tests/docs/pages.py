@@ -63,9 +63,19 @@ def bare_options(page: str) -> list[str]:
     return [found for text in texts for found in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)]
 
 
+def generated_page(page: str) -> str:
+    """The Markdown of a page of the site, with its generated parts."""
+    extension = str(DOCS / "_ext")
+    if extension not in sys.path:
+        sys.path.append(extension)
+    from tmrepro_docs import generated
+
+    return generated((ROOT / page).read_text(encoding="utf-8"))
+
+
 def _tokens(page: str) -> list[Token]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return MarkdownIt("commonmark").enable("table").parse(_generated(text) if page.startswith("docs/") else text)
+    text = generated_page(page) if page.startswith("docs/") else (ROOT / page).read_text(encoding="utf-8")
+    return MarkdownIt("commonmark").enable("table").parse(text)
 
 
 def _marker_before(tokens: list[Token], number: int) -> str | None:
@@ -73,12 +83,3 @@ def _marker_before(tokens: list[Token], number: int) -> str | None:
         return None
     found = _MARKER.fullmatch(tokens[number - 1].content.strip().splitlines()[-1])
     return found[1] if found else None
-
-
-def _generated(text: str) -> str:
-    extension = str(DOCS / "_ext")
-    if extension not in sys.path:
-        sys.path.append(extension)
-    from tmrepro_docs import generated
-
-    return generated(text)
