@@ -21,7 +21,7 @@ from tmrepro.spec import parse_spec
 if not (ROOT / "docs" / "conf.py").is_file():
     pytest.skip("needs a checkout", allow_module_level=True)
 
-TEXTS = {".py", ".j2", ".md", ".yaml", ".toml", ".cff", ""}  # the last: Makefile, Dockerfile
+TEXTS = {".py", ".j2", ".md", ".yaml", ".toml", ".cff", ".sh", ".ipynb", ""}  # the last: Makefile, Dockerfile
 PAGE = re.compile(r"(?<![\w/])docs/[\w/-]+\.(?:md|ipynb)")
 LANGUAGES = {"sh", "python", "yaml", "json", "text"}
 # What the pages call the quickstart: the same names, and nothing that takes time.
@@ -115,7 +115,11 @@ def check_yaml(block: pages.Block) -> None:
 
 
 def test_every_page_that_code_and_messages_name_exists() -> None:
-    folders = [path for name in ("tmrepro", "tests", "spec", "benchmarks") for path in (ROOT / name).rglob("*.*")]
+    folders = [
+        path
+        for name in ("tmrepro", "tests", "spec", "benchmarks", "docs", "docker", "tools")
+        for path in (ROOT / name).rglob("*.*")
+    ]
     files = [
         path
         for path in [*folders, *ROOT.glob("*"), *(ROOT / "paper").glob("*")]
