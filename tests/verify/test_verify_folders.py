@@ -21,8 +21,8 @@ from tmrepro.errors import UsageError
 from tmrepro.store.layout import Layout
 from tmrepro.store.rectangles import write_block
 from tmrepro.verify import Verdict
-from tmrepro.verify.output import verdict_document, write_junit
-from tmrepro.verify.schema import verdict_schema
+from tmrepro.verify.document import verdict_document, verdict_schema
+from tmrepro.verify.junit import write_junit
 
 
 def failed(verdict: Verdict) -> dict[str, str]:

@@ -30,7 +30,15 @@ import numpy as np
 from tmrepro.errors import UsageError
 from tmrepro.records import Surface
 from tmrepro.statistics import curvature, geometry, levels, topology
-from tmrepro.statistics.catalogue import COMPARED_NUMBERS, MINIMUM_NUMBERS, RANGES, STATISTICS, StatisticInfo
+from tmrepro.statistics.catalogue import (
+    COMPARED_NUMBERS,
+    MINIMUM_NUMBERS,
+    RANGES,
+    STATISTICS,
+    StatisticInfo,
+    never_banded,
+    number_info,
+)
 from tmrepro.statistics.landscape import Landscape
 from tmrepro.statistics.schema import statistics_schema
 
@@ -41,6 +49,8 @@ __all__ = [
     "STATISTICS",
     "StatisticInfo",
     "Value",
+    "never_banded",
+    "number_info",
     "statistics_schema",
     "surface_statistics",
 ]

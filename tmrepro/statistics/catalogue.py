@@ -157,4 +157,19 @@ MINIMUM_NUMBERS: tuple[StatisticInfo, ...] = (
 # Of these, the numbers that are held against another run's: by a band where there is one.
 COMPARED_NUMBERS: tuple[str, ...] = tuple(info.name for info in MINIMUM_NUMBERS if not info.range.no_band)
 
+_SURFACE = {info.name: info for info in STATISTICS}
+_MINIMUM = {info.name: info for info in MINIMUM_NUMBERS}
+_UNKNOWN = no_band("its meaning is unknown")
+
+
+def number_info(name: str, *, of_surface: bool) -> StatisticInfo:
+    """Return what is known of a statistic, or else of a number of minimum.json; of an unknown one its bare name."""
+    return (_SURFACE if of_surface else _MINIMUM).get(name, StatisticInfo(name, "", range=_UNKNOWN))
+
+
+def never_banded(name: str) -> str:
+    """Return why replicates, however many, cannot tell where the next value of this number lies; empty where they can."""
+    return RANGES[name].no_band if name in RANGES else ""
+
+
 RANGES: dict[str, Range] = {info.name: info.range for info in (*STATISTICS, *MINIMUM_NUMBERS)}

@@ -14,12 +14,11 @@ from tmrepro.spec.seeds import first_difference_beyond_seeds
 from tmrepro.verify.audit import check_audit
 from tmrepro.verify.code import CODE, check_code, models_of_other_code
 from tmrepro.verify.compare import Comparison, Side
-from tmrepro.verify.evidence import Sides
 from tmrepro.verify.options import Options, Rerun
 from tmrepro.verify.platforms import Platforms, compare_platforms, remarks_on_bits, this_platform
 from tmrepro.verify.recompute import check_statistics
 from tmrepro.verify.reference import Reference
-from tmrepro.verify.verdict import SPEC, Check, Level, Remarks
+from tmrepro.verify.verdict import SPEC, Check, Level, Remarks, Sides
 from tmrepro.view import RunView, open_run
 
 

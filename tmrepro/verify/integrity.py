@@ -28,8 +28,9 @@ from tmrepro.store.stages import finished_stages
 from tmrepro.store.surfaces import chunk_slices, read_surface
 from tmrepro.store.trajectories import TRAJECTORY, kept_state, load_trajectory
 from tmrepro.verify.band import read_bands
+from tmrepro.verify.grades import Grade
 from tmrepro.verify.reference import BANDS
-from tmrepro.verify.verdict import Check, Grade, Remarks
+from tmrepro.verify.verdict import Check, Remarks
 
 # What every run has at its top beside `models`, `figures` and `surfaces.zarr`.
 TOP_FILES = frozenset(

@@ -22,9 +22,8 @@ from tmrepro.store.atomic import WORK, safe_path, shown
 from tmrepro.store.documents import read_json
 from tmrepro.store.nodes import STORE, chunk_key
 from tmrepro.store.rectangles import GROUP, QUESTION, read_rectangle, rectangle_files, rectangle_layout
-from tmrepro.verify.evidence import hold_number
 from tmrepro.verify.integrity import MOST_FINDINGS
-from tmrepro.verify.verdict import Check, Level, Remarks
+from tmrepro.verify.verdict import Check, Level, NumberComparison, Remarks
 
 REMEDY = "the same call of tmrepro.loss_surface computes it again"
 NOTHING_TO_HOLD = (
@@ -162,7 +161,7 @@ def _statistics(surface: Surface, attributes: Mapping[str, Any]) -> Check:
         why = "theta* is not a point of it" if home is None else "its axes are not evenly spaced alike"
         return Check("statistics", subject, "identical", f"{said}; it has no statistics: {why}")
     values = surface_statistics(surface, home=home, step=float(steps[0]))
-    held = tuple(hold_number(("own", "model", name), value, None, None) for name, value in values.items())
+    held = tuple(NumberComparison.of(("own", "model", name), value, None, None) for name, value in values.items())
     return Check("statistics", subject, "identical", f"{said}; {len(held)} statistics follow from it", numbers=held)
 
 

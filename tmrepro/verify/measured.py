@@ -13,10 +13,9 @@ from tmrepro.store.surfaces import read_facts
 from tmrepro.surface import PlainEvaluator, Problem, choose
 from tmrepro.surface.measured import ErrorMeter, Lattice, record
 from tmrepro.surface.precision import LOWER
-from tmrepro.verify.grades import as_number, grade_number, worst
+from tmrepro.verify.grades import Grade, as_number, grade_number, worst
 from tmrepro.verify.points import Sampled
 from tmrepro.verify.verdict import Check, Remarks
-from tmrepro.verify.words import Grade
 from tmrepro.view import RunView
 
 ERROR = "error_over_bound"

@@ -6,8 +6,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from tmrepro.records import Minimum
-from tmrepro.verify.grades import grade_accuracy, grade_number, worst
-from tmrepro.verify.verdict import Grade
+from tmrepro.verify.grades import Grade, grade_accuracy, grade_number, worst
 
 DEPTH = "depth_below_minimum"
 _SECONDS = "_seconds"  # the end of every field that is a duration, and so no two runs have in common

@@ -19,12 +19,11 @@ from tmrepro.pipeline.drawings import draw_figures
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import read_json
 from tmrepro.verify.curvature import check_slices
-from tmrepro.verify.evidence import FigureHeld, hold_number
 from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import grade_number, worst
 from tmrepro.verify.measured import check_depths, remarks_on_errors
 from tmrepro.verify.platforms import drawn_alike, this_platform
-from tmrepro.verify.verdict import Check, Remarks
+from tmrepro.verify.verdict import Check, FigureComparison, NumberComparison, Remarks
 from tmrepro.view import RunView
 
 
@@ -74,7 +73,7 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
                 name = next(key for key in grades if grades[key] == grade)
                 detail = f"{name}: stored {found[name]}, the surface gives {values[name]}"
             held = tuple(
-                hold_number((surface, model, name), found[name], values[name], grades[name]) for name in values
+                NumberComparison.of((surface, model, name), found[name], values[name], grades[name]) for name in values
             )
             checks.append(Check("statistics", subject, grade, detail, numbers=held))
     return checks
@@ -124,7 +123,7 @@ def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Che
         if grade is None:
             unknown.append(relative)
         else:
-            figure = None if is_pdf else FigureHeld(relative, expected=expected, found=stored)
+            figure = None if is_pdf else FigureComparison(relative, expected=expected, found=stored)
             checks.append(Check("statistics", relative, grade, f"drawn again: {detail}", figure=figure))
     checks += [
         Check("statistics", f"figures/{name}", "different", "the surfaces give no such figure")

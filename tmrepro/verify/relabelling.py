@@ -23,9 +23,9 @@ from tmrepro.training import Examples, Trained
 from tmrepro.training.loop import RESEED_STRIDE, is_collapsed
 from tmrepro.training.optimizers import learning_rate
 from tmrepro.training.stopping import best_epoch, is_gm, is_lm, warmup_epochs
-from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, worst
+from tmrepro.verify.grades import ABSOLUTE, RELATIVE, Grade, grade_array, worst
 from tmrepro.verify.minima import grade_minimum
-from tmrepro.verify.verdict import Check, Grade
+from tmrepro.verify.verdict import Check
 from tmrepro.view import RunView
 
 

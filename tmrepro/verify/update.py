@@ -21,13 +21,10 @@ from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.surfaces import read_surface
 from tmrepro.verify.bands import Replicate, own_replicates
-from tmrepro.verify.evidence import Sides
-from tmrepro.verify.facts import provenance_rows
 from tmrepro.verify.figures import grade_figure
-from tmrepro.verify.grades import grade_array, grade_number, worst
+from tmrepro.verify.grades import Grade, grade_array, grade_number, worst
 from tmrepro.verify.reference import Reference, replace_reference, write_reference
-from tmrepro.verify.verdict import Check, Verdict
-from tmrepro.verify.words import Grade
+from tmrepro.verify.verdict import Check, Sides, Verdict
 from tmrepro.view import RunView, open_run
 
 NOTHING = "-"
@@ -112,9 +109,9 @@ def _changes(view: RunView, reference: Reference) -> Iterator[Change]:
             yield Change("/".join(place), _text(now), _text(after), grade)
     yield from _changed_surfaces(view, reference.folder)
     yield from _changed_figures(view.folder, reference.folder)
-    for row in provenance_rows(Sides(view.provenance, reference.provenance, "reference")):
-        if row.differs:
-            yield Change(f"provenance {row.path}", row.expected or NOTHING, row.run or NOTHING, "different")
+    for line in Sides(view.provenance, reference.provenance, "reference").lines:
+        if line.differs:
+            yield Change(f"provenance {line.path}", line.expected or NOTHING, line.run or NOTHING, "different")
 
 
 def _changed_minima(view: RunView, folder: Path) -> Iterator[Change]:
