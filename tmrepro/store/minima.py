@@ -14,13 +14,14 @@ from tmrepro.errors import DamagedError
 from tmrepro.records import Minimum
 from tmrepro.store.atomic import safe_path
 from tmrepro.store.documents import read_json, write_json
+from tmrepro.store.run_files import MINIMUM, model_file
 
 _RECORD = TypeAdapter(Minimum)
 
 
 def save_minimum(run: Path, minimum: Minimum, *, work: Path) -> str:
     """Write the record; numbers that are not finite become null. Returns the path relative to `run`."""
-    relative = f"models/{minimum.model}/minimum.json"
+    relative = model_file(minimum.model, MINIMUM)
     write_json(run / relative, minimum_document(minimum), work=work)
     return relative
 
@@ -39,7 +40,7 @@ def read_minimum(run: Path, model: str) -> Minimum:
     Raises:
         DamagedError: it is missing or not such a record.
     """
-    relative = f"models/{model}/minimum.json"
+    relative = model_file(model, MINIMUM)
     return minimum_from(read_json(safe_path(run, relative), name=relative), model=model, name=relative)
 
 

@@ -16,8 +16,8 @@ from tmrepro.store.atomic import read_bytes, refuse_too_many, safe_path, shown, 
 from tmrepro.store.documents import parse_json
 from tmrepro.store.layout import METADATA, Layout, read_group, read_layout
 from tmrepro.store.litter import find_litter
+from tmrepro.store.run_files import STORE
 
-STORE = "surfaces.zarr"
 METADATA_LIMIT_BYTES = 2**20
 CONSOLIDATED_LIMIT_BYTES = 64 * 2**20
 

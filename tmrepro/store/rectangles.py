@@ -36,7 +36,8 @@ from tmrepro.store.layout import (
     read_rectangle_layout,
 )
 from tmrepro.store.litter import find_litter
-from tmrepro.store.nodes import STORE, ChunkIndex, chunk_key, holds, read, read_metadata, write
+from tmrepro.store.nodes import ChunkIndex, chunk_key, holds, read, read_metadata, write
+from tmrepro.store.run_files import STORE
 from tmrepro.store.surfaces import check_consolidated, read_chunk_file
 
 QUESTION = "question.json"

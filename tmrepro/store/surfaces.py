@@ -32,7 +32,6 @@ from tmrepro.store.layout import (
 )
 from tmrepro.store.nodes import (
     METADATA_LIMIT_BYTES,
-    STORE,
     ChunkIndex,
     chunk_key,
     folders,
@@ -44,6 +43,7 @@ from tmrepro.store.nodes import (
     stored_layout,
     write,
 )
+from tmrepro.store.run_files import STORE
 
 
 def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: int, facts: SurfaceFacts) -> None:

@@ -24,9 +24,10 @@ from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.curvature import spectrum_stem
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.run_files import HISTORY, THETA, TRAJECTORY, model_file
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors
-from tmrepro.store.trajectories import TRAJECTORY, load_trajectory
+from tmrepro.store.trajectories import load_trajectory
 from tmrepro.verify.bands import Band, Bands
 from tmrepro.verify.code import compare_code
 from tmrepro.verify.figures import grade_figure
@@ -83,7 +84,7 @@ class Comparison:
         """theta* of every model, tensor by tensor; from another platform, only what agrees is a finding."""
         checks = []
         for model in self.view.models:
-            relative = f"models/{model}/theta.safetensors"
+            relative = model_file(model, THETA)
             try:
                 if self.view.minimum(model).category == "diverged":  # held against the other's where minima are
                     continue
@@ -312,7 +313,7 @@ class Comparison:
 
     def _grade_history(self, model: str) -> tuple[Grade, str]:
         """Grade everything in history.csv but the seconds."""
-        relative = f"models/{model}/history.csv"
+        relative = model_file(model, HISTORY)
         sides = (self.view.history(model), load_history(safe_path(self.other.folder, relative), name=relative))
         found = []
         images = _images(self.view.provenance)

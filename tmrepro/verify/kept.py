@@ -20,8 +20,9 @@ from tmrepro.statistics import surface_statistics
 from tmrepro.store import chunks
 from tmrepro.store.atomic import WORK, safe_path, shown
 from tmrepro.store.documents import read_json
-from tmrepro.store.nodes import STORE, chunk_key
+from tmrepro.store.nodes import chunk_key
 from tmrepro.store.rectangles import GROUP, QUESTION, read_rectangle, rectangle_files, rectangle_layout
+from tmrepro.store.run_files import STORE
 from tmrepro.verify.integrity import MOST_FINDINGS
 from tmrepro.verify.verdict import Check, Level, NumberComparison, Remarks
 

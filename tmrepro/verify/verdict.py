@@ -10,21 +10,22 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tmrepro.errors import EXIT_DIFFERENT, EXIT_OK, DamagedError
-from tmrepro.figures import PixelDifference, compare_png
-from tmrepro.report import NOT_ON_THE_PAGE, tree_lines
 from tmrepro.statistics import StatisticInfo, Value, number_info
 from tmrepro.store.litter import litter_words
+from tmrepro.store.run_files import SPEC
 from tmrepro.verify.band import Band
 from tmrepro.verify.grades import Grade, as_number, worst
+
+# Level integrity loads neither matplotlib nor torch.
+if TYPE_CHECKING:
+    from tmrepro.figures import PixelDifference
 
 Level = Literal["integrity", "statistics", "audit", "rerun"]
 # What a run is compared with: what follows from its own files, a reference, or the same spec run again.
 Against = Literal["itself", "reference", "rerun"]
-
-SPEC = "spec.yaml"  # the check that the specs are the same; it compares no results, so no bits of any
 
 # Two runs on one machine differ in these too, so they are shown and never marked.
 _TIMES = ("started", "ended", "seconds", "timings")
@@ -80,6 +81,8 @@ class FigureComparison:
     @property
     def pixels(self) -> PixelDifference | None:
         """How far the figure is from the expected one; None where one is missing or is no picture of ours."""
+        from tmrepro.figures import PixelDifference, compare_png
+
         if self.expected is None or self.found is None:
             return None
         if self.expected == self.found:
@@ -218,6 +221,7 @@ class Verdict:
 
         A grade within a tolerance can hide nondeterminism; this does not.
         """
+        # The check that the specs are the same compares no results, so no bits of any.
         compared = [check for check in self.checks if check.against != "itself" and check.subject != SPEC]
         if self.replicate or not compared:
             return None
@@ -276,6 +280,8 @@ def _digest(data: bytes | None) -> str | None:
 
 
 def _lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    from tmrepro.report import NOT_ON_THE_PAGE, tree_lines
+
     return tree_lines({name: value for name, value in provenance.items() if name not in NOT_ON_THE_PAGE})
 
 
