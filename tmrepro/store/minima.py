@@ -12,11 +12,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.errors import DamagedError
 from tmrepro.records import Minimum
+from tmrepro.schemas import SCHEMA_DIALECT
 from tmrepro.store.atomic import safe_path
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.run_files import MINIMUM, model_file
 
 _RECORD = TypeAdapter(Minimum)
+
+
+def minimum_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of minimum.json: the fields of `records.Minimum`, all required."""
+    derived = _RECORD.json_schema()
+    about = {"$schema": SCHEMA_DIALECT, "title": "minimum.json"}
+    strict = {"required": [*derived["properties"]], "additionalProperties": False}
+    return about | {key: part for key, part in derived.items() if key != "title"} | strict
 
 
 def save_minimum(run: Path, minimum: Minimum, *, work: Path) -> str:
