@@ -17,15 +17,15 @@ from tmrepro.records import History, Minimum, Surface, SurfaceFacts, TrajectoryP
 from tmrepro.spec import LOSS_UNITS, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, surfaces_around
 from tmrepro.store.atomic import safe_path
 from tmrepro.store.documents import load_history, read_json
-from tmrepro.store.layout import error_attributes
+from tmrepro.store.kept_surfaces import QUESTION
 from tmrepro.store.manifest import check_manifest, told
 from tmrepro.store.minima import read_minimum
-from tmrepro.store.rectangles import QUESTION
 from tmrepro.store.run_files import BANDS, HISTORY, PROVENANCE, SPEC, model_file
 from tmrepro.store.specs import read_spec
 from tmrepro.store.statistics import StoredStatistics, read_statistics
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.trajectories import load_trajectory
+from tmrepro.store.zarr_metadata import error_attributes
 
 Kind = Literal["run", "reference"]
 

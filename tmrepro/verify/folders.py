@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from tmrepro.errors import UsageError
+from tmrepro.store.kept_surfaces import GROUP, QUESTION
 from tmrepro.store.manifest import listed_hash
-from tmrepro.store.rectangles import GROUP, QUESTION
 from tmrepro.store.run_files import BANDS, SPEC, STORE
 from tmrepro.verify.verdict import Level
 
