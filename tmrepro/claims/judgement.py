@@ -16,8 +16,6 @@ from tmrepro.claims.sources import Source, read_source, require_one_spec, sample
 from tmrepro.schemas import dump_json
 from tmrepro.spec import spec_hash
 
-CLAIMS_JSON = "claims.json"
-
 
 @dataclass(frozen=True)
 class Judgement:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ NOTE_LIMIT = 1000
 MARKS_LIMIT = 16
 NAME_LIMIT = 100
 
+ChunkIndex = tuple[int, int]
+
 _DIMENSIONS = {"loss": ("a", "b"), "accuracy": ("a", "b"), "a": ("a",), "b": ("b",)}
 
 
@@ -56,6 +58,22 @@ class Layout:
     def chunk_shape(self, array: str) -> tuple[int, ...]:
         """The shape of that array's chunks; those at the edge are filled up to it."""
         return (self.chunk, self.chunk) if len(_DIMENSIONS[array]) == 2 else self.shape(array)
+
+    def chunks(self) -> Iterator[tuple[ChunkIndex, slice, slice]]:
+        """Every chunk in row-major order: its index, and the points it covers along a and along b."""
+        rows, columns = self.shape("loss")
+        for i in range(0, rows, self.chunk):
+            for j in range(0, columns, self.chunk):
+                index = (i // self.chunk, j // self.chunk)
+                yield index, slice(i, min(i + self.chunk, rows)), slice(j, min(j + self.chunk, columns))
+
+    def block_shape(self, index: ChunkIndex) -> tuple[int, int]:
+        """How many points along a and along b a chunk covers."""
+        sides = zip(self.shape("loss"), index, strict=True)
+        height, width = (min(self.chunk, points - part * self.chunk) for points, part in sides)
+        if min(index) < 0 or height < 1 or width < 1:
+            raise ValueError(f"no chunk {index} in a grid of {self.shape('loss')} points in chunks of {self.chunk}")
+        return height, width
 
 
 def chunk_count(rows: int, columns: int, chunk: int) -> int:
@@ -209,48 +227,30 @@ def read_group(document: object, *, name: str, root: bool = False) -> object:
     return _checked(document, expected, also=also, name=name).get("attributes", {})
 
 
-def read_layout(document: object, *, name: str) -> Layout:
-    """How a surface is cut, from the zarr.json of its `loss`; K and the number of chunks are within limits.
+def read_layout(document: object, *, name: str, square: bool = True) -> Layout:
+    """How a surface is cut, from the zarr.json of its `loss`; its points and the number of chunks are within limits.
 
     Raises:
-        DamagedError: it describes no square array, or one that is larger than a surface can be.
+        DamagedError: it describes no such array, no square one where that is wanted, or one larger than a surface can be.
     """
     match document:
         case {
-            "shape": [int() as K, int() as K_b],
-            "chunk_grid": {"configuration": {"chunk_shape": [int() as chunk, int() as chunk_b]}},
-        } if K_b == K and chunk == chunk_b and 1 <= chunk <= K <= LARGEST_K and chunk_count(K, K, chunk) <= MOST_CHUNKS:
-            return Layout(K=int(K), chunk=int(chunk))
-        case {"zarr_format": int() as version} if version != 3:
-            raise DamagedError(f"{shown(name)}: expected zarr format 3, found {version}")
-        case _:
-            raise DamagedError(
-                f"{shown(name)}: expected shape [K, K] with K of at most {LARGEST_K} in at most {MOST_CHUNKS} square "
-                f"chunks, found {_brief(document)}"
-            )
-
-
-def read_rectangle_layout(document: object, *, name: str) -> Layout:
-    """`read_layout` for a surface that need not be square.
-
-    Raises:
-        DamagedError: it describes no such array, or one that is larger than a surface can be.
-    """
-    match document:
-        case {
-            "shape": [int() as K, int() as K_b],
+            "shape": [int() as rows, int() as columns],
             "chunk_grid": {"configuration": {"chunk_shape": [int() as chunk, int() as chunk_b]}},
         } if (
             chunk == chunk_b
-            and min(K, K_b, chunk) >= 1
-            and chunk <= max(K, K_b) <= LARGEST_K
-            and chunk_count(K, K_b, chunk) <= MOST_CHUNKS
+            and min(rows, columns, chunk) >= 1
+            and chunk <= max(rows, columns) <= LARGEST_K
+            and chunk_count(rows, columns, chunk) <= MOST_CHUNKS
+            and (rows == columns or not square)
         ):
-            return Layout(K=int(K), K_b=int(K_b), chunk=int(chunk))
+            return Layout(K=int(rows), K_b=None if square else int(columns), chunk=int(chunk))
+        case {"zarr_format": int() as version} if version != 3:
+            raise DamagedError(f"{shown(name)}: expected zarr format 3, found {version}")
         case _:
+            shape = f"[K, K] with K of at most {LARGEST_K}" if square else f"[I, J] of at most {LARGEST_K} points each"
             raise DamagedError(
-                f"{shown(name)}: expected shape [I, J] of at most {LARGEST_K} points each in at most {MOST_CHUNKS} "
-                f"square chunks, found {_brief(document)}"
+                f"{shown(name)}: expected shape {shape} in at most {MOST_CHUNKS} square chunks, found {_brief(document)}"
             )
 
 

@@ -1,7 +1,7 @@
 """surfaces.zarr as files: a key of the store is a path below it, its value the bytes of that file.
 
 Everything goes through `atomic`: reads follow no link and are bounded, writes are durable. What the keys mean is for
-`surfaces` and `layout`.
+`surface_group` and `zarr_metadata`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from typing import Any
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.store.atomic import read_bytes, refuse_too_many, safe_path, shown, work_folder, write_bytes
 from tmrepro.store.documents import parse_json
-from tmrepro.store.layout import METADATA, Layout, read_group, read_layout
 from tmrepro.store.litter import find_litter
+from tmrepro.store.run_files import STORE
+from tmrepro.store.zarr_metadata import METADATA, ChunkIndex, read_group
 
-STORE = "surfaces.zarr"
 METADATA_LIMIT_BYTES = 2**20
 CONSOLIDATED_LIMIT_BYTES = 64 * 2**20
-
-ChunkIndex = tuple[int, int]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(\.[dr][1-9][0-9]{0,5})?")
 
@@ -37,12 +35,6 @@ def group_key(surface: str, model: str) -> str:
 def chunk_key(group: str, array: str, index: ChunkIndex) -> str:
     """The key of a chunk of loss or accuracy."""
     return f"{group}/{array}/c/{index[0]}/{index[1]}"
-
-
-def stored_layout(run: Path, group: str) -> Layout:
-    """How the stored surface is cut; within limits, else a DamagedError."""
-    key = f"{group}/loss/{METADATA}"
-    return read_layout(read_metadata(run, key), name=f"{STORE}/{key}")
 
 
 def root_is_group(run: Path) -> bool:
