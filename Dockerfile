@@ -1,4 +1,4 @@
-# tmrepro with all it needs, CUDA included: `docker/build` builds it, docs/container.md tells how to run it.
+# tmrepro with all it needs, CUDA included: `docker/build` builds it, docs/how-to/container.md tells how to run it.
 #
 # Stages: packages (the lock, some 5 GB), code (tmrepro itself), final (what is published), test (final and the tests).
 # A change of code leaves the stage of packages, and its layer, as they are. Two builds of one commit give the same image:

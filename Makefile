@@ -1,6 +1,6 @@
 # make run    set up .venv and run the main job: spec/quickstart.yaml into runs/quickstart
 # make test   set up .venv and run the tests
-# make site      pages to explore the surfaces of the shipped references, and of runs/quickstart if it is there, in site/
+# make site      the documentation, and pages to explore the surfaces of the shipped references, in site/
 # make package   a wheel and a source distribution in dist/, and the wheel tried
 PYTHON ?= python3
 BIN := .venv/bin
@@ -47,21 +47,22 @@ package: .venv/.dev
 	cd dist/tried && PYTHONPATH=$$PWD ../../$(BIN)/python -P -m tmrepro spec check quickstart
 	rm -rf dist/tried
 
-# A page for each reference; the quickstart's is of the finished run where there is one.
-site: .venv/.run
+# Warnings are errors, a broken link among them. Then a page for each reference; the quickstart's is of the finished run where there is one.
+site: .venv/.dev
 	rm -rf site
+	$(BIN)/python -m sphinx -E -n -W --keep-going -q -d build/doctrees docs site
 	for folder in paper/reference/*; do $(BIN)/tmrepro view $$folder --to site/$$(basename $$folder).html || exit; done
 	if [ -f runs/quickstart/manifest-sha256.txt ]; then $(BIN)/tmrepro view runs/quickstart --to site/quickstart.html; fi
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/surface.py runs/quickstart
 
-# The long forms of the tests: hours are fine here; docs/results.md has the figures.
+# The long forms of the tests: hours are fine here; docs/explanation/results.md has the figures.
 soak: .venv/.dev
 	$(BIN)/python -m pytest -m "hypothesis and not soak" --hypothesis-profile anew
 	$(BIN)/python -m pytest -m soak -o addopts="--strict-markers --strict-config -rP --import-mode=importlib"
 
-# The container image of the checked-out commit, and what it promises, tried in it; docs/container.md.
+# The container image of the checked-out commit, and what it promises, tried in it; docs/how-to/container.md.
 image:
 	docker/build
 

@@ -16,7 +16,8 @@ from typing import Any
 from tmrepro.claims import judge_folders, load_claims
 from tmrepro.finished import Finished, read_finished
 from tmrepro.records import Minimum
-from tmrepro.store.curvature import DOCUMENT, read_curvature
+from tmrepro.store.curvature import read_curvature
+from tmrepro.store.run_files import CURVATURE
 
 HERE = Path(__file__).resolve().parent
 STUDY, OTHER_READINGS = "paper-cpu", ("paper-cpu-variants", "paper-cpu-soft", "paper-cpu-keras")
@@ -139,7 +140,7 @@ def _curvatures(run: Finished) -> dict[str, Any]:
         documents = [
             read_curvature(run.folder, minimum.model)
             for minimum in minima
-            if (run.folder / "models" / minimum.model / DOCUMENT).is_file()
+            if (run.folder / "models" / minimum.model / CURVATURE).is_file()
         ]
         slices = {
             surface: {

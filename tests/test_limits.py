@@ -37,12 +37,12 @@ from tmrepro.landscape.points import _axis
 from tmrepro.pipeline import checkpoints, context
 from tmrepro.records import Direction, Epoch, History, Mark, SurfaceFacts, TrajectoryPoint
 from tmrepro.spec import parse_spec
-from tmrepro.store import chunks, documents, lock, manifest, nodes, rectangles, tensors, trajectories
+from tmrepro.store import chunks, documents, kept_surfaces, lock, manifest, tensors, trajectories, zarr_files
 from tmrepro.store.atomic import read_bytes
 from tmrepro.store.curvature import read_curvature
-from tmrepro.store.layout import attributes_of, read_attributes, read_error, read_layout, read_rectangle_layout
 from tmrepro.store.signatures import recorded_signature
 from tmrepro.store.stages import StageRecord
+from tmrepro.store.zarr_metadata import attributes_of, read_attributes, read_error, read_layout
 from tmrepro.training.checkpoint import FORMAT
 from tmrepro.verify import compare, figures, integrity, reference, update
 from tmrepro.verify.bands import Bands
@@ -70,7 +70,7 @@ def padded_json(folder: Path, key: str, limit: int) -> Any:
     path = folder / "surfaces.zarr" / key
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"{}".ljust(limit))
-    return nodes.read_metadata(folder, key)
+    return zarr_files.read_metadata(folder, key)
 
 
 def tensor_file(folder: Path, over: int) -> Any:
@@ -130,7 +130,7 @@ def kept_chunk(folder: Path, over: int) -> Any:
     assert len(chunks.encode(noise, shape=shape)) < limit
     (folder / "surfaces.zarr").mkdir()
     (folder / "surfaces.zarr" / "c").write_bytes(b"x" * (limit + over))
-    return nodes.read(folder, "c", limit_bytes=limit)
+    return zarr_files.read(folder, "c", limit_bytes=limit)
 
 
 def listed(folder: Path, lines: list[str]) -> list[manifest.IntegrityFinding]:
@@ -299,15 +299,17 @@ def curvature(folder: Path, *, padded: int = 0, **changes: Any) -> None:
 
 CASES: dict[str, Case] = {
     "limits.LARGEST_K": lambda _, over, __: read_layout(array(4096 + over, 4096 + over, 512), name="x"),
-    "limits.LARGEST_K of a kept surface": lambda _, over, __: read_rectangle_layout(
-        array(4096 + over, 3, 512), name="x"
+    "limits.LARGEST_K of a kept surface": lambda _, over, __: read_layout(
+        array(4096 + over, 3, 512), name="x", square=False
     ),
     "limits.LARGEST_K of own axes": lambda _, over, __: _axis(np.arange(4096 + over), "a"),
     "limits.MOST_CHUNKS": lambda _, over, __: read_layout(array(4096, 4096, 16 - over), name="x"),
-    "limits.MOST_CHUNKS of a kept surface": lambda _, over, __: read_rectangle_layout(
-        array(256 + over, 256, 1), name="x"
+    "limits.MOST_CHUNKS of a kept surface": lambda _, over, __: read_layout(
+        array(256 + over, 256, 1), name="x", square=False
     ),
-    "limits.MOST_CHUNKS that are kept": lambda _, over, __: rectangles.refuse_many_chunks(256, 256 + over, 1) is None,
+    "limits.MOST_CHUNKS that are kept": lambda _, over, __: (
+        kept_surfaces.refuse_many_chunks(256, 256 + over, 1) is None
+    ),
     "limits.WEIGHTS_BYTES": lambda folder, over, _: tensor_file(folder, over),
     "limits.WEIGHTS_BYTES of a checkpoint": checkpoint,
     "limits.WEIGHTS_HEADER_BYTES": lambda folder, over, _: tensor_header(folder, over),
@@ -335,16 +337,18 @@ CASES: dict[str, Case] = {
     "whole numbers of JSON": lambda _, over, __: documents.parse_json(str(2**63 - 1 + over).encode(), name="x"),
     "negative numbers of JSON": lambda _, over, __: documents.parse_json(str(-(2**63) - over).encode(), name="x"),
     "store.documents.HISTORY_LIMIT_BYTES": history,
-    "store.nodes.METADATA_LIMIT_BYTES": lambda folder, over, _: padded_json(folder, "s/zarr.json", 2**20 + over) == {},
-    "store.nodes.CONSOLIDATED_LIMIT_BYTES": lambda folder, over, _: (
+    "store.zarr_files.METADATA_LIMIT_BYTES": lambda folder, over, _: (
+        padded_json(folder, "s/zarr.json", 2**20 + over) == {}
+    ),
+    "store.zarr_files.CONSOLIDATED_LIMIT_BYTES": lambda folder, over, _: (
         padded_json(folder, "zarr.json", 2**26 + over) == {}
     ),
     "a chunk file": lambda folder, over, _: kept_chunk(folder, over),
-    "store.layout.ERROR_POINTS_LIMIT": lambda _, over, __: measured_error(points=64 + over),
-    "store.layout.IMAGES_LIMIT": lambda _, over, __: measured_error(images=2**31 + over),
-    "store.layout.NOTE_LIMIT": lambda _, over, __: measured_error(note="x" * (1000 + over)),
-    "store.layout.MARKS_LIMIT": lambda _, over, __: marks(count=16 + over),
-    "store.layout.NAME_LIMIT": lambda _, over, __: marks(name="x" * (100 + over)),
+    "store.zarr_metadata.ERROR_POINTS_LIMIT": lambda _, over, __: measured_error(points=64 + over),
+    "store.zarr_metadata.IMAGES_LIMIT": lambda _, over, __: measured_error(images=2**31 + over),
+    "store.zarr_metadata.NOTE_LIMIT": lambda _, over, __: measured_error(note="x" * (1000 + over)),
+    "store.zarr_metadata.MARKS_LIMIT": lambda _, over, __: marks(count=16 + over),
+    "store.zarr_metadata.NAME_LIMIT": lambda _, over, __: marks(name="x" * (100 + over)),
     "store.trajectories.LIMIT_BYTES": path_of_training,
     "store.curvature.LIMIT_BYTES": lambda folder, over, _: curvature(folder, padded=2**22 + over),
     "store.curvature.LIMIT_TOP": lambda folder, over, _: curvature(
@@ -398,9 +402,9 @@ def test_what_is_just_allowed_is_read_and_one_more_is_refused(
 
 def test_a_surface_of_too_many_chunks_is_refused_at_once() -> None:
     """16.7 million tuples, once."""
-    for read in (read_layout, read_rectangle_layout):
+    for square in (True, False):
         with pytest.raises(TmreproError, match="at most 65536 square chunks"):
-            read(array(4096, 4096, 1), name="zarr.json")
+            read_layout(array(4096, 4096, 1), name="zarr.json", square=square)
 
 
 def test_the_large_limits_are_what_they_are(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/notebook.ipynb runs as it stands, cell by cell, in an interpreter that has torch before anything else."""
+"""docs/tutorial/notebook.ipynb runs as it stands, cell by cell, in an interpreter that has torch before anything else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tmrepro.determinism import FOREIGN
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = ROOT / "docs/notebook.ipynb"
+NOTEBOOK = ROOT / "docs/tutorial/notebook.ipynb"
 pytestmark = pytest.mark.skipif(not (ROOT / "Dockerfile").exists(), reason="needs a checkout")
 
 # What a kernel does with a cell: the value of a last expression is shown.

@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 
 from tmrepro.records import Minimum
-from tmrepro.schemas import dump_json, minimum_schema
+from tmrepro.schemas import dump_json
+from tmrepro.store.minima import minimum_schema
 
 EXAMPLES = {"str": "dnn", "int": 3, "float": 0.25, "Category": "GM", "tuple[int, ...]": [1000000]}
 EXAMPLES["dict[str, float | None]"] = {"paper": 0.5, "far": None}

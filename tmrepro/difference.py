@@ -24,20 +24,33 @@ from tmrepro.records import Epoch
 from tmrepro.spec import Spec, expand_models, expand_surfaces, first_difference
 from tmrepro.store.atomic import WORK, read_bytes, safe_path, shown
 from tmrepro.store.documents import load_history, read_json
-from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes, told
+from tmrepro.store.manifest import check_manifest, file_hashes, told
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.run_files import (
+    HISTORY,
+    LABELS,
+    MANIFEST,
+    MINIMUM,
+    PROVENANCE,
+    SPEC,
+    STATISTICS,
+    STORE,
+    THETA,
+    TIMED,
+    TRAJECTORY,
+    model_file,
+)
 from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import recorded_code, stages_in
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import chunk_slices, read_surface
 from tmrepro.store.tensors import load_labels, load_tensors
-from tmrepro.store.trajectories import LIMIT_BYTES, TRAJECTORY
+from tmrepro.store.trajectories import LIMIT_BYTES
 from tmrepro.usercode import version_changes
 
-TIMED = frozenset({"provenance.json", "ro-crate-metadata.json", "report.html", "claims.json", MANIFEST})
 _TIMED_COLUMN, _TIMED_KEY = "seconds", "_seconds"
 # spec.yaml may be written in two ways that mean the same; the store's root repeats what the surfaces say.
-_TOLD_OTHERWISE = frozenset({"spec.yaml", "surfaces.zarr/zarr.json"})
+_TOLD_OTHERWISE = frozenset({SPEC, f"{STORE}/zarr.json"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ class _Side:
     """One of the two runs, whole by its manifest."""
 
     def __init__(self, run: Path) -> None:
-        if not (run / "spec.yaml").is_file() or not (run / MANIFEST).is_file() or (run / WORK).exists():
+        if not (run / SPEC).is_file() or not (run / MANIFEST).is_file() or (run / WORK).exists():
             raise DamagedError(f"{run}: no finished run is there; 'tmrepro run SPEC --out {run}' makes or finishes one")
         findings = check_manifest(run)
         if findings:
@@ -118,7 +131,7 @@ class _Side:
         self.spec: Spec = read_spec(run)
         paths = (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
         self.files = {path: digest for path, digest in file_hashes(run, paths).items() if path not in TIMED}
-        document = read_json(safe_path(run, "provenance.json"), name=f"{run}/provenance.json")
+        document = read_json(safe_path(run, PROVENANCE), name=f"{run}/{PROVENANCE}")
         self.provenance: Mapping[str, Any] = document if isinstance(document, dict) else {}
         self.code = recorded_code(stages_in(self.provenance))
 
@@ -151,9 +164,9 @@ def _stages(ours: _Side, theirs: _Side) -> Iterator[tuple[str, Iterator[Differen
         (drawn.name, model) for side in (ours, theirs) for drawn in expand_surfaces(side.spec) for model in drawn.models
     ]
     for surface, model in dict.fromkeys(pairs):
-        folder = f"surfaces.zarr/{surface}/{model}/"
+        folder = f"{STORE}/{surface}/{model}/"
         yield stage(f"surface/{surface}/{model}", folder, _surface(ours, theirs, surface, model))
-    yield stage("statistics", "statistics.json", _statistics(ours, theirs))
+    yield stage("statistics", STATISTICS, _statistics(ours, theirs))
     yield stage("figures", "figures/", _figures(ours, theirs))
     yield "other files", _files(ours, theirs, told)
 
@@ -170,9 +183,10 @@ def _versions(ours: _Side, theirs: _Side) -> Iterator[str]:
 def _spec(ours: _Side, theirs: _Side) -> Iterator[Difference]:
     found = first_difference(ours.spec, theirs.spec)
     if found is not None:
-        field, _, sides = found.partition(": ")
-        here, _, there = sides.removesuffix(" there").partition(" here, ")
-        yield Difference(field, here, there) if there else Difference(field, *_one_side(sides == "only here"))
+        if found.here is None or found.there is None:
+            yield Difference(found.field, *_one_side(found.there is None))
+        else:
+            yield Difference(found.field, found.here, found.there)
 
 
 def _code(ours: _Side, theirs: _Side) -> Iterator[Difference]:
@@ -198,7 +212,7 @@ def _data(ours: _Side, theirs: _Side) -> Iterator[Difference]:
 
 def _training(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
     """The first epoch in which the histories differ, then the first tensor of theta*."""
-    history, theta = f"models/{model}/history.csv", f"models/{model}/theta.safetensors"
+    history, theta = model_file(model, HISTORY), model_file(model, THETA)
     if not (yield from _both_have(ours, theirs, history)):
         return
     here, there = (load_history(side.path(history), name=f"{side.run}/{history}").epochs for side in (ours, theirs))
@@ -224,21 +238,21 @@ def _training(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
 
 def _minimum(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
     """The first label of X~ that differs, then the first key of minimum.json."""
-    labels, record = f"models/{model}/labels.npy", f"models/{model}/minimum.json"
+    labels, record = model_file(model, LABELS), model_file(model, MINIMUM)
     if (yield from _both_have(ours, theirs, labels)) and ours.files[labels] != theirs.files[labels]:
         here, there = (load_labels(side.path(labels), name=f"{side.run}/{labels}") for side in (ours, theirs))
-        yield from _arrays("labels.npy", here, there)
+        yield from _arrays(LABELS, here, there)
     if (yield from _both_have(ours, theirs, record)) and ours.files[record] != theirs.files[record]:
         one, other = (asdict(read_minimum(side.run, model)) for side in (ours, theirs))
         for key in one:
             # How deep planes go follows from the surfaces, which come later.
             if key != "depth_below_minimum" and not key.endswith(_TIMED_KEY) and repr(one[key]) != repr(other[key]):
-                yield Difference(f"minimum.json, {key}", _shown(one[key]), _shown(other[key]))
+                yield Difference(f"{MINIMUM}, {key}", _shown(one[key]), _shown(other[key]))
 
 
 def _trajectory(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
     """The first row of the path of training that differs, then the first other file of the path or of stored directions."""
-    relative = f"models/{model}/{TRAJECTORY}"
+    relative = model_file(model, TRAJECTORY)
     if (relative in ours.files or relative in theirs.files) and (yield from _both_have(ours, theirs, relative)):
         here, there = (_lines(side, relative) for side in (ours, theirs))
         for number, (one, other) in enumerate(zip_longest(here, there, fillvalue=""), start=1):
@@ -262,7 +276,7 @@ def _lines(side: _Side, relative: str) -> list[str]:
 
 def _surface(ours: _Side, theirs: _Side, surface: str, model: str) -> Iterator[Difference]:
     """What gives the axes their meaning, the axes, then chunk by chunk the first point."""
-    folder = f"surfaces.zarr/{surface}/{model}/"
+    folder = f"{STORE}/{surface}/{model}/"
     if not (yield from _both_have(ours, theirs, f"{folder}zarr.json")) or ours.under(folder) == theirs.under(folder):
         return
     (values, facts, home, step), (others, other_facts, other_home, other_step) = (
@@ -286,10 +300,10 @@ def _surface(ours: _Side, theirs: _Side, surface: str, model: str) -> Iterator[D
 
 
 def _statistics(ours: _Side, theirs: _Side) -> Iterator[Difference]:
-    if not (yield from _both_have(ours, theirs, "statistics.json")):
+    if not (yield from _both_have(ours, theirs, STATISTICS)):
         return
     here, there = (
-        _flat(read_statistics(side.run, name=f"{side.run}/statistics.json"), separator=" ") for side in (ours, theirs)
+        _flat(read_statistics(side.run, name=f"{side.run}/{STATISTICS}"), separator=" ") for side in (ours, theirs)
     )
     for name in dict.fromkeys([*here, *there]):
         if name not in here or name not in there:

@@ -17,16 +17,15 @@ from tmrepro.records import History, Minimum, Surface, SurfaceFacts, TrajectoryP
 from tmrepro.spec import LOSS_UNITS, DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces, surfaces_around
 from tmrepro.store.atomic import safe_path
 from tmrepro.store.documents import load_history, read_json
-from tmrepro.store.layout import error_attributes
+from tmrepro.store.kept_surfaces import QUESTION
 from tmrepro.store.manifest import check_manifest, told
 from tmrepro.store.minima import read_minimum
-from tmrepro.store.rectangles import QUESTION
-from tmrepro.store.specs import SPEC, read_spec
+from tmrepro.store.run_files import BANDS, HISTORY, PROVENANCE, SPEC, model_file
+from tmrepro.store.specs import read_spec
 from tmrepro.store.statistics import StoredStatistics, read_statistics
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.trajectories import load_trajectory
-
-BANDS = "bands.json"  # what only a reference has
+from tmrepro.store.zarr_metadata import error_attributes
 
 Kind = Literal["run", "reference"]
 
@@ -76,7 +75,7 @@ class Finished:
 
     def history(self, model: str) -> History:
         """The epochs of a training."""
-        relative = f"models/{model}/history.csv"
+        relative = model_file(model, HISTORY)
         return load_history(safe_path(self.folder, relative), name=relative)
 
     def trajectory(self, model: str) -> tuple[TrajectoryPoint, ...]:
@@ -106,7 +105,7 @@ def read_finished(folder: Path) -> Finished:
     if findings:
         raise DamagedError(f"{folder}: {told(folder, findings)}")
     spec = read_spec(folder)
-    provenance = read_json(safe_path(folder, "provenance.json"), name=f"{folder}/provenance.json")
+    provenance = read_json(safe_path(folder, PROVENANCE), name=f"{folder}/provenance.json")
     if not isinstance(provenance, dict):
         raise DamagedError(f"{folder}/provenance.json: expected an object, found a {type(provenance).__name__}")
     return Finished(

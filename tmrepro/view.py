@@ -40,8 +40,9 @@ from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.directions import Vectors, load_directions
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.run_files import HISTORY, LABELS, PROVENANCE, SPEC, THETA, model_file
 from tmrepro.store.signatures import recorded_home, recorded_signature
-from tmrepro.store.specs import SPEC, read_spec
+from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import recorded_code, recorded_data_code, stages_in
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.tensors import check_labels, count_numbers, load_labels, load_tensors
@@ -100,12 +101,12 @@ class RunView:
     @property
     def provenance(self) -> Mapping[str, Any]:
         """provenance.json."""
-        document: Mapping[str, Any] = self._json("provenance.json")
+        document: Mapping[str, Any] = self._json(PROVENANCE)
         return document
 
     @property
     def statistics(self) -> Mapping[str, Mapping[str, Mapping[str, float | int | None]]]:
-        """statistics.json: SURFACE -> MODEL -> statistic -> value."""
+        """statistics.json, as SURFACE -> MODEL -> statistic -> value."""
         return read_statistics(self.folder)
 
     def surface(self, surface: str, model: str) -> xr.Dataset:
@@ -193,7 +194,7 @@ class RunView:
     def history(self, model: str) -> History:
         """models/NAME/history.csv."""
         self._wanted(model, self._models, "model")
-        relative = f"models/{model}/history.csv"
+        relative = model_file(model, HISTORY)
         return load_history(safe_path(self.folder, relative), name=relative)
 
     def trajectory(self, model: str) -> tuple[TrajectoryPoint, ...]:
@@ -208,7 +209,7 @@ class RunView:
         """y~ in data order: int64 [n] (hard), float32 [n, classes] (soft), or float32 [n, ...] (outputs under mse)."""
         self._wanted(model, self._models, "model")
         self._require_theta(model)
-        relative = f"models/{model}/labels.npy"
+        relative = model_file(model, LABELS)
         labels = load_labels(safe_path(self.folder, relative), name=relative)
         images = self.spec.data.train or self._recorded_data().get("train")
         if not isinstance(images, int):
@@ -325,7 +326,7 @@ def load_theta(run: Path, model: TrainedModel, *, signature: Signature) -> nn.Mo
     Raises:
         DamagedError: theta.safetensors is missing or does not fit the model.
     """
-    relative = f"models/{model.name}/theta.safetensors"
+    relative = model_file(model.name, THETA)
     path = safe_path(run, relative)
     # Before anything is built: a few bytes of a stranger's spec can ask for gigabytes of parameters.
     least, found = _least_parameters(model.spec, signature), count_numbers(path, name=relative)

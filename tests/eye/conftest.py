@@ -11,7 +11,8 @@ import pytest
 import tmrepro
 from tmrepro.shipped import shipped_reference
 from tmrepro.store.atomic import WORK
-from tmrepro.store.manifest import MANIFEST, write_manifest
+from tmrepro.store.manifest import write_manifest
+from tmrepro.store.run_files import MANIFEST
 from tmrepro.store.surfaces import read_surface, write_chunk
 
 SPEC = """

@@ -19,7 +19,8 @@ from tmrepro.explore import page_data, render_view, write_view
 from tmrepro.explore.page import PLOTLY, PLOTLY_LICENSE, json_block, own_script, script_hash
 from tmrepro.finished import read_finished
 from tmrepro.shipped import shipped_reference
-from tmrepro.store.manifest import MANIFEST, check_manifest, write_manifest
+from tmrepro.store.manifest import check_manifest, write_manifest
+from tmrepro.store.run_files import MANIFEST
 
 QUICKSTART = shipped_reference("quickstart")
 TOOL = Path(__file__).parents[2] / "tools" / "vendor_plotly.py"

@@ -19,7 +19,8 @@ from random import Random
 
 import pytest
 
-from tmrepro.store.manifest import MANIFEST, check_manifest, write_manifest
+from tmrepro.store.manifest import check_manifest, write_manifest
+from tmrepro.store.run_files import MANIFEST
 from tmrepro.verify.integrity import check_integrity
 from tmrepro.verify.verdict import Verdict
 

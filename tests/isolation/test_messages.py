@@ -23,8 +23,7 @@ from tmrepro.records import Minimum
 from tmrepro.shipped import find_spec
 from tmrepro.spec import load_spec, parse_spec, spec_hash
 from tmrepro.verify.bands import Band
-from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides
-from tmrepro.verify.verdict import Check, Remarks, Verdict
+from tmrepro.verify.verdict import Check, FigureComparison, NumberComparison, Remarks, Sides, Verdict
 
 OURS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, TmreproError)]
 
@@ -104,11 +103,11 @@ def test_arguments_stay_what_they_mean():
 def test_a_verdict_is_read_back_as_it_was():
     band = Band(n=3, mean=0.1 + 0.2, deviation=1e-300, low=-1.5, high=2.0, scale="linear")
     numbers = (
-        NumberHeld("one", "dnn", "loss_max", 0.1, 1, "different", band),
-        NumberHeld(None, "dnn", "epochs", 7, None, None),
+        NumberComparison("one", "dnn", "loss_max", 0.1, 1, "different", band),
+        NumberComparison(None, "dnn", "epochs", 7, None, None),
     )
     check = Check(
-        "audit", "x", "different", "two\nlines", "reference", numbers, FigureHeld("a.png", b"\x89\x00\xff", None)
+        "audit", "x", "different", "two\nlines", "reference", numbers, FigureComparison("a.png", b"\x89\x00\xff", None)
     )
     sides = Sides({"a": [1, 2.5, None, {"b": "c"}]}, {"a": 1}, "rerun")
     verdict = Verdict("runs/x", "audit", "x", (check,), Remarks(("n",), ("w",), (), sides), replicate=True)

@@ -11,7 +11,8 @@ import pytest
 
 import tmrepro
 from tmrepro.progress import Silent
-from tmrepro.store.manifest import MANIFEST, file_hashes, write_manifest
+from tmrepro.store.manifest import file_hashes, write_manifest
+from tmrepro.store.run_files import MANIFEST
 
 SPEC = """
 version: 1

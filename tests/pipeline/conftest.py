@@ -18,9 +18,9 @@ import pytest
 import tmrepro
 from tmrepro.progress import Silent
 from tmrepro.store.manifest import check_manifest
-from tmrepro.store.nodes import chunk_key
 from tmrepro.store.stages import StageBook
 from tmrepro.store.surfaces import chunk_slices
+from tmrepro.store.zarr_files import chunk_key
 
 HERE = Path(__file__).parent
 NETWORKS = HERE / "networks"

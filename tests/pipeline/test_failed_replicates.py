@@ -12,10 +12,10 @@ import tmrepro
 from tmrepro.claims import judge_folders, load_claims
 from tmrepro.cli.display import closing_table
 from tmrepro.errors import DivergedError, UsageError
-from tmrepro.schemas import minimum_schema
 from tmrepro.spec import load_spec
 from tmrepro.store.documents import load_history
 from tmrepro.store.manifest import write_manifest
+from tmrepro.store.minima import minimum_schema
 from tmrepro.verify.bands import Replicate
 from tmrepro.verify.reference import write_reference
 

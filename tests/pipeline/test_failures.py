@@ -10,8 +10,8 @@ import pytest
 
 import tmrepro
 from tmrepro.errors import CollapsedError, ComputeError, DivergedError, UsageError
-from tmrepro.schemas import minimum_schema
 from tmrepro.store.documents import load_history
+from tmrepro.store.minima import minimum_schema
 from tmrepro.store.surfaces import read_surface
 
 HEAD = """

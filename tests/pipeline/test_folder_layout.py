@@ -16,9 +16,9 @@ import safetensors.numpy
 import xarray as xr
 import zarr
 
-from tmrepro.schemas import minimum_schema
 from tmrepro.spec import load_spec, spec_hash
 from tmrepro.statistics import STATISTICS, statistics_schema
+from tmrepro.store.minima import minimum_schema
 
 MODELS = ("dnn", "cnn", "norm")
 

@@ -22,7 +22,8 @@ from tmrepro.several import (
     listing_page,
 )
 from tmrepro.shipped import shipped_reference
-from tmrepro.store.manifest import MANIFEST, write_manifest
+from tmrepro.store.manifest import write_manifest
+from tmrepro.store.run_files import MANIFEST
 
 QUICKSTART = shipped_reference("quickstart")
 PAPER = shipped_reference("paper-gpu")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from tmrepro.errors import SpecError
-from tmrepro.spec import canonical_dict, dump_spec, first_difference, load_spec, parse_spec, spec_hash
+from tmrepro.spec import SpecDifference, canonical_dict, dump_spec, first_difference, load_spec, parse_spec, spec_hash
 
 SMALLEST = "version: 1\nname: tiny\ndata: {name: digits}\n"
 SHIPPED = sorted((Path(__file__).parents[2] / "spec").rglob("*.yaml"))
@@ -93,18 +93,20 @@ def test_writing_it_otherwise_changes_neither_hash_nor_text(same):
     ],
 )
 def test_the_first_difference_is_named_with_both_values(other, difference):
-    assert first_difference(parse_spec(SMALLEST), parse_spec(other)) == difference
+    assert str(first_difference(parse_spec(SMALLEST), parse_spec(other))) == difference
     assert spec_hash(parse_spec(SMALLEST)) != spec_hash(parse_spec(other))
 
 
 def test_optimizers_of_two_kinds_differ_by_name_first():
     sgd = parse_spec(SMALLEST + "training: {optimizer: {name: sgd}}")
-    assert first_difference(sgd, parse_spec(SMALLEST)) == "models[0].training.optimizer.name: sgd here, adam there"
+    found = first_difference(sgd, parse_spec(SMALLEST))
+    assert found == SpecDifference("models[0].training.optimizer.name", "sgd", "adam")
 
 
 def test_arguments_with_other_keys_differ():
     difference = first_difference(parse_spec(custom("{a: 1}")), parse_spec(custom("{b: 1}")))
-    assert difference == "models[0].arguments.a: only here"
+    assert difference == SpecDifference("models[0].arguments.a", "1", None)
+    assert str(difference) == "models[0].arguments.a: only here"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)

@@ -13,7 +13,8 @@ from requests.adapters import HTTPAdapter
 from requests_cache import CachedSession
 from rocrate_validator import services
 
-from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
+from tmrepro.store.crate import CrateFacts, CrateFile, crate_metadata
+from tmrepro.store.run_files import CRATE
 
 # pyshacl's own use of rdflib, inside the validator.
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")

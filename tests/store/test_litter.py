@@ -11,7 +11,8 @@ import pytest
 from tmrepro.errors import DamagedError
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.litter import find_litter, removal_command
-from tmrepro.store.manifest import MANIFEST, check_manifest, old_content, refuse_litter, told, write_manifest
+from tmrepro.store.manifest import check_manifest, old_content, refuse_litter, told, write_manifest
+from tmrepro.store.run_files import MANIFEST
 
 FILES = {
     "spec.yaml": b"version: 1\n",

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from tmrepro.errors import DamagedError
-from tmrepro.store.manifest import MANIFEST, check_manifest, file_hashes, write_manifest
+from tmrepro.store.manifest import check_manifest, file_hashes, write_manifest
+from tmrepro.store.run_files import MANIFEST
 
 FILES = {
     "spec.yaml": b"version: 1\n",

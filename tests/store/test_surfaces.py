@@ -169,7 +169,7 @@ def test_xarray_opens_it_without_a_warning_and_agrees_on_dimensions(tmp_path):
         warnings.simplefilter("error")
         with xr.open_zarr(tmp_path / "surfaces.zarr", group="paper/dnn") as opened:
             assert opened["loss"].dims == ("a", "b")
-            assert opened["loss"].sel(a=grid.a[4], b=grid.b[1]).item() == loss[4, 1]
+            assert opened["loss"].sel(a=grid.a[4], b=grid.b[1]).values == loss[4, 1]
             np.testing.assert_array_equal(opened["loss"].values, loss)
             np.testing.assert_array_equal(opened["accuracy"].values, values(grid)[1])
             assert opened.attrs["theta_norm"] == FACTS.theta_norm

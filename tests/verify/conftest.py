@@ -23,7 +23,8 @@ from tmrepro.pipeline.planes import depths_of
 from tmrepro.pipeline.planning import lattice_of, surface_problem
 from tmrepro.progress import Silent
 from tmrepro.spec import expand_models, expand_surfaces
-from tmrepro.store.manifest import MANIFEST, file_hashes, write_manifest
+from tmrepro.store.manifest import file_hashes, write_manifest
+from tmrepro.store.run_files import MANIFEST
 from tmrepro.store.surfaces import chunk_slices, consolidate, read_surface, write_chunk
 from tmrepro.store.tensors import load_labels, load_tensors, save_labels, save_tensors
 from tmrepro.surface import PlainEvaluator

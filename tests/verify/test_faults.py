@@ -1,7 +1,7 @@
 """Mistakes below the spec: a run made by wrong code claims an honest spec, and the right code is asked what it thinks of it.
 
-Each fault is made where a developer could have made it. The table of docs/verification.md says which level finds it first,
-and whether a run with other seeds would have shown it too, when nothing but the bands of honest replicates is known.
+Each fault is made where a developer could have made it. The table of docs/explanation/evidence.md says which level finds it
+first, and whether a run with other seeds would have shown it too, when nothing but the bands of honest replicates is known.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ FAULTS = [
 
 
 def table() -> str:
-    """What docs/verification.md says of the faults."""
+    """What docs/explanation/evidence.md says of the faults."""
     rows = [
         ("mistake in the code", "first level that finds it", "found by another seed, against the bands"),
         ("---", "---", "---"),
@@ -278,7 +278,7 @@ def test_a_fault_is_found_by_the_level_that_the_table_says(
 
 def test_the_documentation_has_the_table() -> None:
     assert len(FAULTS) == 10
-    text = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "explanation" / "evidence.md").read_text(encoding="utf-8")
     assert text.partition(BEGIN)[2].partition(END)[0] == table()
 
 

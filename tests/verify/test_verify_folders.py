@@ -18,11 +18,10 @@ import torch
 
 import tmrepro
 from tmrepro.errors import UsageError
-from tmrepro.store.layout import Layout
-from tmrepro.store.rectangles import write_block
+from tmrepro.store.kept_surfaces import kept_group
 from tmrepro.verify import Verdict
-from tmrepro.verify.output import verdict_document, write_junit
-from tmrepro.verify.schema import verdict_schema
+from tmrepro.verify.document import verdict_document, verdict_schema
+from tmrepro.verify.junit import write_junit
 
 
 def failed(verdict: Verdict) -> dict[str, str]:
@@ -225,9 +224,8 @@ def test_what_does_not_fit_together_is_found(kept: Path) -> None:
 
 
 def test_forged_values_that_cannot_be_are_found(kept: Path) -> None:
-    layout = Layout(K=5, K_b=5, chunk=3)
     loss, accuracy = np.full((3, 3), 0.5), np.full((3, 3), 0.5)
-    write_block(kept, (0, 0), (loss, accuracy + 1), layout=layout)
+    kept_group(kept).write((0, 0), loss, accuracy + 1)
     shutil.rmtree(kept / ".work")
     assert set(failed(tmrepro.verify(kept))) == {
         "surfaces.zarr/own/model/accuracy/c/0/0",
@@ -243,7 +241,7 @@ def test_a_kept_surface_that_is_not_finished_says_how_to_go_on(kept: Path) -> No
 
 
 def test_the_measured_error_of_a_kept_surface_is_told(kept: Path) -> None:
-    from tmrepro.store.layout import consolidated
+    from tmrepro.store.zarr_metadata import consolidated
 
     def with_error(value: Any) -> Verdict:
         store = kept / "surfaces.zarr"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tmrepro.verify.grades import grade_accuracy, grade_array, grade_number, images_that_may_move, worst
-from tmrepro.verify.verdict import GRADES, Check, Grade, Remarks, Verdict
+from tmrepro.verify.grades import GRADES, Grade, grade_accuracy, grade_array, grade_number, images_that_may_move, worst
+from tmrepro.verify.verdict import Check, Remarks, Verdict
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64)
 

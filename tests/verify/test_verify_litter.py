@@ -11,7 +11,8 @@ import pytest
 import tmrepro
 from tmrepro.difference import compare_runs
 from tmrepro.errors import DamagedError
-from tmrepro.verify.output import verdict_document, write_junit
+from tmrepro.verify.document import verdict_document
+from tmrepro.verify.junit import write_junit
 from tmrepro.verify.page import render_page
 
 

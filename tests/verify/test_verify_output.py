@@ -15,7 +15,8 @@ import tmrepro
 from tmrepro.cli.main import app
 from tmrepro.errors import TmreproError, UsageError
 from tmrepro.verify import Check, Verdict
-from tmrepro.verify.output import verdict_document, write_junit
+from tmrepro.verify.document import verdict_document
+from tmrepro.verify.junit import write_junit
 from tmrepro.verify.verdict import Remarks
 
 VERDICT = Verdict(

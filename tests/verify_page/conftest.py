@@ -13,7 +13,8 @@ import pytest
 
 import tmrepro
 from tmrepro.api import build_reference
-from tmrepro.store.manifest import MANIFEST, write_manifest
+from tmrepro.store.manifest import write_manifest
+from tmrepro.store.run_files import MANIFEST
 from tmrepro.verify import Verdict
 from tmrepro.verify.page import render_page
 

@@ -16,7 +16,8 @@ import pytest
 from tmrepro.schemas import dump_json
 from tmrepro.verify import Verdict
 from tmrepro.verify.compare import Comparison, Side
-from tmrepro.verify.output import verdict_document, write_junit
+from tmrepro.verify.document import verdict_document
+from tmrepro.verify.junit import write_junit
 from tmrepro.verify.reference import Reference
 from tmrepro.view import open_run
 

@@ -19,9 +19,8 @@ from tmrepro.figures import difference_png
 from tmrepro.report import figure_links
 from tmrepro.verify import Check, Verdict
 from tmrepro.verify.bands import Band
-from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides
 from tmrepro.verify.page import digits, exact, render_page, write_page
-from tmrepro.verify.verdict import Remarks
+from tmrepro.verify.verdict import FigureComparison, NumberComparison, Remarks, Sides
 
 HOSTILE = "<script>alert('x')</script>\"' onload=\"evil()\" {{ 7 * 7 }} &amp; <img src=http://example.org/x.png>"
 KINDS = ("identical", "equal", "consistent", "different", "damaged", "alone", "integrity", "other spec")
@@ -160,7 +159,9 @@ def test_what_differs_in_provenance_comes_first_and_is_marked(verdicts, page):
 
 
 def held(**changes):
-    number = NumberHeld("middle", "dnn", "loss_max", 2.0, 4.0, "consistent", Band(5, 1.0, 0.5, 1.0, 7.0, "linear"))
+    number = NumberComparison(
+        "middle", "dnn", "loss_max", 2.0, 4.0, "consistent", Band(5, 1.0, 0.5, 1.0, 7.0, "linear")
+    )
     return dataclasses.replace(number, **changes)
 
 
@@ -209,7 +210,7 @@ def test_numbers_have_enough_digits_to_part_what_is_equal(page):
 
 
 def test_agreement_with_itself_steps_back_where_there_is_more_to_see(page):
-    figure = FigureHeld("figures/a.png", expected=png("teal"), found=png("teal"))
+    figure = FigureComparison("figures/a.png", expected=png("teal"), found=png("teal"))
     other = dataclasses.replace(figure, against="reference", expected=png("red"))
     itself = Check("statistics", "a", "identical", "same", "itself", (held(band=None),), figure)
     reference = Check("statistics", "b", "different", "other", "reference", (held(),), other)
@@ -225,7 +226,7 @@ def test_agreement_with_itself_steps_back_where_there_is_more_to_see(page):
 
 def test_what_is_no_picture_is_not_shown(page):
     for expected, found in ((b"GIF89a", b"GIF89a"), (png("red"), b"no"), (None, png("red"))):
-        figure = FigureHeld("figures/a.png", expected=expected, found=found, against="reference")
+        figure = FigureComparison("figures/a.png", expected=expected, found=found, against="reference")
         root = page(verdict_of(Check("statistics", "a", "damaged", "d", "reference", (), figure)))
         assert [data for _, data in images(root)] == [
             data for data in (expected, found) if data and data[:4] == b"\x89PNG"
@@ -234,14 +235,14 @@ def test_what_is_no_picture_is_not_shown(page):
 
 
 def test_pictures_of_two_sizes_are_compared(page):
-    figure = FigureHeld("figures/a.png", expected=png("red"), found=png("red", (6, 3)), against="reference")
+    figure = FigureComparison("figures/a.png", expected=png("red"), found=png("red", (6, 3)), against="reference")
     root = page(verdict_of(Check("statistics", "a", "different", "another size", "reference", (), figure)))
     assert len(images(root)) == 3
     assert "the pictures have two sizes" in root.text
 
 
 def test_whatever_is_shown_is_escaped(page, html, verdicts):
-    figure = FigureHeld(HOSTILE, expected=png("red"), found=png("blue"), against="reference")
+    figure = FigureComparison(HOSTILE, expected=png("red"), found=png("blue"), against="reference")
     number = held(surface=HOSTILE, model=HOSTILE, name=HOSTILE)
     check = Check("statistics", HOSTILE, "different", HOSTILE, "reference", (number, held(surface=None)), figure)
     remarks = Remarks(

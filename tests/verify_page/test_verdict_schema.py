@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 from tmrepro.cli.main import app
 from tmrepro.errors import DamagedError
 from tmrepro.schemas import dump_json
-from tmrepro.verify.output import error_document, verdict_document
-from tmrepro.verify.schema import dump_verdict_schema, verdict_schema
+from tmrepro.verify.document import dump_verdict_schema, error_document, verdict_document, verdict_schema
 
 KINDS = ("identical", "equal", "consistent", "different", "damaged", "alone", "integrity", "other spec")
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from tmrepro.claims.document import Claim, ClaimLine, Claims, load_claims, parse_claims
 from tmrepro.claims.judge import Line, Sample, judge_setting
-from tmrepro.claims.judgement import CLAIMS_JSON, Judgement, compares_networks_of, judge, judge_folders
+from tmrepro.claims.judgement import Judgement, compares_networks_of, judge, judge_folders
 from tmrepro.claims.sources import Source, data_of, read_source
 
 __all__ = [
-    "CLAIMS_JSON",
     "Claim",
     "ClaimLine",
     "Claims",

@@ -23,7 +23,7 @@ REACHED = frozenset(
     {f"{what}_first_{unit}" for what in ("lm", "gm", "validation") for unit in ("epoch", "seconds")}
     | {"epochs_from_lm_to_gm"}
 )
-# Derived from history.csv at the epoch of the first LM, and from the two first epochs (docs/claims.md).
+# Derived from history.csv at the epoch of the first LM, and from the two first epochs (docs/explanation/claims.md).
 DERIVED = ("epochs_from_lm_to_gm", "train_loss_at_lm", "validation_loss_at_lm", "validation_accuracy_at_lm")
 OF_SURFACES = frozenset(info.name for info in STATISTICS)
 OF_TRAINING = frozenset({*(info.name for info in MINIMUM_NUMBERS), *DERIVED})
@@ -32,7 +32,7 @@ OF_TRAINING = frozenset({*(info.name for info in MINIMUM_NUMBERS), *DERIVED})
 def _known(name: str) -> str:
     known = (*sorted(OF_SURFACES), *sorted(OF_TRAINING))
     if name not in known:
-        hint = did_you_mean(name, known) or "; 'statistics' in docs/claims.md lists them"
+        hint = did_you_mean(name, known) or "; docs/reference/statistics.md and docs/explanation/claims.md list them"
         raise contradiction(f"unknown statistic {name!r:.80}{hint}", at=())
     return name
 

@@ -1,4 +1,4 @@
-"""The rule of judgement, in full: docs/claims.md says it in words.
+"""The rule of judgement, in full: docs/explanation/claims.md says it in words.
 
 Training seeds are the unit. Each line of a setting is tested by the exact one-sided Mann-Whitney test, both as claimed and the
 other way; each way has its own Holm correction over all lines of the setting that have a test.

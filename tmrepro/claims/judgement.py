@@ -16,8 +16,6 @@ from tmrepro.claims.sources import Source, read_source, require_one_spec, sample
 from tmrepro.schemas import dump_json
 from tmrepro.spec import spec_hash
 
-CLAIMS_JSON = "claims.json"
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -58,7 +56,7 @@ class Judgement:
         return tuple((verdict, found.count(verdict)) for verdict in VERDICTS if verdict in found)
 
     def document(self) -> dict[str, Any]:
-        """The judgement as JSON values (docs/claims.md)."""
+        """The judgement as JSON values (docs/reference/claims.md)."""
         return {
             "settings": {name: [line.document() for line in lines] for name, lines in self.settings.items()},
             "spec_hash": self.spec_hashes[0],

@@ -140,7 +140,7 @@ def show_claims(claims: Judgement, *, console: Console) -> None:
         console.print(f"{name} has no test. By construction: {statement['by_construction']}", soft_wrap=True)
 
 
-def number(value: float | None) -> str:
+def number(value: float | int | None) -> str:  # noqa: PYI041 - counts are numbers too, says beartype
     """Three digits; a dash for what is undefined."""
     return "-" if value is None else f"{value:.3g}"
 

@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Write a finished run or a reference in a format that other tools open.
 
-    Numbers are those that are stored, bit by bit; docs/export.md says what is where.
+    Numbers are those that are stored, bit by bit; docs/how-to/export.md says what is where.
 
     Examples:
       tmrepro export runs/quickstart --to netcdf

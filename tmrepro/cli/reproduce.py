@@ -38,7 +38,7 @@ def reproduce(
     from tmrepro.api import run, verify
     from tmrepro.cli.display import closing_table, make_reporter, show_claims
     from tmrepro.reproduction import STUDY, judge_study, make_plan
-    from tmrepro.verify.output import write_json
+    from tmrepro.verify.document import write_json
 
     plan = make_plan(data_dir=data_dir, download=download)
     if not quiet:

@@ -26,8 +26,8 @@ def show_verdict(verdict: "Verdict") -> None:
         console.print(f"note: {escape(note)}", soft_wrap=width is None)
     for warning in verdict.warnings:
         console.print(f"[bold yellow]WARNING[/]: {escape(warning)}", soft_wrap=width is None)
-    word, rest = verdict.headline.split(":", maxsplit=1)
-    console.print(f"[bold {STYLES[verdict.grade]}]{word}[/]:{escape(rest)}", soft_wrap=width is None)
+    rest = verdict.headline.removeprefix(verdict.word)
+    console.print(f"[bold {STYLES[verdict.grade]}]{verdict.word}[/]{escape(rest)}", soft_wrap=width is None)
 
 
 def _show_checks(checks: "Sequence[Check]", console: "Console") -> None:
@@ -60,7 +60,7 @@ def _show_checks(checks: "Sequence[Check]", console: "Console") -> None:
 def write_verdict(verdict: "Verdict", *, junit: Path | None, html: Path | None) -> None:
     """Write the files that were asked for."""
     if junit is not None:
-        from tmrepro.verify.output import write_junit
+        from tmrepro.verify.junit import write_junit
 
         write_junit(verdict, junit)
     if html is not None:

@@ -75,11 +75,11 @@ def verify(
       tmrepro verify runs/quickstart --update
     """
     if schema:
-        from tmrepro.verify.schema import dump_verdict_schema
+        from tmrepro.verify.document import dump_verdict_schema
 
         typer.echo(dump_verdict_schema(), nl=False)
         return
-    from tmrepro.verify.output import error_document, verdict_document
+    from tmrepro.verify.document import error_document, verdict_document
 
     _check_files(target, junit=junit, html=html)
     if yes and not update:
@@ -109,11 +109,19 @@ def verify(
 
 
 def _check_files(target: Path | None, *, junit: Path | None, html: Path | None) -> None:
-    from tmrepro.verify.output import check_output_path
-
     for option, path in (("--junit", junit), ("--html", html)):
         if path is not None:
-            check_output_path(path, option=option, run=target)
+            _check_file(path, option=option, run=target)
+
+
+def _check_file(path: Path, *, option: str, run: Path | None) -> None:
+    """Refuse a file that cannot be written, before hours are spent on its content."""
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder; give a file")
+    if run is not None and run.is_dir() and path.resolve().is_relative_to(run.resolve()):
+        raise UsageError(
+            f"{option} {path} lies in the run folder, which stays as its manifest says; choose another file"
+        )
 
 
 def _verify(target: Path | None, how: dict[str, Any], *, quiet: bool) -> "Verdict":

@@ -15,7 +15,8 @@ from tmrepro.finished import Finished
 from tmrepro.masthead import masthead
 from tmrepro.spec import spec_hash
 from tmrepro.store.atomic import open_plain, safe_path, shown
-from tmrepro.store.manifest import MANIFEST, file_hashes, listed_hashes
+from tmrepro.store.manifest import file_hashes, listed_hashes
+from tmrepro.store.run_files import MANIFEST
 
 BLOCK_BYTES = 2**20
 

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from tmrepro.errors import DamagedError
 from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
 from tmrepro.landscape.adapter import Adapted
 from tmrepro.landscape.losses import CROSS_ENTROPY, TorchLoss
@@ -24,21 +25,18 @@ from tmrepro.parameters import layout_of
 from tmrepro.records import SurfaceError
 from tmrepro.store.atomic import work_folder
 from tmrepro.store.documents import write_json
-from tmrepro.store.layout import error_attributes
-from tmrepro.store.lock import remove_work, run_lock
-from tmrepro.store.nodes import ChunkIndex
-from tmrepro.store.rectangles import (
+from tmrepro.store.kept_surfaces import (
     QUESTION,
-    Block,
     check_question,
-    forget_rectangle,
+    forget_kept,
     kept_error,
     kept_question,
-    open_rectangle,
-    read_block,
+    open_kept,
     refuse_many_chunks,
-    write_block,
 )
+from tmrepro.store.lock import remove_work, run_lock
+from tmrepro.store.surface_group import Block
+from tmrepro.store.zarr_metadata import ChunkIndex, error_attributes
 from tmrepro.surface import Evaluator, Problem
 from tmrepro.surface.selection import Rejection
 from tmrepro.surface.trace import AWAY, away
@@ -83,20 +81,20 @@ class Kept:
                 write_json(folder / QUESTION, question, work=work_folder(folder))
                 self._begins_again = False
             check_question(folder, question)
-            layout = open_rectangle(folder, question, a=a, b=b, chunk=self._chunk, attributes=attributes)
+            group = open_kept(folder, question, a=a, b=b, chunk=self._chunk, attributes=attributes)
             missing = []
             for cell in cells:
-                index, rows, columns = cell
-                shape = (rows.stop - rows.start, columns.stop - columns.start)
-                kept = read_block(folder, index, shape=shape, layout=layout)
-                if kept is None:
+                index, _, _ = cell
+                try:
+                    kept = group.read(index)
+                except DamagedError:
                     missing.append(cell)
                 else:
                     yield cell, kept
             for cell in missing:
                 index, rows, columns = cell
                 block = evaluator.block(a[rows], b[columns])
-                write_block(folder, index, block, layout=layout)
+                group.write(index, *block)
                 yield cell, block
             remove_work(folder)
 
@@ -110,7 +108,7 @@ class Kept:
         if self.error() != error:
             whole = attributes | error_attributes(error)
             with run_lock(self._folder):
-                open_rectangle(self._folder, question, a=self._a, b=self._b, chunk=self._chunk, attributes=whole)
+                open_kept(self._folder, question, a=self._a, b=self._b, chunk=self._chunk, attributes=whole)
                 remove_work(self._folder)
 
     def start_again(self, rejected: Sequence[Rejection]) -> None:
@@ -118,7 +116,7 @@ class Kept:
         self.rejected, self._begins_again = list(rejected), True
         with run_lock(self._folder):
             # The question stays that of the rejected one until the next begins: no chunk is ever taken for another's.
-            forget_rectangle(self._folder)
+            forget_kept(self._folder)
             remove_work(self._folder)
 
     def _question(self, evaluator: str) -> dict[str, Any]:

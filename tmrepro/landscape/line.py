@@ -50,7 +50,7 @@ def loss_line(
 ) -> xr.Dataset:
     """The mean loss of `model` at theta* + a delta^ over points a, theta* being its parameters as they are.
 
-    Evaluated as one row of `loss_surface`, whose words these are; the model stays as it is.
+    Evaluated as one row of `loss_surface`, with the same arguments; the model is not changed.
 
     Args:
         model: as for `loss_surface`.

@@ -28,8 +28,7 @@ from tmrepro.landscape.undisturbed import undisturbed
 from tmrepro.landscape.vectors import LARGEST_SEED, own_vectors
 from tmrepro.parameters import layout_of, norm_of, theta_of
 from tmrepro.paths import require_working_folder, user_path
-from tmrepro.store.layout import error_attributes
-from tmrepro.store.rectangles import rectangle_slices
+from tmrepro.store.zarr_metadata import Layout, error_attributes
 from tmrepro.surface import Precision, Problem
 from tmrepro.surface.measured import Lattice
 from tmrepro.surface.problem import EvaluatorKind
@@ -212,7 +211,7 @@ def _evaluate(
 ) -> Float64[np.ndarray, "2 I J"]:
     """Losses and accuracies at all points."""
     chosen = kind(problem)
-    cells = list(rectangle_slices(len(points.a), len(points.b), size))
+    cells = list(Layout(K=len(points.a), K_b=len(points.b), chunk=size).chunks())
     if kept is None:
         blocks = ((cell, chosen.block(points.a[cell[1]], points.b[cell[2]])) for cell in cells)
     else:

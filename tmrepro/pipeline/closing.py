@@ -13,6 +13,7 @@ from tmrepro.pipeline.provenance import code_facts, package_versions, platform_f
 from tmrepro.spec import spec_hash
 from tmrepro.statistics import surface_statistics
 from tmrepro.store.documents import write_json
+from tmrepro.store.run_files import STATISTICS
 from tmrepro.store.signatures import SIGNATURE, home_document, signature_document
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
@@ -23,7 +24,7 @@ Statistics = dict[str, dict[str, dict[str, float | int | None]]]
 def store_statistics(context: Context, surfaces: Mapping[tuple[str, str], StageRecord]) -> Statistics:
     """Compute statistics.json from the stored surfaces."""
     found = statistics_of(context.run, list(surfaces))
-    write_json(context.run / "statistics.json", found, work=context.work)
+    write_json(context.run / STATISTICS, found, work=context.work)
     return found
 
 

@@ -27,9 +27,7 @@ from tmrepro.records import Curvature, Density, Spectrum, Surface
 from tmrepro.spec import DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces
 from tmrepro.store.atomic import remove, work_folder, write_bytes
 from tmrepro.store.curvature import (
-    DOCUMENT,
     LARGEST,
-    VECTORS,
     CurvatureDocument,
     DensityDocument,
     SliceDocument,
@@ -39,6 +37,7 @@ from tmrepro.store.curvature import (
 )
 from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.manifest import check_manifest, file_hashes, told, write_manifest
+from tmrepro.store.run_files import CURVATURE, VECTORS
 from tmrepro.store.surfaces import read_surface
 from tmrepro.view import RunView
 
@@ -102,7 +101,7 @@ def draw_spectra(run: Path, spec: Spec, *, folder: Path, write: Callable[[Path, 
     spectra = {
         model.name: _spectrum(read_curvature(run, model.name))
         for model in expand_models(spec)
-        if (run / "models" / model.name / DOCUMENT).exists()
+        if (run / "models" / model.name / CURVATURE).exists()
     }
     if spectra:
         save_figure(draw_spectrum(spectra), folder / spectrum_stem(spec), write)
@@ -112,13 +111,13 @@ def forget_stale_curvature(run: Path, spec: Spec, *, work: Path) -> None:
     """Remove the curvature of networks or labels that the run no longer has, or all trace of one that is damaged."""
     for model in expand_models(spec):
         folder = run / "models" / model.name
-        if (folder / DOCUMENT).exists() or (folder / VECTORS).exists():
+        if (folder / CURVATURE).exists() or (folder / VECTORS).exists():
             try:
                 current = _of_this_run(run, read_curvature(run, model.name)) and (folder / VECTORS).exists()
             except ArtefactError:
                 current = False
             if not current:
-                remove(folder / DOCUMENT)
+                remove(folder / CURVATURE)
                 remove(folder / VECTORS)
     for kind in ("png", "pdf"):
         remove(run / "figures" / f"{spectrum_stem(spec)}.{kind}")
@@ -183,7 +182,7 @@ def _names(view: RunView, wanted: Sequence[str] | None, reporter: Reporter) -> l
 
 def _kept(view: RunView, name: str, asked: Asked) -> CurvatureDocument | None:
     """What the run keeps of a network, if that is what is asked for."""
-    if not (view.folder / "models" / name / DOCUMENT).exists():
+    if not (view.folder / "models" / name / CURVATURE).exists():
         return None
     document = read_curvature(view.folder, name)
     images = len(view.labels(name)) if asked.images is None else asked.images

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.captions import directions_in_words, figure_captions
-from tmrepro.claims import CLAIMS_JSON, Judgement, Source, compares_networks_of, data_of, judge, load_claims
+from tmrepro.claims import Judgement, Source, compares_networks_of, data_of, judge, load_claims
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import Statistics
 from tmrepro.pipeline.context import Context
@@ -16,29 +16,16 @@ from tmrepro.pipeline.drawings import figure_names, read_path
 from tmrepro.records import Minimum
 from tmrepro.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, figure_links, render_report
 from tmrepro.spec import LOSS_UNITS, Spec, dump_spec, expand_models, spec_hash
-from tmrepro.store.atomic import WORK, read_bytes, remove, write_text
-from tmrepro.store.crate import CRATE, CrateFacts, CrateFile, crate_metadata
+from tmrepro.store.atomic import read_bytes, remove, write_text
+from tmrepro.store.crate import CrateFacts, CrateFile, crate_metadata
 from tmrepro.store.documents import load_history
+from tmrepro.store.run_files import CLAIMS, CRATE, HISTORY, MANIFEST, REPORT, SPEC, STORE, model_file, run_file
 from tmrepro.store.stages import stages_in
 from tmrepro.store.surfaces import read_facts
 
+# The crate tells of these in its own way.
+_OF_THE_CRATE = frozenset({SPEC, CRATE, MANIFEST})
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
-
-# What a run writes, by the end of the name: description and media type.
-_KINDS = {
-    "theta.safetensors": ("theta*: parameters and buffers of the trained model", "application/octet-stream"),
-    "labels.npy": ("the labels y~ that the model gives the training part, in data order", "application/octet-stream"),
-    "history.csv": ("losses and accuracies per epoch of training", "text/csv"),
-    "trajectory.csv": ("the path of training, seen from theta* and from the planes of the surfaces", "text/csv"),
-    ".safetensors": ("parameters of the network", "application/octet-stream"),
-    "minimum.json": ("what the trained point is, and the numbers behind it", "application/json"),
-    "statistics.json": ("statistics of every surface", "application/json"),
-    "provenance.json": ("what ran where, and how long", "application/json"),
-    "claims.json": ("the claims of the paper, judged over the replicates", "application/json"),
-    "report.html": ("figures, tables, spec and provenance on one page", "text/html"),
-    ".png": ("figure", "image/png"),
-    ".pdf": ("figure", "application/pdf"),
-}
 
 
 def store_claims(
@@ -47,9 +34,9 @@ def store_claims(
     """Write claims.json, if the run has the networks that the paper's claims compare."""
     judged = judge_run(context.run, spec=context.spec, minima=minima, statistics=statistics, provenance=provenance)
     if judged is None:
-        remove(context.run / CLAIMS_JSON)
+        remove(context.run / CLAIMS)
     else:
-        write_text(context.run / CLAIMS_JSON, judged.text(), work=context.work)
+        write_text(context.run / CLAIMS, judged.text(), work=context.work)
     return judged
 
 
@@ -63,7 +50,7 @@ def judge_run(
 ) -> Judgement | None:
     """The paper's claims over the replicates of one run; None if it lacks a network that they compare."""
     claims = load_claims()
-    histories = {name: load_history(run / "models" / name / "history.csv") for name in minima}
+    histories = {name: load_history(run / model_file(name, HISTORY)) for name in minima}
     source = Source(str(run), spec, minima, histories, statistics, data_of(provenance), provenance)
     whole = set(minima) == {model.name for model in expand_models(spec)}
     return judge([source], claims=claims) if whole and compares_networks_of(claims, source) else None
@@ -80,9 +67,9 @@ def store_report(
     """Write report.html."""
     page = report_page(
         context.run, spec=context.spec, minima=minima, statistics=statistics, provenance=provenance,
-        warnings=[*map(str, context.failures)], claims=claims, page=context.run / "report.html",
+        warnings=[*map(str, context.failures)], claims=claims, page=context.run / REPORT,
     )  # fmt: skip
-    write_text(context.run / "report.html", page, work=context.work)
+    write_text(context.run / REPORT, page, work=context.work)
 
 
 def report_page(
@@ -176,14 +163,17 @@ def store_crate(context: Context, *, provenance: Mapping[str, Any]) -> None:
 
 
 def _files(run: Path) -> list[CrateFile]:
-    found = [CrateFile("surfaces.zarr/", "the loss surfaces, zarr v3", "application/vnd.zarr")]
+    found = [CrateFile(f"{STORE}/", "the loss surfaces, zarr v3", "application/vnd.zarr")]
     for path in sorted(run.rglob("*")):
-        relative = path.relative_to(run)
-        if path.is_dir() or relative.parts[0] in {WORK, "surfaces.zarr"}:
-            continue
-        kind = next((kind for end, kind in _KINDS.items() if relative.name.endswith(end)), None)
-        if kind is not None:
-            found.append(CrateFile(relative.as_posix(), *kind))
+        relative = path.relative_to(run).as_posix()
+        kind = run_file(relative)
+        if (
+            kind is not None
+            and path.is_file()
+            and not relative.startswith(f"{STORE}/")
+            and relative not in _OF_THE_CRATE
+        ):
+            found.append(CrateFile(relative, kind.meaning, kind.media_type))
     return found
 
 

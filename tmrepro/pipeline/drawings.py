@@ -31,6 +31,7 @@ from tmrepro.spec import (
 from tmrepro.store.atomic import write_bytes
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.run_files import STORE
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.trajectories import load_trajectory
@@ -174,4 +175,4 @@ def read_path(run: Path, minimum: Minimum, *, spec: Spec) -> tuple[TrajectoryPoi
 
 
 def _has_surface(run: Path, surface: str, minimum: Minimum | None) -> bool:
-    return minimum is not None and minimum.has_surface and (run / "surfaces.zarr" / surface / minimum.model).is_dir()
+    return minimum is not None and minimum.has_surface and (run / STORE / surface / minimum.model).is_dir()

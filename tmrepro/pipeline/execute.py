@@ -42,7 +42,7 @@ from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.manifest import write_manifest
 from tmrepro.store.minima import read_minimum
-from tmrepro.store.specs import SPEC
+from tmrepro.store.run_files import SPEC
 from tmrepro.store.stages import StageBook
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import consolidate

@@ -9,39 +9,23 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import DamagedError, StorageError, UsageError
 from tmrepro.pipeline.context import Context
 from tmrepro.progress import Reporter
 from tmrepro.spec import Spec, dump_spec, first_difference
 from tmrepro.store.atomic import WORK, remove, safe_path, shown, work_folder, write_bytes
-from tmrepro.store.crate import CRATE
 from tmrepro.store.litter import find_litter
 from tmrepro.store.lock import remove_work
 from tmrepro.store.manifest import (
-    MANIFEST,
     IntegrityFinding,
     check_manifest,
     listed_hash,
     old_content,
     refuse_litter,
 )
-from tmrepro.store.specs import SPEC, read_spec
+from tmrepro.store.run_files import CLOSING, MANIFEST, MINIMUM, PROVENANCE, SPEC, STORE, model_file
+from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import StageBook, StageRecord, finished_stages
-
-STORE = "surfaces.zarr"
-
-# What belongs to no stage: it is written again whenever a run is closed.
-_CLOSING = {
-    SPEC,
-    "provenance.json",
-    "statistics.json",
-    CLAIMS_JSON,
-    "report.html",
-    CRATE,
-    MANIFEST,
-    f"{STORE}/zarr.json",
-}
 
 
 def open_folder(out: Path, spec: Spec) -> None:
@@ -114,8 +98,8 @@ def reopen(out: Path, reporter: Reporter, *, also: AbstractSet[str] = frozenset(
     if strange is not None:
         raise DamagedError(f"{out / strange.path}: {strange.message}; remove it, then run again")
     records, notes = [], [f"{out} was finished, but {findings[0]}"] if findings else []
-    if any(finding.path == "provenance.json" for finding in findings):
-        notes.append(f"{out / 'provenance.json'} cannot be trusted: all of the run is made again")
+    if any(finding.path == PROVENANCE for finding in findings):
+        notes.append(f"{out / PROVENANCE} cannot be trusted: all of the run is made again")
     else:
         records = finished_stages(out)
         check_foreign(out, records, also=also)
@@ -147,7 +131,7 @@ def check_foreign(out: Path, records: Sequence[StageRecord], *, also: AbstractSe
         DamagedError: one is not; a manifest would vouch for it.
     """
     surfaces = [record.name.split("/")[1] for record in records if record.name.startswith("surface/")]
-    known = _CLOSING | {f"{STORE}/{surface}/zarr.json" for surface in surfaces} | also
+    known = CLOSING | {f"{STORE}/{surface}/zarr.json" for surface in surfaces} | also
     known |= {relative for record in records for relative in record.files}
     refuse_litter(out)
     for path in sorted(_files(out)):
@@ -176,9 +160,7 @@ def forget_stale(
             remove(safe_path(context.run, f"{STORE}/{'/'.join(names)}"))
             if names[0] not in {surface for surface, _ in surfaces}:
                 remove(safe_path(context.run, f"{STORE}/{names[0]}"))
-        early = (
-            [f"models/{names[0]}/minimum.json"] if kind == "minimum" else []
-        )  # before `planes` it belongs to no stage
+        early = [model_file(names[0], MINIMUM)] if kind == "minimum" else []  # before `planes` it belongs to no stage
         for relative in [*record.files, *early]:
             remove(safe_path(context.run, relative))
         context.book.drop([record.name])

@@ -19,13 +19,13 @@ from tmrepro.records import Signature
 from tmrepro.spec import CustomDataSpec, CustomModel, Spec, expand_models
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import JSON_LIMIT_BYTES, read_json
-from tmrepro.store.manifest import MANIFEST, listed_hash
+from tmrepro.store.manifest import listed_hash
+from tmrepro.store.run_files import MANIFEST, PROVENANCE
 from tmrepro.store.signatures import recorded_signature
 from tmrepro.store.stages import StageRecord, first_changed_input, recorded_code, recorded_data_code, stages_in
 from tmrepro.usercode import CodeRecord, changes_since
 from tmrepro.usercode import is_at_hand as code_is_at_hand
 
-PROVENANCE = "provenance.json"
 # Their versions belong to the platform, and that of a finished run may be another one.
 _PLATFORM = frozenset({"torch", "numpy"})
 

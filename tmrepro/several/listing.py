@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tmrepro.errors import ArtefactError, DamagedError
-from tmrepro.finished import BANDS
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash
 from tmrepro.store.atomic import WORK, safe_path, shown
 from tmrepro.store.documents import read_json
-from tmrepro.store.manifest import MANIFEST
 from tmrepro.store.minima import read_minimum
-from tmrepro.store.specs import SPEC, read_spec
+from tmrepro.store.run_files import BANDS, MANIFEST, PROVENANCE, SPEC, STORE
+from tmrepro.store.specs import read_spec
 
 DEEPEST = 4  # levels below the folder
 MOST_FOLDERS = 10_000  # that are looked into
@@ -92,7 +91,7 @@ class _Walk:
         except OSError:
             self.complete = False
             return
-        if os.path.lexists(folder / SPEC) and ({"models", "surfaces.zarr", WORK} & set(inner)):
+        if os.path.lexists(folder / SPEC) and ({"models", STORE, WORK} & set(inner)):
             yield folder
             return
         for name in inner:
@@ -122,9 +121,9 @@ def _entry(folder: Path, name: str) -> Entry:
 
 def _started(folder: Path) -> str:
     """When the run began, as provenance.json has it; it is written last."""
-    if not os.path.lexists(folder / "provenance.json"):
+    if not os.path.lexists(folder / PROVENANCE):
         return ""
-    document = read_json(safe_path(folder, "provenance.json"), name="provenance.json")
+    document = read_json(safe_path(folder, PROVENANCE), name=PROVENANCE)
     started = document.get("started") if isinstance(document, dict) else None
     return shown(started) if isinstance(started, str) else ""
 

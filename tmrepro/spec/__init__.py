@@ -7,7 +7,7 @@ check` answers at once.
 
 from __future__ import annotations
 
-from tmrepro.spec.canonical import canonical_dict, dump_spec, first_difference, spec_hash
+from tmrepro.spec.canonical import SpecDifference, canonical_dict, dump_spec, first_difference, spec_hash
 from tmrepro.spec.data import AnyDataSpec, ArraysSpec, CustomDataSpec, DataSpec
 from tmrepro.spec.explain import Explanation, explain, format_explanations
 from tmrepro.spec.fields import Location
@@ -65,6 +65,7 @@ __all__ = [
     "SeedsSpec",
     "SgdOptimizer",
     "Spec",
+    "SpecDifference",
     "StopSpec",
     "SurfaceSpec",
     "TrainedModel",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
@@ -34,7 +35,21 @@ def dump_spec(spec: Spec) -> str:
     return HEADER + "".join(f"{line}\n" for line in _block(canonical_dict(spec)))
 
 
-def first_difference(ours: Spec, theirs: Spec) -> str | None:
+@dataclass(frozen=True)
+class SpecDifference:
+    """A field in which two specs differ, and its value in each as YAML; None on a side that does not have the field."""
+
+    field: str
+    here: str | None
+    there: str | None
+
+    def __str__(self) -> str:
+        if self.here is None or self.there is None:
+            return f"{self.field}: only {'there' if self.here is None else 'here'}"
+        return f"{self.field}: {self.here} here, {self.there} there"
+
+
+def first_difference(ours: Spec, theirs: Spec) -> SpecDifference | None:
     """The first field, in the order of the schema, in which two resolved specs differ; None if they are the same."""
     return next(_differences(canonical_dict(ours), canonical_dict(theirs), ""), None)
 
@@ -54,12 +69,13 @@ def _block(value: dict[str, Any]) -> Iterator[str]:
             yield f"{write_scalar(key)}: {write_flow(below)}"
 
 
-def _differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
+def _differences(ours: Any, theirs: Any, path: str) -> Iterator[SpecDifference]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in dict.fromkeys([*ours, *theirs]):
             below = f"{path}.{key}" if path else key
             if key not in ours or key not in theirs:
-                yield f"{below}: {'only there' if key in theirs else 'only here'}"
+                here, there = (write_flow(side[key]) if key in side else None for side in (ours, theirs))
+                yield SpecDifference(below, here, there)
             else:
                 yield from _differences(ours[key], theirs[key], below)
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
@@ -68,6 +84,6 @@ def _differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
     elif (
         isinstance(ours, list) and isinstance(theirs, list) and any(isinstance(item, dict) for item in [*ours, *theirs])
     ):
-        yield f"{path}: {len(ours)} entries here, {len(theirs)} there"
+        yield SpecDifference(path, f"{len(ours)} entries", str(len(theirs)))
     elif rfc8785.dumps(ours) != rfc8785.dumps(theirs):
-        yield f"{path}: {write_flow(ours)} here, {write_flow(theirs)} there"
+        yield SpecDifference(path, write_flow(ours), write_flow(theirs))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from tmrepro.schemas import SCHEMA_DIALECT, dump_json
 from tmrepro.spec.model import Spec
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def spec_schema() -> dict[str, Any]:
     """The schema of what may be written: each field with its meaning and `paper` or `reason`."""
-    return {"$schema": DIALECT, **Spec.model_json_schema()}
+    return {"$schema": SCHEMA_DIALECT, **Spec.model_json_schema()}
 
 
 def dump_schema() -> str:
     """The schema as the text of spec/schema.json."""
-    return json.dumps(spec_schema(), indent=2, ensure_ascii=False) + "\n"
+    return dump_json(spec_schema())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tmrepro.errors import UsageError
-from tmrepro.spec.canonical import first_difference
+from tmrepro.spec.canonical import SpecDifference, first_difference
 from tmrepro.spec.fields import LARGEST_INTEGER
 from tmrepro.spec.model import Spec
 from tmrepro.spec.resolve import DIRECTION_SEED_STRIDE
@@ -29,7 +29,7 @@ def with_seeds(spec: Spec, *, replicate: int) -> Spec:
     )
 
 
-def first_difference_beyond_seeds(ours: Spec, theirs: Spec) -> str | None:
+def first_difference_beyond_seeds(ours: Spec, theirs: Spec) -> SpecDifference | None:
     """The first field in which two resolved specs differ otherwise than replicates may; None if they don't.
 
     Replicates differ in training and direction seeds, and may have names of their own. Another data seed is another

@@ -23,14 +23,21 @@ instructions by CPU: the same surface gives the same bits on every machine of a 
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 import numpy as np
 
 from tmrepro.errors import UsageError
 from tmrepro.records import Surface
-from tmrepro.statistics import curvature, geometry, levels, topology
-from tmrepro.statistics.catalogue import COMPARED_NUMBERS, MINIMUM_NUMBERS, RANGES, STATISTICS, StatisticInfo
+from tmrepro.statistics.catalogue import (
+    COMPARED_NUMBERS,
+    MINIMUM_NUMBERS,
+    RANGES,
+    STATISTICS,
+    StatisticInfo,
+    Value,
+    never_banded,
+    number_info,
+)
 from tmrepro.statistics.landscape import Landscape
 from tmrepro.statistics.schema import statistics_schema
 
@@ -41,12 +48,11 @@ __all__ = [
     "STATISTICS",
     "StatisticInfo",
     "Value",
+    "never_banded",
+    "number_info",
     "statistics_schema",
     "surface_statistics",
 ]
-
-# A statistic's value: counts are int; None says that it is undefined
-Value: TypeAlias = float | int | None
 
 
 def surface_statistics(
@@ -66,31 +72,8 @@ def surface_statistics(
     _check(surface.loss.shape, home, step)
     landscape = Landscape(loss=surface.loss, home=home, step=step)
     with np.errstate(all="ignore"):  # an overflow is an undefined statistic, not a warning
-        bars = topology.persistent_bars(landscape)
-        values = {
-            "loss_at_minimum": landscape.at_minimum,
-            "depth_below_minimum": levels.depth_below_minimum(landscape),
-            "loss_min": levels.loss_min(landscape),
-            "loss_max": levels.loss_max(landscape),
-            "loss_mean": levels.loss_mean(landscape),
-            "loss_median": levels.loss_median(landscape),
-            "non_finite": levels.non_finite(landscape),
-            "slope_at_minimum": geometry.slope_at_minimum(landscape),
-            "sharpness_0.1": geometry.sharpness(landscape, share=0.1),
-            "sharpness_0.25": geometry.sharpness(landscape, share=0.25),
-            "sharpness_0.5": geometry.sharpness(landscape, share=0.5),
-            "low_loss_fraction_0.1": topology.low_loss_fraction(landscape, rise=0.1),
-            "low_loss_fraction_0.5": topology.low_loss_fraction(landscape, rise=0.5),
-            "low_loss_fraction_1.0": topology.low_loss_fraction(landscape, rise=1.0),
-            "half_rise_radius": geometry.half_rise_radius(landscape),
-            "roughness": curvature.roughness(landscape),
-            "local_minima": topology.local_minima(landscape, bars=bars),
-            "total_persistence": topology.total_persistence(landscape, bars=bars),
-            "axis_asymmetry": geometry.axis_asymmetry(landscape),
-            "point_asymmetry": geometry.point_asymmetry(landscape),
-            "convex_fraction": curvature.convex_fraction(landscape),
-            "error_over_bound": error_over_bound,
-        }
+        values = {info.name: info.compute(landscape) for info in STATISTICS if info.compute is not None}
+    values["error_over_bound"] = error_over_bound
     return {name: _stored(value) for name, value in values.items()}
 
 

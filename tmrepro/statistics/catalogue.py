@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
 
+from tmrepro.statistics import curvature, geometry, levels, topology
+from tmrepro.statistics.landscape import Landscape
 from tmrepro.statistics.ranges import (
     ASYMMETRY,
     EPOCHS,
@@ -26,12 +31,16 @@ from tmrepro.statistics.ranges import (
     no_band,
 )
 
+# A statistic's value: counts are int; None says that it is undefined.
+Value: TypeAlias = float | int | None
+
 
 @dataclass(frozen=True)
 class StatisticInfo:
     """One number: its name, what it says, what it can be.
 
-    `unit` is empty for a pure number; `integer` says that its values are counts.
+    `unit` is empty for a pure number; `integer` says that its values are counts. `compute` gives it from a surface; None
+    where it does not follow from the losses.
     """
 
     name: str
@@ -39,75 +48,120 @@ class StatisticInfo:
     unit: str = ""
     integer: bool = False
     range: Range = field(kw_only=True)
+    compute: Callable[[Landscape], Value] | None = field(kw_only=True, default=None, repr=False)
 
 
 STATISTICS: tuple[StatisticInfo, ...] = (
-    StatisticInfo("loss_at_minimum", "loss at theta* (S0)", "nats", range=LOSS),
+    StatisticInfo("loss_at_minimum", "loss at theta* (S0)", "nats", range=LOSS, compute=levels.loss_at_minimum),
     StatisticInfo(
         "depth_below_minimum",
         "how far the lowest point lies below theta*: S0 less the smallest loss",
         "nats",
         range=RISE,
+        compute=levels.depth_below_minimum,
     ),
-    StatisticInfo("loss_min", "smallest finite loss", "nats", range=LOSS),
-    StatisticInfo("loss_max", "largest finite loss", "nats", range=LOSS),
-    StatisticInfo("loss_mean", "mean of the finite losses", "nats", range=LOSS),
-    StatisticInfo("loss_median", "median of the finite losses", "nats", range=LOSS),
-    StatisticInfo("non_finite", "points whose loss is nan or infinite", "points", integer=True, range=POINTS),
+    StatisticInfo("loss_min", "smallest finite loss", "nats", range=LOSS, compute=levels.loss_min),
+    StatisticInfo("loss_max", "largest finite loss", "nats", range=LOSS, compute=levels.loss_max),
+    StatisticInfo("loss_mean", "mean of the finite losses", "nats", range=LOSS, compute=levels.loss_mean),
+    StatisticInfo("loss_median", "median of the finite losses", "nats", range=LOSS, compute=levels.loss_median),
     StatisticInfo(
-        "slope_at_minimum", "norm of the finite-difference gradient at theta*", "nats per unit of a and b", range=RISE
+        "non_finite",
+        "points whose loss is nan or infinite",
+        "points",
+        integer=True,
+        range=POINTS,
+        compute=levels.non_finite,
+    ),
+    StatisticInfo(
+        "slope_at_minimum",
+        "norm of the finite-difference gradient at theta*",
+        "nats per unit of a and b",
+        range=RISE,
+        compute=geometry.slope_at_minimum,
     ),
     StatisticInfo(
         "sharpness_0.1",
         "100 max (S - S0) / (1 + S0) within 0.1 of the grid's reach from theta*",
         "%",
         range=PERCENT_OF_RISE,
+        compute=partial(geometry.sharpness, share=0.1),
     ),
     StatisticInfo(
         "sharpness_0.25",
         "100 max (S - S0) / (1 + S0) within 0.25 of the grid's reach from theta*",
         "%",
         range=PERCENT_OF_RISE,
+        compute=partial(geometry.sharpness, share=0.25),
     ),
     StatisticInfo(
         "sharpness_0.5",
         "100 max (S - S0) / (1 + S0) within 0.5 of the grid's reach from theta*",
         "%",
         range=PERCENT_OF_RISE,
+        compute=partial(geometry.sharpness, share=0.5),
     ),
     StatisticInfo(
         "low_loss_fraction_0.1",
         "share of the grid connected to theta* at a loss of at most S0 + 0.1",
         range=SHARE_OF_POINTS,
+        compute=partial(topology.low_loss_fraction, rise=0.1),
     ),
     StatisticInfo(
         "low_loss_fraction_0.5",
         "share of the grid connected to theta* at a loss of at most S0 + 0.5",
         range=SHARE_OF_POINTS,
+        compute=partial(topology.low_loss_fraction, rise=0.5),
     ),
     StatisticInfo(
         "low_loss_fraction_1.0",
         "share of the grid connected to theta* at a loss of at most S0 + 1",
         range=SHARE_OF_POINTS,
+        compute=partial(topology.low_loss_fraction, rise=1.0),
     ),
     StatisticInfo(
-        "half_rise_radius", "radius where the mean loss has risen half-way to the far edges", "unit of a", range=RADIUS
+        "half_rise_radius",
+        "radius where the mean loss has risen half-way to the far edges",
+        "unit of a",
+        range=RADIUS,
+        compute=geometry.half_rise_radius,
     ),
     StatisticInfo(
-        "roughness", "root mean square second difference of log(1 + S), over the range of log(1 + S)", range=ROUGHNESS
+        "roughness",
+        "root mean square second difference of log(1 + S), over the range of log(1 + S)",
+        range=ROUGHNESS,
+        compute=curvature.roughness,
     ),
     StatisticInfo(
-        "local_minima", "minima deeper than 1% of the range of the loss", "minima", integer=True, range=MINIMA
+        "local_minima",
+        "minima deeper than 1% of the range of the loss",
+        "minima",
+        integer=True,
+        range=MINIMA,
+        compute=topology.local_minima,
     ),
     StatisticInfo(
-        "total_persistence", "depth of all those minima but the deepest, over the range of the loss", range=PERSISTENCE
+        "total_persistence",
+        "depth of all those minima but the deepest, over the range of the loss",
+        range=PERSISTENCE,
+        compute=topology.total_persistence,
     ),
-    StatisticInfo("axis_asymmetry", "mean |S(a, b) - S(b, a)| over mean |S - S0|", range=ASYMMETRY),
-    StatisticInfo("point_asymmetry", "mean |S(a, b) - S(-a, -b)| over mean |S - S0|; centred grids", range=ASYMMETRY),
+    StatisticInfo(
+        "axis_asymmetry",
+        "mean |S(a, b) - S(b, a)| over mean |S - S0|",
+        range=ASYMMETRY,
+        compute=geometry.axis_asymmetry,
+    ),
+    StatisticInfo(
+        "point_asymmetry",
+        "mean |S(a, b) - S(-a, -b)| over mean |S - S0|; centred grids",
+        range=ASYMMETRY,
+        compute=geometry.point_asymmetry,
+    ),
     StatisticInfo(
         "convex_fraction",
         "share of interior points where the surface curves upwards in every direction",
         range=SHARE_OF_INTERIOR,
+        compute=curvature.convex_fraction,
     ),
     StatisticInfo(
         "error_over_bound",
@@ -156,5 +210,20 @@ MINIMUM_NUMBERS: tuple[StatisticInfo, ...] = (
 )
 # Of these, the numbers that are held against another run's: by a band where there is one.
 COMPARED_NUMBERS: tuple[str, ...] = tuple(info.name for info in MINIMUM_NUMBERS if not info.range.no_band)
+
+_SURFACE = {info.name: info for info in STATISTICS}
+_MINIMUM = {info.name: info for info in MINIMUM_NUMBERS}
+_UNKNOWN = no_band("its meaning is unknown")
+
+
+def number_info(name: str, *, of_surface: bool) -> StatisticInfo:
+    """Return what is known of a statistic, or else of a number of minimum.json; of an unknown one its bare name."""
+    return (_SURFACE if of_surface else _MINIMUM).get(name, StatisticInfo(name, "", range=_UNKNOWN))
+
+
+def never_banded(name: str) -> str:
+    """Return why replicates, however many, cannot tell where the next value of this number lies; empty where they can."""
+    return RANGES[name].no_band if name in RANGES else ""
+
 
 RANGES: dict[str, Range] = {info.name: info.range for info in (*STATISTICS, *MINIMUM_NUMBERS)}

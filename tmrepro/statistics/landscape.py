@@ -12,6 +12,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float64
 
+# A minimum counts where the loss has to climb more than this share of R to get out of it.
+PERSISTENCE_SHARE = 1 / 100
+
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
@@ -58,6 +61,24 @@ class Landscape:
         j = np.arange(self.loss.shape[1], dtype=np.float64)[None, :] - self.home[1]
         radius: Float64[np.ndarray, "Ka Kb"] = np.sqrt(i * i + j * j)
         return radius
+
+    @cached_property
+    def bars(self) -> Float64[np.ndarray, " bars"]:
+        """Lengths of the finite bars longer than R / 100 of sublevel persistence in dimension 0, in nats, ascending.
+
+        A bar begins at the loss of a minimum and ends where its basin meets a deeper one. The deepest minimum of each
+        walled-off part has no end and is not among them.
+        """
+        if not self.span:
+            return np.empty(0)
+        import gudhi  # here, because readers of stored statistics need not load it
+
+        complex_ = gudhi.CubicalComplex(vertices=np.where(self.finite, self.loss, np.inf))
+        complex_.compute_persistence()
+        births_and_deaths = np.asarray(complex_.persistence_intervals_in_dimension(0), dtype=np.float64).reshape(-1, 2)
+        lengths = births_and_deaths[:, 1] - births_and_deaths[:, 0]
+        # sorted, so that sums do not depend on the order in which the library finds them
+        return np.sort(lengths[np.isfinite(lengths) & (lengths > self.span * PERSISTENCE_SHARE)])
 
 
 def ratio(numerator: float | None, denominator: float | None) -> float | None:

@@ -7,6 +7,11 @@ import numpy as np
 from tmrepro.statistics.landscape import Landscape, mean
 
 
+def loss_at_minimum(landscape: Landscape) -> float | None:
+    """Return S0, the loss at theta*; None where it is not finite."""
+    return landscape.at_minimum
+
+
 def loss_min(landscape: Landscape) -> float | None:
     """Return the smallest finite loss."""
     return float(landscape.finite_losses.min()) if landscape.finite_losses.size else None

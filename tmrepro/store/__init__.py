@@ -4,10 +4,11 @@
     lock.py         one process at a time works in a run folder
     documents.py    JSON, and history.csv
     tensors.py      theta.safetensors and labels.npy
-    layout.py       the zarr v3 metadata of a surface: written by zarr, read against an allow-list
+    zarr_metadata.py  the zarr v3 metadata of a surface: written by zarr, read against an allow-list
     chunks.py       the bytes of one chunk: zstd with its checksum, then crc32c
-    nodes.py        surfaces.zarr as files: what stands under a key of the store
-    surfaces.py     surfaces.zarr: create, write a chunk, ask whether it is whole, read, consolidate
+    zarr_files.py   surfaces.zarr as files: what stands under a key of the store
+    surface_group.py  one surface, opened once: a chunk written, read, asked whether it is whole
+    surfaces.py     surfaces.zarr of a run: create, read, consolidate; kept_surfaces.py: of tmrepro.loss_surface
     manifest.py     manifest-sha256.txt: written, and checked against the folder
     crate.py        ro-crate-metadata.json
     minima.py       minimum.json

@@ -1,6 +1,6 @@
 """The bytes of one chunk: little-endian float64, then zstd with its own checksum, then crc32c.
 
-This is zarr's codec pipeline for the codecs that `layout` allows, written out. zarr's own writer would leave out a
+This is zarr's codec pipeline for the codecs that `zarr_metadata` allows, written out. zarr's own writer would leave out a
 chunk of fill values, and its reader takes a missing chunk for one; both are wrong for a store in which nan is a result.
 """
 

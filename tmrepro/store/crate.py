@@ -13,9 +13,8 @@ from typing import Any
 from rocrate.model import ComputerLanguage, ContextEntity, Person
 from rocrate.rocrate import ROCrate
 
-CRATE = "ro-crate-metadata.json"
+from tmrepro.store.run_files import SPEC
 
-_SPEC = "spec.yaml"
 _ROCRATE_VERSION = "1.1"
 _PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
@@ -85,7 +84,7 @@ def _add_workflow(crate: Any, facts: CrateFacts) -> Any:
         "name": "tmrepro spec", "version": facts.version, "description": "A YAML file that says what a run computes.",
     }))  # fmt: skip
     code = f"tmrepro {facts.version}" + (f" (commit {facts.commit})" if facts.commit else "")
-    return crate.add_workflow(dest_path=_SPEC, main=True, lang=language, properties={
+    return crate.add_workflow(dest_path=SPEC, main=True, lang=language, properties={
         "name": facts.name,
         "description": "The resolved spec, with every default written out.",
         "version": facts.version,
@@ -117,7 +116,7 @@ def _add_action(crate: Any, facts: CrateFacts, *, workflow: Any, results: list[A
     return crate.add(ContextEntity(crate, "#run", properties={
         "@type": "CreateAction",
         "name": f"Run of {facts.name}",
-        "description": f"tmrepro run {_SPEC}",
+        "description": f"tmrepro run {SPEC}",
         "startTime": facts.started,
         "endTime": facts.ended,
         "agent": agent,

@@ -15,9 +15,9 @@ from tmrepro.errors import DamagedError
 from tmrepro.spec import Spec, expand_models, expand_surfaces
 from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.documents import read_json, write_json
+from tmrepro.store.run_files import CURVATURE, VECTORS
 from tmrepro.store.tensors import count_numbers, load_tensors, save_tensors
 
-DOCUMENT, VECTORS = "curvature.json", "curvature.safetensors"
 SPECTRUM = "spectrum"
 LIMIT_BYTES = 2**22
 LIMIT_TOP = 128
@@ -137,7 +137,7 @@ def spectrum_stem(spec: Spec) -> str:
 
 def curvature_files(spec: Spec) -> set[str]:
     """Every file that curvature may add to a run of `spec`."""
-    files = {f"models/{model.name}/{file}" for model in expand_models(spec) for file in (DOCUMENT, VECTORS)}
+    files = {f"models/{model.name}/{file}" for model in expand_models(spec) for file in (CURVATURE, VECTORS)}
     return files | {f"figures/{spectrum_stem(spec)}.{kind}" for kind in ("png", "pdf")}
 
 
@@ -154,7 +154,7 @@ def save_curvature(
     """Write both files, the vectors first."""
     folder = run / "models" / document.model
     save_tensors(folder / VECTORS, {"vectors": vectors}, work=work)
-    write_json(folder / DOCUMENT, document.model_dump(mode="json"), work=work)
+    write_json(folder / CURVATURE, document.model_dump(mode="json"), work=work)
 
 
 def read_curvature(run: Path, model: str) -> CurvatureDocument:
@@ -163,7 +163,7 @@ def read_curvature(run: Path, model: str) -> CurvatureDocument:
     Raises:
         DamagedError: it is missing, or not such a document; or that of another model.
     """
-    relative = f"models/{model}/{DOCUMENT}"
+    relative = f"models/{model}/{CURVATURE}"
     document = read_json(safe_path(run, relative), limit_bytes=LIMIT_BYTES, name=relative)
     try:
         found = CurvatureDocument.model_validate_json(json.dumps(document), strict=True)

@@ -19,9 +19,9 @@ from tmrepro.errors import DamagedError
 from tmrepro.limits import FILE_BYTES
 from tmrepro.store.atomic import WORK, open_plain, read_bytes, refuse_too_many, remove, safe_path, shown, write_text
 from tmrepro.store.litter import find_litter, litter_words, removal_command
+from tmrepro.store.run_files import MANIFEST
 from tmrepro.store.transport import COPY_AGAIN, LAST_LINE, LIMIT_BYTES, changed_on_the_way, is_pointer, plain_line
 
-MANIFEST = "manifest-sha256.txt"
 MANIFEST_LIMIT_LINES = 2**20
 MANIFEST_LIMIT_LINE_BYTES = 2**13  # twice the longest path that Linux opens
 MALFORMED_LIMIT = 100  # findings; a file that is no manifest at all would be one in each line

@@ -12,15 +12,25 @@ from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.errors import DamagedError
 from tmrepro.records import Minimum
+from tmrepro.schemas import SCHEMA_DIALECT
 from tmrepro.store.atomic import safe_path
 from tmrepro.store.documents import read_json, write_json
+from tmrepro.store.run_files import MINIMUM, model_file
 
 _RECORD = TypeAdapter(Minimum)
 
 
+def minimum_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of minimum.json: the fields of `records.Minimum`, all required."""
+    derived = _RECORD.json_schema()
+    about = {"$schema": SCHEMA_DIALECT, "title": "minimum.json"}
+    strict = {"required": [*derived["properties"]], "additionalProperties": False}
+    return about | {key: part for key, part in derived.items() if key != "title"} | strict
+
+
 def save_minimum(run: Path, minimum: Minimum, *, work: Path) -> str:
     """Write the record; numbers that are not finite become null. Returns the path relative to `run`."""
-    relative = f"models/{minimum.model}/minimum.json"
+    relative = model_file(minimum.model, MINIMUM)
     write_json(run / relative, minimum_document(minimum), work=work)
     return relative
 
@@ -39,7 +49,7 @@ def read_minimum(run: Path, model: str) -> Minimum:
     Raises:
         DamagedError: it is missing or not such a record.
     """
-    relative = f"models/{model}/minimum.json"
+    relative = model_file(model, MINIMUM)
     return minimum_from(read_json(safe_path(run, relative), name=relative), model=model, name=relative)
 
 

@@ -14,8 +14,7 @@ from tmrepro.spec.canonical import hash_of
 from tmrepro.spec.document import MAX_BYTES, read_document
 from tmrepro.spec.reader import decode_spec
 from tmrepro.store.atomic import read_bytes, safe_path
-
-SPEC = "spec.yaml"
+from tmrepro.store.run_files import SPEC
 
 
 def written_hash(run: Path) -> str:

@@ -18,6 +18,7 @@ from tmrepro.errors import ArtefactError, DamagedError
 from tmrepro.store.atomic import WORK, remove, safe_path, shown, work_folder
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.manifest import file_hashes
+from tmrepro.store.run_files import PROVENANCE
 from tmrepro.usercode import CodeRecord, code_from
 
 
@@ -114,7 +115,7 @@ def finished_stages(run: Path) -> list[StageRecord]:
     Raises:
         DamagedError: it is missing, or tells of none.
     """
-    return stages_in(read_json(safe_path(run, "provenance.json"), name="provenance.json"))
+    return stages_in(read_json(safe_path(run, PROVENANCE), name=PROVENANCE))
 
 
 def stages_in(provenance: Any) -> list[StageRecord]:

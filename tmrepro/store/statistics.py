@@ -7,8 +7,7 @@ from pathlib import Path
 from tmrepro.errors import DamagedError
 from tmrepro.store.atomic import safe_path, shown
 from tmrepro.store.documents import read_json
-
-STATISTICS = "statistics.json"
+from tmrepro.store.run_files import STATISTICS
 
 StoredStatistics = dict[str, dict[str, dict[str, float | int | None]]]
 

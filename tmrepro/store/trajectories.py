@@ -13,8 +13,8 @@ from pathlib import Path
 from tmrepro.errors import DamagedError
 from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.store.atomic import read_bytes, safe_path, shown, write_text
+from tmrepro.store.run_files import TRAJECTORY, model_file
 
-TRAJECTORY = "trajectory.csv"
 LIMIT_BYTES = 64 * 2**20
 
 _OWN = ("epoch", "loss", "distance", "gradient_norm", "cosine", "pca_1", "pca_2")
@@ -23,7 +23,7 @@ _OF_PLANE = ("a", "b", "distance")
 
 def save_trajectory(run: Path, model: str, points: Sequence[TrajectoryPoint], *, work: Path) -> str:
     """Write the path of `model`. Returns the path relative to `run`."""
-    relative = f"models/{model}/{TRAJECTORY}"
+    relative = model_file(model, TRAJECTORY)
     write_text(run / relative, trajectory_text(points), work=work)
     return relative
 
@@ -47,7 +47,7 @@ def load_trajectory(run: Path, model: str, *, surfaces: Sequence[str]) -> tuple[
     Raises:
         DamagedError: the file is missing, or is not one that `save_trajectory` writes for these surfaces.
     """
-    name = f"models/{model}/{TRAJECTORY}"
+    name = model_file(model, TRAJECTORY)
     data = read_bytes(safe_path(run, name), limit_bytes=LIMIT_BYTES, name=name)
     header, *rows = data.decode("ascii", errors="replace").removesuffix("\n").split("\n")
     expected = ",".join(_columns(surfaces))

@@ -1,7 +1,8 @@
 """In what order a network's activations lie in memory while it is trained: channels last where that is faster.
 
 By a rule, never by timing, since the order decides bits: sums are formed otherwise. The rule was found by
-benchmarks/training.py (docs/performance.md has the figures). Evaluation at theta* is contiguous whatever training was.
+benchmarks/training.py (docs/explanation/performance.md has the figures). Evaluation at theta* is contiguous whatever training
+was.
 """
 
 from __future__ import annotations

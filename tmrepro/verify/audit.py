@@ -20,8 +20,8 @@ from tmrepro.pipeline.planning import surface_problem
 from tmrepro.progress import Reporter, under_way
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
-from tmrepro.store.curvature import DOCUMENT
 from tmrepro.store.directions import directions_file
+from tmrepro.store.run_files import CURVATURE
 from tmrepro.store.stages import damaged_files, recorded_stages
 from tmrepro.store.surfaces import read_surface
 from tmrepro.verify.curvature import check_curvature, has_curvature
@@ -112,7 +112,7 @@ def _check_curvatures(
                 try:
                     checks.append(check_curvature(view, model, seed=seed, device=device, exact=platforms.exact))
                 except ArtefactError as error:
-                    checks.append(Check("audit", f"models/{model.name}/{DOCUMENT}", "damaged", str(error)))
+                    checks.append(Check("audit", f"models/{model.name}/{CURVATURE}", "damaged", str(error)))
     return checks
 
 

@@ -30,9 +30,9 @@ class Band:
     `judges_nothing`: it is so wide that lying in it says nothing (scales.py).
     """
 
-    n: int
+    n: Annotated[int, Field(ge=2)]
     mean: Finite
-    deviation: Finite
+    deviation: Annotated[Finite, Field(ge=0)]
     low: Finite
     high: Finite
     scale: Scale

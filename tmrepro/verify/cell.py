@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tmrepro.html import paragraph, table
-from tmrepro.verify.words import GRADES
+from tmrepro.verify.grades import GRADES
 
 if TYPE_CHECKING:
     from tmrepro.verify.verdict import Verdict

@@ -19,28 +19,26 @@ from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.records import FAILED
 from tmrepro.spec import expand_surfaces, surfaces_around
-from tmrepro.statistics import COMPARED_NUMBERS
+from tmrepro.statistics import COMPARED_NUMBERS, never_banded
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.curvature import spectrum_stem
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.run_files import HISTORY, THETA, TRAJECTORY, model_file
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors
-from tmrepro.store.trajectories import TRAJECTORY, load_trajectory
+from tmrepro.store.trajectories import load_trajectory
 from tmrepro.verify.bands import Band, Bands
 from tmrepro.verify.code import compare_code
-from tmrepro.verify.evidence import FigureHeld, NumberHeld, Sides, hold_number
-from tmrepro.verify.facts import is_never_banded, no_band_because
 from tmrepro.verify.figures import grade_figure
-from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, grade_number, images_that_may_move, worst
+from tmrepro.verify.grades import ABSOLUTE, RELATIVE, Grade, grade_array, grade_number, images_that_may_move, worst
 from tmrepro.verify.measured import ERROR, grade_error
 from tmrepro.verify.minima import grade_minimum
 from tmrepro.verify.paths import grade_path
 from tmrepro.verify.platforms import compare_platforms, drawn_alike
 from tmrepro.verify.rounding import Rounding, rounding_between
 from tmrepro.verify.scales import JUDGES_NOTHING
-from tmrepro.verify.verdict import Check, Grade, Level, Remarks
-from tmrepro.verify.words import Against
+from tmrepro.verify.verdict import Against, Check, FigureComparison, Level, NumberComparison, Remarks, Sides
 from tmrepro.view import RunView
 
 
@@ -65,7 +63,7 @@ class Comparison:
         self.bands = other.bands if measured and (replicate or not self.platforms.exact) else None
         self.unjudged: list[str] = []
         self.idle: list[str] = []
-        self.shown: list[FigureHeld] = []
+        self.shown: list[FigureComparison] = []
 
     def checks(self) -> list[Check]:
         """Code, data, minima, surfaces and their statistics, figures."""
@@ -86,7 +84,7 @@ class Comparison:
         """theta* of every model, tensor by tensor; from another platform, only what agrees is a finding."""
         checks = []
         for model in self.view.models:
-            relative = f"models/{model}/theta.safetensors"
+            relative = model_file(model, THETA)
             try:
                 if self.view.minimum(model).category == "diverged":  # held against the other's where minima are
                     continue
@@ -225,7 +223,7 @@ class Comparison:
         for name, (found, expected) in pairs.items():
             grade = self._judge(name, found, expected, bands[name])
             if grade is None:
-                why = "undefined here" if found is None else no_band_because(name)
+                why = "undefined here" if found is None else never_banded(name) or "the reference has no band of it"
                 self.unjudged.append(f"{name} of {subject} ({why})")
             else:
                 grades[name] = grade
@@ -254,7 +252,7 @@ class Comparison:
         grade = grade_number(found, expected)
         if name == ERROR and grade == "different" and (self.replicate or not self.platforms.exact):
             return grade_error(found, expected)
-        if grade == "different" and not self.platforms.exact and is_never_banded(name) and found is not None:
+        if grade == "different" and not self.platforms.exact and never_banded(name) and found is not None:
             return None
         if grade != "different" or self.bands is None:
             return grade
@@ -262,13 +260,15 @@ class Comparison:
             return None
         return "consistent" if band.holds(found) else grade
 
-    def _numbers(self, surface: str | None, model: str, pairs: Mapping[str, tuple[Any, Any]]) -> tuple[NumberHeld, ...]:
+    def _numbers(
+        self, surface: str | None, model: str, pairs: Mapping[str, tuple[Any, Any]]
+    ) -> tuple[NumberComparison, ...]:
         """What stands behind a check; with the bands that were measured, whether or not they are what decides."""
         held = []
         for name, (found, expected) in pairs.items():
             of = self._band(surface, model, name)
             held.append(
-                hold_number((surface, model, name), found, expected, self._judge(name, found, expected, of), of)
+                NumberComparison.of((surface, model, name), found, expected, self._judge(name, found, expected, of), of)
             )
         return tuple(held)
 
@@ -293,7 +293,7 @@ class Comparison:
             except ArtefactError as error:
                 checks.append(Check(self.level, relative, "damaged", str(error)))
                 continue
-            figure = FigureHeld(relative, expected=theirs, found=ours, against=self.other.kind)
+            figure = FigureComparison(relative, expected=theirs, found=ours, against=self.other.kind)
             checks.append(Check(self.level, relative, grade or "different", detail, figure=figure))
         return checks
 
@@ -302,7 +302,7 @@ class Comparison:
         for relative in self._figure_names():
             with contextlib.suppress(ArtefactError):
                 ours, theirs = (_figure(folder, relative) for folder in (self.view.folder, self.other.folder))
-                self.shown.append(FigureHeld(relative, expected=theirs, found=ours, against=self.other.kind))
+                self.shown.append(FigureComparison(relative, expected=theirs, found=ours, against=self.other.kind))
 
     def _figure_names(self) -> list[str]:
         folders = (self.view.folder, self.other.folder)
@@ -313,7 +313,7 @@ class Comparison:
 
     def _grade_history(self, model: str) -> tuple[Grade, str]:
         """Grade everything in history.csv but the seconds."""
-        relative = f"models/{model}/history.csv"
+        relative = model_file(model, HISTORY)
         sides = (self.view.history(model), load_history(safe_path(self.other.folder, relative), name=relative))
         found = []
         images = _images(self.view.provenance)

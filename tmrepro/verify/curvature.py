@@ -10,7 +10,8 @@ import torch
 from tmrepro.curvature import remeasure, trace_sample
 from tmrepro.pipeline.curvature import inputs_and_targets, settings_of, slices_of
 from tmrepro.spec import TrainedModel
-from tmrepro.store.curvature import DOCUMENT, CurvatureDocument, read_curvature, read_vectors
+from tmrepro.store.curvature import CurvatureDocument, read_curvature, read_vectors
+from tmrepro.store.run_files import CURVATURE
 from tmrepro.verify.verdict import Check
 from tmrepro.view import RunView
 
@@ -21,7 +22,7 @@ FARTHEST = 4.0  # Frobenius norms, as one vector estimates them, that the larges
 
 def has_curvature(view: RunView, model: str) -> bool:
     """Whether the run keeps the curvature of `model`."""
-    return (view.folder / "models" / model / DOCUMENT).exists()
+    return (view.folder / "models" / model / CURVATURE).exists()
 
 
 def check_slices(view: RunView) -> list[Check]:
@@ -35,7 +36,7 @@ def check_slices(view: RunView) -> list[Check]:
         if has_curvature(view, model):
             document = read_curvature(view.folder, model)
             expected = slices_of(view.folder, view.spec, model, mean=document.mean_eigenvalue)
-            subject = f"models/{model}/{DOCUMENT}"
+            subject = f"models/{model}/{CURVATURE}"
             wrong = sorted(
                 name for name in {*expected, *document.slices} if expected.get(name) != document.slices.get(name)
             )
@@ -57,7 +58,7 @@ def check_curvature(view: RunView, model: TrainedModel, *, seed: int, device: to
     Raises:
         ArtefactError: something that is needed for that is missing or damaged.
     """
-    subject = f"models/{model.name}/{DOCUMENT}"
+    subject = f"models/{model.name}/{CURVATURE}"
     document = read_curvature(view.folder, model.name)
     network = view.model(model.name).to(device)
     if document.parameters != sum(value.numel() for value in network.parameters()):

@@ -11,15 +11,15 @@ from tmrepro.pipeline.context import computing
 from tmrepro.pipeline.execute import choose_device
 from tmrepro.spec import CustomDataSpec, CustomModel, Spec, first_difference
 from tmrepro.spec.seeds import first_difference_beyond_seeds
+from tmrepro.store.run_files import SPEC
 from tmrepro.verify.audit import check_audit
 from tmrepro.verify.code import CODE, check_code, models_of_other_code
 from tmrepro.verify.compare import Comparison, Side
-from tmrepro.verify.evidence import Sides
 from tmrepro.verify.options import Options, Rerun
 from tmrepro.verify.platforms import Platforms, compare_platforms, remarks_on_bits, this_platform
 from tmrepro.verify.recompute import check_statistics
 from tmrepro.verify.reference import Reference
-from tmrepro.verify.verdict import SPEC, Check, Level, Remarks
+from tmrepro.verify.verdict import Check, Level, Remarks, Sides
 from tmrepro.view import RunView, open_run
 
 

@@ -7,7 +7,7 @@ import zlib
 
 from tmrepro.figures import compare_png
 from tmrepro.limits import FIGURE_BYTES
-from tmrepro.verify.verdict import Grade
+from tmrepro.verify.grades import Grade
 
 PIXELS_DIFFERENT = 0.01  # share of a figure's pixels that another version of matplotlib may move
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from tmrepro.errors import UsageError
+from tmrepro.store.kept_surfaces import GROUP, QUESTION
 from tmrepro.store.manifest import listed_hash
-from tmrepro.store.rectangles import GROUP, QUESTION
-from tmrepro.store.specs import SPEC
-from tmrepro.verify.reference import BANDS
+from tmrepro.store.run_files import BANDS, SPEC, STORE
 from tmrepro.verify.verdict import Level
 
 Kind = Literal["run", "reference", "surface"]
@@ -30,7 +29,7 @@ def kind_of(folder: Path) -> Kind:
     if os.path.lexists(folder / SPEC):
         has_weights = any(folder.glob("models/*/theta.safetensors"))
         return "reference" if not has_weights and listed_hash(folder, BANDS) is not None else "run"
-    if os.path.lexists(folder / QUESTION) or (folder / "surfaces.zarr" / GROUP).is_dir():
+    if os.path.lexists(folder / QUESTION) or (folder / STORE / GROUP).is_dir():
         return "surface"
     return "run"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64
 
-from tmrepro.verify.words import GRADES, Grade
+# litter: the folder holds files of other programs, and is whole otherwise.
+Grade = Literal["identical", "equal", "consistent", "different", "litter", "damaged"]
 
+GRADES: tuple[Grade, ...] = get_args(Grade)  # from the best to the worst
 RELATIVE = 1e-4  # another platform: the same numbers but for rounding
 ABSOLUTE = 1e-6
 # An accuracy is a count: where two logits all but tie, rounding moves a whole image. Between float32 and float64, which

@@ -13,34 +13,39 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
-from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import ArtefactError
 from tmrepro.records import FAILED, Category
 from tmrepro.spec import Spec, expand_models, expand_surfaces, spec_hash, surfaces_around
-from tmrepro.store.curvature import DOCUMENT, VECTORS, check_vectors, curvature_files, read_curvature
+from tmrepro.store.curvature import check_vectors, curvature_files, read_curvature
 from tmrepro.store.directions import directions_file
 from tmrepro.store.documents import read_json
 from tmrepro.store.litter import find_litter, removal_command
-from tmrepro.store.manifest import MANIFEST, IntegrityFinding, check_manifest, file_hashes
+from tmrepro.store.manifest import IntegrityFinding, check_manifest, file_hashes
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.run_files import (
+    BANDS,
+    CLAIMS,
+    CURVATURE,
+    LABELS,
+    MANIFEST,
+    PROVENANCE,
+    SPEC,
+    STORE,
+    THETA,
+    TRAJECTORY,
+    VECTORS,
+    model_file,
+    required_files,
+)
 from tmrepro.store.specs import read_spec, written_hash
 from tmrepro.store.stages import finished_stages
 from tmrepro.store.surfaces import chunk_slices, read_surface
-from tmrepro.store.trajectories import TRAJECTORY, kept_state, load_trajectory
+from tmrepro.store.trajectories import kept_state, load_trajectory
 from tmrepro.verify.band import read_bands
-from tmrepro.verify.reference import BANDS
-from tmrepro.verify.verdict import Check, Grade, Remarks
+from tmrepro.verify.grades import Grade
+from tmrepro.verify.verdict import Check, Remarks
 
-# What every run has at its top beside `models`, `figures` and `surfaces.zarr`.
-TOP_FILES = frozenset(
-    {"spec.yaml", "provenance.json", "ro-crate-metadata.json", "statistics.json", "report.html", MANIFEST}
-)
 MOST_FINDINGS = 1000
-POINT_FILES = ("theta.safetensors", "labels.npy")  # of theta*, which a network that diverged doesn't have
-MODEL_FILES = ("theta.safetensors", "labels.npy", "history.csv", "minimum.json")
-# A reference has what a run has but what is large, and its bands.
-REFERENCE_TOP_FILES = frozenset({"spec.yaml", "provenance.json", "statistics.json", BANDS, MANIFEST})
-REFERENCE_MODEL_FILES = ("history.csv", "minimum.json")
 
 
 def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
@@ -49,7 +54,7 @@ def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
     `run` may be a `reference`: other files, and bands, and what is left of a run has the bytes that the run recorded.
     Each finding names its file. A folder that fails here is not looked at any further: what it says cannot be believed.
     """
-    if not any(os.path.lexists(run / name) for name in ("spec.yaml", MANIFEST)):
+    if not any(os.path.lexists(run / name) for name in (SPEC, MANIFEST)):
         return [_damaged(str(run), "no run is there; 'tmrepro run SPEC --out RUN' makes one")]
     findings = check_manifest(run)
     found = [finding_check(finding) for finding in findings]
@@ -60,7 +65,7 @@ def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
     try:
         spec = read_spec(run)
     except ArtefactError as error:
-        return [*checks, _damaged("spec.yaml", str(error))]
+        return [*checks, _damaged(SPEC, str(error))]
     litter = {finding.path for finding in findings}
     checks += [_check_hash(run, spec), *_check_files(run, spec, reference=reference, litter=litter)]
     if reference and not any(check.grade == "damaged" for check in checks):
@@ -91,23 +96,24 @@ def first_findings(findings: list[Check]) -> list[Check]:
 
 def _check_hash(run: Path, spec: Spec) -> Check:
     try:
-        provenance = read_json(run / "provenance.json", name="provenance.json")
+        provenance = read_json(run / PROVENANCE, name=PROVENANCE)
     except ArtefactError as error:
-        return _damaged("provenance.json", str(error))
+        return _damaged(PROVENANCE, str(error))
     found, recorded = spec_hash(spec), provenance.get("spec_hash") if isinstance(provenance, dict) else None
     if found != recorded and written_hash(run) != recorded:
-        return _damaged("spec.yaml", f"its hash is {found[:16]}, provenance.json says {str(recorded)[:16]}")
-    return Check("integrity", "spec.yaml", "identical", f"hash {str(recorded)[:16]} is the recorded one")
+        return _damaged(SPEC, f"its hash is {found[:16]}, provenance.json says {str(recorded)[:16]}")
+    return Check("integrity", SPEC, "identical", f"hash {str(recorded)[:16]} is the recorded one")
 
 
 def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[str]) -> list[Check]:
     """A finished run of `spec` has these files and no others; a manifest that says otherwise was not written by a run."""
-    top, of_model = (REFERENCE_TOP_FILES, REFERENCE_MODEL_FILES) if reference else (TOP_FILES, MODEL_FILES)
+    top, of_model = required_files(reference=reference)
     what = "reference" if reference else "run"
     failed = failed_replicates(run, spec)
-    expected = {*top, *(f"models/{model.name}/{file}" for model in expand_models(spec) for file in of_model)}
-    for name in (name for name, category in failed.items() if category == "diverged"):
-        expected -= {f"models/{name}/{file}" for file in POINT_FILES}
+    expected = {*top}
+    for model in expand_models(spec):
+        kinds = [kind for kind in of_model if not (kind.of_theta and failed.get(model.name) == "diverged")]
+        expected.update(kind.pattern.replace("*", model.name) for kind in kinds)
     expected.update(_surface_files(spec, without=failed))
     expected.update(_path_files(run, spec, without=failed, reference=reference))
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
@@ -116,7 +122,7 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     # Once somebody asked for it; a reference keeps no weights, and no vectors of their size.
     found -= {path for path in curvature_files(spec) if not (reference and path.endswith(VECTORS))}
     if not reference:
-        found.discard(CLAIMS_JSON)  # runs of networks that the claims don't compare, and earlier runs, have none
+        found.discard(CLAIMS)  # runs of networks that the claims don't compare, and earlier runs, have none
     missing = [_damaged(path, f"missing: a {what} of this spec has it") for path in sorted(expected - found)]
     return first_findings(
         missing + [_damaged(path, f"a {what} of this spec has no such file") for path in sorted(found - expected)]
@@ -140,7 +146,7 @@ def _check_recorded(run: Path) -> list[Check]:
     try:
         stages = finished_stages(run)
     except ArtefactError as error:
-        return [_damaged("provenance.json", str(error))]
+        return [_damaged(PROVENANCE, str(error))]
     findings, files = [], 0
     for stage in stages:
         for relative, digest in stage.files.items():
@@ -149,7 +155,7 @@ def _check_recorded(run: Path) -> list[Check]:
                 if file_hashes(run, [relative])[relative] != digest:
                     findings.append(_damaged(relative, f"not the bytes that stage {stage.name} recorded"))
     said = f"{files} files are those that {len(stages)} stages recorded"
-    return first_findings(findings) or [Check("integrity", "provenance.json", "identical", said)]
+    return first_findings(findings) or [Check("integrity", PROVENANCE, "identical", said)]
 
 
 def _is_one_of(path: str, litter: AbstractSet[str]) -> bool:
@@ -171,12 +177,12 @@ def failed_replicates(run: Path, spec: Spec) -> dict[str, Category]:
 
 
 def _surface_files(spec: Spec, *, without: Container[str]) -> Iterator[str]:
-    yield "surfaces.zarr/zarr.json"
+    yield f"{STORE}/zarr.json"
     for drawn in expand_surfaces(spec):
-        yield f"surfaces.zarr/{drawn.name}/zarr.json"
+        yield f"{STORE}/{drawn.name}/zarr.json"
         chunks = [f"c/{i}/{j}" for (i, j), _, _ in chunk_slices(drawn.spec.grid.K, drawn.spec.chunk)]
         for model in (name for name in drawn.models if name not in without):
-            group = f"surfaces.zarr/{drawn.name}/{model}"
+            group = f"{STORE}/{drawn.name}/{model}"
             yield f"{group}/zarr.json"
             for array in ("loss", "accuracy", "a", "b"):
                 yield f"{group}/{array}/zarr.json"
@@ -191,7 +197,7 @@ def _path_files(run: Path, spec: Spec, *, without: Container[str], reference: bo
         if model.name in without:
             continue
         if wanted is not None:
-            yield f"models/{model.name}/{TRAJECTORY}"
+            yield model_file(model.name, TRAJECTORY)
         if reference:
             continue
         stored = {drawn.name for drawn in expand_surfaces(spec) if drawn.spec.directions.kind != "random"}
@@ -210,8 +216,8 @@ def _check_surfaces(run: Path, spec: Spec) -> Check:
         try:
             read_surface(run, surface, model)
         except ArtefactError as error:
-            return _damaged(f"surfaces.zarr/{surface}/{model}", str(error))
-    return Check("integrity", "surfaces.zarr", "identical", f"checksums of {len(pairs)} surfaces hold")
+            return _damaged(f"{STORE}/{surface}/{model}", str(error))
+    return Check("integrity", STORE, "identical", f"checksums of {len(pairs)} surfaces hold")
 
 
 def _check_curvature(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
@@ -219,7 +225,7 @@ def _check_curvature(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
     checks = []
     for model in expand_models(spec):
         folder = f"models/{model.name}"
-        subject, vectors = f"{folder}/{DOCUMENT}", f"{folder}/{VECTORS}"
+        subject, vectors = f"{folder}/{CURVATURE}", f"{folder}/{VECTORS}"
         if not os.path.lexists(run / subject):
             if os.path.lexists(run / vectors):
                 checks.append(_damaged(vectors, f"{subject} is missing, which says what it holds"))
@@ -232,7 +238,7 @@ def _check_curvature(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
         except ArtefactError as error:
             checks.append(_damaged(subject, str(error)))
             continue
-        for name, digest in (("theta.safetensors", document.theta_sha256), ("labels.npy", document.labels_sha256)):
+        for name, digest in ((THETA, document.theta_sha256), (LABELS, document.labels_sha256)):
             if recorded.get(f"{folder}/{name}") != digest:
                 checks.append(_damaged(subject, f"computed from another {name} than that of this run"))
         if not checks or checks[-1].subject != subject:

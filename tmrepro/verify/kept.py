@@ -20,11 +20,11 @@ from tmrepro.statistics import surface_statistics
 from tmrepro.store import chunks
 from tmrepro.store.atomic import WORK, safe_path, shown
 from tmrepro.store.documents import read_json
-from tmrepro.store.nodes import STORE, chunk_key
-from tmrepro.store.rectangles import GROUP, QUESTION, read_rectangle, rectangle_files, rectangle_layout
-from tmrepro.verify.evidence import hold_number
+from tmrepro.store.kept_surfaces import GROUP, QUESTION, kept_group, read_kept
+from tmrepro.store.run_files import STORE
+from tmrepro.store.zarr_files import chunk_key
 from tmrepro.verify.integrity import MOST_FINDINGS
-from tmrepro.verify.verdict import Check, Level, Remarks
+from tmrepro.verify.verdict import Check, Level, NumberComparison, Remarks
 
 REMEDY = "the same call of tmrepro.loss_surface computes it again"
 NOTHING_TO_HOLD = (
@@ -40,7 +40,7 @@ def check_kept(folder: Path, *, level: Level) -> tuple[list[Check], Remarks]:
     findings = list(_findings(folder))[:MOST_FINDINGS]
     if findings:
         return findings, Remarks()
-    surface, attributes = read_rectangle(folder)
+    surface, attributes = read_kept(folder)
     checks = [
         Check("integrity", QUESTION, "identical", "it asks for the points that are stored"),
         Check("integrity", STORE, "identical", f"checksums of {surface.loss.size} points hold"),
@@ -71,7 +71,7 @@ def _findings(folder: Path) -> Iterator[Check]:
         yield _damaged(QUESTION, "expected the grid of a surface: axes a and b, ascending, and chunk")
         return
     try:
-        expected = {QUESTION, *rectangle_files(folder)}
+        expected = {QUESTION, *(f"{STORE}/{key}" for key in kept_group(folder).files())}
     except ArtefactError as error:
         yield _of(error, f"{STORE}/{GROUP}")
         return
@@ -84,14 +84,14 @@ def _findings(folder: Path) -> Iterator[Check]:
     if expected != found:
         return
     try:
-        surface, attributes = read_rectangle(folder)
+        surface, attributes = read_kept(folder)
     except ArtefactError as error:
         yield _of(error, f"{STORE}/{GROUP}")
         return
     for axis, points in (("a", a), ("b", b)):
         if getattr(surface, axis).tobytes() != points.tobytes():
             yield _damaged(f"{STORE}/{GROUP}/{axis}/c/0", f"not the axis {axis} that {QUESTION} asks for")
-    if chunk != (cut := rectangle_layout(folder).chunk):
+    if chunk != (cut := kept_group(folder).layout.chunk):
         yield _damaged(QUESTION, f"asks for chunks of {chunk}, and {STORE} has chunks of {cut}")
     yield from _odd(surface, attributes, question, chunk=cut)
 
@@ -162,7 +162,7 @@ def _statistics(surface: Surface, attributes: Mapping[str, Any]) -> Check:
         why = "theta* is not a point of it" if home is None else "its axes are not evenly spaced alike"
         return Check("statistics", subject, "identical", f"{said}; it has no statistics: {why}")
     values = surface_statistics(surface, home=home, step=float(steps[0]))
-    held = tuple(hold_number(("own", "model", name), value, None, None) for name, value in values.items())
+    held = tuple(NumberComparison.of(("own", "model", name), value, None, None) for name, value in values.items())
     return Check("statistics", subject, "identical", f"{said}; {len(held)} statistics follow from it", numbers=held)
 
 

@@ -9,14 +9,14 @@ from tmrepro.pipeline.closing import Statistics
 from tmrepro.pipeline.planes import DEPTH, depths_of
 from tmrepro.records import SurfaceError
 from tmrepro.spec import expand_surfaces
+from tmrepro.store.run_files import MINIMUM, model_file
 from tmrepro.store.surfaces import read_facts
 from tmrepro.surface import PlainEvaluator, Problem, choose
 from tmrepro.surface.measured import ErrorMeter, Lattice, record
 from tmrepro.surface.precision import LOWER
-from tmrepro.verify.grades import as_number, grade_number, worst
+from tmrepro.verify.grades import Grade, as_number, grade_number, worst
 from tmrepro.verify.points import Sampled
 from tmrepro.verify.verdict import Check, Remarks
-from tmrepro.verify.words import Grade
 from tmrepro.view import RunView
 
 ERROR = "error_over_bound"
@@ -50,7 +50,7 @@ def check_depths(view: RunView, computed: Statistics) -> list[Check]:
     checks = []
     for model in view.models:
         stored, expected = view.minimum(model).depth_below_minimum, depths_of(computed, model)
-        subject = f"models/{model}/minimum.json"
+        subject = model_file(model, MINIMUM)
         if set(stored) != set(expected):
             checks.append(Check("statistics", subject, "different", f"{DEPTH}: not the surfaces of this model"))
             continue

@@ -6,20 +6,19 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from tmrepro.records import Minimum
-from tmrepro.verify.grades import grade_accuracy, grade_number, worst
-from tmrepro.verify.verdict import Grade
+from tmrepro.verify.grades import Grade, grade_accuracy, grade_number, worst
 
 DEPTH = "depth_below_minimum"
 _SECONDS = "_seconds"  # the end of every field that is a duration, and so no two runs have in common
 
 
 def grade_minimum(
-    stored: Minimum, expected: Minimum, *, images: tuple[int, int], exact: bool, same_run: bool
+    stored: Minimum, expected: Minimum, *, images: tuple[int, int], exact: bool, same_run: bool, other: str = "expected"
 ) -> tuple[Grade, str]:
     """Grade a record against the expected one; the words name the first field of the worst grade.
 
     `images` are the numbers of training and validation images. `exact`: one platform, so an accuracy is a number like any
-    other. `same_run`: durations must agree too.
+    other. `same_run`: durations must agree too. `other` says in the words what the second record is.
     """
     ours, theirs = asdict(stored), asdict(expected)
     grades: dict[str, Grade] = {}
@@ -35,7 +34,7 @@ def grade_minimum(
     if grade == "identical":
         return grade, f"{len(grades) + 1} fields"
     name = next(name for name, one in grades.items() if one == grade)
-    return grade, f"{name}: stored {ours[name]}, expected {theirs[name]}"
+    return grade, f"{name}: stored {ours[name]}, {other} {theirs[name]}"
 
 
 def _grade_field(name: str, ours: Any, theirs: Any, *, images: tuple[int, int], exact: bool) -> Grade:

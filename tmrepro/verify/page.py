@@ -17,15 +17,13 @@ from tmrepro.errors import DamagedError, StorageError
 from tmrepro.figures import PixelDifference, compare_png, difference_png
 from tmrepro.masthead import masthead
 from tmrepro.report import UNDEFINED, figure_links, number, render_with_pictures
-from tmrepro.statistics import StatisticInfo, Value
+from tmrepro.statistics import Value
 from tmrepro.statistics.ranges import Range
 from tmrepro.verify.bands import Band
 from tmrepro.verify.drawing import BandPicture, draw_band
-from tmrepro.verify.evidence import FigureHeld, NumberHeld
-from tmrepro.verify.facts import number_info, pixel_difference, provenance_rows
+from tmrepro.verify.grades import GRADES, Grade
 from tmrepro.verify.scales import JUDGES_NOTHING, place_back
-from tmrepro.verify.verdict import Check, Verdict
-from tmrepro.verify.words import GRADES, Against, Grade
+from tmrepro.verify.verdict import Against, Check, FigureComparison, NumberComparison, Verdict
 
 DIGITS = 7  # enough to see where two numbers part that are equal within 1e-4
 
@@ -55,7 +53,7 @@ def render_page(verdict: Verdict, *, links: Mapping[str, Mapping[str, str]] = Ma
         "verdict.html.j2",
         pictures=pictures,
         verdict=verdict,
-        masthead={} if verdict.sides is None else masthead(verdict.sides.run),
+        masthead={} if verdict.provenance is None else masthead(verdict.provenance.run),
         counts=_counts(verdict.checks),
         failed=sorted((check for check in verdict.checks if not check.passed), key=_badness, reverse=True),
         passed=[check for check in verdict.checks if check.passed],
@@ -64,7 +62,7 @@ def render_page(verdict: Verdict, *, links: Mapping[str, Mapping[str, str]] = Ma
         links=links,
         tables=sorted(tables, key=lambda table: table.check.passed),
         has_bands=any(table.has_bands for table in tables),
-        provenance=() if verdict.sides is None else provenance_rows(verdict.sides),
+        provenance=() if verdict.provenance is None else verdict.provenance.lines,
         expected=_EXPECTED,
         judges_nothing=JUDGES_NOTHING,
         filters={"digits": digits, "exact": exact},
@@ -87,10 +85,10 @@ def exact(value: Value) -> str:
 class _Figure:
     """A figure on both sides, and where they differ; None: there is no such picture.
 
-    `passed`: as it should be, so folded. `told`: without a picture, since it is shown held against another's as well.
+    `passed`: as it should be, so folded. `told`: without a picture, since its comparison with the other side is shown as well.
     """
 
-    figure: FigureHeld
+    figure: FigureComparison
     grade: Grade | None
     expected: bytes | None
     found: bytes | None
@@ -117,8 +115,7 @@ class _Figure:
 class _Row:
     """A number; `apart` how far value and expectation are, `mean`, `spread` and `says` its band in words."""
 
-    held: NumberHeld
-    info: StatisticInfo
+    compared: NumberComparison
     apart: str
     picture: BandPicture | None = None
     mean: float | None = None
@@ -130,7 +127,7 @@ class _Row:
 class _Table:
     """The statistics of one surface of one network, or the numbers of its minimum.
 
-    `told`: its own files agree with each other, which says nothing new where it is held against another's as well.
+    `told`: its own files agree with each other, which says nothing new where it is compared with another's as well.
     """
 
     check: Check
@@ -142,29 +139,29 @@ class _Table:
     @property
     def has_bands(self) -> bool:
         """Whether there is a band to show."""
-        return any(row.held.band is not None for row in self.rows)
+        return any(row.compared.band is not None for row in self.rows)
 
     @property
     def below_theta(self) -> str | None:
         """How far the plane goes below theta*, in words; None where it doesn't."""
-        return below_theta({row.held.name: row.held.value for row in self.rows})
+        return below_theta({row.compared.name: row.compared.value for row in self.rows})
 
 
 def _figures(verdict: Verdict) -> list[_Figure]:
     """What did not pass or nobody can grade comes first, then the rest, both in the order of the checks."""
     graded = [(check, check.figure) for check in verdict.checks if check.figure is not None]
     elsewhere = {figure.name for _, figure in graded if figure.against != "itself"}
-    elsewhere |= {figure.name for figure in verdict.remarks.figures}
+    elsewhere |= {figure.name for figure in verdict.ungraded_figures}
     found = [
         _figure(figure, check, told=_adds_nothing(check, elsewhere=figure.name in elsewhere))
         for check, figure in graded
     ]
-    found += [_figure(figure, None, told=False) for figure in verdict.remarks.figures]
+    found += [_figure(figure, None, told=False) for figure in verdict.ungraded_figures]
     return sorted(found, key=lambda one: (one.passed, one.told))
 
 
-def _figure(figure: FigureHeld, check: Check | None, *, told: bool) -> _Figure:
-    pixels = pixel_difference(figure)
+def _figure(figure: FigureComparison, check: Check | None, *, told: bool) -> _Figure:
+    pixels = figure.pixels
     same = pixels is not None and pixels.identical
     return _Figure(
         figure,
@@ -194,10 +191,15 @@ def _difference(expected: bytes | None, found: bytes | None) -> bytes | None:
 
 
 def _tables(check: Check, checks: Sequence[Check]) -> list[_Table]:
-    others = {(held.surface, held.model) for other in checks if other.against != "itself" for held in other.numbers}
+    others = {
+        (compared.surface, compared.model)
+        for other in checks
+        if other.against != "itself"
+        for compared in other.numbers
+    }
     return [
         _Table(check, *of, tuple(map(_row, group)), told=_adds_nothing(check, elsewhere=of in others))
-        for of, group in groupby(check.numbers, key=lambda held: (held.surface, held.model))
+        for of, group in groupby(check.numbers, key=lambda compared: (compared.surface, compared.model))
     ]
 
 
@@ -211,23 +213,22 @@ def _badness(check: Check) -> int:
 
 
 def _adds_nothing(check: Check, *, elsewhere: bool) -> bool:
-    """That a run agrees with its own files says nothing new where the same thing is held against another's as well."""
+    """That a run agrees with its own files says nothing new where it is compared with another's as well."""
     return check.against == "itself" and check.grade == "identical" and elsewhere
 
 
-def _row(held: NumberHeld) -> _Row:
-    info, band = number_info(held), held.band
+def _row(compared: NumberComparison) -> _Row:
+    band = compared.band
     if band is None:
-        return _Row(held, info, _apart(held))
+        return _Row(compared, _apart(compared))
     return _Row(
-        held,
-        info,
-        _apart(held),
-        picture=draw_band(band, value=held.value, expected=held.expected),
+        compared,
+        _apart(compared),
+        picture=draw_band(band, value=compared.value, expected=compared.expected),
         # Logarithms are for machines: people read the geometric mean and a factor, of the odds where it is a share.
         mean=place_back(band.mean, Range(band.scale)),
         spread=_spread(band),
-        says=f"{held.name}: {digits(held.value)} on a band from {number(band.low)} to {number(band.high)}",
+        says=f"{compared.name}: {digits(compared.value)} on a band from {number(band.low)} to {number(band.high)}",
     )
 
 
@@ -242,9 +243,9 @@ def _spread(band: Band) -> str:
             return f"odds ×/÷ {factor}"
 
 
-def _apart(held: NumberHeld) -> str:
-    if held.value is None or held.expected is None or held.value == held.expected:
+def _apart(compared: NumberComparison) -> str:
+    if compared.value is None or compared.expected is None or compared.value == compared.expected:
         return ""
-    difference = held.value - held.expected
-    share = f" ({difference / abs(held.expected):+.2%})" if held.expected else ""
+    difference = compared.value - compared.expected
+    share = f" ({difference / abs(compared.expected):+.2%})" if compared.expected else ""
     return f"{difference:+.3g}{share}"

@@ -28,8 +28,8 @@ from tmrepro.store.stages import recorded_stages
 from tmrepro.store.trajectories import kept_state
 from tmrepro.training import path_epochs
 from tmrepro.trajectory import away_from
-from tmrepro.verify.grades import grade_array, worst
-from tmrepro.verify.verdict import Check, Grade
+from tmrepro.verify.grades import Grade, grade_array, worst
+from tmrepro.verify.verdict import Check
 from tmrepro.view import RunView
 
 CLOSE = 1e-6  # of a length: a point's parts in and across a plane are computed in float64 from float32 directions

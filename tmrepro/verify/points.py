@@ -15,9 +15,8 @@ from tmrepro.errors import UsageError
 from tmrepro.records import Grid, Surface
 from tmrepro.surface import Evaluator, PlainEvaluator, Problem, choose
 from tmrepro.surface.precision import LOWER
-from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, images_that_may_move, worst
+from tmrepro.verify.grades import ABSOLUTE, RELATIVE, Grade, grade_array, images_that_may_move, worst
 from tmrepro.verify.rounding import Rounding
-from tmrepro.verify.words import Grade
 
 Points = tuple[tuple[int, int], ...]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from tmrepro.claims import CLAIMS_JSON
 from tmrepro.errors import ArtefactError
 from tmrepro.limits import FIGURE_BYTES
 from tmrepro.pipeline.closing import Statistics, statistics_of
@@ -18,13 +17,13 @@ from tmrepro.pipeline.documents import judge_run
 from tmrepro.pipeline.drawings import draw_figures
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.documents import read_json
+from tmrepro.store.run_files import CLAIMS, HISTORY, STATISTICS, model_file
 from tmrepro.verify.curvature import check_slices
-from tmrepro.verify.evidence import FigureHeld, hold_number
 from tmrepro.verify.figures import grade_figure
 from tmrepro.verify.grades import grade_number, worst
 from tmrepro.verify.measured import check_depths, remarks_on_errors
 from tmrepro.verify.platforms import drawn_alike, this_platform
-from tmrepro.verify.verdict import Check, Remarks
+from tmrepro.verify.verdict import Check, FigureComparison, NumberComparison, Remarks
 from tmrepro.view import RunView
 
 
@@ -40,9 +39,9 @@ def check_statistics(view: RunView, *, pdf: bool = True) -> tuple[list[Check], R
             name for name in view.models if not view.history(name).epochs and view.minimum(name).category != "diverged"
         ]
     except ArtefactError as error:
-        return [Check("statistics", "statistics.json", "damaged", str(error))], Remarks()
+        return [Check("statistics", STATISTICS, "damaged", str(error))], Remarks()
     if empty:
-        return [Check("statistics", f"models/{empty[0]}/history.csv", "damaged", "it has no epoch")], Remarks()
+        return [Check("statistics", model_file(empty[0], HISTORY), "damaged", "it has no epoch")], Remarks()
     checks = _compare_statistics(stored, computed) + check_depths(view, computed) + check_slices(view)
     with tempfile.TemporaryDirectory(prefix="tmrepro-verify-") as folder:
         minima = {name: view.minimum(name) for name in view.models}
@@ -58,7 +57,7 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
     if not isinstance(stored, dict) or names != {
         surface: set(models) if isinstance(models, dict) else None for surface, models in stored.items()
     }:
-        return [Check("statistics", "statistics.json", "different", "not the surfaces and models that are stored")]
+        return [Check("statistics", STATISTICS, "different", "not the surfaces and models that are stored")]
     checks = []
     for surface, models in computed.items():
         for model, values in models.items():
@@ -74,7 +73,7 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
                 name = next(key for key in grades if grades[key] == grade)
                 detail = f"{name}: stored {found[name]}, the surface gives {values[name]}"
             held = tuple(
-                hold_number((surface, model, name), found[name], values[name], grades[name]) for name in values
+                NumberComparison.of((surface, model, name), found[name], values[name], grades[name]) for name in values
             )
             checks.append(Check("statistics", subject, grade, detail, numbers=held))
     return checks
@@ -82,10 +81,10 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
 
 def _check_claims(view: RunView, computed: Statistics) -> tuple[list[Check], Remarks]:
     """Judge the claims again, where the run has a claims.json, which is that of claims as they are now."""
-    if not os.path.lexists(view.folder / CLAIMS_JSON):
+    if not os.path.lexists(view.folder / CLAIMS):
         return [], Remarks()
     try:
-        stored = read_json(safe_path(view.folder, CLAIMS_JSON), name=CLAIMS_JSON)
+        stored = read_json(safe_path(view.folder, CLAIMS), name=CLAIMS)
         judged = judge_run(
             view.folder,
             spec=view.spec,
@@ -94,15 +93,13 @@ def _check_claims(view: RunView, computed: Statistics) -> tuple[list[Check], Rem
             provenance=view.provenance,
         )
     except ArtefactError as error:
-        return [Check("statistics", CLAIMS_JSON, "damaged", str(error))], Remarks()
+        return [Check("statistics", CLAIMS, "damaged", str(error))], Remarks()
     found = None if judged is None else json.loads(judged.text())
     if found is not None and isinstance(stored, dict) and stored.get("claims") != found["claims"]:
-        return [], Remarks(warnings=(f"not compared, since other claims were judged: {CLAIMS_JSON}",))
+        return [], Remarks(warnings=(f"not compared, since other claims were judged: {CLAIMS}",))
     if found is not None and stored == found:
-        return [Check("statistics", CLAIMS_JSON, "identical", "the verdicts follow from the values")], Remarks()
-    return [
-        Check("statistics", CLAIMS_JSON, "different", "the values give other verdicts, or other numbers")
-    ], Remarks()
+        return [Check("statistics", CLAIMS, "identical", "the verdicts follow from the values")], Remarks()
+    return [Check("statistics", CLAIMS, "different", "the values give other verdicts, or other numbers")], Remarks()
 
 
 def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Check], Remarks]:
@@ -124,7 +121,7 @@ def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Che
         if grade is None:
             unknown.append(relative)
         else:
-            figure = None if is_pdf else FigureHeld(relative, expected=expected, found=stored)
+            figure = None if is_pdf else FigureComparison(relative, expected=expected, found=stored)
             checks.append(Check("statistics", relative, grade, f"drawn again: {detail}", figure=figure))
     checks += [
         Check("statistics", f"figures/{name}", "different", "the surfaces give no such figure")

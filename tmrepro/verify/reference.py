@@ -20,22 +20,11 @@ from tmrepro.spec import Spec, expand_surfaces
 from tmrepro.store.atomic import make_folder, read_bytes, remove, safe_path, work_folder, write_bytes
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.manifest import IntegrityFinding, check_manifest, told, write_manifest
+from tmrepro.store.run_files import BANDS, PROVENANCE, SPEC, run_file
 from tmrepro.store.specs import read_spec
 from tmrepro.store.statistics import StoredStatistics, read_statistics
 from tmrepro.verify.bands import Bands, Replicate, measure_bands, read_bands, sizes_of
 
-BANDS = "bands.json"
-KEPT = (
-    "spec.yaml",
-    "statistics.json",
-    "provenance.json",
-    "surfaces.zarr/**/*",
-    "models/*/minimum.json",
-    "models/*/history.csv",
-    "models/*/trajectory.csv",
-    "models/*/curvature.json",
-    "figures/*.png",
-)
 KEPT_FILE_LIMIT_BYTES = 2**30
 
 
@@ -62,7 +51,7 @@ def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> 
     """
     _require_whole(run)
     spec = read_spec(run)
-    provenance = read_json(run / "provenance.json", name="provenance.json")
+    provenance = read_json(run / PROVENANCE, name=PROVENANCE)
     bands = measure_bands(
         replicates,
         points={drawn.name: drawn.spec.grid.K for drawn in expand_surfaces(spec)},
@@ -81,8 +70,7 @@ def replace_reference(run: Path, *, to: Path, bands: Bands) -> None:
     remove(fresh)
     work = work_folder(fresh)
     make_folder(work)
-    for path in _kept(run):
-        relative = path.relative_to(run).as_posix()
+    for relative in _kept(run):
         data = read_bytes(safe_path(run, relative), limit_bytes=KEPT_FILE_LIMIT_BYTES, name=relative)
         write_bytes(fresh / relative, data, work=work)
     write_json(fresh / BANDS, bands.document(), work=work)
@@ -98,7 +86,7 @@ def reference_findings(folder: Path) -> list[IntegrityFinding]:
     Raises:
         DamagedError: there is no reference at all.
     """
-    if not any(os.path.lexists(folder / name) for name in ("spec.yaml", BANDS)):
+    if not any(os.path.lexists(folder / name) for name in (SPEC, BANDS)):
         raise DamagedError(
             f"{folder}: no reference is there; 'tmrepro reference build SPEC --to {folder}' makes one, "
             "--reference DIR names another"
@@ -123,7 +111,7 @@ class Reference:
         except DamagedError as error:
             raise DamagedError(f"reference {folder}: {error}") from error
         self.statistics: StoredStatistics = read_statistics(folder, name=f"reference {folder}: statistics.json")
-        self.provenance: dict[str, Any] = self._document("provenance.json")
+        self.provenance: dict[str, Any] = self._document(PROVENANCE)
         self.bands: Bands = read_bands(self._document(BANDS), name=f"reference {folder}: {BANDS}")
 
     def _document(self, relative: str) -> dict[str, Any]:
@@ -140,6 +128,9 @@ def _require_whole(run: Path) -> None:
         raise DamagedError(f"{run}: {told(run, findings)}")
 
 
-def _kept(run: Path) -> Iterator[Path]:
-    for pattern in KEPT:
-        yield from (path for path in sorted(run.glob(pattern)) if path.is_file())
+def _kept(run: Path) -> Iterator[str]:
+    for path in sorted(run.rglob("*")):
+        relative = path.relative_to(run).as_posix()
+        kind = run_file(relative)
+        if kind is not None and kind.in_reference and path.is_file():
+            yield relative

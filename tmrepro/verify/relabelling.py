@@ -23,9 +23,9 @@ from tmrepro.training import Examples, Trained
 from tmrepro.training.loop import RESEED_STRIDE, is_collapsed
 from tmrepro.training.optimizers import learning_rate
 from tmrepro.training.stopping import best_epoch, is_gm, is_lm, warmup_epochs
-from tmrepro.verify.grades import ABSOLUTE, RELATIVE, grade_array, worst
+from tmrepro.verify.grades import ABSOLUTE, RELATIVE, Grade, grade_array, worst
 from tmrepro.verify.minima import grade_minimum
-from tmrepro.verify.verdict import Check, Grade
+from tmrepro.verify.verdict import Check
 from tmrepro.view import RunView
 
 
@@ -72,14 +72,12 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
     if wrong:
         return Check("audit", subject, "different", wrong)
     images = (len(examples.inputs), len(examples.validation_inputs))
-    grade, words = grade_minimum(found, again.minimum, images=images, exact=exact, same_run=True)
+    grade, words = grade_minimum(found, again.minimum, images=images, exact=exact, same_run=True, other="theta* gives")
     if worst([grade, of_labels]) == "identical":
         return Check("audit", subject, "identical", "theta* gives the stored labels and every number of minimum.json")
     if grade == "identical":
         return Check("audit", subject, of_labels, f"labels.npy: {detail}")
-    return Check(
-        "audit", subject, worst([grade, of_labels]), f"minimum.json {words.replace('expected', 'theta* gives')}"
-    )
+    return Check("audit", subject, worst([grade, of_labels]), f"minimum.json {words}")
 
 
 def _check_divergence(view: RunView, model: TrainedModel, found: Minimum, history: History) -> Check:
@@ -105,9 +103,9 @@ def _check_divergence(view: RunView, model: TrainedModel, found: Minimum, histor
         reason=found.reason,
     )
     of_both = (images, len(view.dataset.validation.labels))
-    grade, words = grade_minimum(found, again, images=of_both, exact=True, same_run=True)
+    grade, words = grade_minimum(found, again, images=of_both, exact=True, same_run=True, other="the history gives")
     if grade != "identical":
-        return Check("audit", subject, grade, f"minimum.json {words.replace('expected', 'the history gives')}")
+        return Check("audit", subject, grade, f"minimum.json {words}")
     return Check(
         "audit",
         subject,

@@ -19,15 +19,13 @@ from tmrepro.spec import Spec, first_difference
 from tmrepro.statistics import COMPARED_NUMBERS
 from tmrepro.store.atomic import read_bytes, safe_path
 from tmrepro.store.minima import read_minimum
+from tmrepro.store.run_files import STORE
 from tmrepro.store.surfaces import read_surface
 from tmrepro.verify.bands import Replicate, own_replicates
-from tmrepro.verify.evidence import Sides
-from tmrepro.verify.facts import provenance_rows
 from tmrepro.verify.figures import grade_figure
-from tmrepro.verify.grades import grade_array, grade_number, worst
+from tmrepro.verify.grades import Grade, grade_array, grade_number, worst
 from tmrepro.verify.reference import Reference, replace_reference, write_reference
-from tmrepro.verify.verdict import Check, Verdict
-from tmrepro.verify.words import Grade
+from tmrepro.verify.verdict import Check, Sides, Verdict
 from tmrepro.view import RunView, open_run
 
 NOTHING = "-"
@@ -103,7 +101,7 @@ def _changes(view: RunView, reference: Reference) -> Iterator[Change]:
     """Everything in which the reference is not the run, part by part; what is the same is left out."""
     difference = first_difference(view.spec, reference.spec)
     if difference is not None:
-        yield Change("spec", "its own", difference, "different")
+        yield Change("spec", "its own", str(difference), "different")
     yield from _changed_minima(view, reference.folder)
     for place in dict.fromkeys([*_places(reference.statistics), *_places(view.statistics)]):
         now, after = _at(reference.statistics, place), _at(view.statistics, place)
@@ -112,9 +110,9 @@ def _changes(view: RunView, reference: Reference) -> Iterator[Change]:
             yield Change("/".join(place), _text(now), _text(after), grade)
     yield from _changed_surfaces(view, reference.folder)
     yield from _changed_figures(view.folder, reference.folder)
-    for row in provenance_rows(Sides(view.provenance, reference.provenance, "reference")):
-        if row.differs:
-            yield Change(f"provenance {row.path}", row.expected or NOTHING, row.run or NOTHING, "different")
+    for line in Sides(view.provenance, reference.provenance, "reference").lines:
+        if line.differs:
+            yield Change(f"provenance {line.path}", line.expected or NOTHING, line.run or NOTHING, "different")
 
 
 def _changed_minima(view: RunView, folder: Path) -> Iterator[Change]:
@@ -136,13 +134,13 @@ def _changed_surfaces(view: RunView, folder: Path) -> Iterator[Change]:
         try:
             theirs = read_surface(folder, surface, model)[0]
         except ArtefactError:
-            yield Change(f"surfaces.zarr/{surface}/{model}", NOTHING, f"{ours.loss.size} points", "different")
+            yield Change(f"{STORE}/{surface}/{model}", NOTHING, f"{ours.loss.size} points", "different")
             continue
         found = [grade_array(getattr(ours, name), getattr(theirs, name)) for name in ("loss", "accuracy", "a", "b")]
         grade = worst(one for one, _ in found)
         if grade != "identical":
             detail = next(text for one, text in found if one == grade)
-            yield Change(f"surfaces.zarr/{surface}/{model}", f"{theirs.loss.size} points", detail, grade)
+            yield Change(f"{STORE}/{surface}/{model}", f"{theirs.loss.size} points", detail, grade)
 
 
 def _changed_figures(run: Path, folder: Path) -> Iterator[Change]:

@@ -1,0 +1,156 @@
+"""A folder that keeps one surface of `tmrepro.loss_surface`, chunk by chunk, so that an interrupted one continues.
+
+    FOLDER/question.json      what was asked, by hashes; a folder answers one question
+    FOLDER/surfaces.zarr/     group own/model, as in a run folder but not always square
+
+The caller holds the lock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from tmrepro.errors import DamagedError, UsageError
+from tmrepro.limits import MOST_CHUNKS
+from tmrepro.records import Surface, SurfaceError
+from tmrepro.store.atomic import WORK, remove, safe_path, work_folder
+from tmrepro.store.documents import read_json, write_json
+from tmrepro.store.litter import find_litter
+from tmrepro.store.run_files import STORE
+from tmrepro.store.surface_group import SurfaceGroup
+from tmrepro.store.zarr_files import holds, read_metadata, write
+from tmrepro.store.zarr_metadata import (
+    METADATA,
+    Layout,
+    chunk_count,
+    consolidated,
+    error_attributes,
+    read_error,
+    read_group,
+)
+
+QUESTION = "question.json"
+GROUP = "own/model"
+
+
+def refuse_many_chunks(rows: int, columns: int, chunk: int) -> None:
+    """Nothing, if a surface may be kept in chunks of this size, so that every reader takes it.
+
+    Raises:
+        UsageError: it would fall into too many files.
+    """
+    if (count := chunk_count(rows, columns, chunk)) > MOST_CHUNKS:
+        raise UsageError(
+            f"chunk: cuts {rows} x {columns} points into {count} chunks; at most {MOST_CHUNKS} are kept in a folder: "
+            "raise chunk"
+        )
+
+
+def check_question(folder: Path, question: Mapping[str, Any]) -> None:
+    """Nothing, if `folder` is empty, or keeps the answer to `question`.
+
+    Raises:
+        UsageError: it keeps something else.
+        DamagedError: its question.json cannot be read.
+    """
+    if not os.path.lexists(folder / QUESTION):
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found = [name for name in names if name != WORK and not find_litter(name)]
+        if found or (folder.exists() and not folder.is_dir()):
+            raise UsageError(
+                f"out: {folder} holds something else ({found[0] if found else 'a file'}); choose another folder"
+            )
+        return
+    kept = read_json(safe_path(folder, QUESTION), name=QUESTION)
+    if not isinstance(kept, dict):
+        raise DamagedError(f"{folder / QUESTION}: expected an object")
+    for name in dict.fromkeys([*question, *kept]):
+        if kept.get(name) != question.get(name):
+            raise UsageError(
+                f"out: {folder} keeps another surface, of other {name}; choose another folder, or remove this one"
+            )
+
+
+def open_kept(
+    folder: Path,
+    question: Mapping[str, Any],
+    *,
+    a: Float64[np.ndarray, " I"],
+    b: Float64[np.ndarray, " J"],
+    chunk: int,
+    attributes: Mapping[str, Any],
+) -> SurfaceGroup:
+    """Make what is missing but the chunks, and put the question there last: the folder answers it from then on.
+
+    An error that was measured stays among the attributes.
+    """
+    group = SurfaceGroup(folder, GROUP, Layout(K=len(a), K_b=len(b), chunk=chunk))
+    measured = error_attributes(kept_error(folder, shape=(len(a), len(b))))
+    files = group.metadata({**attributes, **measured} if measured else attributes)
+    nodes = {METADATA: b'{"zarr_format": 3, "node_type": "group"}', **files}
+    axes = group.axis_files(a, b)
+    for key, data in {**files, **axes, METADATA: consolidated(nodes)}.items():
+        if not holds(folder, key, data):
+            write(folder, key, data)
+    if not os.path.lexists(folder / QUESTION):
+        write_json(folder / QUESTION, question, work=work_folder(folder))
+    return group
+
+
+def kept_error(folder: Path, *, shape: tuple[int, int]) -> SurfaceError | None:
+    """The measured error of the surface [*shape] that a folder keeps; None where there is none, or a damaged one."""
+    key = f"{GROUP}/{METADATA}"
+    try:
+        attributes = read_group(read_metadata(folder, key), name=key)
+        return read_error(attributes, shape=shape, name=key) if isinstance(attributes, dict) else None
+    except DamagedError:
+        return None
+
+
+def kept_question(folder: Path) -> dict[str, Any]:
+    """The question that a folder keeps; empty where there is none.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    if not os.path.lexists(folder / QUESTION):
+        return {}
+    found = read_json(safe_path(folder, QUESTION), name=QUESTION)
+    return found if isinstance(found, dict) else {}
+
+
+def forget_kept(folder: Path) -> None:
+    """Remove the surface, and leave the question."""
+    remove(safe_path(folder, STORE))
+
+
+def kept_group(folder: Path) -> SurfaceGroup:
+    """The kept surface.
+
+    Raises:
+        DamagedError: its metadata is missing, or none that we would write.
+    """
+    return SurfaceGroup.stored(folder, GROUP, square=False)
+
+
+def read_kept(folder: Path) -> tuple[Surface, dict[str, Any]]:
+    """A whole kept surface and its attributes, from a folder that somebody else may have made.
+
+    Raises:
+        DamagedError: metadata that we would not have written, a missing chunk, a checksum that differs, a link.
+    """
+    group = kept_group(folder)
+    read_group(read_metadata(folder, METADATA), name=f"{STORE}/{METADATA}", root=True)
+    attributes = group.check_metadata()
+    if not isinstance(attributes, dict):
+        raise DamagedError(f"{STORE}/{GROUP}/{METADATA}: expected the attributes of a surface, found none")
+    group.check_consolidated()
+    a, b = group.axes()
+    loss, accuracy = group.values()
+    return Surface(loss=loss, accuracy=accuracy, a=a, b=b), attributes
