@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tmrepro.cli.app import App
-from tmrepro.cli.run import DataOption, DebugOption, QuietOption, SpecArgument
+from tmrepro.cli.run import DataOption, DebugOption, QuietOption, SpecArgument, WorkersOption
 
 reference_app = App(help="References that runs are verified against.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def build(
     ] = None,
     data_dir: DataOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train and evaluate.")] = 1,
+    workers: WorkersOption = 1,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:

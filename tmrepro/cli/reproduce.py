@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tmrepro.cli.run import DataOption, DebugOption, QuietOption
+from tmrepro.cli.run import DataOption, DebugOption, QuietOption, WorkersOption
 from tmrepro.cli.verdict import show_verdict, write_verdict
 
 
@@ -18,7 +18,7 @@ def reproduce(
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR-10 into the data folder if there is a GPU for it.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train and evaluate.")] = 1,
+    workers: WorkersOption = 1,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
