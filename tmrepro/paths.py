@@ -28,9 +28,7 @@ def user_path(given: Path | str) -> Path:
         return path
     if text.startswith("~") and not os.path.lexists(first):
         whose = f"user {first[1:]!r} has" if first[1:] else "HOME is not set, and this user has"
-        raise UsageError(
-            f"{text}: {whose} no known home folder; give the whole path of a file whose name begins with ~"
-        )
+        raise UsageError(f"{text}: {whose} no known home folder; give an absolute path")
     return Path.cwd() / path  # so that whoever is given it next does not take it for a home folder
 
 

@@ -257,7 +257,7 @@ def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
     names = [name for name in known if name in present] + [name for name in present if name not in known]
     rows = tuple(
         _Row(
-            known.get(name, StatisticInfo(name, "", range=no_band("nobody knows what it is"))),
+            known.get(name, StatisticInfo(name, "", range=no_band("unknown"))),
             tuple(values.get(name) for values in models.values()),
         )
         for name in names

@@ -46,7 +46,7 @@ def write_report_again(run: Path, *, to: Path | None) -> Path:
     view = open_run(run)
     target = path_outside(to or Path(f"{view.spec.name}.html"), run, option="--to")
     if target.is_dir():
-        raise UsageError(f"{target} is a folder; name a file with --to")
+        raise UsageError(f"{target} is a folder; give a file with --to")
     minima, statistics = {name: view.minimum(name) for name in view.models}, compute_statistics_of(view)
     text = report_page(
         run,

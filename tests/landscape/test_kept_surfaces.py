@@ -110,7 +110,7 @@ def test_another_question_is_refused_by_its_name(network, inputs, targets, tmp_p
         ({"grid": ([0.0, 0.5], [0.0, 2.0])}, "grid"),
         ({"precision": "float64"}, "precision"),
     ]:
-        with pytest.raises(UsageError, match=f"keeps another surface, of other {name};"):
+        with pytest.raises(UsageError, match=f"keeps another surface: {name};"):
             loss_surface(**(asked | change), out=tmp_path)
     assert files(tmp_path) == before
 

@@ -78,7 +78,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name:
     with cast("zipfile.ZipExtFile", archive.open(info)) as file:
         shape, fortran, dtype = _header(file, path=path, name=name)
         if dtype.hasobject:
-            raise FieldError(_AT, f"{shown(path)}: {name} holds Python objects, a pickle, which is code; save numbers")
+            raise FieldError(
+                _AT, f"{shown(path)}: {name} has Python objects (a pickle, which can run code); save numbers"
+            )
         expected, found = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
         if expected != found:
             raise _unreadable(path, f"{name}: the header says {dtype} {list(shape)}, which is not {found} bytes")
@@ -112,4 +114,4 @@ def _fill(file: zipfile.ZipExtFile, into: Shaped[np.ndarray, " bytes"], *, path:
 
 
 def _unreadable(path: Path, reason: str) -> DataError:
-    return DataError(f"{shown(path)}: cannot be read as arrays ({reason}); see to it, or name another")
+    return DataError(f"{shown(path)}: cannot be read as arrays ({reason}); correct this, or name another file")

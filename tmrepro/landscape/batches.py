@@ -53,7 +53,7 @@ def read_data(inputs: object, targets: object) -> Given:
         given = _checked(*_arguments(inputs, targets, "inputs"))
     elif isinstance(inputs, Dataset):
         raise UsageError(
-            "inputs: a Dataset gives single items; give torch.utils.data.DataLoader(dataset, batch_size=128)"
+            "inputs: a Dataset gives single items; pass torch.utils.data.DataLoader(dataset, batch_size=128)"
         )
     elif isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes):
         given = _checked(*_joined(inputs, targets))
@@ -96,8 +96,8 @@ def _joined(batches: Iterable[Any], targets: object) -> tuple[tuple[str, ...] | 
     apart = targets is not None and not isinstance(targets, str)
     if apart and isinstance(batches, DataLoader) and not isinstance(batches.sampler, SequentialSampler):
         raise UsageError(
-            "targets: the loader gives inputs in an order of its own, which targets given apart would not follow; let it give "
-            "(inputs, targets), or make it with shuffle=False"
+            "targets: the loader shuffles, so separate targets would not match its inputs; let it give "
+            "(inputs, targets), or use shuffle=False"
         )
     if isinstance(batches, DataLoader):
         _require_all(batches)
@@ -126,7 +126,7 @@ def _require_all(loader: DataLoader[Any]) -> None:
     if loader.drop_last and loader.batch_size is not None and isinstance(sampler, Sized):
         left = len(sampler) % loader.batch_size
         if left:
-            raise UsageError(f"inputs: the loader leaves out {left} inputs; make it with drop_last=False")
+            raise UsageError(f"inputs: the loader drops {left} inputs; use drop_last=False")
 
 
 def _parted(batch: Any, targets: Any, where: str) -> tuple[Any, Any]:
@@ -153,7 +153,7 @@ def _cat(parts: tuple[Tensor, ...], name: str) -> Tensor:
     if len(shapes) > 1:
         first, other = ([..., *shape] for shape in shapes[:2])
         raise UsageError(
-            f"{name}: batches of shapes {_words(first)} and {_words(other)} are no one tensor; pad them to one length"
+            f"{name}: batches of shapes {_words(first)} and {_words(other)} do not form one tensor; pad them to one length"
         )
     return torch.cat(parts)
 

@@ -48,9 +48,7 @@ def own_model(module: nn.Module) -> nn.Module:
     try:
         return lifted(copy.deepcopy(module).eval())
     except Exception as error:
-        raise UsageError(
-            f"model: cannot be copied, so as to leave yours alone ({type(error).__name__}: {error}){_remedy(module)}"
-        ) from error
+        raise UsageError(f"model: cannot be copied ({type(error).__name__}: {error}){_remedy(module)}") from error
 
 
 def lifted(module: nn.Module) -> nn.Module:

@@ -74,7 +74,9 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
     conduct = _conduct(network, x, given=given, is_lifted=is_lifted, whole=whole)
     if module is not None:
         if outputs.is_complex():
-            raise UsageError(f"model: gives {dtype_of(outputs)} outputs, which only a loss of your own can take")
+            raise UsageError(
+                f"model: gives {dtype_of(outputs)} outputs, which only a loss function of your own can use"
+            )
         wanted = torch_targets(asked.loss, module, outputs, data.targets)
         _try_targets(outputs, wanted)
     else:
@@ -134,7 +136,7 @@ def _outputs(model: nn.Module, inputs: Tensor, data: Given, *, is_lifted: bool) 
         ) from error
     if not isinstance(found, Tensor):
         raise UsageError(
-            f"model: returns {kind_of(found)}, expected a tensor of outputs: {words_of(found)}; say which of it with output="
+            f"model: returns {kind_of(found)}, expected a tensor of outputs: {words_of(found)}; choose one with output="
         )
     if found.ndim < 1 or len(found) != len(inputs):
         raise UsageError(f"model: expected an output per input ({len(inputs)}), got shape {list(found.shape)}")

@@ -29,7 +29,7 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
         case (int() | np.integer(), int() | np.integer()):
             return None
         case Plane(eta=None):
-            raise UsageError("directions: a line has one direction only; loss_line takes it, a surface needs two")
+            raise UsageError("directions: a line has one direction, but a surface needs two; use loss_line")
         case Plane(delta=delta, eta=eta):
             return _vector(delta, "directions: delta", layout=layout), _vector(eta, "directions: eta", layout=layout)
         case (delta, eta):

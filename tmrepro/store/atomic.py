@@ -88,13 +88,13 @@ def safe_path(root: Path, relative: str) -> Path:
     """
     parts = relative.split("/")
     if any(part in {"", ".", ".."} for part in parts) or "\\" in relative or "\0" in relative:
-        raise DamagedError(f"{shown(relative)}: expected a path inside {root}, found one that could lead out of it")
+        raise DamagedError(f"{shown(relative)}: expected a path inside {root}, found one that could lead outside")
     path = root
     for part in parts:
         path = path / part
         try:
             if stat.S_ISLNK(path.lstat().st_mode):
-                raise DamagedError(f"{shown(relative)}: a symbolic link; a run folder holds plain files only")
+                raise DamagedError(f"{shown(relative)}: a symbolic link; a run folder may contain regular files only")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
@@ -185,7 +185,7 @@ def _why(error: OSError) -> str:
         case errno.EMFILE | errno.ENFILE:
             return "too many open files; allow more (ulimit -n), or use fewer --workers"
         case _:
-            return f"{error.strerror or error}; see to it"
+            return f"{error.strerror or error}; correct this"
 
 
 def _make_folder(path: Path) -> None:

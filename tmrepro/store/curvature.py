@@ -112,7 +112,7 @@ class CurvatureDocument(_Strict):
             raise ValueError("expected eigenvalues from the largest down")
         small = [residual <= self.tolerance * self.scale for residual in self.residuals]
         if any(said and not held for said, held in zip(self.converged, small, strict=True)):
-            raise ValueError("an eigenpair is said to be converged, and its residual is beyond the tolerance")
+            raise ValueError("an eigenpair is recorded as converged, but its residual exceeds the tolerance")
         mean, error = mean_and_error(self.trace_samples)
         for name, found, expected in (
             ("trace", self.trace, mean),
@@ -125,7 +125,7 @@ class CurvatureDocument(_Strict):
         ):
             if not abs(found - expected) <= EXACT * (abs(expected) + error):
                 raise ValueError(
-                    f"{name}: expected {expected:.12g}, which the trace's samples give, found {found:.12g}"
+                    f"{name}: expected {expected:.12g}, as computed from the samples of the trace, found {found:.12g}"
                 )
         return self
 

@@ -122,12 +122,12 @@ def _bounded(data: bytes) -> str:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key that stands twice in one object")
+        raise ValueError("a duplicate key in an object")
     return found
 
 
 def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text}, which is no JSON number")
+    raise ValueError(f"{text}, which is not a JSON number")
 
 
 def _finite(text: str) -> float:

@@ -47,8 +47,8 @@ def refuse_many_chunks(rows: int, columns: int, chunk: int) -> None:
     """
     if (count := chunk_count(rows, columns, chunk)) > MOST_CHUNKS:
         raise UsageError(
-            f"chunk: cuts {rows} x {columns} points into {count} chunks; at most {MOST_CHUNKS} are kept in a folder: "
-            "raise chunk"
+            f"chunk: cuts {rows} x {columns} points into {count} chunks; a folder can keep at most {MOST_CHUNKS}: "
+            "increase chunk"
         )
 
 
@@ -64,7 +64,7 @@ def check_question(folder: Path, question: Mapping[str, Any]) -> None:
         found = [name for name in names if name != WORK and not find_litter(name)]
         if found or (folder.exists() and not folder.is_dir()):
             raise UsageError(
-                f"out: {folder} holds something else ({found[0] if found else 'a file'}); choose another folder"
+                f"out: {folder} has other content ({found[0] if found else 'a file'}); choose another folder"
             )
         return
     kept = read_json(safe_path(folder, QUESTION), name=QUESTION)
@@ -73,7 +73,7 @@ def check_question(folder: Path, question: Mapping[str, Any]) -> None:
     for name in dict.fromkeys([*question, *kept]):
         if kept.get(name) != question.get(name):
             raise UsageError(
-                f"out: {folder} keeps another surface, of other {name}; choose another folder, or remove this one"
+                f"out: {folder} keeps another surface: {name} differs; choose another folder, or remove this one"
             )
 
 

@@ -95,7 +95,7 @@ def _refuse_other_file(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-        raise DamagedError(f"{path}: expected a lock file of our own, found something else; remove it")
+        raise DamagedError(f"{path}: expected a lock file of tmrepro, found something else; remove it")
 
 
 def _pid(holder: Path) -> str:

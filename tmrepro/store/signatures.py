@@ -58,7 +58,7 @@ def recorded_signature(provenance: Any, spec: Spec) -> Signature:
         or max(math.prod(signature.shape), math.prod(signature.outputs)) > EXAMPLE_NUMBERS
         or not -_INT64 <= signature.least <= signature.largest < _INT64
     ):
-        raise DamagedError("provenance.json: expected shapes that data can have, found others")
+        raise DamagedError("provenance.json: expected valid shapes of data, found others")
     return signature
 
 

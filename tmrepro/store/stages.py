@@ -94,7 +94,7 @@ def record_from(document: Any) -> StageRecord:
         if not (kinds and numbers and all(isinstance(text, str) for text in texts)):
             raise DamagedError(shown(f"not a stage record: {_short(document)}"))
         if record.key != stage_key(record.inputs):
-            raise DamagedError(shown(f"the record of stage {_short(record.name)} does not agree with itself"))
+            raise DamagedError(shown(f"the record of stage {_short(record.name)} is inconsistent"))
     except (TypeError, ValueError, AttributeError) as error:
         raise DamagedError(shown(f"not a stage record: {error}")) from error
     return record
@@ -157,7 +157,7 @@ def recorded_data_code(stages: Iterable[StageRecord]) -> CodeRecord:
             return code_from(
                 data.get("code"), name=shown(f"the record of stage {_short(stage.name)}: code of the data")
             )
-    raise DamagedError("provenance.json: expected the code that made the data, found no record of it")
+    raise DamagedError("provenance.json: expected a record of the code of the data, found none")
 
 
 def damaged_files(run: Path, record: StageRecord) -> list[str]:
@@ -179,7 +179,7 @@ def first_changed_input(new: Any, old: Any, path: str = "") -> str | None:
         for name in sorted(set(new) | set(old)):
             inner = f"{path}.{name}" if path else name
             if name not in old or name not in new:
-                return shown(f"{inner} is {'new' if name in new else 'gone'}")
+                return shown(f"{inner} is {'new' if name in new else 'removed'}")
             found = first_changed_input(new[name], old[name], inner)
             if found:
                 return found

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 LIMIT_BYTES = 2**26  # larger files are no text of ours
 BOM = b"\xef\xbb\xbf"
-COPY_AGAIN = "copy it again as it is, without conversion (git: '* -text' in .gitattributes)"
+COPY_AGAIN = "copy it again without conversion (git: '* -text' in .gitattributes)"
 
 LAST_LINE = "its last line end was removed"
-_MARK, _LINES = "a byte order mark was put before it", "its line ends were changed (CRLF for LF)"
+_MARK, _LINES = "a byte order mark was added", "its line ends were changed (CRLF for LF)"
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 

@@ -42,10 +42,10 @@ def check_slices(view: RunView) -> list[Check]:
             )
             if wrong:
                 checks.append(
-                    Check("statistics", subject, "different", f"slices: {wrong[0]}: not what the stored surface gives")
+                    Check("statistics", subject, "different", f"slices: {wrong[0]}: differs from the stored surface")
                 )
             else:
-                said = f"{len(expected)} slices bend as the surfaces do"
+                said = f"{len(expected)} slices follow from the surfaces"
                 checks.append(Check("statistics", subject, "identical", said))
     return checks
 
@@ -84,9 +84,9 @@ def check_curvature(view: RunView, model: TrainedModel, *, seed: int, device: to
     same = pairs == (*document.eigenvalues, *document.residuals) and sample == stored
     said = f"{len(vectors)} eigenpairs and sample {probe} of the trace"
     if same:
-        return Check("audit", subject, "identical", f"theta* gives the stored bits of {said}")
-    bits = "; this platform owes the same bits" if exact else ""
-    return Check("audit", subject, "equal", f"theta* gives {said} within rounding{bits}")
+        return Check("audit", subject, "identical", f"recomputed from theta*, bitwise identical: {said}")
+    bits = "; on this platform they should be bitwise identical" if exact else ""
+    return Check("audit", subject, "equal", f"recomputed from theta*, equal within rounding: {said}{bits}")
 
 
 def _first_wrong_pair(

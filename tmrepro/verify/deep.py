@@ -86,9 +86,9 @@ def against_reference(
     checks = comparison.checks()
     if replicate:
         n, coverage = reference.bands.n, reference.bands.coverage
-        said = f"another seed: {n} replicates measured the bands, which hold an honest one, all together, with {coverage:.0%}"
+        said = f"another seed: bands of {n} replicates; a correct run falls inside all of them with probability {coverage:.0%}"
         return checks, comparison.remarks + Remarks(notes=(said,))
-    return checks, comparison.remarks + remarks_on_bits(checks, comparison.platforms, what="as the reference")
+    return checks, comparison.remarks + remarks_on_bits(checks, comparison.platforms, what="to the reference")
 
 
 def spec_difference(spec: Spec, reference: Reference, *, level: Level, replicate: bool) -> Check | None:
@@ -109,8 +109,8 @@ def require_bands(reference: Reference) -> None:
     """
     if not reference.bands.measured:
         raise DamagedError(
-            f"reference {reference.folder}: it has no bands, so it cannot tell whether another seed agrees; "
-            "'tmrepro reference build SPEC --replicates 20' measures them"
+            f"reference {reference.folder}: has no bands, so a run of another seed cannot be compared with it; "
+            "measure them with 'tmrepro reference build SPEC --replicates 20'"
         )
 
 
@@ -134,9 +134,9 @@ def _audit(view: RunView, options: Options) -> tuple[list[Check], Remarks]:
             without=changed,
         )
     if changed:
-        said = f"not audited, since their code is another one here: {', '.join(sorted(changed))}"
+        said = f"not audited, because their code has changed: {', '.join(sorted(changed))}"
         remarks += Remarks(warnings=(said,))
-    return checks, remarks + remarks_on_bits(checks, platforms, what="audited here")
+    return checks, remarks + remarks_on_bits(checks, platforms, what="in the audit")
 
 
 def _run_again(view: RunView, rerun: Rerun, *, reference: Reference | None) -> tuple[list[Check], Remarks]:

@@ -26,11 +26,11 @@ def grade_figure(stored: bytes, expected: bytes, *, pdf: bool, exact: bool) -> t
         return "identical", "the same bytes"
     if pdf:
         if _drawing(stored) == _drawing(expected):
-            return "equal", "the same drawing, packed otherwise"
-        return ("different", "another drawing") if exact else (None, "drawn by other packages")
+            return "equal", "the same drawing, compressed differently"
+        return ("different", "another drawing") if exact else (None, "drawn with other versions of packages")
     difference = compare_png(expected, stored)
     if difference.identical:
-        return "equal", "the same pixels, packed otherwise"
+        return "equal", "the same pixels, compressed differently"
     if not difference.same_size:
         return "different", "another size"
     detail = f"{difference.share_different:.2%} of the pixels differ, by up to {difference.max_difference} of 255"

@@ -15,10 +15,10 @@ from tmrepro.verify.verdict import Level
 Kind = Literal["run", "reference", "surface"]
 
 _WHY_NOT = {
-    "reference": "is a reference, which holds no weights, so its surfaces can be held against its statistics and figures only: "
-    "leave --level out, or run its spec again with 'tmrepro verify {folder}/spec.yaml --reference {folder}'",
-    "surface": "is a surface kept by tmrepro.loss_surface, without the network, the data and a spec: leave --level out; "
-    "the same call with another out= computes it again",
+    "reference": "is a reference without weights, so only level statistics is possible: "
+    "leave out --level, or run its spec again with 'tmrepro verify {folder}/spec.yaml --reference {folder}'",
+    "surface": "is a surface kept by tmrepro.loss_surface, without network, data and spec: leave out --level; "
+    "to recompute it, make the same call with another out=",
 }
 
 

@@ -55,13 +55,13 @@ def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
     Each finding names its file. A folder that fails here is not looked at any further: what it says cannot be believed.
     """
     if not any(os.path.lexists(run / name) for name in (SPEC, MANIFEST)):
-        return [_damaged(str(run), "no run is there; 'tmrepro run SPEC --out RUN' makes one")]
+        return [_damaged(str(run), "no run found; create one with 'tmrepro run SPEC --out RUN'")]
     findings = check_manifest(run)
     found = [finding_check(finding) for finding in findings]
     if any(check.grade == "damaged" for check in found):
         return first_findings(found)
-    other = "no other but litter" if found else "no other"
-    checks = [Check("integrity", MANIFEST, "identical", f"every file is there and whole, and {other}"), *found]
+    other = "no others except litter" if found else "no other"
+    checks = [Check("integrity", MANIFEST, "identical", f"all files are present and unchanged, and {other}"), *found]
     try:
         spec = read_spec(run)
     except ArtefactError as error:
@@ -84,7 +84,7 @@ def finding_check(finding: IntegrityFinding, *, folder: str = "") -> Check:
 def litter_remarks(run: Path, checks: Sequence[Check]) -> Remarks:
     """How to remove the litter that `checks` found; nothing where they found none."""
     paths = [check.subject for check in checks if check.grade == "litter"]
-    return Remarks(notes=(f"this removes the litter: {removal_command(str(run), paths)}",)) if paths else Remarks()
+    return Remarks(notes=(f"to remove the litter: {removal_command(str(run), paths)}",)) if paths else Remarks()
 
 
 def first_findings(findings: list[Check]) -> list[Check]:
@@ -101,8 +101,8 @@ def _check_hash(run: Path, spec: Spec) -> Check:
         return _damaged(PROVENANCE, str(error))
     found, recorded = spec_hash(spec), provenance.get("spec_hash") if isinstance(provenance, dict) else None
     if found != recorded and written_hash(run) != recorded:
-        return _damaged(SPEC, f"its hash is {found[:16]}, provenance.json says {str(recorded)[:16]}")
-    return Check("integrity", SPEC, "identical", f"hash {str(recorded)[:16]} is the recorded one")
+        return _damaged(SPEC, f"its hash is {found[:16]}, but provenance.json has {str(recorded)[:16]}")
+    return Check("integrity", SPEC, "identical", f"hash {str(recorded)[:16]}, as recorded")
 
 
 def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[str]) -> list[Check]:
@@ -123,9 +123,13 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     found -= {path for path in curvature_files(spec) if not (reference and path.endswith(VECTORS))}
     if not reference:
         found.discard(CLAIMS)  # runs of networks that the claims don't compare, and earlier runs, have none
-    missing = [_damaged(path, f"missing: a {what} of this spec has it") for path in sorted(expected - found)]
+    missing = [_damaged(path, f"missing: a {what} of this spec must have it") for path in sorted(expected - found)]
     return first_findings(
-        missing + [_damaged(path, f"a {what} of this spec has no such file") for path in sorted(found - expected)]
+        missing
+        + [
+            _damaged(path, f"unexpected: a {what} of this spec does not have this file")
+            for path in sorted(found - expected)
+        ]
     )
 
 
@@ -135,10 +139,10 @@ def _check_bands(run: Path) -> Check:
     except ArtefactError as error:
         return _damaged(BANDS, str(error))
     if not bands.measured:
-        return Check("integrity", BANDS, "identical", "one run measured no bands")
+        return Check("integrity", BANDS, "identical", "no bands, because there was only one run")
     idle = len(bands.judging_nothing())
-    said = f"{bands.comparisons} bands of {bands.n} replicates, within what their numbers can be"
-    return Check("integrity", BANDS, "identical", f"{said}; {idle} are so wide that they judge nothing")
+    said = f"{bands.comparisons} bands of {bands.n} replicates, within the ranges of their numbers"
+    return Check("integrity", BANDS, "identical", f"{said}; {idle} are too wide to find an error")
 
 
 def _check_recorded(run: Path) -> list[Check]:
@@ -153,8 +157,8 @@ def _check_recorded(run: Path) -> list[Check]:
             if os.path.lexists(run / relative):
                 files += 1
                 if file_hashes(run, [relative])[relative] != digest:
-                    findings.append(_damaged(relative, f"not the bytes that stage {stage.name} recorded"))
-    said = f"{files} files are those that {len(stages)} stages recorded"
+                    findings.append(_damaged(relative, f"differs from the hash that stage {stage.name} recorded"))
+    said = f"{files} files match the hashes that {len(stages)} stages recorded"
     return first_findings(findings) or [Check("integrity", PROVENANCE, "identical", said)]
 
 
@@ -217,7 +221,7 @@ def _check_surfaces(run: Path, spec: Spec) -> Check:
             read_surface(run, surface, model)
         except ArtefactError as error:
             return _damaged(f"{STORE}/{surface}/{model}", str(error))
-    return Check("integrity", STORE, "identical", f"checksums of {len(pairs)} surfaces hold")
+    return Check("integrity", STORE, "identical", f"checksums of {len(pairs)} surfaces are valid")
 
 
 def _check_curvature(run: Path, spec: Spec, *, reference: bool) -> list[Check]:

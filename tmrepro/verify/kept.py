@@ -26,9 +26,9 @@ from tmrepro.store.zarr_files import chunk_key
 from tmrepro.verify.integrity import MOST_FINDINGS
 from tmrepro.verify.verdict import Check, Level, NumberComparison, Remarks
 
-REMEDY = "the same call of tmrepro.loss_surface computes it again"
+REMEDY = "to recompute it, repeat the same call of tmrepro.loss_surface"
 NOTHING_TO_HOLD = (
-    "this is a surface that tmrepro.loss_surface keeps: its values are beyond an audit without the network and the data"
+    "this is a surface kept by tmrepro.loss_surface: without the network and the data, its values cannot be audited"
 )
 AT_THETA = "loss at theta*"  # of question.json: the mean of the first inputs, in four digits
 DIGITS = 1e-3
@@ -42,8 +42,8 @@ def check_kept(folder: Path, *, level: Level) -> tuple[list[Check], Remarks]:
         return findings, Remarks()
     surface, attributes = read_kept(folder)
     checks = [
-        Check("integrity", QUESTION, "identical", "it asks for the points that are stored"),
-        Check("integrity", STORE, "identical", f"checksums of {surface.loss.size} points hold"),
+        Check("integrity", QUESTION, "identical", "its points are the stored points"),
+        Check("integrity", STORE, "identical", f"checksums of {surface.loss.size} points are valid"),
     ]
     notes, warnings = [NOTHING_TO_HOLD], list[str]()
     if level != "integrity":
@@ -60,7 +60,7 @@ def check_kept(folder: Path, *, level: Level) -> tuple[list[Check], Remarks]:
 def _findings(folder: Path) -> Iterator[Check]:
     """What is missing, too much, damaged, or at odds with the rest."""
     if os.path.lexists(folder / WORK):
-        yield _damaged(WORK, f"left by a computation that is not finished; {REMEDY}")
+        yield _damaged(WORK, f"left by an unfinished computation; {REMEDY}")
     try:
         question = read_json(safe_path(folder, QUESTION), name=QUESTION)
         a, b, chunk = _asked(question)
@@ -80,7 +80,9 @@ def _findings(folder: Path) -> Iterator[Check]:
     }
     found = {path for path in found if path.split("/")[0] != WORK}
     yield from (_damaged(path, f"missing; {REMEDY}") for path in sorted(expected - found))
-    yield from (_damaged(path, "a kept surface has no such file") for path in sorted(found - expected))
+    yield from (
+        _damaged(path, "unexpected: a kept surface does not have this file") for path in sorted(found - expected)
+    )
     if expected != found:
         return
     try:
@@ -122,7 +124,7 @@ def _odd(
     }
     for name, is_right in lengths.items():
         if attributes.get(name) is not None and not is_right(attributes[name]):
-            yield _damaged(metadata, f"{name}: expected a number that it can be, found {_brief(attributes[name])}")
+            yield _damaged(metadata, f"{name}: expected a number in its range, found {_brief(attributes[name])}")
     if "home" in attributes and _home(surface, attributes) is None:
         yield _damaged(metadata, f"home: expected the point a = b = 0, found {_brief(attributes['home'])}")
     for i, j in np.argwhere((surface.accuracy < 0) | (surface.accuracy > 1))[:1]:
@@ -159,7 +161,7 @@ def _statistics(surface: Surface, attributes: Mapping[str, Any]) -> Check:
     finite = surface.loss[np.isfinite(surface.loss)]
     said = f"{surface.loss.size} points, {surface.loss.size - finite.size} not finite"
     if home is None or not steps.size or np.ptp(steps) > EVEN * steps.max():
-        why = "theta* is not a point of it" if home is None else "its axes are not evenly spaced alike"
+        why = "theta* is not a point of it" if home is None else "its axes do not have one common step"
         return Check("statistics", subject, "identical", f"{said}; it has no statistics: {why}")
     values = surface_statistics(surface, home=home, step=float(steps[0]))
     held = tuple(NumberComparison.of(("own", "model", name), value, None, None) for name, value in values.items())

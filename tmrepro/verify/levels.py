@@ -19,12 +19,12 @@ from tmrepro.verify.reference import Reference, reference_findings
 from tmrepro.verify.verdict import Check, Level, Remarks, Verdict
 
 A_REFERENCE = (
-    "this is a reference: it holds no weights, so its surfaces are beyond an audit; "
-    "'tmrepro verify {0}/spec.yaml --reference {0}' runs its spec again"
+    "this is a reference without weights, so its surfaces cannot be audited; "
+    "'tmrepro verify {0}/spec.yaml --reference {0}' reruns its spec"
 )
 LEVELS: tuple[Level, ...] = get_args(Level)
 
-NO_REFERENCE = "there is no reference for this spec: the run was held against itself only"
+NO_REFERENCE = "there is no reference for this spec, so the run was compared with itself only"
 
 
 def open_reference(folder: Path) -> Reference | tuple[Check, ...]:
@@ -96,9 +96,7 @@ def verify_spec(
         rerun(spec, fresh, options.data_dir)
         checks = check_integrity(fresh)
         if any(not check.passed for check in checks):
-            raise DamagedError(
-                f"the run just made does not hold what it wrote: {checks[-1].subject}: {checks[-1].detail}"
-            )
+            raise DamagedError(f"the new run is damaged: {checks[-1].subject}: {checks[-1].detail}")
         found, remarks = examine_fresh(fresh, reference=reference, replicate=replicate, options=options)
     return _verdict(path, "rerun", reference, checks + found, remarks, replicate=replicate)
 

@@ -54,7 +54,7 @@ def compare_platforms(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Pla
     """
     levels = [_at(side, ("platform", "determinism", "reached")) for side in (ours, theirs)]
     if "fast" in levels:
-        return Platforms(("determinism fast promises no bits",))
+        return Platforms(("determinism: fast is not bit-reproducible",))
     forced = [_forced_evaluators(side) for side in (ours, theirs)]
     evaluators = [f"evaluator forced: {', '.join(sorted(set().union(*forced)))}"] if any(forced) else []
     places = _PLACES if levels == ["portable", "portable"] else _PLACES + _PLACES_OF_A_MACHINE
@@ -70,21 +70,23 @@ def drawn_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Platforms
 
 
 def this_platform(spec: Spec, device: torch.device) -> dict[str, Any]:
-    """What a run of `spec` on `device` would write about this machine."""
+    """Return what a run of `spec` on `device` would record about this machine."""
     determinism = Determinism(spec.compute.determinism, spec.compute.threads)
     return {"packages": package_versions(), "platform": platform_facts(device, determinism=determinism)}
 
 
 def remarks_on_bits(checks: Sequence[Check], platforms: Platforms, *, what: str) -> Remarks:
-    """Whether every bit of what passed is the same, and if not, whether it had to be. `what` follows "not the same bits"."""
+    """Say if a passed check is not bitwise identical, and whether it should be. `what` follows "not bitwise identical"."""
     loose = [check for check in checks if check.grade in {"equal", "consistent"}]
     if not loose:
         return Remarks()
     subjects = ", ".join(check.subject for check in loose[:3]) + (", ..." if len(loose) > 3 else "")
     if platforms.exact:
-        said = f"NOT the same bits {what}, though platform, packages and determinism level promise them: {subjects}"
+        said = f"NOT bitwise identical {what}, although platform, packages and determinism level promise it: {subjects}"
         return Remarks(warnings=(said,))
-    return Remarks(notes=(f"not the same bits {what} ({subjects}); these differ: {'; '.join(platforms.differences)}",))
+    return Remarks(
+        notes=(f"not bitwise identical {what} ({subjects}); these differ: {'; '.join(platforms.differences)}",)
+    )
 
 
 def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> list[str]:
@@ -119,7 +121,7 @@ def _operations(fingerprint: object) -> dict[str, object]:
 
 
 def _forced_evaluators(provenance: Mapping[str, Any]) -> set[str]:
-    """Evaluators that somebody chose instead of the rule: such a run rounds as another platform does (design, section 3)."""
+    """Evaluators that somebody chose instead of the rule: such a run rounds like another platform."""
     stages = provenance.get("stages")
     found = [_at(stage, ("inputs", "evaluator")) for stage in (stages.values() if isinstance(stages, Mapping) else ())]
     return {name for name in found if isinstance(name, str) and name != BY_RULE}

@@ -113,7 +113,7 @@ def _first_wrong_point(
     ]
     grade = worst(grades)
     if grade == "identical":
-        return "theta* gives the stored bits"
+        return "recomputed from theta*, bitwise identical"
     index = grades.index(grade)
     i, j = points[index]
     return f"{name} at (i, j) = ({i}, {j}): stored {kept[index]:.9g}, theta* gives {again[index]:.9g}"

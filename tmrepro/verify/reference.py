@@ -37,7 +37,7 @@ def check_target(to: Path) -> None:
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to} is a file; choose a folder with --to")
     if to.is_dir() and any(to.iterdir()) and not (to / BANDS).is_file():
-        raise UsageError(f"{to} is not empty and holds no reference; choose another --to")
+        raise UsageError(f"{to} is not empty and is not a reference; choose another --to")
 
 
 def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> Bands:
@@ -88,8 +88,8 @@ def reference_findings(folder: Path) -> list[IntegrityFinding]:
     """
     if not any(os.path.lexists(folder / name) for name in (SPEC, BANDS)):
         raise DamagedError(
-            f"{folder}: no reference is there; 'tmrepro reference build SPEC --to {folder}' makes one, "
-            "--reference DIR names another"
+            f"{folder}: not a reference; build one with 'tmrepro reference build SPEC --to {folder}', "
+            "or name another with --reference DIR"
         )
     return check_manifest(folder)
 

@@ -67,7 +67,7 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
     )
     of_labels, detail = _grade_labels(view.labels(model.name), torch.from_numpy(again.labels), module, examples)
     if of_labels == "different":
-        return Check("audit", subject, of_labels, f"labels.npy is not what theta* gives: {detail}")
+        return Check("audit", subject, of_labels, f"labels.npy does not follow from theta*: {detail}")
     wrong = _wrong_end(again.minimum, history, training, images=len(examples.inputs))
     if wrong:
         return Check("audit", subject, "different", wrong)
@@ -117,7 +117,7 @@ def _check_divergence(view: RunView, model: TrainedModel, found: Minimum, histor
 def _grade_labels(stored: Tensor, given: Tensor, module: nn.Module, examples: Examples) -> tuple[Grade, str]:
     """Grade y~: hard labels agree where the stored class is the arg-max up to rounding, soft ones as numbers do."""
     if stored.dtype != given.dtype or stored.shape != given.shape:
-        return "different", "other labels than this spec asks for"
+        return "different", "other labels than this spec requests"
     if given.is_floating_point():
         return grade_array(stored.double().numpy(), given.double().numpy())
     moved = np.flatnonzero((stored != given).numpy())
@@ -126,7 +126,7 @@ def _grade_labels(stored: Tensor, given: Tensor, module: nn.Module, examples: Ex
     logits = outputs(module, examples.inputs).double().cpu()
     first = f"image {moved[0]}: stored {int(stored[moved[0]])}, theta* gives {int(given[moved[0]])}"
     if int(stored.min()) < 0 or int(stored.max()) >= logits.shape[1]:
-        return "different", f"{first}, and a class that there isn't"
+        return "different", f"{first}, and a class that does not exist"
     largest = logits.max(1).values
     behind = largest - logits.gather(1, stored[:, None]).squeeze(1)
     tied = bool((behind <= RELATIVE * largest.abs() + ABSOLUTE).all())
@@ -160,7 +160,7 @@ def _wrong_rates(history: History, training: TrainingSpec, *, images: int) -> st
         for epoch in range(1, len(history.epochs) + 1)
     ]
     grade, detail = grade_array(np.array([epoch.lr for epoch in history.epochs]), np.array(expected), absolute=0.0)
-    return None if grade != "different" else f"history.csv: the learning rate is not the spec's: {detail}"
+    return None if grade != "different" else f"history.csv: the learning rate differs from the spec: {detail}"
 
 
 def _wrong_end(again: Minimum, history: History, training: TrainingSpec, *, images: int) -> str | None:
@@ -182,4 +182,4 @@ def _wrong_end(again: Minimum, history: History, training: TrainingSpec, *, imag
     }
     if allowed[again.stopped] and len(losses) <= training.max_epochs:
         return None
-    return f"the history ends after {len(losses)} epochs, where the spec does not stop training ({again.stopped})"
+    return f"the history ends after {len(losses)} epochs, but the spec does not stop training there ({again.stopped})"

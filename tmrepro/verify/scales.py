@@ -14,7 +14,7 @@ LARGEST_EXPONENT = 700.0  # e to more than that is no float
 # A band judges nothing if it holds this share of all that the number can be, or reaches over this factor.
 WIDEST_SHARE = 0.9
 WIDEST_FACTOR = 1000.0
-JUDGES_NOTHING = f"over {WIDEST_SHARE:.0%} of what the number can be, or a factor of more than {WIDEST_FACTOR:.0f}"
+JUDGES_NOTHING = f"over {WIDEST_SHARE:.0%} of the range of the number, or a factor of more than {WIDEST_FACTOR:.0f}"
 
 
 def has_place(value: float, range_: Range) -> bool:

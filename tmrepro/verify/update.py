@@ -92,8 +92,8 @@ def _computes_the_same(spec: Spec, other: Spec) -> bool:
 def _refusal(verdict: Verdict, failed: Sequence[Check]) -> str:
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     return (
-        f"{failed[0].subject}: {failed[0].detail}{more}; only a run that agrees with itself can become a reference, and only "
-        f"a whole reference can be compared: 'tmrepro verify {verdict.subject}' tells all"
+        f"{failed[0].subject}: {failed[0].detail}{more}; only a consistent run can become a reference, and only "
+        f"an undamaged reference can be compared; 'tmrepro verify {verdict.subject}' shows all findings"
     )
 
 
@@ -164,20 +164,21 @@ def _picture(folder: Path, relative: str) -> bytes | None:
 
 def _remarks(view: RunView, reference: Reference) -> Iterator[str]:
     bands, name = reference.bands, reference.spec.name
-    build = f"'tmrepro reference build SPEC --to {reference.folder} --replicates N' measures new ones"
+    build = f"'tmrepro reference build SPEC --to {reference.folder} --replicates N' measures new bands"
     if not bands.measured:
         yield f"reference {name} has no bands; {build}"
     elif not _computes_the_same(view.spec, reference.spec):
-        yield f"its bands are those of another spec, so they go; {build}"
+        yield f"its bands belong to another spec, so they are removed; {build}"
     else:
         outside = [
             "/".join(place)
             for place in _places(view.statistics)
             if (band := bands.of_statistic(*place)) is not None and not band.holds(_at(view.statistics, place))
         ]
-        yield f"its bands stay, measured on {bands.n} replicates of the reference that is replaced"
+        yield f"its bands are kept; they were measured on {bands.n} replicates of the old reference"
         if outside:
-            yield f"{len(outside)} statistics lie outside their bands ({', '.join(outside[:3])}): the bands are stale; {build}"
+            first = ", ".join(outside[:3])
+            yield f"{len(outside)} statistics are outside their bands ({first}): the bands are out of date; {build}"
 
 
 def _places(statistics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, str, str]]:

@@ -239,7 +239,7 @@ class Verdict:
         """The verdict in one line; it starts with `word` and a colon."""
         if self.grade == "litter":
             paths = [check.subject for check in self.checks if check.grade == "litter"]
-            whole = "at level integrity nothing else is wrong: remove it, then verify again"
+            whole = "level integrity found nothing else: remove it, then verify again"
             return f"{self.word}: {self.subject}, level {self.level}: {litter_words(paths)}; {whole}"
         asked = ", as a replicate" if self.replicate else ""
         against = f" against reference {self.reference}" if self.reference else ""
