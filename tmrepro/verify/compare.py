@@ -1,8 +1,9 @@
-"""Does a run agree with a reference, or with another run of the same spec?
+"""Compares a run with a reference, or with another run of the same spec.
 
-On one platform the same spec gives the same bits, so nothing but `identical` and, with a warning, `equal` passes. Another
-platform rounds otherwise, training magnifies that, and another seed goes elsewhere from the start: then, and only then,
-what lies inside a measured band is `consistent`. What has no band cannot be, and what nobody can judge is said.
+On one platform the same spec is bitwise identical, so only `identical` and, with a warning, `equal` pass. Another
+platform rounds differently, training magnifies the differences, and another seed gives another training. Only then
+a number inside a measured band is `consistent`. A number without a band cannot be `consistent`; a warning names the
+numbers that are not judged.
 """
 
 from __future__ import annotations

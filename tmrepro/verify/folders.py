@@ -1,4 +1,4 @@
-"""What a folder is, by what is in it: a run, a reference, or a surface that `tmrepro.loss_surface` keeps."""
+"""Tells the kind of a folder from its files: a run, a reference, or a surface kept by `tmrepro.loss_surface`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WHY_NOT = {
 
 
 def kind_of(folder: Path) -> Kind:
-    """What `folder` is. One file that is gone does not make it another thing: its manifest, or its surface, still tells."""
+    """Return the kind of `folder`. One missing file does not change it, because the manifest or the surface still shows it."""
     if os.path.lexists(folder / BANDS):
         return "reference"
     if os.path.lexists(folder / SPEC):
@@ -35,15 +35,15 @@ def kind_of(folder: Path) -> Kind:
 
 
 def default_level(kind: Kind) -> Level:
-    """How far a folder is verified where nobody says."""
+    """Return the default level for a kind of folder."""
     return "audit" if kind == "run" else "statistics"
 
 
 def refuse_level(folder: Path, kind: Kind, level: Level) -> None:
-    """Nothing, if a folder of this kind can be verified so far.
+    """Raise UsageError unless a folder of this kind can be verified at this level.
 
     Raises:
-        UsageError: it lacks what that level computes from.
+        UsageError: the folder lacks the files for that level.
     """
     if kind != "run" and level in {"audit", "rerun"}:
         raise UsageError(f"level {level}: {folder} {_WHY_NOT[kind].format(folder=folder)}")

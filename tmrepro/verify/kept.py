@@ -1,7 +1,7 @@
-"""A surface that `tmrepro.loss_surface` keeps in a folder: what of it can be checked without the network and the data.
+"""Checks a surface that `tmrepro.loss_surface` keeps in a folder, without the network and the data.
 
-The checksums of its chunks, its metadata, question.json, and that they tell of the same grid. Its statistics and its measured
-error are told; nothing is there to hold them against.
+It checks the checksums of chunks, the metadata and question.json, and that they describe the same grid. It reports the
+statistics and the measured error; there is nothing to compare them with.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EVEN = 1e-9  # relative: how far apart steps of an evenly spaced axis may be
 
 
 def check_kept(folder: Path, *, level: Level) -> tuple[list[Check], Remarks]:
-    """Every check of a kept surface; each finding names its file."""
+    """Return the checks of a kept surface. Each finding names its file."""
     findings = list(_findings(folder))[:MOST_FINDINGS]
     if findings:
         return findings, Remarks()
@@ -58,7 +58,7 @@ def check_kept(folder: Path, *, level: Level) -> tuple[list[Check], Remarks]:
 
 
 def _findings(folder: Path) -> Iterator[Check]:
-    """What is missing, too much, damaged, or at odds with the rest."""
+    """Yield missing, unexpected, damaged and inconsistent files."""
     if os.path.lexists(folder / WORK):
         yield _damaged(WORK, f"left by an unfinished computation; {REMEDY}")
     try:
@@ -113,7 +113,7 @@ def _asked(question: Any) -> tuple[np.ndarray, np.ndarray, int]:
 def _odd(
     surface: Surface, attributes: Mapping[str, Any], question: Mapping[str, Any], *, chunk: int
 ) -> Iterator[Check]:
-    """What no computation can have stored: each number where it says so, and both documents of one surface."""
+    """Yield stored numbers that no computation can give, and differences between the two documents of the surface."""
     metadata = f"{STORE}/{GROUP}/zarr.json"
     for name in ("precision", "evaluator"):
         if name in attributes and name in question and attributes[name] != question[name]:
@@ -136,7 +136,7 @@ def _odd(
 def _at_theta(
     surface: Surface, attributes: Mapping[str, Any], question: Mapping[str, Any], *, chunk: int
 ) -> Iterator[Check]:
-    """Where question.json has the loss of all inputs at theta*, the surface must have the same there."""
+    """If question.json has the loss over all inputs at theta*, check that the surface has the same value."""
     from tmrepro.inference import EVALUATION_BATCH  # loads torch
 
     home, asked, images = _home(surface, attributes), question.get(AT_THETA), attributes.get("images")
@@ -155,7 +155,7 @@ def _at_theta(
 
 
 def _statistics(surface: Surface, attributes: Mapping[str, Any]) -> Check:
-    """The statistics that follow from the surface; nobody stored any, so none has a grade."""
+    """Return the statistics that follow from the surface. None are stored, so they have no grade."""
     subject = f"{STORE}/{GROUP}"
     home, steps = _home(surface, attributes), np.concatenate([np.diff(surface.a), np.diff(surface.b)])
     finite = surface.loss[np.isfinite(surface.loss)]
@@ -181,7 +181,7 @@ def _is_length(value: Any) -> bool:
 
 
 def _of(error: ArtefactError, otherwise: str) -> Check:
-    """A finding from a reader's message, which begins with the path of the file."""
+    """Return a finding from the message of a reader, which begins with the path of the file."""
     path, colon, words = str(error).partition(": ")
     subject = path if colon and path.startswith((STORE, QUESTION)) else otherwise
     return _damaged(subject, (words if subject == path else str(error)).replace(chunks.REMEDY, REMEDY))

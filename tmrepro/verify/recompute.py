@@ -1,4 +1,4 @@
-"""Level `statistics`: do the stored surfaces give the stored statistics and figures?"""
+"""Level `statistics`: checks that the stored surfaces give the stored statistics and figures."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from tmrepro.view import RunView
 
 
 def check_statistics(view: RunView, *, pdf: bool = True) -> tuple[list[Check], Remarks]:
-    """Recompute statistics and figures from the surfaces, and hold the stored ones against them.
+    """Recompute statistics and figures from the surfaces, and compare the stored ones with them.
 
-    A reference keeps no `pdf`.
+    A reference has no `pdf`.
     """
     try:
         computed = statistics_of(view.folder, view.surfaces)
@@ -80,7 +80,7 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
 
 
 def _check_claims(view: RunView, computed: Statistics) -> tuple[list[Check], Remarks]:
-    """Judge the claims again, where the run has a claims.json, which is that of claims as they are now."""
+    """Judge the claims again if the run has a claims.json of the present claims."""
     if not os.path.lexists(view.folder / CLAIMS):
         return [], Remarks()
     try:
@@ -103,7 +103,7 @@ def _check_claims(view: RunView, computed: Statistics) -> tuple[list[Check], Rem
 
 
 def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Check], Remarks]:
-    """Hold the stored figures against those in `drawn`."""
+    """Compare the stored figures with those in `drawn`."""
     checks, unknown = [], []
     platforms = drawn_alike(view.provenance, this_platform(view.spec, torch.device("cpu")))
     names = {path.name for path in drawn.iterdir() if pdf or path.suffix != ".pdf"}

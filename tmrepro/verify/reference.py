@@ -1,4 +1,4 @@
-"""A reference: what a run of a spec gave once, small enough to be shipped, and how far other seeds lie from it.
+"""References: the results of a run without weights, small enough to be published, with bands for other seeds.
 
 spec.yaml  statistics.json  surfaces.zarr/  provenance.json       as in the run they come from
 models/NAME/minimum.json, history.csv, curvature.json              no weights: provenance.json has their hashes
@@ -29,10 +29,10 @@ KEPT_FILE_LIMIT_BYTES = 2**30
 
 
 def check_target(to: Path) -> None:
-    """Nothing, if a reference can be written to `to`: asked before hours are spent on one.
+    """Raise UsageError unless a reference can be written to `to`. Call this before the run, which takes hours.
 
     Raises:
-        UsageError: it is a file, or holds something that is no reference.
+        UsageError: `to` is a file, or a folder with other content than a reference.
     """
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to} is a file; choose a folder with --to")
@@ -41,13 +41,13 @@ def check_target(to: Path) -> None:
 
 
 def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> Bands:
-    """Make the reference folder `to` from a finished run and what its replicates measured (the run's among them).
+    """Write the reference folder `to` from a finished run and its replicates (which include the run). Return its bands.
 
-    It takes its place whole, or not at all. Returns its bands.
+    The folder is replaced completely, or not at all.
 
     Raises:
-        DamagedError: the run is not what its manifest says.
-        UsageError: `to` holds something that is no reference.
+        DamagedError: the run differs from its manifest.
+        UsageError: `to` has other content than a reference.
     """
     _require_whole(run)
     spec = read_spec(run)
@@ -63,7 +63,7 @@ def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> 
 
 
 def replace_reference(run: Path, *, to: Path, bands: Bands) -> None:
-    """`write_reference` with bands that were measured before."""
+    """Like `write_reference`, with bands that were measured before."""
     check_target(to)
     _require_whole(run)
     fresh = to.parent / f".{to.name}.new"
@@ -81,10 +81,10 @@ def replace_reference(run: Path, *, to: Path, bands: Bands) -> None:
 
 
 def reference_findings(folder: Path) -> list[IntegrityFinding]:
-    """Everything in which a reference differs from its own manifest.
+    """Return all differences of a reference from its manifest.
 
     Raises:
-        DamagedError: there is no reference at all.
+        DamagedError: the folder is not a reference.
     """
     if not any(os.path.lexists(folder / name) for name in (SPEC, BANDS)):
         raise DamagedError(
@@ -95,10 +95,10 @@ def reference_findings(folder: Path) -> list[IntegrityFinding]:
 
 
 class Reference:
-    """A reference folder whose manifest holds.
+    """Open a reference folder, and check its manifest.
 
     Raises:
-        DamagedError: there is none, or it is not what its manifest says.
+        DamagedError: the folder is not a reference, or differs from its manifest.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""The scale of a band: where a number lies on it, and which numbers a stretch of it holds.
+"""The scale of a band: converts numbers to places on the scale, and intervals on the scale to numbers.
 
-A band is measured on the scale of its number and told in the number's own unit. It ends where the number does: nobody
-needs to hear that an accuracy of 1.03 would have been allowed.
+A band is measured on the scale of its number, and reported in the unit of the number. It is cut to the range of the number,
+so that no band of an accuracy ends at 1.03.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What verification found: the record that the terminal, the page, the JSON and the JUnit file all tell.
+"""The verdict: the record that the terminal, the page, the JSON and the JUnit file show.
 
-A check says in a line what was found. The numbers, bands and pictures behind it travel with it. Pictures travel as bytes,
+A check describes its finding in one line. It also has the numbers, bands and figures behind the finding. Figures are bytes,
 because the folder of a rerun is deleted before its verdict is shown.
 """
 
