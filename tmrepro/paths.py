@@ -1,4 +1,4 @@
-"""Paths as people give them: `~` and `~user` are home folders, and the working directory is there.
+"""Paths of users: expands `~` and `~user`, and checks that the working directory exists.
 
 A shell expands `~` only at the start of a word, so `--out=~/runs`, a variable in quotes and a path in Python all arrive as
 they were written. A process whose working directory was removed still runs, but MKL ends it where it loads its kernels.

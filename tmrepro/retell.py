@@ -1,4 +1,4 @@
-"""A finished run told again from what it stores: figures, page, statistics. The run folder itself is never changed."""
+"""Regenerates figures, page and statistics of a finished run from its stored data. The run folder is never changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""models/NAME/curvature.json and curvature.safetensors: how the loss bends at theta*, once somebody asked for it."""
+"""models/NAME/curvature.json and curvature.safetensors: the curvature of the loss at theta*, from `tmrepro curvature`."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class CurvatureDocument(_Strict):
 
 
 def spectrum_stem(spec: Spec) -> str:
-    """What the figure is called; a surface of that name has one of its own."""
+    """Return the name of the figure. It differs from the names of surfaces."""
     return SPECTRUM if SPECTRUM not in {drawn.name for drawn in expand_surfaces(spec)} else f"{SPECTRUM}.curvature"
 
 
@@ -158,7 +158,7 @@ def save_curvature(
 
 
 def read_curvature(run: Path, model: str) -> CurvatureDocument:
-    """What curvature.json of `model` says.
+    """Read the curvature.json of `model`.
 
     Raises:
         DamagedError: it is missing, or not such a document; or that of another model.
@@ -179,7 +179,7 @@ def read_curvature(run: Path, model: str) -> CurvatureDocument:
 
 
 def check_vectors(run: Path, document: CurvatureDocument) -> None:
-    """Nothing, if there are as many numbers as the eigenvectors of a curvature have; only the header is read.
+    """Raise DamagedError unless the file has as many numbers as the eigenvectors need. Only the header is read.
 
     Raises:
         DamagedError: there are others, or none.

@@ -1,4 +1,4 @@
-"""JSON documents, and history.csv. Written so that the same content is the same bytes; read strictly.
+"""JSON documents, and history.csv. Equal content gives equal bytes. Reading is strict.
 
 Strict means: UTF-8, no NaN or Infinity (nor a number that becomes one), no integer beyond 64 bits, no key twice, and a
 bounded size, depth and number of values: a value takes a hundred times the memory of its text.
@@ -37,7 +37,7 @@ def write_json(path: Path, value: object, *, work: Path) -> None:
 
 
 def read_json(path: Path, *, limit_bytes: int = JSON_LIMIT_BYTES, name: str | None = None) -> Any:
-    """The value of a JSON file that somebody else may have written; `name` is what messages call it.
+    """Read a JSON file that may be hostile. Messages call it `name`.
 
     Raises:
         DamagedError: the file is missing or is not strict JSON.

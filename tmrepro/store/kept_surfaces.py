@@ -1,6 +1,6 @@
-"""A folder that keeps one surface of `tmrepro.loss_surface`, chunk by chunk, so that an interrupted one continues.
+"""A folder that keeps one surface of `tmrepro.loss_surface`, chunk by chunk, so that it continues after an interruption.
 
-    FOLDER/question.json      what was asked, by hashes; a folder answers one question
+    FOLDER/question.json      the arguments, by hashes; a folder keeps one surface
     FOLDER/surfaces.zarr/     group own/model, as in a run folder but not always square
 
 The caller holds the lock.
@@ -40,10 +40,10 @@ GROUP = "own/model"
 
 
 def refuse_many_chunks(rows: int, columns: int, chunk: int) -> None:
-    """Nothing, if a surface may be kept in chunks of this size, so that every reader takes it.
+    """Raise UsageError if a surface has too many chunks of this size for its readers.
 
     Raises:
-        UsageError: it would fall into too many files.
+        UsageError: there would be too many files.
     """
     if (count := chunk_count(rows, columns, chunk)) > MOST_CHUNKS:
         raise UsageError(
@@ -53,10 +53,10 @@ def refuse_many_chunks(rows: int, columns: int, chunk: int) -> None:
 
 
 def check_question(folder: Path, question: Mapping[str, Any]) -> None:
-    """Nothing, if `folder` is empty, or keeps the answer to `question`.
+    """Raise UsageError unless `folder` is empty, or keeps the surface of `question`.
 
     Raises:
-        UsageError: it keeps something else.
+        UsageError: the folder has other content.
         DamagedError: its question.json cannot be read.
     """
     if not os.path.lexists(folder / QUESTION):
@@ -86,9 +86,9 @@ def open_kept(
     chunk: int,
     attributes: Mapping[str, Any],
 ) -> SurfaceGroup:
-    """Make what is missing but the chunks, and put the question there last: the folder answers it from then on.
+    """Create the folder and the metadata, and write question.json last. Chunks are not created.
 
-    An error that was measured stays among the attributes.
+    A measured error is kept in the attributes.
     """
     group = SurfaceGroup(folder, GROUP, Layout(K=len(a), K_b=len(b), chunk=chunk))
     measured = error_attributes(kept_error(folder, shape=(len(a), len(b))))

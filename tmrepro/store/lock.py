@@ -1,4 +1,4 @@
-"""One process at a time works in a run folder. The lock is the kernel's, so that a killed process never leaves it."""
+"""The lock of a run folder: one process at a time. It is a kernel lock, which is released when its process is killed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOCK = "lock"
 def run_lock(run: Path) -> Iterator[None]:
     """Hold RUN/.work/lock while the body runs, which may call `remove_work` when the run is complete.
 
-    This is where all writing into a run folder begins, so it is here that a folder with links in it is refused.
+    All writing into a run folder begins here, so a folder with links is refused here.
 
     Raises:
         UsageError: a living process holds it.

@@ -1,7 +1,7 @@
 """manifest-sha256.txt: every file of a folder with its SHA-256, in the form that `sha256sum -c` reads.
 
-Written last. Checked without trusting it: what is missing, extra, changed, empty or a link is a finding with its path,
-and no content whatever makes the check itself fail.
+It is written last. It is checked without trust: every missing, unexpected, changed or empty file, and every link, is a
+finding with its path. No content makes the check itself fail.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _REMEDY = "run 'tmrepro run SPEC --out RUN' to recompute it"
 
 @dataclass(frozen=True)
 class IntegrityFinding:
-    """One thing wrong in a folder. `path` is relative to it, with '/', and safe to print."""
+    """An error in a folder. `path` is relative to the folder, with '/', and safe to print."""
 
     path: str
     problem: Problem
@@ -49,7 +49,7 @@ class IntegrityFinding:
 def write_manifest(run: Path, *, work: Path) -> None:
     """Write the manifest of every file below `run` but itself and `.work`, sorted by the bytes of the path.
 
-    An empty folder, of which no manifest can tell, is removed: it is what is left of files that are no longer wanted.
+    Empty folders are removed, because a manifest cannot list them. They remain after files are removed.
 
     Raises:
         DamagedError: a link, litter, or a name that a line of the manifest cannot hold.
@@ -73,9 +73,9 @@ def write_manifest(run: Path, *, work: Path) -> None:
 
 
 def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding]:
-    """Everything in which the folder differs from its manifest, sorted by path, litter last; empty when nothing does.
+    """Return all differences of a folder from its manifest, sorted by path, litter last.
 
-    `working` is for whoever holds the run's lock: without it a `.work` left by an unfinished run is a finding.
+    `working` is for the holder of the run's lock. Otherwise a `.work` left by an unfinished run is a finding.
     """
     expected, findings = _read_manifest(run)
     kinds = dict(_entries(run))
@@ -103,7 +103,7 @@ def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding
 
 
 def told(run: Path, findings: Sequence[IntegrityFinding]) -> str:
-    """The first of `findings` in words; of litter alone, all of it and how to remove it."""
+    """Return the first of `findings` in words. If there is only litter, return all of it, and how to remove it."""
     if findings[0].problem != "litter":
         return str(findings[0])
     paths = [finding.path for finding in findings]
@@ -111,7 +111,7 @@ def told(run: Path, findings: Sequence[IntegrityFinding]) -> str:
 
 
 def refuse_litter(run: Path) -> None:
-    """Raise DamagedError if other programs left files in `run`: a manifest would vouch for them."""
+    """Raise DamagedError if other programs left files in `run`, because a manifest would list them."""
     found = {litter for path, kind in _entries(run) if path.split("/")[0] != WORK and (litter := _litter(path, kind))}
     if found:
         paths = sorted(finding.path for finding in found)
@@ -149,9 +149,9 @@ def listed_hashes(run: Path) -> dict[str, str]:
 
 
 def refuse_strange(run: Path) -> None:
-    """Nothing, if all of `run` is plain files and folders; it need not exist.
+    """Raise DamagedError unless `run` has only regular files and folders. It need not exist.
 
-    Whoever is about to write into a folder asks this first: a link on the way would take the writing elsewhere.
+    Call this before writing into a folder, because a link could redirect the writing elsewhere.
 
     Raises:
         DamagedError: there is a link, a pipe, a socket or a device, or a folder that cannot be read.
