@@ -228,7 +228,7 @@ def test_a_whole_set_is_not_downloaded_again(published, section):
 
 @pytest.mark.usefixtures("published")
 def test_a_download_that_fails_says_how_to_go_without(tmp_path, section):
-    with pytest.raises(DataError, match=r"cannot be downloaded .*bring cifar-10-python\.tar\.gz from elsewhere"):
+    with pytest.raises(DataError, match=r"cannot be downloaded .*copy cifar-10-python\.tar\.gz into"):
         load_dataset(section("cifar10"), data_dir=tmp_path / "empty", download=True)
 
 

@@ -215,7 +215,7 @@ def test_a_kept_surface_knows_its_arguments(tmp_path):
     asked = {"loss": "cross_entropy", "targets": LABELS, "output": "logits", "grid": 2, "out": tmp_path}
     first = loss_surface(model, inputs=NAMED, **asked)
     assert first.identical(loss_surface(model, inputs=NAMED, **asked))
-    with pytest.raises(UsageError, match="of other inputs"):
+    with pytest.raises(UsageError, match="changed: inputs"):
         loss_surface(model, inputs=NAMED | {"extra": 2 * EXTRA}, **asked)
 
 

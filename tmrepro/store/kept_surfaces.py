@@ -73,7 +73,7 @@ def check_question(folder: Path, question: Mapping[str, Any]) -> None:
     for name in dict.fromkeys([*question, *kept]):
         if kept.get(name) != question.get(name):
             raise UsageError(
-                f"out: {folder} keeps another surface: {name} differs; choose another folder, or remove this one"
+                f"out: {folder} keeps another surface (changed: {name}); choose another folder, or remove this one"
             )
 
 
