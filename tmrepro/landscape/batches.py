@@ -1,4 +1,4 @@
-"""The data of `loss_surface` in all forms that torch's users have them in: tensors, tuples, dicts, loaders."""
+"""Reads the data of `loss_surface` in all supported forms: tensors, tuples, dicts, loaders."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tmrepro.spec.messages import did_you_mean
 
 @dataclass(frozen=True)
 class Given:
-    """What a network is called with, a tensor [n, ...] an argument, and the targets [n, ...].
+    """The arguments of a network, one tensor [n, ...] each, and the targets [n, ...].
 
-    `names` are those of keyword arguments, one for each of `columns`; None where the arguments are positional.
+    `names` are the names of keyword arguments, one for each of `columns`; None if the arguments are positional.
     """
 
     columns: tuple[Tensor, ...]
@@ -44,7 +44,7 @@ class Given:
 
 
 def read_data(inputs: object, targets: object) -> Given:
-    """The tensors in what a caller gives as `inputs` and `targets`; a loader is gone through once.
+    """Return the tensors in `inputs` and `targets`. A loader is read once.
 
     Raises:
         UsageError: no data, or tensors that don't fit together.
@@ -119,7 +119,7 @@ def _joined(batches: Iterable[Any], targets: object) -> tuple[tuple[str, ...] | 
 
 
 def _require_all(loader: DataLoader[Any]) -> None:
-    """Raise UsageError if a loader leaves inputs out, or gives some several times, as it is drawn."""
+    """Raise UsageError if a loader drops inputs, or repeats some."""
     sampler = loader.sampler
     if isinstance(sampler, WeightedRandomSampler) or (isinstance(sampler, RandomSampler) and sampler.replacement):
         raise UsageError("inputs: the loader's sampler draws with replacement; a surface is of each input once")
@@ -183,7 +183,7 @@ def _checked(names: tuple[str, ...] | None, columns: list[Tensor], targets: Tens
 
 @contextmanager
 def _generators_kept(batches: object) -> Iterator[None]:
-    """Put the loader's own random generators back where they were."""
+    """Restore the state of the loader's own random generators."""
     holders = [batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
     generators = [
         value for holder in holders if isinstance(value := getattr(holder, "generator", None), torch.Generator)
