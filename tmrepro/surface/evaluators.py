@@ -1,7 +1,7 @@
-"""Which evaluator answers a problem. One interface (`problem`); a faster evaluator plugs in beside the plain one here.
+"""Chooses the evaluator of a problem. All evaluators share one interface (`problem`); a new one is registered here.
 
-An evaluator may reorder arithmetic, never change it: design section 3 bounds |S - S64| by 1e-5 (|S64| + 0.01) against the
-definition in float64, which `PlainEvaluator` with precision float64 is, word for word.
+An evaluator may reorder arithmetic, but not change it: |S - S64| must be at most 1e-5 (|S64| + 0.01), compared with the
+definition in float64: `PlainEvaluator` with precision float64.
 """
 
 from __future__ import annotations
