@@ -212,7 +212,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class SurfaceError:
-    """The measured error of a surface, compared with the definition in float64: the largest |S - S64| / (1e-5 (|S64| + 0.01)) that was measured.
+    """The measured error of a surface: the largest |S - S64| / (1e-5 (|S64| + 0.01)). S64 is the definition in float64.
 
     `over_bound` is None where float64 cannot be computed, or where S is finite and S64 isn't, or the other way round;
     `points` are the (i, j) where it was measured, on the first `images`; `note` says in words why it is None, or above 1.
