@@ -111,7 +111,7 @@ def run_benchmark(
         UsageError: an unknown model or evaluator, or too many images; `portable` after torch was loaded otherwise.
     """
     if unknown := sorted(set(models) - set(MODELS)):
-        raise UsageError(f"there is no network {unknown[0]!r} to measure: choose of {', '.join(MODELS)}")
+        raise UsageError(f"there is no network {unknown[0]!r}: choose from {', '.join(MODELS)}")
     if not 20 <= images <= MOST_IMAGES:
         raise UsageError(f"images must be at least 20 and at most {MOST_IMAGES}, of the digits (got {images})")
     if K < 2 or rounds < 1:

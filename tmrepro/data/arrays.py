@@ -1,4 +1,4 @@
-"""Four arrays in a .npz file, read as somebody else's file: sizes are looked at before memory is taken, and no pickle is read."""
+"""Reads four arrays from an untrusted .npz file: checks sizes before it allocates memory, and reads no pickle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tmrepro.limits import DATA_BYTES
 
 # A file that says it becomes so many times larger is no data: zeros alone compress further.
 EXPANSION_MAX = 200
-EXPANSION_FREE_BYTES = 2**28  # below, nobody is hurt
+EXPANSION_FREE_BYTES = 2**28  # below this, any expansion is harmless
 MEMBERS_MAX = 1000
 _HEADER_CHARACTERS = 10_000
 _BLOCK_BYTES = 2**22

@@ -140,7 +140,7 @@ def kept_group(folder: Path) -> SurfaceGroup:
 
 
 def read_kept(folder: Path) -> tuple[Surface, dict[str, Any]]:
-    """A whole kept surface and its attributes, from a folder that somebody else may have made.
+    """Read a complete kept surface and its attributes, from a folder that may be hostile.
 
     Raises:
         DamagedError: metadata that we would not have written, a missing chunk, a checksum that differs, a link.

@@ -65,7 +65,7 @@ def run_lock(run: Path) -> Iterator[None]:
 
 
 def remove_work(run: Path) -> None:
-    """Remove RUN/.work, for whoever holds its lock: the lock itself last, so that nobody else begins there before.
+    """Remove RUN/.work, for the holder of its lock. The lock is removed last, so that no other process begins earlier.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -99,7 +99,7 @@ def _refuse_other_file(path: Path) -> None:
 
 
 def _pid(holder: Path) -> str:
-    # filelock may empty the lock file of whoever holds it, so the number stands in a file of its own.
+    # filelock may empty the lock file of its holder, so the number is in a separate file.
     with contextlib.suppress(DamagedError, ValueError):
         return str(int(read_bytes(holder, limit_bytes=32)))
     return "unknown"

@@ -1,4 +1,4 @@
-"""What provenance.json tells of the data beside their fingerprint: what networks take and give, and where the data were."""
+"""The data section of provenance.json: inputs and outputs of networks, and the place of the data."""
 
 from __future__ import annotations
 

@@ -110,19 +110,19 @@ def recorded_stages(run: Path) -> list[StageRecord]:
 
 
 def finished_stages(run: Path) -> list[StageRecord]:
-    """The stages that the provenance.json of a finished run tells of.
+    """Return the stages in the provenance.json of a finished run.
 
     Raises:
-        DamagedError: it is missing, or tells of none.
+        DamagedError: the file is missing, or has no stages.
     """
     return stages_in(read_json(safe_path(run, PROVENANCE), name=PROVENANCE))
 
 
 def stages_in(provenance: Any) -> list[StageRecord]:
-    """The stages that a provenance document tells of.
+    """Return the stages in a provenance document.
 
     Raises:
-        DamagedError: it tells of none.
+        DamagedError: it has no stages.
     """
     stages = provenance.get("stages") if isinstance(provenance, Mapping) else None
     if not isinstance(stages, dict):
@@ -174,7 +174,7 @@ def damaged_files(run: Path, record: StageRecord) -> list[str]:
 
 
 def first_changed_input(new: Any, old: Any, path: str = "") -> str | None:
-    """Where two stages' inputs first differ, in words; None if they are the same."""
+    """Describe the first difference in the inputs of two stages; None if they are the same."""
     if isinstance(new, dict) and isinstance(old, dict):
         for name in sorted(set(new) | set(old)):
             inner = f"{path}.{name}" if path else name

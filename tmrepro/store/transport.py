@@ -15,7 +15,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def changed_on_the_way(data: bytes, digest: str) -> tuple[str, bytes] | None:
-    """What was done to a file whose SHA-256 was `digest`, in words, with its old content; None where it cannot be undone."""
+    """Describe the change of a file whose SHA-256 was `digest`, with its old content; None if it cannot be undone."""
     for what, candidate in _undone(data):
         if hashlib.sha256(candidate).hexdigest() == digest:
             return " and ".join(what), candidate
