@@ -15,7 +15,7 @@ from tmrepro.verify.verdict import Level
 Kind = Literal["run", "reference", "surface"]
 
 _WHY_NOT = {
-    "reference": "is a reference without weights, so only level statistics is possible: "
+    "reference": "is a reference without weights, so only levels integrity and statistics are possible: "
     "leave out --level, or run its spec again with 'tmrepro verify {folder}/spec.yaml --reference {folder}'",
     "surface": "is a surface kept by tmrepro.loss_surface, without network, data and spec: leave out --level; "
     "to recompute it, make the same call with another out=",
