@@ -222,9 +222,9 @@ def test_other_seeds_part_in_the_first_epoch(run, tmp_path):
     ("damage", "said"),
     [
         (lambda run: (run / "statistics.json").write_text("{}"), r"other: statistics\.json: SHA-256 differs"),
-        (lambda run: (run / "manifest-sha256.txt").unlink(), r"other: no finished run is there"),
-        (lambda run: (run / ".work").mkdir(), r"other: no finished run is there"),
-        (lambda run: shutil.rmtree(run), r"other: no finished run is there"),
+        (lambda run: (run / "manifest-sha256.txt").unlink(), r"other: not a finished run"),
+        (lambda run: (run / ".work").mkdir(), r"other: not a finished run"),
+        (lambda run: shutil.rmtree(run), r"other: not a finished run"),
     ],
 )
 def test_a_damaged_or_unfinished_run_is_not_compared(run, other, damage, said):
