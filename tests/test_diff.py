@@ -222,9 +222,9 @@ def test_other_seeds_part_in_the_first_epoch(run, tmp_path):
     ("damage", "said"),
     [
         (lambda run: (run / "statistics.json").write_text("{}"), r"other: statistics\.json: SHA-256 differs"),
-        (lambda run: (run / "manifest-sha256.txt").unlink(), r"other: no finished run is there"),
-        (lambda run: (run / ".work").mkdir(), r"other: no finished run is there"),
-        (lambda run: shutil.rmtree(run), r"other: no finished run is there"),
+        (lambda run: (run / "manifest-sha256.txt").unlink(), r"other: not a finished run"),
+        (lambda run: (run / ".work").mkdir(), r"other: not a finished run"),
+        (lambda run: shutil.rmtree(run), r"other: not a finished run"),
     ],
 )
 def test_a_damaged_or_unfinished_run_is_not_compared(run, other, damage, said):
@@ -274,7 +274,7 @@ def test_the_command_prints_a_table_or_json_and_ends_with_its_code(run, other):
     change_theta(other)
     seal(other)
     same = CliRunner().invoke(app, ["diff", str(run), str(run)])
-    assert (same.exit_code, same.stdout.splitlines()[-1]) == (0, "SAME: every bit that does not tell the time")
+    assert (same.exit_code, same.stdout.splitlines()[-1]) == (0, "SAME: bitwise identical, except for times")
     told = CliRunner().invoke(app, ["diff", str(run), str(other)])
     assert told.exit_code == 1
     assert "DIFFERENT, first in training/dnn, theta*, 3.weight, [2, 1] (1 of 80 differs): " in told.stdout

@@ -63,7 +63,7 @@ def test_everything_is_looked_at(diagnosis):
 def test_the_command_says_so_and_names_what_it_replaces():
     done = command(OMP_THREAD_LIMIT="1", MKL_NUM_THREADS="8")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "this machine can promise portable: a run on the CPU gives the same bytes here" in done.stdout
+    assert "this machine supports portable:" in done.stdout
     assert "MKL_NUM_THREADS, OMP_THREAD_LIMIT: yours, and replaced by tmrepro's own" in done.stdout
     assert "OMP_THREAD_LIMIT makes torch itself compute nonsense in other programs" in done.stdout
 

@@ -1,4 +1,4 @@
-"""tmrepro: loss landscapes around true minima, run from a spec and checked to the byte.
+"""tmrepro: loss landscapes around true minima, computed from a spec and verified byte by byte.
 
     import tmrepro
 
@@ -7,7 +7,7 @@
     view.surface("paper", "dnn").loss
     tmrepro.loss_surface(model, "cross_entropy", inputs, targets)
 
-This file loads nothing until a name is used: determinism must be set before torch is imported.
+A name imports its module when it is first used, because determinism must be set before torch is imported.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Keeps `tmrepro.verify` the function: importing anything of the folder of that name would put the folder there."""
+    """Keeps `tmrepro.verify` a function. Importing from the package of that name would replace it by the package."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name == "verify" and isinstance(value, ModuleType)):

@@ -1,9 +1,9 @@
-"""What `tmrepro bench` measures: every evaluator that fits against the plain one, in one run, beside what the machine can do.
+"""`tmrepro bench`: compares every evaluator that fits with plain in one run, and with the fastest matrix product.
 
-A B A B: in each round the plain evaluator and the others take turns on the same surface, so that a busy machine hits them all; a
-ratio is of one round, and the median of the rounds is told with its range. The networks are trained on the handwritten
-digits for a few epochs, since random ones have other statistics. The plain evaluator does one row of the grid, which it
-has no reason to do at another speed than the others; its time is per point, like all times here.
+In each round, the plain evaluator and the others take turns on the same surface (A B A B), so that a busy machine slows all of
+them. A ratio belongs to one round; the median of the rounds is reported with its range. The networks are trained on the
+handwritten digits for a few epochs, because random networks have other statistics. The plain evaluator computes one row of
+the grid; all rows take the same time. All times are per point.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def run_benchmark(
         UsageError: an unknown model or evaluator, or too many images; `portable` after torch was loaded otherwise.
     """
     if unknown := sorted(set(models) - set(MODELS)):
-        raise UsageError(f"there is no network {unknown[0]!r} to measure: choose of {', '.join(MODELS)}")
+        raise UsageError(f"there is no network {unknown[0]!r}: choose from {', '.join(MODELS)}")
     if not 20 <= images <= MOST_IMAGES:
         raise UsageError(f"images must be at least 20 and at most {MOST_IMAGES}, of the digits (got {images})")
     if K < 2 or rounds < 1:

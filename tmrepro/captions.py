@@ -1,4 +1,4 @@
-"""What is to be seen in each figure of a run, in words: for its caption, and for whoever cannot see it.
+"""Captions and alternative texts of the figures of a run.
 
 The names are those of `pipeline/drawings.py`: SURFACE, SURFACE.shared, SURFACE.replicates and training.curves.
 """

@@ -1,6 +1,6 @@
-"""Principal components of the states of a training, which may be too many and too long to be in memory at once.
+"""Principal components of the states of a training, which need not fit into memory.
 
-All that PCA needs of n states is their n x n Gram matrix and one more look at them, each a block of numbers at a time.
+PCA of n states needs their n x n Gram matrix and one more pass over them. Both work block by block.
 """
 
 from __future__ import annotations

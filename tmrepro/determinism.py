@@ -1,9 +1,9 @@
-"""Which bits a machine may differ in, and how the levels of design section 7 rule that out.
+"""The levels of determinism: settings that make results bitwise identical.
 
-The libraries below torch and NumPy take their settings from the environment, once, when they are loaded, or before: so
-`prepare` must not import torch, and `settle` tells a command whether it has to start again. `apply` sets what
-torch takes later. A caller's own settings of these libraries never count: some change bits, and with OMP_THREAD_LIMIT=1
-some sums of torch are plainly wrong.
+The libraries below torch and NumPy read their settings from the environment once, when they are loaded or before. So
+`prepare` must not import torch, and `settle` tells a command whether to restart. `apply` makes the settings that torch
+accepts later. A caller's own settings of these libraries are ignored: some change bits, and with OMP_THREAD_LIMIT=1
+some sums of torch are wrong.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def settle() -> dict[str, str] | None:
 
 
 def apply(determinism: Determinism) -> None:
-    """Make torch itself obey: threads, deterministic algorithms, no autotuning, no TF32. Loads torch."""
+    """Configure torch: threads, deterministic algorithms, no autotuning, no TF32. Imports torch."""
     import torch
 
     torch.set_num_threads(determinism.threads)

@@ -1,4 +1,4 @@
-"""Two finished runs, held against each other bit by bit: where do they part for the first time, and why?
+"""Finds the first difference between two finished runs, compared bit by bit, and likely reasons for it.
 
 The stages are gone through in the order in which they feed each other, so the first difference is where to look: all later
 ones may follow from it. What tells the time of day is left out: provenance.json, ro-crate-metadata.json, report.html and
@@ -49,13 +49,13 @@ from tmrepro.store.trajectories import LIMIT_BYTES
 from tmrepro.usercode import version_changes
 
 _TIMED_COLUMN, _TIMED_KEY = "seconds", "_seconds"
-# spec.yaml may be written in two ways that mean the same; the store's root repeats what the surfaces say.
+# Two spec.yaml can have the same meaning; the root of the store repeats the metadata of the surfaces.
 _TOLD_OTHERWISE = frozenset({SPEC, f"{STORE}/zarr.json"})
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first thing in which a stage of one run differs from the other's: what it is, and what either side has."""
+    """The first difference in a stage of two runs: what differs, and the value on either side."""
 
     what: str
     here: str
@@ -67,7 +67,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class StageComparison:
-    """One stage of both runs; `difference` is None where all its bits are the same."""
+    """One stage of both runs. `difference` is None if the stage is bitwise identical."""
 
     stage: str
     difference: Difference | None
@@ -75,7 +75,7 @@ class StageComparison:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """All stages in their order, and what about code, packages and machines may be the reason."""
+    """All stages in order, and differences in code, packages and machines that may be the reason."""
 
     here: str
     there: str
@@ -84,16 +84,16 @@ class RunComparison:
 
     @property
     def first(self) -> StageComparison | None:
-        """Where the runs part."""
+        """The first stage that differs."""
         return next((stage for stage in self.stages if stage.difference is not None), None)
 
     @property
     def exit_code(self) -> int:
-        """0 the same, 1 different."""
+        """0 if the runs are identical, else 1."""
         return EXIT_OK if self.first is None else EXIT_DIFFERENT
 
     def document(self) -> dict[str, Any]:
-        """The comparison as plain JSON values."""
+        """Return the comparison as plain JSON values."""
         first = self.first
         return {
             "here": self.here,
@@ -110,7 +110,7 @@ def compare_runs(here: Path, there: Path) -> RunComparison:
     """Compare two finished runs, `here` and `there`.
 
     Raises:
-        DamagedError: one of them is no finished run, or isn't what its manifest says.
+        DamagedError: a run is not finished, or differs from its manifest.
     """
     ours, theirs = _Side(here), _Side(there)
     stages = tuple(StageComparison(name, next(found, None)) for name, found in _stages(ours, theirs))
@@ -119,11 +119,11 @@ def compare_runs(here: Path, there: Path) -> RunComparison:
 
 
 class _Side:
-    """One of the two runs, whole by its manifest."""
+    """One of the two runs, checked against its manifest."""
 
     def __init__(self, run: Path) -> None:
         if not (run / SPEC).is_file() or not (run / MANIFEST).is_file() or (run / WORK).exists():
-            raise DamagedError(f"{run}: no finished run is there; 'tmrepro run SPEC --out {run}' makes or finishes one")
+            raise DamagedError(f"{run}: not a finished run; create or finish it with 'tmrepro run SPEC --out {run}'")
         findings = check_manifest(run)
         if findings:
             raise DamagedError(f"{run}: {told(run, findings)}")
@@ -143,7 +143,7 @@ class _Side:
 
 
 def _stages(ours: _Side, theirs: _Side) -> Iterator[tuple[str, Iterator[Difference]]]:
-    """Every stage that either run has, in the order of `ours`, with its differences."""
+    """Yield every stage of either run, in the order of `ours`, with its differences."""
     told: set[str] = set(_TOLD_OTHERWISE)
 
     def stage(name: str, folder: str, found: Iterator[Difference]) -> tuple[str, Iterator[Difference]]:
@@ -172,7 +172,7 @@ def _stages(ours: _Side, theirs: _Side) -> Iterator[tuple[str, Iterator[Differen
 
 
 def _versions(ours: _Side, theirs: _Side) -> Iterator[str]:
-    """Other versions of what the user's code imports, but of the packages that every run tells of."""
+    """Yield changed versions of packages that the user's code imports, except those that every run records."""
     told = _mapping(ours.provenance.get("packages"))
     for model in ours.code:
         if model in theirs.code:
@@ -190,7 +190,7 @@ def _spec(ours: _Side, theirs: _Side) -> Iterator[Difference]:
 
 
 def _code(ours: _Side, theirs: _Side) -> Iterator[Difference]:
-    """The files of the user's code. What versions of installed packages it imports is a reason, and no bit of a run."""
+    """Yield differences in files of the user's code. Versions of packages are a reason, not a difference of the run."""
     for model in dict.fromkeys([*ours.code, *theirs.code]):
         if (model in ours.code) != (model in theirs.code):
             yield Difference(f"code of {model}", *_one_side(model in ours.code))
@@ -211,7 +211,7 @@ def _data(ours: _Side, theirs: _Side) -> Iterator[Difference]:
 
 
 def _training(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
-    """The first epoch in which the histories differ, then the first tensor of theta*."""
+    """Yield the first epoch in which the histories differ, then the first tensor of theta*."""
     history, theta = model_file(model, HISTORY), model_file(model, THETA)
     if not (yield from _both_have(ours, theirs, history)):
         return
@@ -237,7 +237,7 @@ def _training(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
 
 
 def _minimum(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
-    """The first label of X~ that differs, then the first key of minimum.json."""
+    """Yield the first label of X~ that differs, then the first key of minimum.json."""
     labels, record = model_file(model, LABELS), model_file(model, MINIMUM)
     if (yield from _both_have(ours, theirs, labels)) and ours.files[labels] != theirs.files[labels]:
         here, there = (load_labels(side.path(labels), name=f"{side.run}/{labels}") for side in (ours, theirs))
@@ -245,13 +245,13 @@ def _minimum(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
     if (yield from _both_have(ours, theirs, record)) and ours.files[record] != theirs.files[record]:
         one, other = (asdict(read_minimum(side.run, model)) for side in (ours, theirs))
         for key in one:
-            # How deep planes go follows from the surfaces, which come later.
+            # The depths of planes follow from the surfaces, which come later.
             if key != "depth_below_minimum" and not key.endswith(_TIMED_KEY) and repr(one[key]) != repr(other[key]):
                 yield Difference(f"{MINIMUM}, {key}", _shown(one[key]), _shown(other[key]))
 
 
 def _trajectory(ours: _Side, theirs: _Side, model: str) -> Iterator[Difference]:
-    """The first row of the path of training that differs, then the first other file of the path or of stored directions."""
+    """Yield the first row of the path of training that differs, then the first other file of the path or of directions."""
     relative = model_file(model, TRAJECTORY)
     if (relative in ours.files or relative in theirs.files) and (yield from _both_have(ours, theirs, relative)):
         here, there = (_lines(side, relative) for side in (ours, theirs))
@@ -275,7 +275,7 @@ def _lines(side: _Side, relative: str) -> list[str]:
 
 
 def _surface(ours: _Side, theirs: _Side, surface: str, model: str) -> Iterator[Difference]:
-    """What gives the axes their meaning, the axes, then chunk by chunk the first point."""
+    """Yield differences in the attributes, in the axes, then, chunk by chunk, in the first point."""
     folder = f"{STORE}/{surface}/{model}/"
     if not (yield from _both_have(ours, theirs, f"{folder}zarr.json")) or ours.under(folder) == theirs.under(folder):
         return
@@ -313,7 +313,7 @@ def _statistics(ours: _Side, theirs: _Side) -> Iterator[Difference]:
 
 
 def _figures(ours: _Side, theirs: _Side) -> Iterator[Difference]:
-    """The first picture; PNG before PDF, since its pixels can be counted."""
+    """Yield the first figure that differs; PNG before PDF, because its pixels can be counted."""
     names = sorted({*ours.under("figures/"), *theirs.under("figures/")}, key=lambda name: (name.endswith(".pdf"), name))
     for name in names:
         if (yield from _both_have(ours, theirs, name)) and ours.files[name] != theirs.files[name]:
@@ -330,14 +330,14 @@ def _pixels(ours: _Side, theirs: _Side, name: str) -> str:
 
 
 def _files(ours: _Side, theirs: _Side, told: set[str]) -> Iterator[Difference]:
-    """What no stage has spoken of; also bytes that differ though what they say is the same."""
+    """Yield differences in all other files, also in bytes that have the same meaning."""
     for path in sorted(({*ours.files} | {*theirs.files}) - told):
         if (yield from _both_have(ours, theirs, path)) and ours.files[path] != theirs.files[path]:
             yield Difference(path, *(f"SHA-256 {side.files[path][:16]}" for side in (ours, theirs)))
 
 
 def _both_have(ours: _Side, theirs: _Side, path: str) -> Generator[Difference, None, bool]:
-    """Whether there is anything to compare; a file that only one side has is a difference."""
+    """Return whether both runs have the file. Yield a difference if only one of them has it."""
     if (path in ours.files) != (path in theirs.files):
         yield Difference(path, *_one_side(path in ours.files))
     return path in ours.files and path in theirs.files
@@ -346,7 +346,7 @@ def _both_have(ours: _Side, theirs: _Side, path: str) -> Generator[Difference, N
 def _arrays(
     what: str, here: np.ndarray | None, there: np.ndarray | None, *, start: tuple[int, ...] = (), word: str = ""
 ) -> Iterator[Difference]:
-    """The first number that differs in any bit, and how many do. `start` is the index of the first within something larger."""
+    """Yield the first number that differs in any bit, and how many do. `start` is the index of the block in its array."""
     if here is None or there is None:
         yield Difference(what, *_one_side(there is None))
     elif here.shape != there.shape or here.dtype != there.dtype:
@@ -368,7 +368,7 @@ def _one_side(is_here: bool) -> tuple[str, str]:  # noqa: FBT001
 
 
 def _flat(tree: Mapping[str, Any], *, separator: str = ".") -> dict[str, Any]:
-    """The leaves of nested objects by their paths."""
+    """Return the leaves of nested objects by their paths."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Directions that anyone can draw again, on any machine, and the paper's and Li et al.'s ways of scaling them.
+"""Directions that are bitwise identical on every machine, and their normalisation (the paper; Li et al. 2018).
 
-The stream of a seed depends on the seed and on the number of parameters alone: never on the architecture, the device or
-a global random state, which is what kept the field's reference tool from giving a published figure back.
+The stream of a seed depends only on the seed and on the number of parameters, never on the architecture, the device or
+a global random state. The field's reference tool depends on these, so it cannot reproduce a published figure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What can this machine promise? Looked at, and then tried: `portable` is promised only if its arithmetic is the known one.
+"""`tmrepro doctor`: tests which level of determinism this machine supports.
 
-The processor's name and instruction sets don't tell which bits come out. So a fingerprint is computed under `portable`
-determinism, with one visible core and with all of them, and held against the one that comes with this version of torch.
+The name and the instruction sets of a processor do not determine the bits of results. So a fingerprint is computed under
+`portable` determinism, with one visible core and with all cores, and compared with the known one for this version of torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Known = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `failed`: it stands against the promise; `note`: it is worth knowing."""
+    """The result of one check. `failed`: it prevents `portable`; `note`: it is worth knowing."""
 
     name: str
     status: Status
@@ -45,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the machine can promise, and why. `fingerprint` is that of one process with all cores; {} if there is none."""
+    """The supported level, and the findings. `fingerprint` is that of one process with all cores; {} if there is none."""
 
     promise: Promise
     findings: tuple[Finding, ...]
@@ -122,7 +122,7 @@ def _probe(threads: int, *, cores: int | None) -> dict[str, Any]:
 def _arithmetic(
     one_core: Mapping[str, Any], all_cores: Mapping[str, Any], *, threads: int, known: Known
 ) -> list[Finding]:
-    """Does the fingerprint repeat itself, depend on the cores that are visible, and agree with the known one?"""
+    """Check that the fingerprint repeats itself, does not depend on visible cores, and is the known one."""
     name = "arithmetic"
     for probe, cores in ((one_core, "with one visible core"), (all_cores, "with all cores")):
         if "error" in probe:
@@ -218,7 +218,7 @@ def _gpu(probe: Mapping[str, Any]) -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    """Can a file be made, flushed and renamed there, as every file of a run is?"""
+    """Check that a file can be created, flushed and renamed there, like every file of a run."""
     while not folder.is_dir():
         folder = folder.parent
     try:

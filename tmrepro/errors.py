@@ -1,19 +1,19 @@
-"""Every way a command of tmrepro can end badly, and the exit code of each.
+"""All errors of tmrepro, with the exit code of each.
 
     TmreproError                 (never raised itself)
-    ├── UsageError          2    the command line or the environment asks for something that cannot be
-    │   ├── SpecError       2    the spec is wrong: every finding with file, line and column
-    │   ├── FieldError      2    a field of the spec does not fit what was found: the data, say
-    │   └── LoadedTooEarlyError  2   torch was loaded before determinism could be set
-    ├── ArtefactError       3    something that should be there is missing or damaged
-    │   ├── DataError       3    a data set is absent, incomplete or altered
-    │   └── DamagedError    3    a run folder or reference does not hold the bytes that were written
-    └── ComputeError        4    the computation itself could not be done
-        ├── CollapsedError  4    a network ended as a constant predictor, whatever the seed
-        ├── DivergedError   4    the training loss is no longer finite
-        └── StorageError    4    the disk is full, or the folder cannot be written
+    ├── UsageError          2    the command line, an argument or the environment is invalid
+    │   ├── SpecError       2    the spec is invalid; every finding has file, line and column
+    │   ├── FieldError      2    a field of the spec does not fit, for example, the data
+    │   └── LoadedTooEarlyError  2   torch was imported before determinism could be set
+    ├── ArtefactError       3    a file or folder is missing or damaged
+    │   ├── DataError       3    a data set is missing, incomplete or changed
+    │   └── DamagedError    3    a run folder or reference is missing or damaged
+    └── ComputeError        4    the computation failed
+        ├── CollapsedError  4    a network became a constant predictor with every seed
+        ├── DivergedError   4    the training loss is not finite
+        └── StorageError    4    the disk is full, or the folder is not writable
 
-Exit codes that have no class here: 0 done or verified, 1 verified and different, 70 a bug of ours,
+Exit codes without a class: 0 done or verified, 1 verified and different, 70 a bug in tmrepro,
 130 interrupted, 143 terminated.
 """
 
@@ -29,20 +29,20 @@ EXIT_TERMINATED = 143
 
 
 class TmreproError(Exception):
-    """Base of all errors that a user can cause or meet; `exit_code` is what the process ends with."""
+    """Base class of all errors that a user can cause. `exit_code` is the exit code of the command line."""
 
     exit_code: int = EXIT_BUG
 
 
 class UsageError(TmreproError):
-    """The command line, or an argument of the Python API, asks for something that cannot be."""
+    """The command line, or an argument of the Python API, is invalid."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong in a spec. `line` and `column` count from 1."""
+    """An error in a spec. `line` and `column` count from 1."""
 
     source: str
     line: int
@@ -56,7 +56,7 @@ class Finding:
 
 
 class SpecError(UsageError):
-    """The spec is wrong. `findings` has all of them, in file order."""
+    """The spec is invalid. `findings` has all errors, in file order."""
 
     def __init__(self, findings: list[Finding]) -> None:
         self.findings = findings
@@ -64,9 +64,9 @@ class SpecError(UsageError):
 
 
 class FieldError(UsageError):
-    """A field of a readable spec asks for what does not fit the data, or for data that can't be used.
+    """A field of a valid spec does not fit the data, or its data cannot be used.
 
-    `location` is where it stands ("models", 0, "kind"); whoever knows the file makes a SpecError of it.
+    `location` is the path of the field, such as ("models", 0, "kind"). A caller that knows the file raises a SpecError instead.
     """
 
     def __init__(self, location: tuple[str | int, ...], message: str) -> None:
@@ -76,7 +76,7 @@ class FieldError(UsageError):
 
 
 class LoadedTooEarlyError(UsageError):
-    """torch was loaded with other settings than `portable` asks for; a process started with `environment` has them."""
+    """torch was imported without the settings that `portable` needs. A process started with `environment` has them."""
 
     def __init__(self, message: str, environment: dict[str, str]) -> None:
         self.environment = environment
@@ -84,32 +84,32 @@ class LoadedTooEarlyError(UsageError):
 
 
 class ArtefactError(TmreproError):
-    """A file or folder that should be there is missing or damaged."""
+    """A file or folder is missing or damaged."""
 
     exit_code = 3
 
 
 class DataError(ArtefactError):
-    """A data set is absent, incomplete, altered or unreadable."""
+    """A data set is missing, incomplete, changed or unreadable."""
 
 
 class DamagedError(ArtefactError):
-    """A run folder or a reference does not hold the bytes that were written."""
+    """A run folder or a reference is missing, or differs from what was written."""
 
 
 class ComputeError(TmreproError):
-    """The computation could not be done: out of memory, device lost, and the subclasses."""
+    """The computation failed: out of memory, device lost, or one of the subclasses."""
 
     exit_code = 4
 
 
 class CollapsedError(ComputeError):
-    """A network ended as a constant predictor with every seed it was given."""
+    """A network became a constant predictor with every seed."""
 
 
 class DivergedError(ComputeError):
-    """The training loss became nan or inf."""
+    """The training loss is nan or inf."""
 
 
 class StorageError(ComputeError):
-    """The run folder cannot be written (disk full, read-only, another file system error), or too many files are open."""
+    """The run folder is not writable (disk full, read-only, another file system error), or too many files are open."""

@@ -1,4 +1,4 @@
-"""A numerical fingerprint: hashes of a few fixed computations, which tell whether two machines compute the same bits.
+"""A numerical fingerprint: hashes of fixed computations, which show whether two machines compute the same bits.
 
 The name of a processor doesn't tell: the libraries under torch choose their instructions, and split their sums among
 threads, by rules of their own. So what a run is made of is computed once more from fixed numbers, and hashed: one hash per

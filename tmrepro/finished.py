@@ -1,4 +1,4 @@
-"""A finished run or a reference, read without torch: what of it other tools, tables and pages show."""
+"""Reads a finished run or a reference without torch, for tables, pages and exports."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ Kind = Literal["run", "reference"]
 
 @dataclass(frozen=True)
 class Finished:
-    """A folder whose manifest holds. Surfaces, histories and paths are read when they are asked for.
+    """A folder that matches its manifest. Surfaces, histories and paths are read on request.
 
-    `name` is what messages call the folder.
+    `name` is the name of the folder in messages.
     """
 
     folder: Path
@@ -47,12 +47,12 @@ class Finished:
 
     @property
     def models(self) -> Mapping[str, TrainedModel]:
-        """The trained networks, replicates included, by name."""
+        """The trained networks by name, including replicates."""
         return {model.name: model for model in expand_models(self.spec)}
 
     @property
     def surfaces(self) -> Mapping[tuple[str, str], DrawnSurface]:
-        """(SURFACE, MODEL) of every surface that the spec asks for and no collapse or divergence prevented."""
+        """(SURFACE, MODEL) of every surface. Networks that collapsed or diverged have none."""
         return {
             (drawn.name, model): drawn
             for drawn in expand_surfaces(self.spec)
@@ -62,35 +62,35 @@ class Finished:
 
     @property
     def unit(self) -> str:
-        """Of the losses, in words."""
+        """The unit of the losses."""
         return LOSS_UNITS[self.spec.models[0].training.loss]
 
     def surface(self, surface: str, model: str) -> tuple[Surface, SurfaceFacts, tuple[int, int], float]:
-        """A surface with its facts, its home and its step."""
+        """Return a surface with its attributes, the index of theta*, and its step."""
         return read_surface(self.folder, surface, model)
 
     def dataset(self, surface: str, model: str) -> xr.Dataset:
-        """A surface with named axes."""
+        """Return a surface with named axes."""
         return surface_dataset(self.folder, surface, model, unit=self.unit)
 
     def history(self, model: str) -> History:
-        """The epochs of a training."""
+        """Return the epochs of a training."""
         relative = model_file(model, HISTORY)
         return load_history(safe_path(self.folder, relative), name=relative)
 
     def trajectory(self, model: str) -> tuple[TrajectoryPoint, ...]:
-        """The path of a training; empty where the spec records none, or the network collapsed."""
+        """Return the path of a training. Empty if the spec records none, or the network collapsed."""
         if self.models[model].spec.training.trajectory is None or not self.minima[model].has_surface:
             return ()
         return load_trajectory(self.folder, model, surfaces=surfaces_around(self.spec, model))
 
 
 def read_finished(folder: Path) -> Finished:
-    """The finished run or reference in `folder`.
+    """Open the finished run or reference in `folder`.
 
     Raises:
         UsageError: it is a surface kept by `tmrepro.loss_surface`.
-        DamagedError: nothing is there, it is not finished, or it is not what its manifest says.
+        DamagedError: the folder has no run, or a run that is not finished or differs from its manifest.
     """
     if not os.path.lexists(folder / SPEC):
         if os.path.lexists(folder / QUESTION):
@@ -98,9 +98,7 @@ def read_finished(folder: Path) -> Finished:
                 f"{folder} is a surface kept by tmrepro.loss_surface, not a run: "
                 f"xarray.open_zarr('{folder}/surfaces.zarr', group='own/model') opens it"
             )
-        raise DamagedError(
-            f"{folder}: neither a run nor a reference is there; 'tmrepro run SPEC --out RUN' makes a run"
-        )
+        raise DamagedError(f"{folder}: not a run or a reference; create a run with 'tmrepro run SPEC --out RUN'")
     findings = check_manifest(folder)
     if findings:
         raise DamagedError(f"{folder}: {told(folder, findings)}")
@@ -120,10 +118,10 @@ def read_finished(folder: Path) -> Finished:
 
 
 def surface_dataset(folder: Path, surface: str, model: str, *, unit: str = "nats") -> xr.Dataset:
-    """Loss (in `unit`) and accuracy (share) over a and b, with the stored facts as attributes, flat for `to_netcdf`.
+    """Return loss (in `unit`) and accuracy (a share) over a and b. The stored attributes are flat, for `to_netcdf`.
 
     Raises:
-        DamagedError: it is not there, or damaged.
+        DamagedError: the surface is missing or damaged.
     """
     values, facts, home, step = read_surface(folder, surface, model)
     found = xr.Dataset(
@@ -147,11 +145,11 @@ def surface_dataset(folder: Path, surface: str, model: str, *, unit: str = "nats
 
 
 def path_outside(target: Path, folder: Path, *, option: str) -> Path:
-    """`target`, unless it lies in `folder`.
+    """Return `target`. Raise UsageError if it is in `folder`.
 
     Raises:
-        UsageError: it does; the folder's manifest would no longer hold.
+        UsageError: `target` is in `folder`, whose manifest would become invalid.
     """
     if target.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(f"{target} lies in {folder}, which stays as its manifest says; choose another {option}")
+        raise UsageError(f"{target} is in {folder}, which must match its manifest; choose another {option}")
     return target

@@ -1,6 +1,6 @@
 """Small tables and pictures for a notebook's cells: every name and number in them is escaped, and none runs a script.
 
-What a run folder holds may be a stranger's: a figure that cannot be read is left out, since showing a result must not fail.
+A run folder may be hostile. A figure that cannot be read is left out, because showing a result must not fail.
 """
 
 from __future__ import annotations

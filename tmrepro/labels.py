@@ -1,4 +1,4 @@
-"""What the variables of a surface are called, and their units: attributes long_name and units, which xarray puts on axes."""
+"""Names and units of the variables of a surface: the attributes long_name and units, which xarray shows on axes."""
 
 from __future__ import annotations
 

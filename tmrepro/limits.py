@@ -1,6 +1,6 @@
-"""Limits that several rooms keep: whoever writes no more than this can be read by all that read no more than this.
+"""Limits that several rooms share, so that readers accept everything that writers may write.
 
-A limit that a single reader keeps stands beside that reader. tests/test_limits.py tries every one on both sides.
+A limit of a single reader is in the module of that reader. tests/test_limits.py tests every limit on both sides.
 """
 
 from __future__ import annotations

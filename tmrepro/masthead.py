@@ -1,4 +1,4 @@
-"""What stands at the top of every page: which data, how many images, when, on which machine, and the paper behind it all.
+"""The head of every page: data, number of images, time, machine, and the paper.
 
 Taken from provenance.json, which may be a stranger's: what isn't there, or isn't what it should be, is left out.
 """

@@ -1,6 +1,6 @@
-"""Algorithm 1: relabel the data with the model's own outputs; then say from measured losses what the point is.
+"""Algorithm 1: relabels the data with the model's own outputs, and finds the category of the point from measured losses.
 
-Relabelling alone makes nothing a true minimum. With hard labels V~ is mean(-log max p), small only if the model is
+Relabelling alone does not make a point a true minimum. With hard labels V~ is mean(-log max p), small only if the model is
 confident; with soft labels, and with outputs under a squared error, V~ and the gradient are 0 by construction, whatever the
 model is. The category therefore rests on the training losses first (Table 1): a TM is a GM whose V~ is about zero too.
 """
@@ -54,7 +54,7 @@ def relabel(model: nn.Module, inputs: Tensor, *, labels: Relabelling) -> Tensor:
 def find_minimum(
     trained: Trained, *, name: str, spec: TrainingSpec, labels: Literal["hard", "soft"], examples: Examples
 ) -> Relabelled:
-    """Relabel the training part at theta* and judge the point. A collapsed network is never called a minimum."""
+    """Relabel the training part at theta*, and find the category. A collapsed network is never a minimum."""
     model, epsilon = trained.model, spec.stop.epsilon
     on_training = evaluate(model, examples.inputs, targets=examples.training_targets(spec))
     held_out = evaluate(model, examples.validation_inputs, targets=examples.validation_targets(spec))

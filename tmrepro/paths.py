@@ -1,4 +1,4 @@
-"""Paths as people give them: `~` and `~user` are home folders, and the working directory is there.
+"""Paths of users: expands `~` and `~user`, and checks that the working directory exists.
 
 A shell expands `~` only at the start of a word, so `--out=~/runs`, a variable in quotes and a path in Python all arrive as
 they were written. A process whose working directory was removed still runs, but MKL ends it where it loads its kernels.
@@ -28,9 +28,7 @@ def user_path(given: Path | str) -> Path:
         return path
     if text.startswith("~") and not os.path.lexists(first):
         whose = f"user {first[1:]!r} has" if first[1:] else "HOME is not set, and this user has"
-        raise UsageError(
-            f"{text}: {whose} no known home folder; give the whole path of a file whose name begins with ~"
-        )
+        raise UsageError(f"{text}: {whose} no known home folder; give an absolute path")
     return Path.cwd() / path  # so that whoever is given it next does not take it for a home folder
 
 

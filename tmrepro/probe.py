@@ -1,6 +1,6 @@
 """`python -m tmrepro.probe THREADS [CORES]`: what a process under `portable` determinism computes, as JSON, for `tmrepro doctor`.
 
-A process of its own, because all that is asked is fixed when torch loads. CORES limits the cores it sees.
+This is a separate process, because the settings are fixed when torch is imported. CORES limits the visible cores.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Why two runs of one spec may not have the same bits: what their provenance says of code, packages, machines and arithmetic.
+"""Likely reasons why two runs of one spec differ: code, packages, machines and arithmetic, from their provenance.
 
-The fingerprint comes first. Where it differs, the machines compute different bits, and the operations that do are named;
-where it is the same, look elsewhere.
+The fingerprint comes first. If it differs, the machines compute different bits, and the operations are named.
+Otherwise the reason is elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The frozen records that travel between the rooms: numpy only, no torch, no files, no behaviour but checks."""
+"""The frozen records passed between rooms: numpy only, no torch, no files, no behaviour except checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRID_ORIGINS = ("corner", "center")
 
 
 def loss_bound(loss: float) -> float:
-    """How far a surface may be off where float64 gives `loss`: 1e-5 (|loss| + 0.01); design, section 3.
+    """Return the allowed error of a surface where float64 gives `loss`: 1e-5 (|loss| + 0.01).
 
     A purely relative bound means nothing where the loss is 5e-6.
     """
@@ -54,7 +54,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a network takes, inputs [n, *shape] of a NumPy `dtype`, and gives: logits [n, classes], or numbers [n, *numbers].
+    """Inputs of a network, [n, *shape] of a NumPy `dtype`, and its outputs: logits [n, classes], or numbers [n, *numbers].
 
     `least` and `largest` are those of integers, such as tokens; 0 of other inputs. `classes` is None where targets are numbers.
     """
@@ -68,12 +68,12 @@ class Signature:
 
     @staticmethod
     def of_pictures(*, classes: int, size: int) -> Signature:
-        """That of RGB pictures of size x size."""
+        """Return the signature for RGB pictures of size x size."""
         return Signature((3, size, size), classes=classes)
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """The shape of what a network gives for one input."""
+        """The shape of the output of a network for one input."""
         return self.numbers if self.classes is None else (self.classes,)
 
     @property
@@ -163,15 +163,15 @@ class Minimum:
 
     @property
     def has_surface(self) -> bool:
-        """Whether there is a point to draw surfaces around: not where the network collapsed or diverged."""
+        """Whether the network has a surface. It has none if it collapsed or diverged."""
         return self.category not in FAILED
 
 
 @dataclass(frozen=True)
 class PlanePlace:
-    """A point of parameter space seen from a plane through theta*: theta* + a delta^ + b eta^ is the nearest point of it.
+    """The nearest point of a plane through theta* to a point of parameter space: theta* + a delta^ + b eta^.
 
-    `distance` is how far the point lies from the plane. None where the two directions span no plane.
+    `distance` is the distance of the point from the plane. None if the two directions do not span a plane.
     """
 
     a: float | None
@@ -200,9 +200,9 @@ class TrajectoryPoint:
 
 @dataclass(frozen=True)
 class Direction:
-    """What is known of one direction of a surface: its seed, the SHA-256 of its raw stream, its norm as used.
+    """The seed of a direction of a surface, the SHA-256 of its raw stream, and its norm after normalisation.
 
-    A direction that no seed gives has none.
+    `seed` is None if the direction does not come from a seed.
     """
 
     seed: int | None
@@ -212,7 +212,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class SurfaceError:
-    """How far a surface is from the definition in float64: the largest |S - S64| / (1e-5 (|S64| + 0.01)) that was measured.
+    """The measured error of a surface: the largest |S - S64| / (1e-5 (|S64| + 0.01)). S64 is the definition in float64.
 
     `over_bound` is None where float64 cannot be computed, or where S is finite and S64 isn't, or the other way round;
     `points` are the (i, j) where it was measured, on the first `images`; `note` says in words why it is None, or above 1.
@@ -226,7 +226,7 @@ class SurfaceError:
 
 @dataclass(frozen=True)
 class Mark:
-    """Another point that a plane was laid through: theta* of the network `name`, at (a, b)."""
+    """Another point that defines a plane: theta* of the network `name`, at (a, b)."""
 
     name: str
     a: float
@@ -235,10 +235,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class SurfaceFacts:
-    """What gives a surface's axes their meaning; stored as attributes of its zarr group.
+    """The attributes of a surface that describe its axes and data; stored in its zarr group.
 
     `theta_norm` is ||theta*||_2 over all parameters; `cosine` that of the angle between delta^ and eta^. `error` is None
-    until all of the surface is there and measured. `marks` are the other points that the plane was laid through.
+    until the surface is complete and measured. `marks` are the other points that define the plane.
     """
 
     delta: Direction
@@ -255,7 +255,7 @@ class SurfaceFacts:
 class Density:
     """The density of a Hessian's eigenvalues: `values` [g] at `grid` [g], whose integral is 1.
 
-    Each eigenvalue that `probes` random vectors see is drawn as a Gaussian of deviation `width`.
+    Each eigenvalue found with `probes` random vectors is a Gaussian of deviation `width`.
     """
 
     grid: Float64[np.ndarray, " g"]
@@ -266,7 +266,7 @@ class Density:
 
 @dataclass(frozen=True)
 class Curvature:
-    """How the mean loss over `images` inputs bends at theta*: what is known of its Hessian H over `parameters` numbers.
+    """The curvature of the mean loss over `images` inputs at theta*: results about its Hessian H over `parameters` numbers.
 
     `eigenvalues` [top] are the algebraically largest ones, largest first; `residuals` [top] are ||H v - lambda v|| of their unit
     `vectors` [top, n] (float32). There is an eigenvalue of H within its residual of each. `converged` [top]: the residual is
@@ -292,13 +292,13 @@ class Curvature:
 
     @property
     def mean_eigenvalue(self) -> float:
-        """tr(H) / N: what a slice along a random unit direction bends by on average (arXiv 2208.13219)."""
+        """tr(H) / N: the mean curvature along a random unit direction (arXiv 2208.13219)."""
         return self.trace / self.parameters
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What a figure shows of a Hessian: its largest `eigenvalues` [top], its mean one with its standard error, its density."""
+    """The data of a figure of a Hessian: its largest `eigenvalues` [top], its mean one with its standard error, its density."""
 
     eigenvalues: Float64[np.ndarray, " top"]
     converged: bool

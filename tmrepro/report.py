@@ -1,8 +1,8 @@
-"""report.html: one self-contained page that a reader can keep, send and print, and that loads nothing from anywhere.
+"""report.html: one self-contained page that can be stored, sent and printed, and that loads no other resource.
 
-The page shows what the run folder holds; it computes nothing. Every name, number and message in it is escaped by the
-template engine, and its content security policy forbids scripts and outside resources even so: the spec and the names
-in it may be a stranger's.
+The page shows the content of the run folder; it computes nothing. The template engine escapes every name, number and
+message. The content security policy also forbids scripts and external resources, because the spec and its names may be
+hostile.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
     names = [name for name in known if name in present] + [name for name in present if name not in known]
     rows = tuple(
         _Row(
-            known.get(name, StatisticInfo(name, "", range=no_band("nobody knows what it is"))),
+            known.get(name, StatisticInfo(name, "", range=no_band("unknown"))),
             tuple(values.get(name) for values in models.values()),
         )
         for name in names

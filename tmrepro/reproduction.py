@@ -1,6 +1,6 @@
-"""What `tmrepro reproduce` does here: the paper where its data and a GPU are at hand, else the quickstart, and why.
+"""Plans `tmrepro reproduce`: the paper if its data and a GPU are available, otherwise the quickstart, with the reason.
 
-The claims are judged from the shipped study, since one run has one training seed.
+The claims are judged from the shipped study, because one run has only one training seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A finished run told again from what it stores: figures, page, statistics. The run folder itself is never changed."""
+"""Regenerates figures, page and statistics of a finished run from its stored data. The run folder is never changed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_report_again(run: Path, *, to: Path | None) -> Path:
     view = open_run(run)
     target = path_outside(to or Path(f"{view.spec.name}.html"), run, option="--to")
     if target.is_dir():
-        raise UsageError(f"{target} is a folder; name a file with --to")
+        raise UsageError(f"{target} is a folder; give a file with --to")
     minima, statistics = {name: view.minimum(name) for name in view.models}, compute_statistics_of(view)
     text = report_page(
         run,

@@ -33,7 +33,7 @@ def find_spec(path: Path | str) -> Path:
 
 
 def own_reference(name: str) -> Path:
-    """Where somebody's own reference of the spec called `name` is built and looked for: below the working directory."""
+    """Return the folder of the user's own reference of the spec `name`, below the working directory."""
     return Path("reference") / name
 
 
@@ -43,12 +43,12 @@ def shipped_reference(name: str) -> Path:
 
 
 def reference_folder(name: str) -> Path:
-    """The reference of the spec called `name`: somebody's own, else the shipped one; where neither is, their own."""
+    """Return the reference of the spec `name`: the user's own or the shipped one; the user's own if neither exists."""
     own, shipped = own_reference(name), shipped_reference(name)
     is_own = any(os.path.lexists(own / file) for file in ("spec.yaml", "bands.json"))
     return own if is_own or not shipped.is_dir() else shipped
 
 
 def belongs_to_the_package(folder: Path) -> bool:
-    """Whether `folder` lies in an installed package, which nobody writes into."""
+    """Return whether `folder` is in an installed package, which must not change."""
     return folder.resolve().is_relative_to(_PACKAGE)

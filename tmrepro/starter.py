@@ -41,7 +41,7 @@ surfaces:
 """
 
 _MODEL = '''\
-"""The network of {name}.yaml. A change of this file trains anew."""
+"""The network of {name}.yaml. If this file changes, the network is trained again."""
 
 from torch import nn
 
@@ -60,11 +60,13 @@ def write_starter(name: str, *, folder: Path) -> tuple[Path, ...]:
         StorageError: they cannot be written.
     """
     if not re.fullmatch(NAME_PATTERN, name):
-        raise UsageError(f"{name!r}: a name is 1 to 64 of a-z, 0-9, _ and -, the first a letter or digit")
+        raise UsageError(
+            f"{name!r}: a name has 1 to 64 of the characters a-z, 0-9, _ and -, and begins with a letter or digit"
+        )
     module = f"model_{name.replace('-', '_')}"
     spec, model, data = (folder / file for file in (f"{name}.yaml", f"{module}.py", f"{name}.npz"))
     if there := [path.name for path in (spec, model, data) if os.path.lexists(path)]:
-        raise UsageError(f"{', '.join(there)}: there already, and nothing is overwritten; give another NAME")
+        raise UsageError(f"{', '.join(there)}: already exists, and is not overwritten; choose another NAME")
     try:
         with data.open("xb") as file:
             np.savez(file, allow_pickle=False, **_spirals())

@@ -1,4 +1,4 @@
-"""The path of training, seen from theta*: how far, in which direction, and where in a plane. All in float64, without BLAS."""
+"""The path of training relative to theta*: distances, directions, and coordinates in a plane. In float64, without BLAS."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def follow(
     components: Float[np.ndarray, "points 2"] | None,
     measure: Callable[[int], tuple[float | None, float | None]],
 ) -> list[TrajectoryPoint]:
-    """The points of a path at `epochs`, in no plane yet; two of them are in memory at a time.
+    """Return the points of a path at `epochs`, without coordinates in planes. Two points are in memory at a time.
 
-    `theta` gives the parameters [n] of a point by its index, `measure` its loss and gradient norm; `components` are the
-    coordinates along the principal components, where there are two.
+    `theta` returns the parameters [n] of a point by its index, and `measure` its loss and gradient norm. `components` are the
+    coordinates along the principal components, or None if there are fewer than two.
     """
     points: list[TrajectoryPoint] = []
     before: Vector | None = None
@@ -50,7 +50,7 @@ def follow(
 def places_in(
     pair: DirectionPair, theta: Callable[[int], Vector], count: int, *, theta_star: Vector
 ) -> list[PlanePlace]:
-    """Where each of the `count` points of a path is in the plane of `pair`."""
+    """Return the coordinates of each of the `count` points of a path in the plane of `pair`."""
     return [place_in(away_from(theta_star, theta(index)), pair.delta, pair.eta) for index in range(count)]
 
 
@@ -62,9 +62,9 @@ def away_from(theta_star: Vector, theta: Vector) -> Vector:
 
 
 def place_in(away: Vector, delta: Vector, eta: Vector) -> PlanePlace:
-    """Where theta* + `away` [n] is in the plane of the directions `delta` and `eta` [n]: the nearest point, and how far it is.
+    """Return the point of the plane of `delta` and `eta` [n] that is nearest to theta* + `away` [n], and its distance.
 
-    The directions need not be orthogonal; a and b are their coefficients, as those of a surface's axes are.
+    The directions need not be orthogonal. a and b are their coefficients, as on the axes of a surface.
     """
     dd, ee, de = dot(delta, delta), dot(eta, eta), dot(delta, eta)
     determinant = dd * ee - de * de

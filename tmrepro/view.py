@@ -1,4 +1,4 @@
-"""`open_run`: a run folder, read-only, as arrays and modules. Nothing in it is trusted to be what it says."""
+"""`open_run`: reads a run folder as arrays and modules. Everything read from the folder is checked."""
 
 from __future__ import annotations
 
@@ -51,24 +51,27 @@ from tmrepro.usercode import CodeChanges, CodeRecord, changes_since
 
 
 def open_run(run: Path | str, *, data_dir: Path | str | None = None, trust_code: bool = False) -> RunView:
-    """A view of the run folder `run`. `data_dir` is needed for `inputs()` of runs on CIFAR-10 or an image folder.
+    """Open the run folder `run`, read-only.
 
-    `trust_code` allows a `custom` model named in the run's spec to be imported, which runs its code.
+    Args:
+        run: a run folder.
+        data_dir: the folder of the data, for `inputs()` of runs on CIFAR-10 or an image folder.
+        trust_code: allow importing, and so running, the code of a `custom` model or data factory that the spec names.
 
     Raises:
-        DamagedError: there is no run, or its spec is not one.
+        DamagedError: the folder has no run, or its spec is invalid.
     """
     folder = user_path(run)
     if not os.path.lexists(folder / SPEC):
         raise DamagedError(
-            f"{folder}: no run is there (spec.yaml is missing); tmrepro run SPEC --out {folder} makes one"
+            f"{folder}: not a run folder (spec.yaml is missing); create a run with 'tmrepro run SPEC --out {folder}'"
         )
     spec = read_spec(folder)
     return RunView(folder, spec, data_dir=user_path(data_dir) if data_dir is not None else None, trust_code=trust_code)
 
 
 class RunView:
-    """What a run holds. Every method reads afresh and checks what it reads (errors.DamagedError)."""
+    """The content of a run folder. Every method reads the files again, and raises DamagedError if they are damaged."""
 
     def __init__(self, folder: Path, spec: Spec, *, data_dir: Path | None, trust_code: bool) -> None:
         self.folder = folder
@@ -85,12 +88,12 @@ class RunView:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the trained networks, replicates included."""
+        """The names of the trained networks, including replicates."""
         return tuple(self._models)
 
     @property
     def surfaces(self) -> tuple[tuple[str, str], ...]:
-        """(SURFACE, MODEL) of every surface that the spec asks for and no collapse or divergence prevented."""
+        """(SURFACE, MODEL) of every surface of the run. Networks that collapsed or diverged have none."""
         return tuple(
             (surface.name, model)
             for surface in self._surfaces.values()
@@ -100,48 +103,50 @@ class RunView:
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """provenance.json."""
+        """The content of provenance.json."""
         document: Mapping[str, Any] = self._json(PROVENANCE)
         return document
 
     @property
     def statistics(self) -> Mapping[str, Mapping[str, Mapping[str, float | int | None]]]:
-        """statistics.json, as SURFACE -> MODEL -> statistic -> value."""
+        """The content of statistics.json: SURFACE -> MODEL -> statistic -> value."""
         return read_statistics(self.folder)
 
     def surface(self, surface: str, model: str) -> xr.Dataset:
-        """Loss and accuracy (share) over a and b, with the stored facts as attributes, flat for `to_netcdf`."""
+        """Return the loss and the accuracy (a share) over a and b. The stored attributes are flat, for `to_netcdf`."""
         self._wanted(surface, self._surfaces, "surface")
         self._wanted(model, self._models, "model")
         unit = LOSS_UNITS[self.spec.models[0].training.loss]
         return surface_dataset(self.folder, surface, model, unit=unit)
 
     def model(self, model: str) -> nn.Module:
-        """The network holding theta*, in eval mode, on the CPU; maps inputs [n, 3, h, w] to logits."""
+        """Return the network at theta*, in eval mode, on the CPU. It maps inputs, such as pictures [n, 3, h, w], to logits."""
         trained: TrainedModel = self._wanted(model, self._models, "model")
         self._require_theta(model)
         if isinstance(trained.spec, CustomModel):
             self.require_trust(trained.spec)
             if changed := self.code_changes(model).files:
                 told = "; ".join(changed)
-                raise DamagedError(f"model {model!r}: the code is not that of the run: {told}; put it back as it was")
+                raise DamagedError(
+                    f"model {model!r}: the code has changed since the run: {told}; restore the code of the run"
+                )
         return load_theta(self.folder, trained, signature=self.signature)
 
     def require_trust(self, spec: CustomModel | CustomDataSpec) -> None:
-        """Raise UsageError unless code that the run's spec names may be imported."""
+        """Raise UsageError unless the code that the run's spec names may be imported."""
         if not self._trust_code:
-            what = f"model {spec.name!r} is" if isinstance(spec, CustomModel) else "the data are"
+            what = f"model {spec.name!r} needs" if isinstance(spec, CustomModel) else "the data need"
             raise UsageError(
-                f"{what} made by {spec.factory}, code that the run's spec names: "
-                "read it, then allow it with --trust-code (open_run: trust_code=True)"
+                f"{what} the code of {spec.factory}, which the run's spec names: "
+                "read the code, then allow it with --trust-code (open_run: trust_code=True)"
             )
 
     @cached_property
     def data_code_changes(self) -> CodeChanges:
-        """How the code of a data factory differs here from what the run was computed with. Imports it, if that is trusted.
+        """How the present code of a data factory differs from that of the run. Imports the code, if it is trusted.
 
         Raises:
-            DamagedError: the run has no record of it.
+            DamagedError: the run has no record of the code.
             UsageError: the code is not trusted, or cannot be used.
         """
         if not isinstance(self.spec.data, CustomDataSpec):
@@ -154,7 +159,7 @@ class RunView:
 
     @cached_property
     def signature(self) -> Signature:
-        """What the run's networks take and give."""
+        """The shapes and types of inputs and outputs of the run's networks."""
         return recorded_signature(self.provenance, self.spec)
 
     @cached_property
@@ -165,15 +170,17 @@ class RunView:
 
     @property
     def data_place(self) -> Path | None:
-        """Where the data are: as given, or where the run found them, by what it recorded."""
+        """The folder of the data: `data_dir`, or the place that the run recorded."""
         home = recorded_home(self.folder, self._recorded_data())
         return place_of(self.spec.data, data_dir=self._data_dir, home=home)
 
     def code_changes(self, model: str) -> CodeChanges:
-        """How the code of a custom model differs here from what the run was computed with. Imports it: ask for trust first.
+        """Return how the present code of a custom model differs from that of the run.
+
+        This imports the code: call `require_trust` first.
 
         Raises:
-            DamagedError: the run has no record of it.
+            DamagedError: the run has no record of the code.
             UsageError: the code cannot be used.
         """
         trained: TrainedModel = self._wanted(model, self._models, "model")
@@ -187,18 +194,18 @@ class RunView:
         return self._code.get(model, CodeChanges((), ()))
 
     def minimum(self, model: str) -> Minimum:
-        """models/NAME/minimum.json."""
+        """Return the content of models/NAME/minimum.json."""
         self._wanted(model, self._models, "model")
         return read_minimum(self.folder, model)
 
     def history(self, model: str) -> History:
-        """models/NAME/history.csv."""
+        """Return the content of models/NAME/history.csv."""
         self._wanted(model, self._models, "model")
         relative = model_file(model, HISTORY)
         return load_history(safe_path(self.folder, relative), name=relative)
 
     def trajectory(self, model: str) -> tuple[TrajectoryPoint, ...]:
-        """models/NAME/trajectory.csv, the path of training; empty where the spec records none, or the network collapsed."""
+        """Return models/NAME/trajectory.csv, the path of training. Empty if the spec records none or the network collapsed."""
         trained: TrainedModel = self._wanted(model, self._models, "model")
         training = trained.spec.training
         if training.trajectory is None or not self.minimum(model).has_surface:
@@ -206,7 +213,7 @@ class RunView:
         return load_trajectory(self.folder, model, surfaces=surfaces_around(self.spec, model))
 
     def labels(self, model: str) -> Tensor:
-        """y~ in data order: int64 [n] (hard), float32 [n, classes] (soft), or float32 [n, ...] (outputs under mse)."""
+        """Return the network's own labels in data order: int64 [n] (hard), float32 [n, classes] (soft) or [n, ...] (mse)."""
         self._wanted(model, self._models, "model")
         self._require_theta(model)
         relative = model_file(model, LABELS)
@@ -218,22 +225,22 @@ class RunView:
         return torch.from_numpy(np.array(labels))
 
     def inputs(self) -> Tensor:
-        """The training part exactly as the models see it, in data order: float32 [n, 3, h, w] of pictures."""
+        """Return the training inputs as the models see them, in data order: for pictures, float32 [n, 3, h, w]."""
         dataset = self.dataset
         return network_inputs(dataset, dataset.train, scaling=self.spec.data.scaling, device=torch.device("cpu"))
 
     def held_out(self) -> tuple[Tensor, Tensor]:
-        """The held-out part as the models see it, and its labels, in data order: like `inputs` and `original_labels`."""
+        """Return the held-out inputs and their labels, in data order, in the form of `inputs` and `original_labels`."""
         data = self.dataset
         inputs = network_inputs(data, data.validation, scaling=self.spec.data.scaling, device=torch.device("cpu"))
         return inputs, torch.from_numpy(data.validation.labels)
 
     def original_labels(self) -> Tensor:
-        """The training part's own labels, in data order: int64 [n], or float32 [n, ...] where targets are numbers."""
+        """Return the given labels of the training part, in data order: int64 [n]; float32 [n, ...] if targets are numbers."""
         return torch.from_numpy(self.dataset.train.labels)
 
     def directions(self, surface: str, model: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """delta^ and eta^ of a surface, by parameter name: drawn again, or as stored where no seed gives them."""
+        """Return delta^ and eta^ of a surface, by parameter name: recomputed from seeds, or read if they are stored."""
         drawn: DrawnSurface = self._wanted(surface, self._surfaces, "surface")
         module = self.model(model)
         layout, pair = layout_of(module), self.direction_pair(drawn, model, module)
@@ -244,15 +251,15 @@ class RunView:
         return delta, eta
 
     def direction_pair(self, drawn: DrawnSurface, model: str, module: nn.Module) -> DirectionPair:
-        """The directions of a surface as vectors [n], with their hashes and norms."""
+        """Return the directions of a surface as vectors [n], with their hashes and norms."""
         return direction_pair(self.folder, drawn, model, module)
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data of the spec, loaded again from where it comes from, and held against the run's fingerprint.
+        """The data of the spec, loaded again, and compared with the run's fingerprint.
 
         Raises:
-            DamagedError: it is not the data that the run saw.
+            DamagedError: these are not the data of the run.
         """
         dataset = self._loaded
         recorded = self._recorded_data().get("fingerprint")
@@ -264,7 +271,7 @@ class RunView:
 
     @cached_property
     def labels_of_classes(self) -> tuple[str, ...]:
-        """Names of the classes; none where targets are numbers."""
+        """The names of the classes; empty if targets are numbers."""
         classes = self._recorded_data().get("classes")
         if not isinstance(classes, list) or (not classes and isinstance(self.spec.data, DataSpec)):
             raise DamagedError("provenance.json: expected the classes of the data, found none")
@@ -273,7 +280,7 @@ class RunView:
     def _recorded_data(self) -> Mapping[str, Any]:
         data = self.provenance.get("data")
         if not isinstance(data, dict):
-            raise DamagedError("provenance.json: data: expected what is known of the data, found none")
+            raise DamagedError("provenance.json: data: expected an object that describes the data, found none")
         return data
 
     def _json(self, relative: str) -> Any:
@@ -286,7 +293,7 @@ class RunView:
         """Raise UsageError if the network diverged."""
         minimum = self.minimum(model)
         if minimum.category == "diverged":
-            raise UsageError(f"{model} diverged in training, so there is no theta*: {minimum.reason}")
+            raise UsageError(f"{model} diverged in training, so it has no theta*: {minimum.reason}")
 
     def _wanted(self, name: str, known: Mapping[str, Any], what: str) -> Any:
         if name not in known:
@@ -295,10 +302,10 @@ class RunView:
 
 
 def stored_vectors(run: Path, drawn: DrawnSurface, model: str, module: nn.Module) -> Vectors | None:
-    """The directions of a surface that no seed gives; None where seeds do.
+    """Return the stored directions of a surface; None if they come from seeds.
 
     Raises:
-        DamagedError: they are not there.
+        DamagedError: the file is missing.
     """
     if drawn.spec.directions.kind == "random":
         return None
@@ -306,10 +313,10 @@ def stored_vectors(run: Path, drawn: DrawnSurface, model: str, module: nn.Module
 
 
 def direction_pair(run: Path, drawn: DrawnSurface, model: str, module: nn.Module) -> DirectionPair:
-    """The directions of a surface as vectors [n], with their hashes and norms; `module` holds theta*.
+    """Return the directions of a surface as vectors [n], with their hashes and norms. `module` is at theta*.
 
     Raises:
-        DamagedError: no seed gives them, and they are not there.
+        DamagedError: the directions do not come from seeds, and their file is missing.
     """
     return surface_directions(
         drawn.spec.directions,
@@ -321,23 +328,23 @@ def direction_pair(run: Path, drawn: DrawnSurface, model: str, module: nn.Module
 
 
 def load_theta(run: Path, model: TrainedModel, *, signature: Signature) -> nn.Module:
-    """A model of a run, holding theta*, in eval mode, on the CPU.
+    """Return a model of a run at theta*, in eval mode, on the CPU.
 
     Raises:
         DamagedError: theta.safetensors is missing or does not fit the model.
     """
     relative = model_file(model.name, THETA)
     path = safe_path(run, relative)
-    # Before anything is built: a few bytes of a stranger's spec can ask for gigabytes of parameters.
+    # Check before building: a few bytes of an untrusted spec can request gigabytes of parameters.
     least, found = _least_parameters(model.spec, signature), count_numbers(path, name=relative)
     if least is not None and found < least:
-        raise DamagedError(f"{relative}: expected the {least} parameters of this model, found {found} numbers")
+        raise DamagedError(f"{relative}: expected {least} parameters of this model, found {found} numbers")
     module = build_model(model.spec, signature=signature, seed=0)
     expected = module.state_dict()
     content = sum(value.numel() * value.element_size() for value in expected.values())
     tensors = load_tensors(path, limit_bytes=content, name=relative)
     if names := sorted(set(tensors) ^ set(expected)):
-        raise DamagedError(f"{relative}: not the parameters of this model: {shown(names[0])} is missing or too much")
+        raise DamagedError(f"{relative}: missing or unexpected parameter {shown(names[0])}")
     given = {key: torch.from_numpy(value) for key, value in tensors.items()}
     for key, value in expected.items():
         wanted, stored = ((tensor.dtype, list(tensor.shape)) for tensor in (value, given[key]))
@@ -348,7 +355,7 @@ def load_theta(run: Path, model: TrainedModel, *, signature: Signature) -> nn.Mo
 
 
 def _least_parameters(spec: ModelSpec, signature: Signature) -> int | None:
-    """How many parameters a network of the paper must have; None where nobody can tell."""
+    """Return the number of parameters of a network of the paper; None if it is unknown."""
     if signature.side is None or len(signature.outputs) != 1:
         return None
     return parameter_count(spec, size=signature.side, classes=signature.outputs[0])

@@ -193,7 +193,7 @@ def test_runs_that_are_not_of_one_spec_are_refused_by_the_field(invent, claims, 
 
 def test_what_is_no_run_or_damaged_is_refused_with_3(invent, claims, tmp_path):
     done = claims(tmp_path / "nowhere")
-    assert (done.returncode, "neither a run nor a reference is there" in done.stderr) == (3, True)
+    assert (done.returncode, "not a run or a reference" in done.stderr) == (3, True)
     folder = invent(as_claimed)
     path = folder / "statistics.json"
     path.write_text(path.read_text(encoding="utf-8").replace("1.0", "1.5", 1), encoding="utf-8")

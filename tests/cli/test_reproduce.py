@@ -101,7 +101,9 @@ def test_it_ends_with_the_claims_judged_from_the_shipped_study(tmp_path, monkeyp
     )
     done = reproduce(tmp_path / "out")
     assert done.exit_code == 0, done.output
-    verdict, claims = done.output.split("The claims of the paper, judged again from the shipped study (paper-cpu):")
+    verdict, claims = done.output.split(
+        "The claims of the paper, judged from the numbers of the shipped study (paper-cpu):"
+    )
     assert "identical" in verdict
     assert "paper: 43 inconclusive" in claims
     assert "C8 has no test" in claims

@@ -192,7 +192,7 @@ def test_a_folder_without_cifar10_says_what_to_do(tmp_path, section):
 
 def test_an_archive_that_is_not_unpacked_is_noticed(archive, published, section):
     archive.rename(published / archive.name)
-    with pytest.raises(DataError, match="there and whole but not unpacked"):
+    with pytest.raises(DataError, match="complete but not unpacked"):
         load_dataset(section("cifar10"), data_dir=published)
     # The address leads nowhere now, so this one unpacks without a transfer.
     assert len(load_dataset(section("cifar10"), data_dir=published, download=True).train.labels) == 9
@@ -228,7 +228,7 @@ def test_a_whole_set_is_not_downloaded_again(published, section):
 
 @pytest.mark.usefixtures("published")
 def test_a_download_that_fails_says_how_to_go_without(tmp_path, section):
-    with pytest.raises(DataError, match=r"cannot be downloaded .*bring cifar-10-python\.tar\.gz from elsewhere"):
+    with pytest.raises(DataError, match=r"cannot be downloaded .*copy cifar-10-python\.tar\.gz into"):
         load_dataset(section("cifar10"), data_dir=tmp_path / "empty", download=True)
 
 

@@ -167,11 +167,11 @@ def test_the_path_of_training_lies_over_the_surface(bowl, kind, trajectory, plan
     ("asked", "words"),
     [
         ({"kind": "heatmap"}, "kind: choose one of contour, solid, line .got 'heatmap'"),
-        ({"kind": "line"}, "'line' is not for this Dataset, a surface; loss_line gives a line"),
+        ({"kind": "line"}, "'line' does not fit this Dataset, which is a surface"),
         ({"scale": "cubic"}, "scale: choose one of auto, linear, log"),
-        ({"trajectory": path("random", "pca")}, "plane: say which plane this surface is; the path has random, pca"),
+        ({"trajectory": path("random", "pca")}, "plane: name the plane of this surface; the path has random, pca"),
         ({"trajectory": path("random"), "plane": "pca"}, "plane: there is no 'pca'; the path has random"),
-        ({"trajectory": [1, 2]}, "trajectory: expected what Trajectory.dataset"),
+        ({"trajectory": [1, 2]}, "trajectory: expected the result of Trajectory.dataset"),
         ({"kind": "solid", "ax": Figure().add_subplot()}, "ax: solid needs axes of a 3d projection"),
         ({"ax": Figure().add_subplot(projection="3d")}, "ax: contour needs plane axes"),
     ],
@@ -182,11 +182,11 @@ def test_what_cannot_be_drawn_is_told_in_words(bowl, asked, words):
 
 
 def test_a_line_takes_no_path_and_a_row_is_no_surface(bowl, line):
-    with pytest.raises(UsageError, match="over a surface, not over a line"):
+    with pytest.raises(UsageError, match="over a surface only, not over a line"):
         tmrepro.plot_surface(line, trajectory=path("random"))
     with pytest.raises(UsageError, match="expected at least 2 x 2 points, got 1 x 5"):
         tmrepro.plot_surface(bowl.isel(a=slice(3, 4)))
-    with pytest.raises(UsageError, match="a line, which has one direction"):
+    with pytest.raises(UsageError, match="which is a line"):
         tmrepro.plot_surface(line, "contour")
 
 

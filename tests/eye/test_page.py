@@ -161,10 +161,10 @@ def test_it_is_written_where_it_may_be_without_torch(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     assert (tmp_path / "new" / "page.html").is_file()
-    with pytest.raises(UsageError, match="stays as its manifest says"):
+    with pytest.raises(UsageError, match="must match its manifest"):
         write_view(QUICKSTART, to=QUICKSTART / "page.html")
     with pytest.raises(UsageError, match="is a folder"):
         write_view(QUICKSTART, to=tmp_path)
-    with pytest.raises(DamagedError, match="neither a run nor a reference"):
+    with pytest.raises(DamagedError, match="not a run or a reference"):
         write_view(tmp_path, to=tmp_path / "page.html")
     assert check_manifest(QUICKSTART) == []

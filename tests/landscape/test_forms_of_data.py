@@ -215,7 +215,7 @@ def test_a_kept_surface_knows_its_arguments(tmp_path):
     asked = {"loss": "cross_entropy", "targets": LABELS, "output": "logits", "grid": 2, "out": tmp_path}
     first = loss_surface(model, inputs=NAMED, **asked)
     assert first.identical(loss_surface(model, inputs=NAMED, **asked))
-    with pytest.raises(UsageError, match="of other inputs"):
+    with pytest.raises(UsageError, match="changed: inputs"):
         loss_surface(model, inputs=NAMED | {"extra": 2 * EXTRA}, **asked)
 
 
@@ -274,14 +274,14 @@ def batches(*shapes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         ),
         ({"inputs": []}, "inputs: gives no batches"),
         ({"inputs": DataLoader(TensorDataset(TOKENS[:0], LABELS[:0]))}, "inputs: gives no batches"),
-        ({"inputs": TensorDataset(TOKENS, LABELS)}, "a Dataset gives single items; give torch.utils.data.DataLoader"),
+        ({"inputs": TensorDataset(TOKENS, LABELS)}, "a Dataset gives single items; pass torch.utils.data.DataLoader"),
         (
             {"inputs": DataLoader(TensorDataset(TOKENS, MASK), shuffle=True)},
-            "in an order of its own, which targets given apart",
+            "the loader shuffles, so separate targets",
         ),
         (
             {"inputs": DataLoader(TensorDataset(TOKENS, LABELS), batch_size=64, drop_last=True), "targets": None},
-            "the loader leaves out 22 inputs; make it with drop_last=False",
+            "the loader drops 22 inputs; use drop_last=False",
         ),
         (
             {"inputs": DataLoader(TensorDataset(TOKENS), sampler=WeightedRandomSampler([1.0] * N, N)), "targets": None},
@@ -289,7 +289,7 @@ def batches(*shapes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         ),
         (
             {"inputs": batches((3, 2), (3, 4)), "targets": None},
-            r"shapes \[n, 2\] and \[n, 4\] are no one tensor; pad them",
+            r"shapes \[n, 2\] and \[n, 4\] do not form one tensor; pad them",
         ),
         ({"inputs": [NAMED | {"labels": LABELS}], "targets": None}, "name the key of a batch that holds them"),
         ({"inputs": [NAMED], "targets": "label"}, "targets: the inputs have no 'label'"),
@@ -305,7 +305,7 @@ def batches(*shapes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         ({"output": True}, "output: expected a key, an index or a function, got True"),
         ({"output": lambda found: found["logits"]}, "output: fails on an Answer: TypeError"),
         ({"output": "hidden_states"}, "returns a tuple, expected a tensor of outputs: the model gives a tuple of 2"),
-        ({"output": None}, "gives an Answer with loss, logits, hidden_states; say which of it with output="),
+        ({"output": None}, "gives an Answer with loss, logits, hidden_states; choose one with output="),
     ],
 )
 def test_what_does_not_fit_together_is_told_in_words(asked, words):

@@ -93,7 +93,7 @@ def test_a_plane_through_three_points_has_their_losses_at_their_places(network, 
 def test_a_line_is_no_plane(network, inputs, targets):
     found = directions_toward(network, moved(network, 1))
     assert (found.eta, found.places) == (None, {"theta*": (0, 0), "first": (1, 0)})
-    with pytest.raises(UsageError, match="loss_line takes it"):
+    with pytest.raises(UsageError, match="use loss_line"):
         loss_surface(network, "cross_entropy", inputs, targets, found, 3)
 
 

@@ -212,5 +212,5 @@ def test_two_losses_that_are_both_zero_at_a_true_minimum_are_two(data, tmp_path)
 
     loss_surface(model, make(1.0), data[0], labels, grid=2, out=tmp_path)
     loss_surface(model, make(1.0), data[0], labels, grid=2, out=tmp_path)
-    with pytest.raises(UsageError, match="of other losses"):
+    with pytest.raises(UsageError, match="changed: losses"):
         loss_surface(model, make(2.0), data[0], labels, grid=2, out=tmp_path)

@@ -50,7 +50,7 @@ NAN = torch.full((4, 7), torch.nan)
         ({"model": Float8()}, "'weight' is float8_e4m3fn, expected float64, float32, float16 or bfloat16"),
         ({"model": nn.LazyLinear(3)}, "'weight' has no shape yet"),
         ({"model": Pair()}, "model: returns a tuple, expected a tensor"),
-        ({"model": Uncopied()}, "cannot be copied, so as to leave yours alone .RuntimeError: one of a kind"),
+        ({"model": Uncopied()}, "cannot be copied .RuntimeError: one of a kind"),
         ({"model": nn.Sequential(nn.Linear(7, 3), nn.Flatten(0))}, r"an output per input \(4\), got shape \[12\]"),
         ({"inputs": None}, "inputs: expected a tensor or an array, a tuple, list or dict of them, or a DataLoader"),
         ({"inputs": X[:0]}, r"at least one input along the first axis, got shape \[0, 7\]"),

@@ -66,7 +66,7 @@ def test_any_name_makes_a_spec_that_can_be_read(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["Mine", "", "a b", "../a", "a.b", "-a", "a" * 65, "a\n"])
 def test_a_name_that_is_none_writes_nothing(tmp_path, name):
-    with pytest.raises(UsageError, match="a name is 1 to 64 of a-z"):
+    with pytest.raises(UsageError, match="a name has 1 to 64 of the characters a-z"):
         write_starter(name, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -74,7 +74,7 @@ def test_a_name_that_is_none_writes_nothing(tmp_path, name):
 @pytest.mark.parametrize("there", ["mine.yaml", "model_mine.py", "mine.npz"])
 def test_nothing_is_overwritten(tmp_path, there):
     (tmp_path / there).symlink_to("nowhere")
-    with pytest.raises(UsageError, match=f"{there}: there already, and nothing is overwritten"):
+    with pytest.raises(UsageError, match=f"{there}: already exists, and is not overwritten"):
         write_starter("mine", folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [there]
 

@@ -113,5 +113,5 @@ def test_global_generators_are_seeded_for_it_and_put_back(made):
 
 
 def test_a_function_that_gives_something_else_each_time_is_refused(made):
-    with pytest.raises(FieldError, match="gives other arrays each time it is called: seed whatever it draws from"):
+    with pytest.raises(FieldError, match="returns different arrays at each call: seed its random generators"):
         made("x = inputs + np.random.default_rng().normal(); return x[:9], targets[:9], x[9:], targets[9:]")

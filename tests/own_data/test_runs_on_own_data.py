@@ -194,7 +194,7 @@ def test_files_are_found_by_the_option_the_variable_the_spec_and_what_the_run_re
     monkeypatch.setenv("TMREPRO_DATA", str(tmp_path))  # meant for other data, it doesn't hide the spec's file
     assert place_of(section, data_dir=None, home=copied.parent) == copied.parent
     shutil.move(copied.parent / "own.npz", hidden)
-    with pytest.raises(DataError, match=r"pass --data-dir DIR, the folder that holds 'own\.npz'"):
+    with pytest.raises(DataError, match=r"pass --data-dir DIR, the folder of 'own\.npz'"):
         tmrepro.open_run(run).inputs()
     assert tmrepro.open_run(run, data_dir=other).inputs().shape == (60, 4)
     with pytest.raises(DataError, match="No such file"):

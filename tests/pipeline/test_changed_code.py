@@ -182,7 +182,7 @@ def test_an_audit_names_the_changed_file_and_evaluates_no_other_network(home, co
     assert (failed.subject, failed.grade, verdict.exit_code) == ("code", "different", 1)
     assert failed.detail.startswith(f"{ACTS} differs")
     assert any("not audited" in warning and "mine" in warning for warning in verdict.warnings)
-    with pytest.raises(DamagedError, match=f"the code is not that of the run: {ACTS} differs"):
+    with pytest.raises(DamagedError, match=f"the code has changed since the run: {ACTS} differs"):
         tmrepro.open_run(home / "run", trust_code=True).model("mine")
 
 

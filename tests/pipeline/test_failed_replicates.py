@@ -102,7 +102,7 @@ def test_a_view_gives_what_there_is(finished):
     view = tmrepro.open_run(finished.run, trust_code=True)
     assert ("one", "cnn") in view.surfaces
     assert ("one", "cnn.r1") not in view.surfaces
-    with pytest.raises(UsageError, match=r"cnn\.r1 diverged in training, so there is no theta"):
+    with pytest.raises(UsageError, match=r"cnn\.r1 diverged in training, so it has no theta"):
         view.model("cnn.r1")
 
 

@@ -141,7 +141,7 @@ def test_names_are_harmless_in_pages_and_spreadsheets(tmp_path: Path) -> None:
     ("folders", "error", "words"),
     [
         ([QUICKSTART], UsageError, "at least 2 runs"),
-        ([QUICKSTART, Path("nowhere")], DamagedError, "neither a run nor a reference"),
+        ([QUICKSTART, Path("nowhere")], DamagedError, "not a run or a reference"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(folders, error, words) -> None:

@@ -154,7 +154,7 @@ def test_hostile_names_pipes_and_missing_folders_are_findings_and_never_an_error
 def test_name_that_would_need_escaping_is_never_written(run, tmp_path, name):
     (run / name).write_text("x")
 
-    with pytest.raises(DamagedError, match=r"a name that a manifest cannot hold"):
+    with pytest.raises(DamagedError, match=r"a file name that a manifest cannot have"):
         write_manifest(run, work=tmp_path / "work")
 
 

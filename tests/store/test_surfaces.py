@@ -412,7 +412,7 @@ def test_links_are_not_followed(tmp_path, relative):
 def test_name_that_no_surface_can_have_is_refused(tmp_path, name):
     fill(tmp_path)
 
-    with pytest.raises(UsageError, match=r"no name of a surface or model"):
+    with pytest.raises(UsageError, match=r"not a valid name of a surface or model"):
         read_surface(tmp_path, name, "dnn")
 
 

@@ -209,5 +209,7 @@ def test_bands_of_an_older_version_are_cut_to_what_can_be() -> None:
 def test_a_band_that_its_number_can_never_reach_is_damage() -> None:
     document = json.loads(json.dumps(OLD))
     document["minima"]["m"]["train_accuracy"].update(low=1.01, high=1.5)
-    with pytest.raises(DamagedError, match=r"bands\.json: m/train_accuracy: expected a band of what the number can be"):
+    with pytest.raises(
+        DamagedError, match=r"bands\.json: m/train_accuracy: expected a band within the range of the number"
+    ):
         read_bands(document, name="bands.json")

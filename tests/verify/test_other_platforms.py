@@ -47,7 +47,7 @@ def test_rounding_of_another_platform_is_equal(
     scaled(reference, forger_of(reference), 1 + 1e-6)
     here = tmrepro.verify(whole_run, level="statistics", reference=reference)
     assert (here.grade, here.exit_code) == ("equal", 0)
-    assert "NOT the same bits as the reference" in here.warnings[0]
+    assert "NOT bitwise identical to the reference" in here.warnings[0]
     assert "surface paper/dnn" in here.warnings[0]
     elsewhere(reference)
     there = tmrepro.verify(whole_run, level="statistics", reference=reference)

@@ -27,7 +27,7 @@ def test_a_whole_run_is_identical_and_the_sample_is_told(whole_run: Path) -> Non
     said = " ".join(verdict.notes)
     assert "--seed 7" in said
     assert f"{1 - 0.9**16:.1%}" in said
-    assert "held against itself only" in said
+    assert "compared with itself only" in said
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_the_last_bit_is_a_warning_where_the_records_are_forged_too(forger: Any)
     forger.seal()
     verdict = tmrepro.verify(forger.run)
     assert (verdict.grade, verdict.exit_code) == ("equal", 0)
-    assert "NOT the same bits audited here" in verdict.warnings[0]
+    assert "NOT bitwise identical in the audit" in verdict.warnings[0]
     assert "surfaces.zarr/paper/dnn" in verdict.warnings[0]
 
 

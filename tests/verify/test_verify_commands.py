@@ -35,7 +35,7 @@ def test_exit_codes(tmrepro_command: Command, whole_run: Path, run: Path, tmp_pa
         (0, "verified: ", (whole_run, "--level", "integrity")),
         (3, "models/dnn/theta.safetensors", (run,)),
         (3, "nothing is there", (tmp_path / "no",)),
-        (3, "no reference is there", (whole_run, "--level", "integrity", "--reference", tmp_path / "no")),
+        (3, "not a reference", (whole_run, "--level", "integrity", "--reference", tmp_path / "no")),
         (2, "wrong.yaml:4:1", (tmp_path / "wrong.yaml",)),
         (2, "choose one of integrity", (whole_run, "--level", "all")),
         (2, "No such option", (whole_run, "--levels", "all")),

@@ -73,7 +73,7 @@ def test_a_reference_may_be_held_against_another(whole_reference: Path, referenc
 
 @pytest.mark.parametrize("level", ["audit", "rerun"])
 def test_a_level_that_needs_weights_is_refused_in_words(whole_reference: Path, whole_kept: Path, level: str) -> None:
-    with pytest.raises(UsageError, match=rf"level {level}: .* is a reference, which holds no weights.*spec\.yaml"):
+    with pytest.raises(UsageError, match=rf"level {level}: .* is a reference without weights.*spec\.yaml"):
         tmrepro.verify(whole_reference, level=level)
     with pytest.raises(UsageError, match=rf"level {level}: .* kept by tmrepro\.loss_surface"):
         tmrepro.verify(whole_kept, level=level)

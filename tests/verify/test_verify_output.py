@@ -112,7 +112,7 @@ def test_junit_holds_what_xml_cannot(tmp_path: Path) -> None:
 def test_a_report_does_not_break_the_run_it_is_about(
     command: Callable[..., Result], whole_run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="lies in the run folder"):
+    with pytest.raises(UsageError, match="is in the run folder"):
         command(whole_run, "--junit", whole_run / "verdict.xml")
     with pytest.raises(UsageError, match="is a folder"):
         command(whole_run, "--junit", tmp_path)

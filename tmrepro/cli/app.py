@@ -1,4 +1,4 @@
-"""How every command of tmrepro is registered, so that what all of them share is said once."""
+"""Registers the commands of tmrepro, and adds what all of them share."""
 
 import functools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tmrepro.paths import user_path
 
 
 class App(typer.Typer):
-    """A group of commands. Paths that a command gets, from the command line or the environment, have `~` expanded."""
+    """A group of commands. Expands `~` in the paths of a command, from the command line or the environment."""
 
     def command(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """As typer's."""

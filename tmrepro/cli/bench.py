@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 def bench(
     *,
     model: Annotated[
-        list[str] | None, typer.Option(help="dnn, cnn or resnet50; may be given again.", show_default="all three")
+        list[str] | None, typer.Option(help="dnn, cnn or resnet50. May be repeated.", show_default="all three")
     ] = None,
-    images: Annotated[int, typer.Option(min=20, help="Handwritten digits that each surface is over.")] = 500,
-    points: Annotated[int, typer.Option("--grid", metavar="K", min=2, help="K of the K x K grid.")] = 11,
-    level: Annotated[str, typer.Option(help="portable, machine or fast.")] = "portable",
-    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads, as compute.threads has it.")] = 2,
+    images: Annotated[int, typer.Option(min=20, help="Number of images (handwritten digits).")] = 500,
+    points: Annotated[int, typer.Option("--grid", metavar="K", min=2, help="Size of the K x K grid.")] = 11,
+    level: Annotated[str, typer.Option(help="Level of determinism: portable, machine or fast.")] = "portable",
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads, like compute.threads of a spec.")] = 2,
     evaluator: Annotated[
         list[str] | None,
-        typer.Option(help="Only this one beside plain; may be given again.", show_default="all that fit"),
+        typer.Option(help="Measure only plain and this evaluator. May be repeated.", show_default="all that fit"),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds in which all evaluators take their turns.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of rounds. Each round runs all evaluators in turn.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Measure each evaluator against the plain one on this machine, beside its fastest matrix product.
+    """Measure the speed of each evaluator on this machine, compared with plain and with the fastest matrix product.
 
     Example: tmrepro bench --model resnet50 --grid 5 --level machine
     """
@@ -74,8 +74,8 @@ def _show(found: "Benchmark") -> None:
             )
     console.print(table)
     console.print(
-        f"{found.images} images, K = {found.K}, {found.threads} threads, {found.level}, torch {found.torch}; medians of "
-        f"{found.rounds} rounds, with their range. Peak: {found.peak_operations / 1e9:.0f} billion operations a second, of "
-        "the fastest matrix product here; counted from the network's graph, so an evaluator that does without some is above it.",
+        f"{found.images} images, K = {found.K}, {found.threads} threads, {found.level}, torch {found.torch}; medians and "
+        f"ranges of {found.rounds} rounds. Peak: {found.peak_operations / 1e9:.0f} billion operations a second, measured with "
+        "the fastest matrix product. Operations are counted from the network's graph; evaluators that skip some can exceed 100%.",
         soft_wrap=True,
     )

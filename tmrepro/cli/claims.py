@@ -17,24 +17,24 @@ def claims(
         list[Path],
         typer.Argument(
             metavar="RUN",
-            help="A finished run or a reference; several must be of one spec and differ in their seeds only.",
+            help="A finished run or a reference. Several must have the same spec except for seeds.",
             show_default=False,
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, values and p included.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, with values and p.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write the verdicts to this HTML file.")] = None,
     document: Annotated[
         Path | None,
-        typer.Option("--claims", metavar="FILE", help="Claims of your own, in YAML.", show_default="the paper's"),
+        typer.Option("--claims", metavar="FILE", help="Your own claims, a YAML file.", show_default="the paper's"),
     ] = None,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
     """Judge the claims of the paper over training seeds: reproduced, contradicted or inconclusive.
 
-    Two networks are compared by the exact one-sided Mann-Whitney test over training seeds, the median over direction pairs being
-    a seed's value. Holm's correction covers all lines of a setting, which is a surface of the spec. A network that never
-    reached an LM or GM is later than any that did. Six seeds a side are the fewest that can decide one of the paper's lines.
-    The exit code is 0 whatever the verdicts: a claim that does not hold is a result.
+    Compares two networks with the exact one-sided Mann-Whitney test over training seeds. The value of a seed is the median over
+    direction pairs. Holm's correction covers all lines of a setting; a setting is a surface of the spec. A network that never
+    reached an LM or GM counts as later than any that did. At least six seeds a side are needed to decide a line of the paper.
+    The exit code is 0 for any verdict, because a claim that does not hold is a result.
 
     Examples:
       tmrepro claims runs/paper-cpu

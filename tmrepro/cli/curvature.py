@@ -17,32 +17,35 @@ def curvature(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder.", show_default=False)],
     models: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A network; give the option again for more.", show_default="all"),
+        typer.Option(metavar="NAME", help="Only this network. May be repeated.", show_default="all"),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Eigenpairs, from the algebraically largest eigenvalue down.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
+    top: Annotated[int, typer.Option(min=1, help="Number of eigenpairs, from the largest eigenvalue down.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random vectors.")] = 0,
     samples: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="The first N images of X~.", show_default="all")
+        int | None, typer.Option(min=1, metavar="N", help="Use only the first N images of X~.", show_default="all")
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(help="Of a residual, as a share of the largest absolute eigenvalue.")
+        float, typer.Option(help="Tolerance of a residual, as a share of the largest absolute eigenvalue.")
     ] = 1e-4,
-    probes: Annotated[int, typer.Option(min=2, help="Random vectors of the trace.")] = 16,
-    density_probes: Annotated[int, typer.Option(min=0, help="How many of them see the density; 0: none.")] = 4,
+    probes: Annotated[int, typer.Option(min=2, help="Number of random vectors for the trace.")] = 16,
+    density_probes: Annotated[
+        int,
+        typer.Option(min=0, help="Number of these vectors that are also used for the spectral density; 0 for none."),
+    ] = 4,
     data_dir: DataOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import the custom models that the run's spec names.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what curvature.json says, by network.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the curvature.json of each network.")] = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Compute how the loss bends at theta*: largest eigenvalues, trace and spectrum of the Hessian of the loss on X~.
+    """Compute the curvature of the loss at theta*: largest eigenvalues, trace and spectrum of the Hessian of the loss on X~.
 
-    Writes models/NAME/curvature.json, its vectors, and figures/spectrum.png into the run folder. The same command again
-    does nothing. tr(H)/N is what a surface along random unit directions bends by on average: it stands beside what the run's
-    own surfaces do.
+    Writes models/NAME/curvature.json, its vectors, and figures/spectrum.png into the run folder. Running the same command
+    again does nothing. tr(H)/N is the mean curvature along random unit directions. It is printed next to the curvature of the
+    run's own surfaces.
 
     Examples:
       tmrepro curvature runs/quickstart
@@ -71,7 +74,7 @@ def curvature(
         typer.echo(json.dumps({name: document.model_dump(mode="json") for name, document in found.items()}, indent=2))
     elif not quiet:
         if there:
-            typer.echo(f"{run} has the curvature that is asked for: nothing to do\n")
+            typer.echo(f"{run} already has this curvature: nothing to do\n")
         _show(run, found)
 
 

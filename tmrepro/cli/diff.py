@@ -18,13 +18,13 @@ PLAIN_WIDTH = 160  # of a log, which has no width of its own
 def diff(
     *,
     here: Annotated[Path, typer.Argument(help="A finished run folder.", metavar="RUN")],
-    there: Annotated[Path, typer.Argument(help="Another one.", metavar="RUN")],
+    there: Annotated[Path, typer.Argument(help="Another finished run folder.", metavar="RUN")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Compare two finished runs bit by bit and name the first stage, epoch or chunk that differs.
+    """Find the first difference between two finished runs: the first stage, epoch or chunk that is not bitwise identical.
 
-    Times of day and durations don't count. Exit code 0: the same, 1: different, 3: one is damaged or not finished.
+    Times of day and durations are ignored. Exit code 0: identical, 1: different, 3: a run is damaged or not finished.
 
     Example: tmrepro diff runs/quickstart runs/again
     """
@@ -56,15 +56,16 @@ def _show(found: "RunComparison") -> None:
     console.print(table)
     console.print(f"here {escape(found.here)}, there {escape(found.there)}", soft_wrap=True)
     if found.first is None:
-        console.print("[bold green]SAME[/]: every bit that does not tell the time", soft_wrap=True)
+        console.print("[bold green]SAME[/]: bitwise identical, except for times", soft_wrap=True)
         return
     told = f"{found.first.stage}, {found.first.difference}"
     console.print(f"[bold red]DIFFERENT[/], first in {escape(told)}", soft_wrap=True)
     for reason in found.reasons:
         console.print(f"likely reason: {escape(reason)}", soft_wrap=True)
     if found.first.stage == "spec":
-        console.print("other numbers are to be expected of another spec", soft_wrap=True)
+        console.print("the specs differ, so the numbers are expected to differ", soft_wrap=True)
     elif not found.reasons:
         console.print(
-            "code, packages, machines and arithmetic are the same: such runs owe each other every bit", soft_wrap=True
+            "code, packages, machines and arithmetic are the same, so the runs should be bitwise identical",
+            soft_wrap=True,
         )

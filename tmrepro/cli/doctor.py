@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 500  # of a log, which has no width of its own: each finding stays on its line
 STYLES = {"ok": "green", "note": "yellow", "failed": "red"}
 PROMISES = {
-    "portable": "[bold green]portable[/]: a run on the CPU gives the same bytes here as on any other machine that can promise it",
-    "machine": "[bold yellow]machine[/]: the same bytes on this machine; other machines will agree to rounding only",
-    "nothing": "[bold red]nothing[/]: computing the fingerprint failed, or gave other bits the second time",
+    "portable": "[bold green]portable[/]: a run on the CPU is bitwise identical here and on every other portable machine",
+    "machine": "[bold yellow]machine[/]: runs are bitwise identical on this machine; other machines agree within rounding only",
+    "nothing": "[bold red]nothing[/]: computing the fingerprint failed, or gave different bits the second time",
 }
 
 
 def doctor(
     *,
-    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads a process, as compute.threads has it.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads per process, like compute.threads.")] = 2,
     folder: Annotated[
-        Path | None, typer.Option(help="Where runs would be written.", show_default="the current folder")
+        Path | None, typer.Option(help="The folder to write runs to.", show_default="the current folder")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the diagnosis as JSON.")] = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Say what this machine can promise, after trying it. Exit code 0: the same bits as other machines, 1: not that.
+    """Test which level of determinism this machine supports. Exit code 0: portable, 1: less.
 
     Example: tmrepro doctor
     """
@@ -54,4 +54,4 @@ def _show(found: "Diagnosis") -> None:
     for finding in found.findings:
         table.add_row(finding.name, f"[{STYLES[finding.status]}]{finding.status}[/]", escape(finding.found))
     console.print(table)
-    console.print(f"this machine can promise {PROMISES[found.promise]}", soft_wrap=True)
+    console.print(f"this machine supports {PROMISES[found.promise]}", soft_wrap=True)

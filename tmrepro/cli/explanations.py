@@ -1,4 +1,4 @@
-"""`tmrepro spec explain` on a terminal: wrapped by words, and what a section has in common with another said once."""
+"""`tmrepro spec explain` on a terminal: wraps lines by words, and shows equal sections once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SECTION = re.compile(r"training(?=\.)|\w+\[\d+\]\.\w+(?=\.)")  # training, mode
 
 
 def wrap_explanations(rows: Sequence[Explanation], *, width: int) -> str:
-    """Every value with its reason below it, in lines of at most `width` characters.
+    """Return every value with its reason below it, in lines of at most `width` characters.
 
-    A section of a model or surface that has the values of `training`, or those of an earlier one, is one line.
+    A section of a model or surface with the same values as `training`, or as an earlier section, takes one line.
     """
     lines: list[str] = []
     for head, reason in _folded(rows):
@@ -26,7 +26,7 @@ def wrap_explanations(rows: Sequence[Explanation], *, width: int) -> str:
 
 
 def _folded(rows: Sequence[Explanation]) -> Iterator[tuple[str, str]]:
-    """What is said of each row, and why; of a section that is told elsewhere, a single line."""
+    """Yield the value and the reason of each row. A section that is shown elsewhere yields one line."""
     told_as = _repeated(rows)
     said: set[str] = set()
     for row in rows:
@@ -39,7 +39,7 @@ def _folded(rows: Sequence[Explanation]) -> Iterator[tuple[str, str]]:
 
 
 def _repeated(rows: Sequence[Explanation]) -> dict[str, str]:
-    """The sections that have the values of another one, which is told in full."""
+    """Map each repeated section to the section with the same values that is shown in full."""
     values: dict[str, dict[str, Any]] = {}
     for row in rows:
         section = _section(row)

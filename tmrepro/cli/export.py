@@ -18,13 +18,13 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="A file (netcdf) or folder that is not there yet.", show_default="NAME.nc, NAME-FORMAT"),
+        typer.Option(help="A new file (netcdf) or folder. It must not exist.", show_default="NAME.nc, NAME-FORMAT"),
     ] = None,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
     """Write a finished run or a reference in a format that other tools open.
 
-    Numbers are those that are stored, bit by bit; docs/how-to/export.md says what is where.
+    Exported numbers are bitwise identical to the stored ones. docs/how-to/export.md describes the formats.
 
     Examples:
       tmrepro export runs/quickstart --to netcdf

@@ -1,4 +1,4 @@
-"""`tmrepro figures`, `tmrepro report`, `tmrepro stats`: what a finished run shows, made again from what it stores."""
+"""`tmrepro figures`, `tmrepro report`, `tmrepro stats`: regenerate the output of a finished run from its stored numbers."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def figures(
     scale: Annotated[str | None, typer.Option(help="auto, linear or log.", show_default="as in the spec")] = None,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Draw the figures of a run again, from its stored surfaces, into a folder of their own.
+    """Redraw the figures of a run from its stored surfaces, into a separate folder.
 
     Example: tmrepro figures runs/quickstart --scale log --to pictures
     """
@@ -34,7 +34,7 @@ def report(
     to: Annotated[Path | None, typer.Option(help="Where to write the page.", show_default="NAME.html")] = None,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Write the page of a run again: figures, tables, spec and provenance in one HTML file.
+    """Write the report page of a run again: figures, tables, spec and provenance in one HTML file.
 
     Example: tmrepro report runs/quickstart --to page.html
     """
@@ -49,7 +49,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Compute the statistics of a run's surfaces again and print them.
+    """Recompute the statistics of a run's surfaces, and print them.
 
     Example: tmrepro stats runs/quickstart --json | jq .paper.dnn.roughness
     """

@@ -13,9 +13,9 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the spec.", show_default=True)] = "mine",
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Write a first spec of your own here: NAME.yaml, its network (model_NAME.py) and its data (NAME.npz).
+    """Write a first spec into the current folder: NAME.yaml, a network (model_NAME.py) and data (NAME.npz).
 
-    They run as they are, in seconds; then put your own network and arrays in their place. Nothing is overwritten.
+    They run in seconds without changes. Then replace the network and the data with your own. Existing files are not overwritten.
 
     Examples:
       tmrepro new

@@ -8,12 +8,12 @@ import typer
 from tmrepro.cli.app import App
 from tmrepro.cli.run import DataOption, DebugOption, QuietOption, SpecArgument, WorkersOption
 
-reference_app = App(help="References that runs are verified against.", no_args_is_help=True)
+reference_app = App(help="Build references, with which runs are compared.", no_args_is_help=True)
 
 
 @reference_app.callback()
 def _group() -> None:
-    """References that runs are verified against."""
+    """Build references, with which runs are compared."""
 
 
 @reference_app.command()
@@ -22,10 +22,11 @@ def build(
     spec: SpecArgument,
     to: Annotated[Path | None, typer.Option(help="The reference folder.", show_default="reference/NAME")] = None,
     replicates: Annotated[
-        int, typer.Option(min=1, help="Runs with other seeds to measure the bands on, the spec's own among them.")
+        int, typer.Option(min=1, help="Number of runs for the bands, including the run of the spec's own seeds.")
     ] = 1,
     runs: Annotated[
-        Path | None, typer.Option(help="Folder for the runs, kept and continued.", show_default="runs/reference-NAME")
+        Path | None,
+        typer.Option(help="Folder for the runs. They are kept, and continued.", show_default="runs/reference-NAME"),
     ] = None,
     data_dir: DataOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -33,10 +34,10 @@ def build(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Run a spec (and replicates with other seeds) and keep what later runs are verified against.
+    """Run a spec, and replicates with other seeds, and write a reference to compare later runs with.
 
     Replicate r adds r to every model's training seed and 1000 r to the direction seeds. Without --replicates, the bands
-    are measured over the replicates of training that the spec itself has (replicates.training), if it has any.
+    are measured over the training replicates of the spec (replicates.training), if it has any.
 
     Examples:
       tmrepro reference build mine.yaml --replicates 20

@@ -16,17 +16,17 @@ def reproduce(
     ] = Path("out"),
     data_dir: DataOption = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch CIFAR-10 into the data folder if there is a GPU for it.")
+        bool, typer.Option("--download", help="Download CIFAR-10 into the data folder if there is a GPU.")
     ] = False,
     workers: WorkersOption = 1,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Reproduce the paper and verify the result: what the container does. Exit code of the verdict.
+    """Reproduce the paper and verify the result. The container runs this command. The exit code is that of the verdict.
 
-    With a GPU and the published files of CIFAR-10 it runs spec/paper.yaml; without them it says what is missing and runs
-    spec/quickstart.yaml: the same networks and algorithms on embedded data. Continues what was interrupted.
-    Ends with the claims of the paper, judged again from the numbers of the shipped study, which has several training seeds.
+    With a GPU and the published files of CIFAR-10, this runs spec/paper.yaml. Otherwise it says what is missing and runs
+    spec/quickstart.yaml: the same networks and algorithms on embedded data. It continues an interrupted run.
+    At the end it judges the claims of the paper from the numbers of the shipped study, which has several training seeds.
 
     Examples:
       tmrepro reproduce
@@ -61,6 +61,6 @@ def reproduce(
         typer.echo(f"page: {out / 'verdict.html'}")
         claims = judge_study()
         if claims is not None:
-            typer.echo(f"\nThe claims of the paper, judged again from the shipped study ({STUDY}):\n")
+            typer.echo(f"\nThe claims of the paper, judged from the numbers of the shipped study ({STUDY}):\n")
             show_claims(claims, console=Console(highlight=False, markup=False))
     raise typer.Exit(verdict.exit_code)

@@ -1,4 +1,4 @@
-"""A command that started under settings it cannot work with starts again under its own (design, section 7)."""
+"""Restarts a command whose process has unsuitable settings (determinism)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _COMMAND = "import sys; sys.argv[0] = 'tmrepro'; from tmrepro.cli import main; m
 
 
 def start_again(environment: dict[str, str] | None) -> None:
-    """Replace this process by the same command with `environment`. Returns if that is None, or what it has already.
+    """Replace this process by the same command with `environment`. Return if that is None or the present environment.
 
-    The module path must not gain the current folder by it, as `-c` alone would do.
+    `-P` keeps the current folder off the module path; `-c` alone would add it.
     """
     if environment is None or environment == dict(os.environ):
         return

@@ -1,4 +1,4 @@
-"""`tmrepro ls` and `tmrepro compare`: many runs at once."""
+"""`tmrepro ls` and `tmrepro compare`: list and compare runs."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def ls(
 ) -> None:
     """List the runs and references in and below a folder: their state, spec, data, networks and surfaces.
 
-    Nothing is verified: 'finished' is what the folder says of itself.
+    Nothing is verified: the state is what the folder records. Use `tmrepro verify RUN` to check a run.
 
     Examples:
       tmrepro ls
@@ -68,9 +68,9 @@ def compare(
     html: HtmlOption = None,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Put finished runs side by side: where their specs differ, the categories of their networks, their statistics.
+    """Show finished runs side by side: the differences of their specs, the categories of their networks, their statistics.
 
-    The table shows the main statistics; --json, --csv and --html have all of them. The exit code is 0 however much they differ.
+    The table shows the main statistics; --json, --csv and --html have all of them. The exit code is 0 even if the runs differ.
 
     Examples:
       tmrepro compare runs/first runs/second paper/reference/quickstart
@@ -105,7 +105,7 @@ def _show_listing(found: "Listing") -> None:
 
     console = _console()
     if not found.entries:
-        console.print(f"no runs in {escape(found.folder)}; 'tmrepro run SPEC' makes one", soft_wrap=True)
+        console.print(f"no runs in {escape(found.folder)}; create one with 'tmrepro run SPEC'", soft_wrap=True)
     else:
         table = _table("folder", "state", "spec", "data", "started", "networks", "surfaces")
         for entry in found.entries:
@@ -115,7 +115,7 @@ def _show_listing(found: "Listing") -> None:
             table.add_row(Text(entry.folder), state, *map(Text, cells))
         console.print(table)
     if not found.complete:
-        console.print("not all folders below were looked into: too many, too deep or not readable", soft_wrap=True)
+        console.print("some folders were not searched: too many, too deep or not readable", soft_wrap=True)
 
 
 def _show_comparison(found: "Comparison") -> None:
@@ -130,14 +130,14 @@ def _show_comparison(found: "Comparison") -> None:
     }
     for name, rows in sections.items():
         if name == "spec" and not rows:
-            console.print("spec: all have the same\n")
+            console.print("spec: no differences\n")
             continue
         table = _rows(name, rows, runs=found.runs)
         console.print(table)
         console.print()
     shown = len(sections["statistic"])
     console.print(
-        f"{shown} of {len(found.statistics)} statistics, of surfaces that several runs have; --html, --json and --csv have all",
+        f"{shown} of {len(found.statistics)} statistics, for surfaces that several runs have; --html, --json and --csv have all",
         soft_wrap=True,
     )
 

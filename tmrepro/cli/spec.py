@@ -1,4 +1,4 @@
-"""`tmrepro spec`: is a spec right, what does it mean, what is its hash. Needs no torch and answers at once."""
+"""`tmrepro spec`: check, explain and hash specs. Needs no torch."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from tmrepro.shipped import find_spec
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        metavar="FILE", help="A spec, a YAML file; the shipped ones are found anywhere.", show_default=False
+        metavar="FILE", help="A spec (YAML). The shipped specs are found from any folder.", show_default=False
     ),
 ]
 
@@ -27,7 +27,7 @@ def check(
     *,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Find everything that is wrong with a spec, each with its line. Exit code 0: nothing, 2: something.
+    """Report all errors in a spec, each with its line. Exit code 0: valid, 2: invalid.
 
     Example: tmrepro spec check spec/paper.yaml
     """
@@ -45,9 +45,9 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Print every value of a spec, defaults included, and where it comes from: the paper, or us and why.
+    """Print every value of a spec, defaults included, with its source: a section of the paper, or the reason for our choice.
 
-    On a terminal, sections that are equal are told once; --json, a pipe and a file have every row.
+    On a terminal, equal sections are shown once. With --json, in a pipe or in a file, every row is shown.
 
     Example: tmrepro spec explain spec/quickstart.yaml
     """
@@ -71,13 +71,13 @@ def schema(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="A spec, checked first; the schema is the same for all.", show_default=False
+            metavar="[FILE]", help="A spec to check first. The schema does not depend on it.", show_default=False
         ),
     ] = None,
     *,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Print the JSON Schema of specs, which editors use to complete and check.
+    """Print the JSON Schema of specs, for completion and checks in an editor.
 
     Example: tmrepro spec schema > spec/schema.json
     """
@@ -94,7 +94,7 @@ def hash_(
     *,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Print the hash of a spec: SHA-256 of its resolved form in RFC 8785, the same however it is written.
+    """Print the hash of a spec: the SHA-256 of its resolved form in RFC 8785. Formatting and comments do not affect it.
 
     Example: tmrepro spec hash spec/quickstart.yaml
     """

@@ -1,7 +1,7 @@
-"""Standard input, output and error as a command finds them: closed, a pipe that nobody reads, or not UTF-8.
+"""Standard input, output and error, which may be closed, a pipe without a reader, or not UTF-8.
 
-What a command does is not undone by a reader that goes away, so such a reader is no error: what it would have read is
-dropped, and the exit code is that of the work. A full disk is an error, because somebody asked for a file.
+A closed pipe is not an error, because the work is done anyway: output that nobody reads is discarded, and the exit code
+is that of the work. A full disk is an error, because the output was requested as a file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REPLACED: list[TextIO] = []  # a stream that nobody keeps closes its number
 
 
 def open_streams() -> None:
-    """Give the process all three streams, which accept whatever is written to them."""
+    """Open all three streams, so that they accept any text."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_if_closed(number)
         stream: TextIO | None = getattr(sys, name)
@@ -32,7 +32,7 @@ def open_streams() -> None:
 
 
 def _open_if_closed(number: int) -> None:
-    """Open /dev/null in place of a closed stream, before a file of the run gets its number and a library writes to it."""
+    """Open /dev/null in place of a closed stream. Otherwise a file of the run could get its number."""
     try:
         os.fstat(number)
     except OSError:
@@ -40,7 +40,7 @@ def _open_if_closed(number: int) -> None:
 
 
 def _discard(number: int) -> None:
-    """Let the stream `number` lead to /dev/null, here and in the processes that this one starts."""
+    """Redirect the stream `number` to /dev/null, in this process and in its children."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere == number:  # the lowest number that was free
         os.set_inheritable(number, True)  # noqa: FBT003 - it takes no name
@@ -50,9 +50,9 @@ def _discard(number: int) -> None:
 
 
 def _forgiving(number: int, stream: TextIO | None) -> TextIO:
-    """`stream`, or one with the number `number`, that drops what no reader wants and escapes what it has no letters for."""
+    """Return `stream`, or one on `number` that discards output without a reader and escapes characters it cannot encode."""
     if stream is not None and not _is_plain(stream, number):
-        return stream  # of whoever runs the command inside another program
+        return stream  # replaced by a program that runs the command inside itself
     if stream is not None:
         stream.flush()
         _REPLACED.append(stream)
@@ -72,10 +72,10 @@ def _is_plain(stream: TextIO, number: int) -> bool:
 
 
 class _Raw(io.FileIO):
-    """The bytes below a stream."""
+    """The raw file below a text stream."""
 
     def write(self, data: object, /) -> int:
-        """Write `data`; once the reader is gone, to nowhere."""
+        """Write `data`. Discard it if the reader is gone."""
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
@@ -85,6 +85,6 @@ class _Raw(io.FileIO):
             return super().write(data)  # type: ignore[arg-type]
 
     def _has_no_reader(self, error: OSError) -> bool:
-        """A pipe that was closed, a number that a shell gave to a file of its own, or a terminal that is gone."""
+        """Return whether the pipe was closed, the shell reused the number for its own file, or the terminal is gone."""
         is_terminal = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
         return error.errno in {errno.EPIPE, errno.EBADF} or (error.errno == errno.EIO and is_terminal)

@@ -1,4 +1,4 @@
-"""How grades and logs look, and how wide: what several commands print alike."""
+"""Colours of grades and the width of output, shared by several commands."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ STYLES = {
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that standard output is, or of COLUMNS where that is set; None for a log."""
+    """Return the columns of the terminal, or COLUMNS if it is set; None if standard output is not a terminal."""
     if "COLUMNS" in os.environ or sys.stdout.isatty():
         return shutil.get_terminal_size().columns
     return None

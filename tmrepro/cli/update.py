@@ -1,4 +1,4 @@
-"""`tmrepro verify --update`: what taking a run as the reference would change, and the question whether to."""
+"""`tmrepro verify --update`: shows what replacing the reference by a run changes, and asks whether to do it."""
 
 import sys
 from collections.abc import Callable
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def check_asking(*, yes: bool) -> None:
-    """Nothing, if somebody can be asked or need not be: found out before hours are spent on a run.
+    """Raise UsageError unless there is a terminal for the question, or `yes`. Call this before the run, which takes hours.
 
     Raises:
         UsageError: there is no terminal.
     """
     if not yes and not sys.stdin.isatty():
-        raise UsageError("--update asks before it replaces a reference, and there is no terminal to ask: add --yes")
+        raise UsageError("--update asks before it replaces a reference, but there is no terminal: add --yes")
 
 
 def make_confirm(*, yes: bool, quiet: bool) -> Callable[["Update"], bool]:
-    """Shows what changes, on standard error, and asks; with `yes` only shows."""
+    """Return a function that shows the changes on standard error and asks. With `yes` it does not ask."""
 
     def confirm(update: "Update") -> bool:
         if not (yes and quiet):
@@ -38,16 +38,16 @@ def make_confirm(*, yes: bool, quiet: bool) -> Callable[["Update"], bool]:
 
 
 def tell_outcome(update: "Update", *, accepted: bool, quiet: bool) -> int:
-    """Say how it ended, on standard error; returns the exit code."""
+    """Print the outcome on standard error. Return the exit code."""
     if update.refusal is not None:
         typer.echo(f"refused: {update.refusal}", err=True)
         return update.verdict.exit_code
     if accepted or not update.changes:
         if not quiet:
-            what = "replaced" if accepted else "is this run already: nothing to replace"
+            what = "replaced" if accepted else "already equals this run: nothing to replace"
             typer.echo(f"reference {update.to} {what}", err=True)
         return 0
-    typer.echo(f"reference {update.to} stays as it is", err=True)
+    typer.echo(f"reference {update.to} is unchanged", err=True)
     return update.verdict.exit_code
 
 

@@ -1,4 +1,4 @@
-"""A verdict on the terminal and in files, for every command that comes to one."""
+"""Shows a verdict on the terminal, and writes it to files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ NARROW = 100  # columns, below which four columns of words would break them
 
 
 def show_verdict(verdict: "Verdict") -> None:
-    """Print every check, and the verdict last, wrapped by words where there is a terminal."""
+    """Print every check, then the verdict. Wrap lines by words on a terminal."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -31,7 +31,7 @@ def show_verdict(verdict: "Verdict") -> None:
 
 
 def _show_checks(checks: "Sequence[Check]", console: "Console") -> None:
-    """A row for each check; on a narrow terminal two, below the name of their level."""
+    """Print one row for each check. On a narrow terminal, print two rows below the name of the level."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -58,7 +58,7 @@ def _show_checks(checks: "Sequence[Check]", console: "Console") -> None:
 
 
 def write_verdict(verdict: "Verdict", *, junit: Path | None, html: Path | None) -> None:
-    """Write the files that were asked for."""
+    """Write the requested files."""
     if junit is not None:
         from tmrepro.verify.junit import write_junit
 

@@ -21,7 +21,7 @@ def verify(
         Path | None,
         typer.Argument(
             metavar="[SPEC | RUN]",
-            help="A spec, or the folder of a run, a reference or loss_surface.",
+            help="A spec to run again, or the folder of a run, of a reference or of loss_surface.",
             show_default="spec/quickstart.yaml",
         ),
     ] = None,
@@ -29,41 +29,43 @@ def verify(
         str | None,
         typer.Option(
             help="integrity, statistics, audit or rerun.",
-            show_default="audit for a run, rerun for a spec, else statistics",
+            show_default="rerun for a spec, audit for a run, otherwise statistics",
         ),
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="A reference folder.", show_default="./reference/NAME, else the shipped one")
+        Path | None,
+        typer.Option(
+            help="The reference folder to compare with.", show_default="./reference/NAME, otherwise the shipped one"
+        ),
     ] = None,
     replicate: Annotated[
-        bool, typer.Option("--replicate", help="The spec may have other seeds: do its statistics lie in the bands?")
+        bool,
+        typer.Option("--replicate", help="Allow other seeds, and check whether the statistics are inside the bands."),
     ] = False,
-    share: Annotated[float, typer.Option(help="Share of a surface's points to audit; at least 16 points.")] = 0.01,
+    share: Annotated[float, typer.Option(help="Share of a surface's points to audit, but at least 16 points.")] = 0.01,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the audit's sample.", show_default="random")] = None,
     data_dir: DataOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda, for audit and rerun.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device for audit and rerun: auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes that train and evaluate in a rerun.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the verdict as one page, with figures and bands.")] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of --json, and nothing else.")
-    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json, and exit.")] = False,
     update: Annotated[
         bool,
-        typer.Option("--update", help="Show what this run changes in the reference, and ask whether to replace it."),
+        typer.Option("--update", help="Replace the reference by this run, after showing the changes and asking."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --update: replace without asking.")] = False,
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Allow custom models named in the run's spec to be imported.")
+        bool, typer.Option("--trust-code", help="Allow importing the code of models and data that the spec names.")
     ] = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Check a run, or run a spec again and compare. Exit code 0: verified, 1: different, 3: damaged or missing.
+    """Verify a run, or run a spec again and compare the result. Exit code 0: verified, 1: different, 3: damaged or missing.
 
-    Levels, each including those before it: integrity (are these the bytes that were written?), statistics (do the
-    surfaces give the statistics and figures?), audit (do the models give the surfaces?), rerun (does the spec give it all?).
+    Each level includes the levels before it. integrity: are the files unchanged? statistics: do the surfaces give the
+    statistics and figures? audit: do the models give the surfaces? rerun: does the spec give the same run?
 
     Examples:
       tmrepro verify
@@ -83,9 +85,9 @@ def verify(
 
     _check_files(target, junit=junit, html=html)
     if yes and not update:
-        raise UsageError("--yes answers the question of --update; without that there is none")
+        raise UsageError("--yes requires --update")
     if update and (level is not None or replicate):
-        raise UsageError("--update verifies a run as far as a reference needs it: leave out --level and --replicate")
+        raise UsageError("--update chooses the level itself: leave out --level and --replicate")
     how: dict[str, Any] = {
         "reference": reference, "share": share, "seed": seed, "data_dir": data_dir, "device": device, "workers": workers,
         "trust_code": trust_code,
@@ -115,12 +117,12 @@ def _check_files(target: Path | None, *, junit: Path | None, html: Path | None) 
 
 
 def _check_file(path: Path, *, option: str, run: Path | None) -> None:
-    """Refuse a file that cannot be written, before hours are spent on its content."""
+    """Raise UsageError if the file cannot be written, before hours are spent on its content."""
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder; give a file")
     if run is not None and run.is_dir() and path.resolve().is_relative_to(run.resolve()):
         raise UsageError(
-            f"{option} {path} lies in the run folder, which stays as its manifest says; choose another file"
+            f"{option} {path} is in the run folder, which must match its manifest; choose a file outside it"
         )
 
 
@@ -133,13 +135,13 @@ def _verify(target: Path | None, how: dict[str, Any], *, quiet: bool) -> "Verdic
 
 
 def _update(target: Path | None, how: dict[str, Any], *, yes: bool, quiet: bool) -> tuple["Verdict", int]:
-    """Verify, show what changes, ask, replace. Returns what was found before that, and the exit code."""
+    """Verify, show the changes, ask, and replace. Return the verdict before the update, and the exit code."""
     from tmrepro.api import update_reference
     from tmrepro.cli.display import make_reporter
     from tmrepro.cli.update import check_asking, make_confirm, tell_outcome
 
     check_asking(yes=yes)
-    # Plain lines at most: bars that redraw themselves would swallow the question.
+    # Plain lines only: a progress bar that redraws itself would hide the question.
     with make_reporter(quiet=quiet or sys.stderr.isatty()) as reporter:
         update, accepted = update_reference(
             target if target is not None else "spec/quickstart.yaml",

@@ -12,12 +12,12 @@ from tmrepro.cli.run import DebugOption
 def view(
     *,
     run: RunArgument,
-    to: Annotated[Path | None, typer.Option(help="Where to write the page.", show_default="NAME-view.html")] = None,
+    to: Annotated[Path | None, typer.Option(help="File for the page.", show_default="NAME-view.html")] = None,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Write a page to explore the surfaces of a finished run or a reference: one HTML file that needs no network.
+    """Write an interactive page with the surfaces of a finished run or a reference: one HTML file that needs no network.
 
-    Surfaces can be turned; a cursor on the map shows a, b, loss and accuracy as they are stored.
+    You can rotate the surfaces. A cursor on the map shows the stored values of a, b, loss and accuracy.
 
     Examples:
       tmrepro view runs/quickstart

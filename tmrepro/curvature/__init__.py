@@ -1,11 +1,11 @@
-"""How the loss bends at theta*: eigenpairs, trace and spectral density of its Hessian, each with its error.
+"""Curvature of the loss at theta*: eigenpairs, trace and spectral density of the Hessian, with their errors.
 
-hessian.py    products of the Hessian with vectors, which is all that the others ask for
-check.py      whether these products are the second derivative of the loss itself
+hessian.py    products of the Hessian with vectors; the other modules use nothing else
+check.py      checks that these products are second derivatives of the loss
 basis.py      an orthonormal basis of a few long vectors
-lanczos.py    the largest eigenvalues, and the spectrum as a random vector sees it
-spectrum.py   all of it, for a network, inputs and targets
-asked.py      `tmrepro.curvature_of` and `tmrepro.hessian_directions`, for anyone's own module, loss and data
+lanczos.py    the largest eigenvalues, and the spectrum of a random vector
+spectrum.py   all results for a network, inputs and targets
+asked.py      `tmrepro.curvature_of` and `tmrepro.hessian_directions`, for a user's own module, loss and data
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`tmrepro.curvature_of` and `tmrepro.hessian_directions`: curvature for anyone's own module, loss and data in memory."""
+"""`tmrepro.curvature_of` and `tmrepro.hessian_directions`: curvature for a user's own module, loss and data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Progress = bool | Callable[[str], None]
 
 @dataclass(frozen=True)
 class HessianDirections(Plane):
-    """delta and eta are the unit eigenvectors of the two largest eigenvalues; see `Curvature` for the rest."""
+    """delta and eta are the unit eigenvectors of the two largest eigenvalues. `Curvature` describes the other fields."""
 
     eigenvalues: Float64[np.ndarray, " 2"]
     residuals: Float64[np.ndarray, " 2"]
@@ -59,37 +59,39 @@ def curvature_of(
     progress: Progress = False,
     output: Output = None,
 ) -> Curvature:
-    """The largest eigenvalues, the trace and the spectral density of the Hessian of the mean loss at the model's parameters.
+    """Compute the largest eigenvalues, trace and spectral density of the Hessian of the mean loss at the model's parameters.
 
-    By products of the Hessian with vectors (two passes backward, in eval mode, buffers constant), on a copy: the model and
-    torch's settings stay as they are. The same call gives the same bits on one machine with the same number of threads;
-    another `batch` or machine may round otherwise.
+    The method uses products of the Hessian with vectors (two backward passes, in eval mode, with constant buffers), on a copy:
+    the model and torch's settings do not change. The same call is bitwise identical on one machine with the same number of
+    threads. Another `batch` or machine may round differently.
 
     Args:
         model: as for `loss_surface`.
-        loss: as for `loss_surface`; it must be differentiable twice.
+        loss: as for `loss_surface`; it must be twice differentiable.
         inputs: as for `loss_surface`.
         targets: as for `loss_surface`.
-        top: how many eigenpairs, from the algebraically largest eigenvalue down (not the largest by magnitude).
-        seed: of all random vectors, which are the same on every machine.
+        top: number of eigenpairs, from the algebraically largest eigenvalue down (not the largest magnitude).
+        seed: seed of all random vectors, which are the same on every machine.
         tolerance: of an eigenpair's residual ||H v - lambda v||, as a share of the largest absolute eigenvalue.
-        probes: random vectors of the trace.
-        density_probes: how many of these, at most, see the density too, each with as many products as the basis has vectors.
-        basis: how many vectors as long as theta are kept at once, at least top + 2; by default as many as fit into 1.25 GiB,
-            from 10 to 40 beside the `top`.
-        batch: inputs a pass; all, for a network whose outputs for an input depend on the others.
-        precision: float32 or float64, of the passes, by default that of the parameters; all sums are float64.
-        most_products: where the search for eigenpairs ends at the latest; what has not converged then says so.
-        threads: of torch, meanwhile; by default as many as there are.
-        progress: True for lines on standard error, or a function that is told each line: first the memory that vectors take.
+        probes: number of random vectors for the trace.
+        density_probes: number of these, at most, that are also used for the density; each needs as many products as the basis
+            has vectors.
+        basis: number of vectors as long as theta in memory, at least top + 2; by default as many as fit into 1.25 GiB,
+            from 10 to 40 in addition to `top`.
+        batch: inputs per pass; "all" if the outputs for an input depend on the other inputs.
+        precision: float32 or float64, of the passes; by default that of the parameters. All sums are float64.
+        most_products: maximum number of products in the search for eigenpairs; `converged` says what has converged by then.
+        threads: number of torch threads during the call; by default the present number.
+        progress: True for lines on standard error, or a function that is called with each line. The first line gives the
+            memory for vectors.
         output: as for `loss_surface`.
 
     Returns:
         A `tmrepro.records.Curvature`.
 
     Raises:
-        UsageError: an argument that cannot be, or a network that cannot be differentiated twice, in words.
-        ComputeError: the Hessian is not finite, or memory is not enough.
+        UsageError: an argument is invalid, or the network is not twice differentiable.
+        ComputeError: the Hessian is not finite, or there is not enough memory.
     """
     settings = _settings(
         batch,
@@ -123,10 +125,10 @@ def hessian_directions(
     progress: Progress = False,
     output: Output = None,
 ) -> HessianDirections:
-    """The two directions in which the mean loss bends most: for `loss_surface(directions=...)`.
+    """Return the two directions of highest curvature of the mean loss, for `loss_surface(directions=...)`.
 
-    The unit eigenvectors of the two algebraically largest eigenvalues, the entry of largest magnitude above 0 in each.
-    Arguments and errors are those of `curvature_of`.
+    They are the unit eigenvectors of the two algebraically largest eigenvalues. The entry of largest magnitude is positive in
+    each. Arguments and errors are those of `curvature_of`.
     """
     settings = _settings(batch, seed=seed, tolerance=tolerance, basis=basis, most_products=most_products)
     with _opened(
@@ -139,7 +141,7 @@ def hessian_directions(
 
 
 def _settings(batch: Any, **asked: Any) -> Settings:
-    """Settings of the right kinds; whether they are within their ranges, only the network's size can tell."""
+    """Return settings of the right types. Their ranges depend on the size of the network, and are checked later."""
     asked["batch"] = None if isinstance(batch, str) and batch == "all" else batch
     for name, value in asked.items():
         if name == "tolerance" or (value is None and name in {"basis", "batch"}):
@@ -156,7 +158,7 @@ def _settings(batch: Any, **asked: Any) -> Settings:
 def _opened(
     model: nn.Module, asked: Asked, *, settings: Settings, precision: Any, threads: int | None
 ) -> Iterator[tuple[nn.Module, Tensor, Targets, Settings]]:
-    """A copy of the model at theta*, the data as it sees them, checked as `loss_surface` does, and settings that fit both."""
+    """Yield a copy of the model at theta*, its data, checked as in `loss_surface`, and settings that fit both."""
     require_working_folder()
     if precision is not None:
         choice("precision", precision, Literal["float32", "float64"])

@@ -119,7 +119,7 @@ def _split(vector: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
 
 @contextmanager
 def _words(times: str) -> Iterator[None]:
-    """Say in words what cannot be differentiated; memory that is missing is another thing."""
+    """Raise the error that says what cannot be differentiated, or that memory is not enough."""
     try:
         yield
     except (NotImplementedError, RuntimeError) as error:

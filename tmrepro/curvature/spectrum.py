@@ -54,7 +54,7 @@ class Settings:
         """Itself, if it can be asked of a network of `size` parameters.
 
         Raises:
-            UsageError: it can't, in words.
+            UsageError: a setting is out of its range.
         """
         least = min(size, self.top + 2)
         for name, value, low, most in (

@@ -70,7 +70,9 @@ def load_dataset(
     except OSError as error:
         # What the sources don't foresee: a folder that may not be entered, a disk that fails, a name too long.
         where = shown(Path(error.filename)) if isinstance(error.filename, str) else f"data '{data.name}'"
-        raise DataError(f"{where}: cannot be read ({error.strerror or error}); see to it, or name another") from error
+        raise DataError(
+            f"{where}: cannot be read ({error.strerror or error}); correct this, or name another file"
+        ) from error
 
 
 def is_at_hand(data: DataSection | ArraysSpec | CustomDataSpec, *, data_dir: Path | None) -> bool:
@@ -137,7 +139,7 @@ def _loaded(
             path = arrays_file(data, data_dir=data_dir)
             if data_dir is None and not path.exists():
                 raise DataError(
-                    f"data 'arrays': {shown(path)} is not there; pass --data-dir DIR, the folder that holds {data.file!r}"
+                    f"data 'arrays': {shown(path)} does not exist; pass --data-dir DIR, the folder of {data.file!r}"
                 )
             return arrays.load(path)
         case CustomDataSpec():

@@ -1,4 +1,4 @@
-"""Four arrays in a .npz file, read as somebody else's file: sizes are looked at before memory is taken, and no pickle is read."""
+"""Reads four arrays from an untrusted .npz file: checks sizes before it allocates memory, and reads no pickle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tmrepro.limits import DATA_BYTES
 
 # A file that says it becomes so many times larger is no data: zeros alone compress further.
 EXPANSION_MAX = 200
-EXPANSION_FREE_BYTES = 2**28  # below, nobody is hurt
+EXPANSION_FREE_BYTES = 2**28  # below this, any expansion is harmless
 MEMBERS_MAX = 1000
 _HEADER_CHARACTERS = 10_000
 _BLOCK_BYTES = 2**22
@@ -78,7 +78,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name:
     with cast("zipfile.ZipExtFile", archive.open(info)) as file:
         shape, fortran, dtype = _header(file, path=path, name=name)
         if dtype.hasobject:
-            raise FieldError(_AT, f"{shown(path)}: {name} holds Python objects, a pickle, which is code; save numbers")
+            raise FieldError(
+                _AT, f"{shown(path)}: {name} has Python objects (a pickle, which can run code); save numbers"
+            )
         expected, found = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
         if expected != found:
             raise _unreadable(path, f"{name}: the header says {dtype} {list(shape)}, which is not {found} bytes")
@@ -112,4 +114,4 @@ def _fill(file: zipfile.ZipExtFile, into: Shaped[np.ndarray, " bytes"], *, path:
 
 
 def _unreadable(path: Path, reason: str) -> DataError:
-    return DataError(f"{shown(path)}: cannot be read as arrays ({reason}); see to it, or name another")
+    return DataError(f"{shown(path)}: cannot be read as arrays ({reason}); correct this, or name another file")

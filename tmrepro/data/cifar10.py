@@ -78,15 +78,17 @@ def _require_whole(root: Path) -> None:
     if folder.is_dir():
         remedy = f"delete the folder {shown(folder)} and run again with --download"
     elif not archive.is_file():
-        remedy = "name the folder that holds it with --data-dir, or run again with --download"
+        remedy = "give its folder with --data-dir, or run again with --download"
         if (root / "cifar-10-batches-bin").is_dir():
             remedy += " (cifar-10-batches-bin is the version for C; needed is the one for Python)"
     elif (found := _md5(archive)) == CIFAR10.tgz_md5:
-        remedy = f"{shown(archive)} is there and whole but not unpacked: run again with --download, which unpacks it"
+        remedy = f"{shown(archive)} is complete but not unpacked: run again with --download, which unpacks it"
     else:
         faults = [_difference(archive, expected=CIFAR10.tgz_md5, found=found) + " (half downloaded?)"]
         remedy = f"delete {shown(archive)} and run again with --download"
-    raise DataError("CIFAR-10 is not there whole:\n" + "\n".join(f"  {fault}" for fault in faults) + f"\n{remedy}")
+    raise DataError(
+        "CIFAR-10 is missing or incomplete:\n" + "\n".join(f"  {fault}" for fault in faults) + f"\n{remedy}"
+    )
 
 
 def _faults(root: Path) -> list[str]:
@@ -110,12 +112,10 @@ def _fetch(root: Path) -> None:
         download_and_extract_archive(CIFAR10.url, root, filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
     except (OSError, HTTPException, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
-            msg = (
-                f"{shown(root)}: CIFAR-10 cannot be written there ({error.strerror}); make room, or name another folder"
-            )
+            msg = f"{shown(root)}: CIFAR-10 cannot be written there ({error.strerror}); free some space, or name another folder"
             raise StorageError(msg) from error
         msg = (
-            f"CIFAR-10 cannot be downloaded ({error}); try again, or bring {CIFAR10.filename} from elsewhere into "
+            f"CIFAR-10 cannot be downloaded ({error}); try again, or copy {CIFAR10.filename} into "
             f"{shown(root)} and run again with --download, which then only unpacks it"
         )
         raise DataError(msg) from error
@@ -130,4 +130,4 @@ def _md5(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
-        raise DataError(f"{shown(path)}: cannot be read ({error.strerror}); see to its permissions") from error
+        raise DataError(f"{shown(path)}: cannot be read ({error.strerror}); check its permissions") from error

@@ -42,7 +42,7 @@ def load(data: CustomDataSpec) -> Dataset:
     if again.fingerprint != made[0].fingerprint:
         raise FieldError(
             _AT,
-            f"{data.factory} gives other arrays each time it is called: seed whatever it draws from, or nobody can check the run",
+            f"{data.factory} returns different arrays at each call: seed its random generators, so that the run can be checked",
         )
     return again
 

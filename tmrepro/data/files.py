@@ -1,4 +1,4 @@
-"""Files that somebody else named, looked at before they are opened."""
+"""Checks files with untrusted names before they are opened."""
 
 from __future__ import annotations
 

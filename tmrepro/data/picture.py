@@ -1,4 +1,4 @@
-"""One picture file as pixels, read as somebody else's file: nothing in it is trusted, and what is wrong has a name.
+"""Reads one untrusted picture file as pixels. Every error names the file and the fault.
 
 Only a few of Pillow's decoders run (it would start Ghostscript for an EPS named .jpg), sizes are looked at before pixels are
 decoded, and what one picture of 8-bit RGB can't hold is refused rather than clipped: more bits, more frames.

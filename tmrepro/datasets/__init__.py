@@ -1,4 +1,4 @@
-"""Surfaces and lines as xarray Datasets, as `loss_surface`, `loss_line` and `open_run` give them: their numbers and pictures.
+"""Statistics and figures of surfaces and lines that are xarray Datasets (from `loss_surface`, `loss_line` and `open_run`).
 
 reading      a Dataset as arrays, checked
 statistics   `tmrepro.surface_statistics`

@@ -1,4 +1,4 @@
-"""`tmrepro.plot_surface`: a picture of a surface or a line, drawn as those of a run are."""
+"""`tmrepro.plot_surface`: draws a surface or a line in the style of a run's figures."""
 
 from __future__ import annotations
 
@@ -33,24 +33,25 @@ def plot_surface(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw a loss surface as labelled contours or in three dimensions, or a line; a star marks theta*.
+    """Draw a loss surface as labelled contours or in 3D, or draw a line. A star marks theta*.
 
     Args:
-        ds: a surface of `loss_surface` or `open_run(RUN).surface(SURFACE, MODEL)`, or a line of `loss_line`.
-        kind: contour (the default) or solid, of a surface; line, the default of a line.
-        trajectory: the path of training, drawn over a surface: what `Trajectory.dataset` or `open_run(RUN).trajectory(MODEL)`
-            give.
-        plane: which plane of the path this surface is: a name among the `planes` that `Trajectory.dataset` was given, pca for
-            that of the principal components, or the name of a run's surface. May be left out where there is one plane only.
-        scale: of the loss: linear; log, for base 10; or auto, log where the largest loss is over 100 times the least.
-        title: of the picture.
-        ax: axes to draw into, of a 3d projection for a solid; by default a figure of its own.
+        ds: a surface from `loss_surface` or `open_run(RUN).surface(SURFACE, MODEL)`, or a line from `loss_line`.
+        kind: for a surface, contour (the default) or solid; for a line, line.
+        trajectory: the path of training to draw over a surface, from `Trajectory.dataset` or
+            `open_run(RUN).trajectory(MODEL)`.
+        plane: the plane of the path that this surface is: a name among the `planes` of `Trajectory.dataset`, pca for the
+            plane of the principal components, or the name of a run's surface. Optional if the path has only one plane.
+        scale: of the loss: linear; log (base 10); or auto, which is log if the largest loss is more than 100 times the
+            smallest.
+        title: the title of the figure.
+        ax: axes to draw into, with a 3d projection for a solid; by default a new figure.
 
     Returns:
-        The matplotlib Figure; `figure.savefig("surface.png")` keeps it. It is never shown in a window.
+        The matplotlib Figure. Save it with `figure.savefig("surface.png")`. No window is opened.
 
     Raises:
-        UsageError: an argument that cannot be, in words.
+        UsageError: an argument is invalid.
     """
     found = require_dataset(ds)
     chosen = kind if kind is not None else "line" if is_line(found) else "contour"
@@ -58,14 +59,14 @@ def plot_surface(
         if value not in get_args(choices):
             raise UsageError(f"{name}: choose one of {', '.join(get_args(choices))} (got {value!r})")
     if is_line(found) != (chosen == "line"):
-        what = "a line, which has one direction" if is_line(found) else "a surface; loss_line gives a line"
-        raise UsageError(f"kind: {chosen!r} is not for this Dataset, {what}")
+        what = "a line" if is_line(found) else "a surface (loss_line returns lines)"
+        raise UsageError(f"kind: {chosen!r} does not fit this Dataset, which is {what}")
     if ax is not None and (getattr(ax, "name", "") == "3d") != (chosen == "solid"):
         needed = "axes of a 3d projection" if chosen == "solid" else "plane axes"
-        raise UsageError(f"ax: {chosen} needs {needed}, as plt.subplots(subplot_kw={{'projection': ...}}) makes them")
+        raise UsageError(f"ax: {chosen} needs {needed}: plt.subplots(subplot_kw={{'projection': ...}})")
     if chosen == "line":
         if trajectory is not None:
-            raise UsageError("trajectory: is drawn over a surface, not over a line")
+            raise UsageError("trajectory: can be drawn over a surface only, not over a line")
         return _line(found, scale=scale, title=title, ax=ax)
     surface = surface_in(found)
     if min(surface.loss.shape) < 2:
@@ -118,7 +119,7 @@ def _facts(ds: xr.Dataset) -> SurfaceFacts:
 
 
 def _places(path: Any, plane: str | None) -> tuple[PlanePlace, ...]:
-    """Where the points of a path are in a plane of its own."""
+    """Return the coordinates of the points of a path in one of its planes."""
     if isinstance(path, xr.Dataset) and "epoch" in path.dims:
         names = [str(name)[:-2] for name in path.data_vars if str(name).endswith("_a")]
         columns = {name: (f"{name}_a", f"{name}_b") for name in names if f"{name}_b" in path}
@@ -130,13 +131,13 @@ def _places(path: Any, plane: str | None) -> tuple[PlanePlace, ...]:
     if isinstance(path, Sequence) and path and all(isinstance(point, TrajectoryPoint) for point in path):
         chosen = _plane(plane, list(path[0].places))
         return tuple(point.places[chosen] for point in path)
-    raise UsageError("trajectory: expected what Trajectory.dataset or open_run(RUN).trajectory(MODEL) give")
+    raise UsageError("trajectory: expected the result of Trajectory.dataset or open_run(RUN).trajectory(MODEL)")
 
 
 def _plane(plane: str | None, names: list[str]) -> str:
     if plane is None and len(names) == 1:
         return names[0]
     if plane not in names:
-        wrong = "say which plane this surface is" if plane is None else f"there is no {plane!r}"
+        wrong = "name the plane of this surface" if plane is None else f"there is no {plane!r}"
         raise UsageError(f"plane: {wrong}; the path has {', '.join(names) or 'none'}")
     return plane

@@ -1,4 +1,4 @@
-"""A Dataset of a surface or a line, checked: it may have been cut, saved, loaded, or made by somebody else."""
+"""Checks a Dataset of a surface or a line, which may have been sliced, saved, loaded or created elsewhere."""
 
 from __future__ import annotations
 

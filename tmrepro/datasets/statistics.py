@@ -1,4 +1,4 @@
-"""`tmrepro.surface_statistics`: what statistics.json says of a run's surfaces, for anyone's own."""
+"""`tmrepro.surface_statistics`: the statistics of statistics.json, for a user's own surface."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ EVEN = 1e-9  # of a step: what rounding leaves of an even spacing
 
 
 def surface_statistics(ds: xr.Dataset) -> dict[str, Value]:
-    """The statistics of a loss surface, by name, as statistics.json has them for a run.
+    """Return the statistics of a loss surface by name, as statistics.json has them for a run.
 
     Args:
-        ds: a surface of `loss_surface` or `open_run(RUN).surface(SURFACE, MODEL)`, in memory or loaded from a file. Theta*
-            (a = b = 0) must be one of its points, and these evenly spaced, alike along a and b.
+        ds: a surface from `loss_surface` or `open_run(RUN).surface(SURFACE, MODEL)`, in memory or loaded from a file. theta*
+            (a = b = 0) must be one of its points. The points must be evenly spaced, with the same step along a and b.
 
     Returns:
-        Every name in `tmrepro.statistics.STATISTICS`, which has their meanings and units; lengths in units of a and b. None is
-        undefined. Losses that are not finite are left out, and counted in `non_finite`.
+        Every name in `tmrepro.statistics.STATISTICS`, which has their meanings and units. Lengths are in units of a and b.
+        None means undefined. Losses that are not finite are excluded, and counted in `non_finite`.
 
     Raises:
-        UsageError: it is no such surface, in words.
+        UsageError: `ds` is not such a surface.
     """
     found = require_dataset(ds)
     if is_line(found):
-        raise UsageError("expected a surface [a, b], got a line: statistics are those of a surface")
+        raise UsageError("expected a surface [a, b], got a line: statistics need a surface")
     surface = surface_in(found)
     home = home_of(surface.a, surface.b)
     if home is None:
-        raise UsageError("theta* (a = b = 0) is no point of this surface, and statistics are relative to it")
+        raise UsageError("theta* (a = b = 0) is not a point of this surface, but statistics are relative to it")
     steps = np.concatenate([np.diff(surface.a), np.diff(surface.b)])
     if not steps.size or np.ptp(steps) > EVEN * steps.max():
-        raise UsageError("the points are not evenly spaced, alike along a and b, which statistics need")
+        raise UsageError(
+            "statistics need evenly spaced points with the same step along a and b, but this surface has others"
+        )
     step = number(found, "step", otherwise=_step_at(home, surface.a, surface.b))
     if abs(step - steps[0]) > EVEN * steps[0]:
-        step = float(steps[0])  # some of the points have been taken out
+        step = float(steps[0])  # some points have been removed
     error = number(found, "error_over_bound", otherwise=float("nan"))
     return statistics_of(
         surface, home=(home[0], home[1]), step=step, error_over_bound=None if np.isnan(error) else error
@@ -47,7 +49,7 @@ def surface_statistics(ds: xr.Dataset) -> dict[str, Value]:
 
 
 def _step_at(home: tuple[int, ...], a: np.ndarray, b: np.ndarray) -> float:
-    """The spacing beside theta*, where nothing is rounded."""
+    """Return the spacing next to theta*, where nothing is rounded."""
     for axis, index in ((a, home[0]), (b, home[1])):
         if index + 1 < len(axis):
             return float(axis[index + 1])

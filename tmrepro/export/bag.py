@@ -33,11 +33,11 @@ def write_bag(run: Finished, folder: Path) -> None:
     for path in promised:
         if "%" in path:  # RFC 8493 has it escaped, and not every reader unescapes it
             raise DamagedError(
-                f"{shown(path)}: a name that the manifest of a bag cannot hold; no run writes such a file"
+                f"{shown(path)}: a file name that the manifest of a bag cannot have; a run never writes such a file"
             )
         digest, size = _copy(run.folder, path, folder / "data" / path)
         if digest != promised[path]:
-            raise DamagedError(f"{run.name}/{path}: it changed while it was copied; export the run again")
+            raise DamagedError(f"{run.name}/{path}: the file changed during the copy; export the run again")
         octets += size
         lines.append(f"{digest}  data/{path}\n")
     tags = {

@@ -38,7 +38,7 @@ def export_run(folder: Path, *, to: str, out: Path | None = None) -> Path:
     run = read_finished(folder)
     target = path_outside(out or Path(f"{run.spec.name}{_ENDINGS[to]}"), folder, option="--out")
     if os.path.lexists(target):
-        raise UsageError(f"{target} is there already; remove it, or choose another --out")
+        raise UsageError(f"{target} already exists; remove it, or choose another --out")
     write = _writer(to)
     with _taking_its_place(target) as fresh:
         write(run, fresh)

@@ -1,19 +1,19 @@
-"""Pictures of a run: the paper's Figure 1, the training curves, and two pictures compared pixel by pixel.
+"""Figures of a run: the paper's Figure 1, the training curves, and a comparison of two figures pixel by pixel.
 
-Everything here takes numpy-only records and gives a matplotlib `Figure` or bytes; no file is opened and no window
-either (Agg and the object interface, never pyplot). The same input gives the same bytes in every process, whatever the
-reader's matplotlibrc, backend and installed fonts are: `style` sees to that.
+This package takes numpy-only records and returns a matplotlib `Figure` or bytes. It opens no file and no window
+(Agg and the object interface, never pyplot). The same input gives the same bytes in every process, with any
+matplotlibrc, backend and installed fonts; `style` ensures this.
 
     landscape    Figure 1: rows of    contour_map    a surface from above (`contours`: its lines and labels)
                                       solid          a surface in three dimensions
     replicates   small maps of all replicates of a surface
     training     curves of loss and accuracy
-    single       one surface or line, into axes of anybody's
+    single       one surface or line, into a new figure or given axes
     spectrum     densities of Hessians' eigenvalues
     scale        from losses to heights, colours, round levels and labels
     style        settings, font, colours, text that fits its place
     save         a figure as PNG and PDF bytes
-    pixels       how far two PNG files are apart
+    pixels       the differences of two PNG files
     embedded     small copies for the pages
 """
 

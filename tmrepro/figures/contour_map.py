@@ -1,4 +1,4 @@
-"""The left half of a row: a surface seen from above, with axes that say how far from theta* one is."""
+"""The left half of a row: a surface seen from above, with axes that show the distance from theta*."""
 
 from __future__ import annotations
 

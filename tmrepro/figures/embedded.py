@@ -1,7 +1,7 @@
-"""Pictures small enough to stand in a page: fewer levels of colour, fewer pixels where many must fit. Files stay as they are.
+"""Small copies of figures for a page: fewer levels of colour, and fewer pixels if many must fit. Files are not changed.
 
-At full size no channel of a pixel is more than 4 of 255 from the figure's, which no eye sees. A page never judges by these
-copies: differences are computed from the figures themselves.
+At full size, no channel of a pixel differs by more than 4 of 255, which is invisible. Comparisons never use these copies:
+differences are computed from the figures themselves.
 """
 
 from __future__ import annotations

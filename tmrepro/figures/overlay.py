@@ -1,4 +1,4 @@
-"""What lies over a surface: the path of training, and the other minima that its plane was laid through."""
+"""Overlays of a surface: the path of training, and the other minima that define its plane."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _FADED = 0.18  # what is equal stays visible as a light ghost, so that one sees 
 
 @dataclass(frozen=True)
 class PixelDifference:
-    """How far two pictures are apart. Channel values run from 0 to 255; pictures of two sizes differ everywhere.
+    """The differences of two pictures. Channel values are 0 to 255; pictures of two sizes differ everywhere.
 
     `share_different` is the share of pixels of which any channel differs, `max_difference` and `mean_difference` are
     over all channels of all pixels.

@@ -1,4 +1,4 @@
-"""One surface or one line as a figure of its own, or in axes that somebody else has made."""
+"""One surface or one line as a new figure, or in given axes."""
 
 from __future__ import annotations
 

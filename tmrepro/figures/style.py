@@ -1,8 +1,8 @@
-"""How every figure looks, and why it looks the same everywhere: settings, font, colours, text that fits its place.
+"""The style of all figures, which is the same everywhere: settings, font, colours, text that fits its place.
 
-matplotlib reads the reader's matplotlibrc, environment and installed fonts. Here its shipped defaults are put back
-while a figure is drawn and saved, and the font is the DejaVu Sans file inside matplotlib itself, under a family name
-of our own, so that a system font of the same name (another version, other glyph shapes) is never taken.
+matplotlib reads the user's matplotlibrc, environment and installed fonts. While a figure is drawn and saved, this module
+restores the shipped defaults. The font is the DejaVu Sans file inside matplotlib, under a separate family name, so that a
+system font of the same name (another version, other glyph shapes) is never used.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""`tmrepro.loss_surface` and `tmrepro.loss_line`: the surface engine for anyone's own module, loss and data in memory.
+"""`tmrepro.loss_surface` and `tmrepro.loss_line`: the surface engine for a user's own module, loss and data.
 
-question.py     what is asked: model, loss, data, directions and grid, checked, in words where they don't fit
-undisturbed.py  torch and the random generators as the caller has them, however the computation ends
-kept.py         a folder in which a surface is kept, and continued
-points.py       where the points of a surface or a line lie
-planes.py       directions that lead somewhere: principal components of a training, other minima
-surface.py      the answer, for a plane
-line.py         the answer, for a line
-path.py         the path of a training
+question.py     checks the arguments: model, loss, data, directions and grid
+undisturbed.py  restores torch's settings and the random generators of the caller
+kept.py         a folder that keeps and continues a surface
+points.py       the points of a surface or a line
+planes.py       directions from principal components of a training, or to other minima
+surface.py      computes a surface
+line.py         computes a line
+path.py         records the path of a training
 """
 
 from __future__ import annotations

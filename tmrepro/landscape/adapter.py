@@ -1,4 +1,4 @@
-"""A network that takes several tensors, or gives more than one, as evaluators see it: one tensor in, one tensor out."""
+"""Adapts a network with several inputs or outputs for evaluators, which see one tensor in and one tensor out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Output = str | int | Callable[[Any], Tensor] | None
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a network's output is taken: a key or attribute, an index, or what a function makes of it; None: all of it."""
+    """The part of a network's output to use: a key or attribute, an index, or the result of a function; None: all of it."""
 
     output: Output
 
@@ -53,9 +53,9 @@ class Selection:
 
 
 class Adapted(nn.Module):
-    """`model` with its arguments held as buffers, called with the positions [n] of those that are meant.
+    """`model` with its arguments as buffers. It is called with the positions [n] of the inputs to use.
 
-    So every batch, order and piece of the data is one of a single tensor. Without `given` it is called with its only argument.
+    So batches, orders and parts of the data are all tensors of positions. Without `given` it is called with its only argument.
     """
 
     def __init__(self, model: nn.Module, selection: Selection, given: Given | None) -> None:
@@ -85,7 +85,7 @@ class Adapted(nn.Module):
 
 
 def adapted(model: nn.Module, given: Given, output: Output) -> tuple[nn.Module, Tensor]:
-    """The network as evaluators see it, and what they call it with: `model` and its argument themselves, where that does.
+    """Return the network and its argument for evaluators: `model` and its own argument, if it needs no adapter.
 
     Raises:
         UsageError: `output` is no key, index or function.
@@ -99,14 +99,14 @@ def adapted(model: nn.Module, given: Given, output: Output) -> tuple[nn.Module, 
 
 
 def names_in(found: object) -> tuple[str, ...]:
-    """The keys of a network's output that has any."""
+    """Return the keys of a network's output, if it has any."""
     if isinstance(found, Mapping):
         return tuple(map(str, found))
     return tuple(field.name for field in fields(found)) if is_dataclass(found) else ()
 
 
 def words_of(found: object) -> str:
-    """What a network's output holds, as the beginning of a sentence."""
+    """Describe the output of a network, as the beginning of a sentence."""
     if names := names_in(found):
         return f"the model gives {kind_of(found)} with {', '.join(names)}"
     if isinstance(found, tuple | list):

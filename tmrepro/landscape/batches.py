@@ -1,4 +1,4 @@
-"""The data of `loss_surface` in all forms that torch's users have them in: tensors, tuples, dicts, loaders."""
+"""Reads the data of `loss_surface` in all supported forms: tensors, tuples, dicts, loaders."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tmrepro.spec.messages import did_you_mean
 
 @dataclass(frozen=True)
 class Given:
-    """What a network is called with, a tensor [n, ...] an argument, and the targets [n, ...].
+    """The arguments of a network, one tensor [n, ...] each, and the targets [n, ...].
 
-    `names` are those of keyword arguments, one for each of `columns`; None where the arguments are positional.
+    `names` are the names of keyword arguments, one for each of `columns`; None if the arguments are positional.
     """
 
     columns: tuple[Tensor, ...]
@@ -44,7 +44,7 @@ class Given:
 
 
 def read_data(inputs: object, targets: object) -> Given:
-    """The tensors in what a caller gives as `inputs` and `targets`; a loader is gone through once.
+    """Return the tensors in `inputs` and `targets`. A loader is read once.
 
     Raises:
         UsageError: no data, or tensors that don't fit together.
@@ -53,7 +53,7 @@ def read_data(inputs: object, targets: object) -> Given:
         given = _checked(*_arguments(inputs, targets, "inputs"))
     elif isinstance(inputs, Dataset):
         raise UsageError(
-            "inputs: a Dataset gives single items; give torch.utils.data.DataLoader(dataset, batch_size=128)"
+            "inputs: a Dataset gives single items; pass torch.utils.data.DataLoader(dataset, batch_size=128)"
         )
     elif isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes):
         given = _checked(*_joined(inputs, targets))
@@ -96,8 +96,8 @@ def _joined(batches: Iterable[Any], targets: object) -> tuple[tuple[str, ...] | 
     apart = targets is not None and not isinstance(targets, str)
     if apart and isinstance(batches, DataLoader) and not isinstance(batches.sampler, SequentialSampler):
         raise UsageError(
-            "targets: the loader gives inputs in an order of its own, which targets given apart would not follow; let it give "
-            "(inputs, targets), or make it with shuffle=False"
+            "targets: the loader shuffles, so separate targets would not match its inputs; let it give "
+            "(inputs, targets), or use shuffle=False"
         )
     if isinstance(batches, DataLoader):
         _require_all(batches)
@@ -119,14 +119,14 @@ def _joined(batches: Iterable[Any], targets: object) -> tuple[tuple[str, ...] | 
 
 
 def _require_all(loader: DataLoader[Any]) -> None:
-    """Raise UsageError if a loader leaves inputs out, or gives some several times, as it is drawn."""
+    """Raise UsageError if a loader drops inputs, or repeats some."""
     sampler = loader.sampler
     if isinstance(sampler, WeightedRandomSampler) or (isinstance(sampler, RandomSampler) and sampler.replacement):
         raise UsageError("inputs: the loader's sampler draws with replacement; a surface is of each input once")
     if loader.drop_last and loader.batch_size is not None and isinstance(sampler, Sized):
         left = len(sampler) % loader.batch_size
         if left:
-            raise UsageError(f"inputs: the loader leaves out {left} inputs; make it with drop_last=False")
+            raise UsageError(f"inputs: the loader drops {left} inputs; use drop_last=False")
 
 
 def _parted(batch: Any, targets: Any, where: str) -> tuple[Any, Any]:
@@ -153,7 +153,7 @@ def _cat(parts: tuple[Tensor, ...], name: str) -> Tensor:
     if len(shapes) > 1:
         first, other = ([..., *shape] for shape in shapes[:2])
         raise UsageError(
-            f"{name}: batches of shapes {_words(first)} and {_words(other)} are no one tensor; pad them to one length"
+            f"{name}: batches of shapes {_words(first)} and {_words(other)} do not form one tensor; pad them to one length"
         )
     return torch.cat(parts)
 
@@ -183,7 +183,7 @@ def _checked(names: tuple[str, ...] | None, columns: list[Tensor], targets: Tens
 
 @contextmanager
 def _generators_kept(batches: object) -> Iterator[None]:
-    """Put the loader's own random generators back where they were."""
+    """Restore the state of the loader's own random generators."""
     holders = [batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
     generators = [
         value for holder in holders if isinstance(value := getattr(holder, "generator", None), torch.Generator)

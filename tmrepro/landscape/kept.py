@@ -1,4 +1,4 @@
-"""A surface that is kept in a folder: continued where it stopped, only read once it is complete."""
+"""A surface in a folder. An unfinished surface is continued; a complete one is read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PROBES = 3  # losses of outputs drawn at random: where a network is right everyw
 
 
 class Kept:
-    """The surface of a problem in a folder. `rejected` and `evaluator` are what an earlier process left there."""
+    """The surface of a problem in a folder. `rejected` and `evaluator` are those of an earlier process."""
 
     def __init__(
         self, folder: Path, problem: Problem, *, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"], chunk: int
@@ -66,7 +66,7 @@ class Kept:
     def blocks(
         self, evaluator: Evaluator, *, cells: Sequence[Cell], attributes: dict[str, Any]
     ) -> Generator[tuple[Cell, Block], None, None]:
-        """Every cell with its block: first those that the folder keeps whole, then the others, each kept once it is computed.
+        """Yield every cell with its block: first those that the folder has, then the others, which are computed and kept.
 
         Raises:
             UsageError: the folder answers another question, holds something else, or another process works in it.
@@ -99,7 +99,7 @@ class Kept:
             remove_work(folder)
 
     def error(self) -> SurfaceError | None:
-        """The error that was measured when the surface was complete; None if it never was."""
+        """Return the error that was measured when the surface was complete; None if it was not."""
         return kept_error(self._folder, shape=(len(self._a), len(self._b)))
 
     def finish(self, attributes: dict[str, Any], *, error: SurfaceError) -> None:
@@ -112,7 +112,7 @@ class Kept:
                 remove_work(self._folder)
 
     def start_again(self, rejected: Sequence[Rejection]) -> None:
-        """Forget the surface of an evaluator that was rejected, so that the next one can be kept in its place."""
+        """Remove the surface of a rejected evaluator, so that the next one can replace it."""
         self.rejected, self._begins_again = list(rejected), True
         with run_lock(self._folder):
             # The question stays that of the rejected one until the next begins: no chunk is ever taken for another's.
@@ -134,9 +134,9 @@ def _rejections(found: object) -> list[Rejection]:
 def question_of(
     problem: Problem, *, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"], chunk: int, evaluator: str
 ) -> dict[str, Any]:
-    """What a surface depends on, by hashes. Code can't be hashed: what it gives for the first inputs stands for it.
+    """Return hashes of all inputs of a surface. Code cannot be hashed; its values for the first inputs identify it.
 
-    Network and loss are called at theta* and away from it, and the loss also on outputs drawn at random.
+    Network and loss are called at theta* and away from it, and the loss also on random outputs.
     """
     facts, model = problem.directions, problem.model
     network = model.model if isinstance(model, Adapted) else model

@@ -1,4 +1,4 @@
-"""The loss of anyone's network along a line through its parameters: hundreds of points at the price of a row of a surface."""
+"""`tmrepro.loss_line`: the loss of a user's network along a line through its parameters, computed as one row of a surface."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def loss_line(
     out: Path | str | None = None,
     output: Output = None,
 ) -> xr.Dataset:
-    """The mean loss of `model` at theta* + a delta^ over points a, theta* being its parameters as they are.
+    """Compute the mean loss of `model` at theta* + a delta^ over points a. theta* are its present parameters.
 
-    Evaluated as one row of `loss_surface`, with the same arguments; the model is not changed.
+    The line is computed as one row of `loss_surface`, with the same arguments. The model is not changed.
 
     Args:
         model: as for `loss_surface`.
         loss: as for `loss_surface`.
         inputs: as for `loss_surface`.
         targets: as for `loss_surface`.
-        direction: a seed; a direction of your own, as a dict of tensors by parameter name, a list of tensors or one vector; or
-            what `directions_toward`, `hessian_directions` or `pca_directions` give, of which delta is taken.
+        direction: a seed; your own direction, as a dict of tensors by parameter name, a list of tensors or one vector; or
+            the result of `directions_toward`, `hessian_directions` or `pca_directions`, whose delta is used.
         grid: K, for K points; or the points a themselves, ascending.
         origin: of a line given by K: corner (a = 0, step, ...; the default) or center.
-        step: of a line given by K: between neighbouring points; 1 by default.
+        step: of a line given by K: the distance of neighbouring points; 1 by default.
         unit: absolute or relative (to ||theta*||).
-        normalization: l2, filter, layer or none; by default l2 for a seed, none for a direction of your own.
+        normalization: l2, filter, layer or none; by default l2 for a seed, and none for your own direction.
         moves: all parameters, or only weights.
         precision: as for `loss_surface`.
         batch: as for `loss_surface`.
-        chunk: points of the unit of work and of resume.
+        chunk: points of a chunk, the unit of work and of resuming.
         evaluator: as for `loss_surface`.
         threads: as for `loss_surface`.
         progress: as for `loss_surface`.
@@ -75,12 +75,12 @@ def loss_line(
         output: as for `loss_surface`.
 
     Returns:
-        loss [a] and, for labels of classes, accuracy [a]. Attributes as those of `loss_surface`, for one direction:
-        direction_norm, direction_sha256, direction_seed; home, the index of theta*; error_points are indices.
+        A Dataset with loss [a] and, for class labels, accuracy [a]. The attributes are those of `loss_surface`, for one
+        direction: direction_norm, direction_sha256, direction_seed; home is the index of theta*; error_points are indices.
 
     Raises:
-        UsageError: an argument that cannot be, in words.
-        StorageError: `out` cannot be written.
+        UsageError: an argument is invalid.
+        StorageError: `out` is not writable.
     """
 
     def pair_of(copied: nn.Module) -> DirectionPair:

@@ -1,7 +1,7 @@
-"""The losses of `loss_surface`: torch's by their names or as its modules, and functions of the caller's own.
+"""The losses of `loss_surface`: torch's, by name or as modules, and functions of the caller.
 
 torch's losses are means over a batch. Here each is what torch defines for the whole data set as one batch, as a sum of one term
-per input: a class-weighted mean is divided by the sum of all weights, one with ignore_index by the number of other targets.
+per input. A class-weighted mean is divided by the sum of all weights, and one with ignore_index by the number of other targets.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _KNOWN = {*_OF_CLASSES, *_OF_EQUALS, *_OF_MARGINS}
 
 @dataclass(frozen=True)
 class Kind:
-    """What a loss is called on axes, and its unit: "mean cross entropy", "nats"."""
+    """The name of a loss on axes, and its unit: "mean cross entropy", "nats"."""
 
     words: str
     unit: str
@@ -96,10 +96,10 @@ def kind_of_loss(module: nn.Module | None, targets: Targets) -> Kind:
 
 
 def torchs_own(loss: object) -> nn.Module | None:
-    """The loss module of torch that `loss` names or is; None for a function of the caller's own.
+    """Return the loss module of torch that `loss` names or is; None for a function of the caller.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: `loss` is none of these.
     """
     if isinstance(loss, str) and loss in _NAMED:
         return _NAMED[loss]()

@@ -1,4 +1,4 @@
-"""The caller's network: what it must be, and the copy of it on which everything is computed."""
+"""The caller's network: checks it, and makes the copy for the computation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HALVES = frozenset({torch.float16, torch.bfloat16})  # each of their numbers is 
 
 
 def unwrapped(model: object) -> nn.Module:
-    """The module itself, where torch.compile wrapped it.
+    """Return the module itself if torch.compile wrapped it.
 
     Raises:
-        UsageError: it is none.
+        UsageError: `model` is not a module.
     """
     module = getattr(model, "_orig_mod", model)
     if not isinstance(module, nn.Module):
@@ -27,12 +27,12 @@ def unwrapped(model: object) -> nn.Module:
 
 
 def own_model(module: nn.Module) -> nn.Module:
-    """A copy of `module` in eval mode, holding theta*, so that nothing that happens can reach the caller's.
+    """Return a copy of `module` at theta*, in eval mode, so that the caller's module is not changed.
 
-    It is in float64 if a parameter is, else in float32, which holds every number of float16 and bfloat16.
+    It is in float64 if a parameter is, otherwise in float32, which represents every float16 and bfloat16 number.
 
     Raises:
-        UsageError: it has no parameters, some that are no real numbers in floating point, or cannot be copied as it is.
+        UsageError: the module has no parameters, has parameters that are not real floating point numbers, or cannot be copied.
     """
     named = dict(module.named_parameters())
     if not named:
@@ -48,9 +48,7 @@ def own_model(module: nn.Module) -> nn.Module:
     try:
         return lifted(copy.deepcopy(module).eval())
     except Exception as error:
-        raise UsageError(
-            f"model: cannot be copied, so as to leave yours alone ({type(error).__name__}: {error}){_remedy(module)}"
-        ) from error
+        raise UsageError(f"model: cannot be copied ({type(error).__name__}: {error}){_remedy(module)}") from error
 
 
 def lifted(module: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""`tmrepro.Trajectory`: the path that anyone's own training takes, recorded point by point and seen from where it ends."""
+"""`tmrepro.Trajectory`: records the path of a user's training, and describes it relative to its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tmrepro.trajectory import follow, places_in
 
 
 class Trajectory:
-    """The points that a training goes through.
+    """The path of a training, recorded point by point.
 
         path = tmrepro.Trajectory(model)
         path.record()                        # before the first update
@@ -41,11 +41,11 @@ class Trajectory:
         ds = path.dataset("cross_entropy", inputs, targets, planes={"random": (1, 2)})
         tmrepro.loss_surface(model, "cross_entropy", inputs, targets, directions=path.directions())
 
-    Each point is a safetensors file, so that a long path of a large network fits; at most a few are in memory at once.
+    Each point is a safetensors file, so a long path of a large network needs little memory.
 
     Args:
-        model: the module that is trained; with parameters as for `loss_surface`. It is read at each `record` and never changed.
-        folder: where the files go; by default a temporary folder, which is gone with this object.
+        model: the module in training, with parameters as for `loss_surface`. Each `record` reads it; it is never changed.
+        folder: the folder for the files; by default a temporary folder, which is removed with this object.
     """
 
     def __init__(self, model: nn.Module, folder: Path | str | None = None) -> None:
@@ -65,13 +65,13 @@ class Trajectory:
         return tuple(self._file(epoch) for epoch in self._epochs)
 
     def record(self, epoch: int | None = None) -> None:
-        """Keep the model's parameters and buffers as they are now.
+        """Record the model's present parameters and buffers.
 
         Args:
-            epoch: the number of the point; by default 0 for the first and one more for each other.
+            epoch: the number of the point. By default the first is 0, and each further one is larger by 1.
 
         Raises:
-            UsageError: not above the one before.
+            UsageError: `epoch` is not larger than the previous one.
             StorageError: the file cannot be written.
         """
         last = self._epochs[-1] if self._epochs else None
@@ -82,7 +82,7 @@ class Trajectory:
             or number < 0
             or (last is not None and number <= last)
         ):
-            after = "of at least 0" if last is None else f"above {last}, the one before"
+            after = "of at least 0" if last is None else f"above {last}, the previous one"
             raise UsageError(f"epoch: expected a whole number {after} (got {number!r})")
         # Clones, since two names of one tensor (tied weights) are more than safetensors takes.
         state = {name: value.detach().cpu().clone().contiguous() for name, value in self._model.state_dict().items()}
@@ -94,10 +94,10 @@ class Trajectory:
         self._epochs.append(number)
 
     def directions(self) -> ComponentDirections:
-        """The plane of the path's two principal components through the model's parameters as they are now.
+        """Return the plane of the path's two principal components through the model's present parameters.
 
         Raises:
-            UsageError: fewer than three points, or points on one line.
+            UsageError: there are fewer than three points, or all points lie on one line.
         """
         return pca_directions(self._model, self.states)
 
@@ -110,26 +110,27 @@ class Trajectory:
         planes: Mapping[str, Any] | None = None,
         output: Output = None,
     ) -> xr.Dataset:
-        """The path as seen from theta*, the model's parameters as they are now.
+        """Describe the path relative to theta*, the model's present parameters.
 
         Args:
             loss: as for `loss_surface`.
-            inputs: as for `loss_surface`; None: no losses and gradients are computed.
+            inputs: as for `loss_surface`. If None, no losses and gradients are computed.
             targets: as for `loss_surface`.
-            planes: by name, directions as `loss_surface` takes them with its other arguments left as they are.
+            planes: directions by name, as for `loss_surface` with its default options.
             output: as for `loss_surface`.
 
         Returns:
-            Along `epoch`: distance (||theta - theta*||); cosine, of the angle between the step from the point before and the
-            direction from there to theta*; pca_1 and pca_2, coordinates along the principal components (nan where the path has
-            no two), whose shares of the variance are attribute explained; with inputs, loss and gradient_norm in eval mode,
-            with the buffers of each point; for each plane PLANE_a, PLANE_b and PLANE_distance (from the plane).
+            A Dataset over `epoch`. distance is ||theta - theta*||. cosine is that of the angle between two vectors from the
+            previous point: the step to this point, and the direction to theta*. pca_1 and pca_2 are coordinates along the
+            principal components (nan if there are fewer than two); the attribute explained has their shares of the variance.
+            With inputs: loss and gradient_norm, in eval mode, with the buffers of each point. For each plane: PLANE_a,
+            PLANE_b and PLANE_distance (from the plane).
 
         Raises:
             UsageError: nothing is recorded, or an argument is invalid.
         """
         if not self._epochs:
-            raise UsageError("nothing is recorded yet: call record() while the model trains")
+            raise UsageError("no point is recorded: call record() during training")
         device = next((value.device for value in self._model.parameters()), torch.device("cpu"))
         with undisturbed(device=device, threads=None):
             copied = own_model(self._model)

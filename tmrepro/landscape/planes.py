@@ -1,4 +1,4 @@
-"""Planes and lines that mean something: through the states of a training, or through other minima of the same network."""
+"""Planes and lines through the states of a training, or through other minima of the same network."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SAME = 1e-12  # of squared lengths: less than rounding in float32 leaves
 
 @dataclass(frozen=True)
 class Plane:
-    """Two directions [n], float32, for `loss_surface(directions=...)`, which takes them as they are: not normalised again.
+    """Two directions [n], float32, for `loss_surface(directions=...)`, which does not normalise them again.
 
-    Where `eta` is None there is one direction only, for `loss_line(direction=...)`, which takes `delta` of a plane too.
+    If `eta` is None, there is only one direction, for `loss_line(direction=...)`. `loss_line` uses `delta` of a plane.
     """
 
     delta: Float32[np.ndarray, " n"]
@@ -31,7 +31,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class ComponentDirections(Plane):
-    """`explained` [2]: shares of the states' variance; `coordinates` [states, 2]: where each lies in the plane, as (a, b)."""
+    """`explained` [2]: shares of the states' variance. `coordinates` [states, 2]: the (a, b) of each state in the plane."""
 
     explained: Float64[np.ndarray, " 2"]
     coordinates: Float64[np.ndarray, "states 2"]
@@ -39,25 +39,25 @@ class ComponentDirections(Plane):
 
 @dataclass(frozen=True)
 class TowardDirections(Plane):
-    """`places`: the (a, b) of `theta*`, `first` and, where there is one, `second`."""
+    """`places`: the (a, b) of `theta*`, `first` and, if given, `second`."""
 
     places: Mapping[str, tuple[float, float]]
 
 
 def pca_directions(model: nn.Module, states: Sequence[State]) -> ComponentDirections:
-    """The plane through the model's parameters theta* along the two principal components of a training's `states`.
+    """Return the plane through the model's parameters theta* along the two principal components of a training's `states`.
 
-    PCA of the differences theta_i - theta* (Li et al. 2018, section 7), about their mean as PCA has it. Components have unit
-    norm, and their entries of largest magnitude are positive. Files are read block by block: of fifty states of ResNet50 no
-    more than a few are in memory at once.
+    This is a PCA of the differences theta_i - theta* (Li et al. 2018, section 7), centred on their mean. Components have
+    unit norm, and their entries of largest magnitude are positive. Files are read block by block: of fifty states of
+    ResNet50, only a few are in memory at a time.
 
     Args:
-        model: a module that holds theta*, usually the last state; float32 parameters.
-        states: at least three state dicts, safetensors files, or vectors in the order of the parameters. Buffers don't count.
+        model: a module at theta*, usually the last state; float32 parameters.
+        states: at least three state dicts, safetensors files, or vectors in the order of the parameters. Buffers are ignored.
 
     Raises:
-        UsageError: too few states, states of another network (it says which name or shape), that are not finite, or that lie
-            on one line.
+        UsageError: there are too few states; or they belong to another network (the message names the parameter or shape), are
+            not finite, or lie on one line.
     """
     module = own_model(unwrapped(model))
     if isinstance(states, Mapping | str) or not isinstance(states, Sequence):
@@ -71,20 +71,20 @@ def pca_directions(model: nn.Module, states: Sequence[State]) -> ComponentDirect
 def directions_toward(
     model: nn.Module, first: nn.Module | State, second: nn.Module | State | None = None, *, orthonormal: bool = False
 ) -> TowardDirections:
-    """The line from the model's parameters theta* to `first`, or the plane through theta*, `first` and `second`.
+    """Return the line from the model's parameters theta* to `first`, or the plane through theta*, `first` and `second`.
 
     delta = first - theta* and eta = second - theta*, so `first` is at (a, b) = (1, 0) and `second` at (0, 1). With
-    `orthonormal`, delta has unit norm and eta is the unit vector of the plane orthogonal to it; `places` says where the points
-    are then. Buffers (statistics of batch norm) stay the model's own along the way.
+    `orthonormal`, delta has unit norm, and eta is the unit vector of the plane that is orthogonal to delta. `places` gives
+    the coordinates of the points. Buffers (statistics of batch norm) are those of the model everywhere.
 
     Args:
-        model: a module that holds theta*.
+        model: a module at theta*.
         first: another module of the same network, a state dict, a safetensors file or a vector.
-        second: likewise.
+        second: the second point, in any of these forms.
         orthonormal: make the directions orthonormal.
 
     Raises:
-        UsageError: a point of another network, or not finite; points that are identical or lie on one line.
+        UsageError: a point belongs to another network or is not finite; or points are identical or lie on one line.
     """
     module = own_model(unwrapped(model))
     theta = theta_of(module)
@@ -111,11 +111,11 @@ def directions_toward(
 
 
 def _step(module: nn.Module, theta: np.ndarray, point: Any, name: str) -> Float64[np.ndarray, " n"]:
-    """What leads from `theta` to a point, in float64."""
+    """Return the difference of a point and `theta`, in float64."""
     state = unwrapped(point).state_dict() if isinstance(point, nn.Module) else point
     layout, others = layout_of(module), frozenset(module.state_dict())
     found = read_state(open_state(state, layout=layout, others=others, name=name), layout=layout, name=name)
     step: np.ndarray = found.astype(np.float64) - theta
     if not np.any(step):
-        raise UsageError(f"{name}: is the same point as theta*, so no direction leads there")
+        raise UsageError(f"{name}: is the same point as theta*, so it gives no direction")
     return step

@@ -1,4 +1,4 @@
-"""Where the points of a surface or a line lie, as a caller says it."""
+"""The points of a surface or a line, from the caller's grid, origin, step and unit."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def points_of(
     unit: Unit,
     theta_norm: float,
 ) -> Points:
-    """The points of a `grid`: K, two lengths (K_a, K_b), or two axes of the caller's own.
+    """Return the points of a `grid`: K, two lengths (K_a, K_b), or two axes.
 
     Raises:
-        UsageError: it is none of these, in words.
+        UsageError: `grid` is none of these.
     """
     lengths: tuple[Any, Any] | None
     match grid:
@@ -77,10 +77,10 @@ def points_of(
 
 
 def line_points(grid: Any, *, origin: Any, step: Any, unit: Unit, theta_norm: float) -> Points:
-    """The points of a line: K, or an axis of the caller's own; along b, where a row of a surface lies.
+    """Return the points of a line: K, or an axis. They lie along b, like a row of a surface.
 
     Raises:
-        UsageError: it is neither, in words.
+        UsageError: `grid` is neither.
     """
     here = np.zeros(1)
     if isinstance(grid, int | np.integer):

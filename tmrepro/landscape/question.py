@@ -1,4 +1,4 @@
-"""What is asked of `loss_surface`, checked before anything is computed, and told in words where it doesn't fit."""
+"""Checks the arguments of `loss_surface` before anything is computed."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ACCURATE = 1e-4  # how far losses of float32 outputs that mean the same may diff
 
 @dataclass(frozen=True)
 class Data:
-    """The network as evaluators see it, its inputs [n, ...] and targets on its device, and what is known of it as a function.
+    """The network for evaluators, its inputs [n, ...] and targets on its device, and its known behaviour as a function.
 
-    `has_accuracy`: outputs and targets are of classes. `kind`: what the loss is called.
+    `has_accuracy`: outputs and targets are classes. `kind`: the name of the loss.
     """
 
     model: nn.Module
@@ -44,7 +44,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Asked:
-    """Loss, data and output of `loss_surface` as a caller has them, not yet checked."""
+    """The arguments loss, data and output of `loss_surface`, not yet checked."""
 
     loss: Any
     inputs: Any
@@ -53,13 +53,13 @@ class Asked:
 
 
 def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Precision, whole: bool) -> Data:
-    """The data as the model sees them, copied, and tried on the first of them by a copy of `model`.
+    """Return a copy of the data as the model sees them, after testing a copy of `model` on the first inputs.
 
-    `given` is the caller's own module; `whole`: all inputs go through it as one batch.
+    `given` is the caller's own module. `whole`: all inputs are one batch.
 
     Raises:
-        UsageError: no data, shapes that don't fit, labels out of range, a model or loss that fails on them, or one that is no
-            function of one input at a time.
+        UsageError: there are no data, shapes do not fit, labels are out of range, the model or loss fails on the data, or
+            it is not a function of one input at a time.
     """
     parameter = next(model.parameters())
     module = torchs_own(asked.loss)
@@ -74,7 +74,9 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
     conduct = _conduct(network, x, given=given, is_lifted=is_lifted, whole=whole)
     if module is not None:
         if outputs.is_complex():
-            raise UsageError(f"model: gives {dtype_of(outputs)} outputs, which only a loss of your own can take")
+            raise UsageError(
+                f"model: gives {dtype_of(outputs)} outputs, which only a loss function of your own can use"
+            )
         wanted = torch_targets(asked.loss, module, outputs, data.targets)
         _try_targets(outputs, wanted)
     else:
@@ -95,7 +97,7 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
 
 
 def choice(name: str, value: object, choices: Any) -> None:
-    """Nothing, if `value` is one of the words of a Literal.
+    """Raise UsageError unless `value` is one of the choices of a Literal.
 
     Raises:
         UsageError: it is not.
@@ -134,7 +136,7 @@ def _outputs(model: nn.Module, inputs: Tensor, data: Given, *, is_lifted: bool) 
         ) from error
     if not isinstance(found, Tensor):
         raise UsageError(
-            f"model: returns {kind_of(found)}, expected a tensor of outputs: {words_of(found)}; say which of it with output="
+            f"model: returns {kind_of(found)}, expected a tensor of outputs: {words_of(found)}; choose one with output="
         )
     if found.ndim < 1 or len(found) != len(inputs):
         raise UsageError(f"model: expected an output per input ({len(inputs)}), got shape {list(found.shape)}")

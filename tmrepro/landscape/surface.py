@@ -1,4 +1,4 @@
-"""The loss of anyone's network over a plane around its parameters: the engine of `tmrepro run`, without a spec or a run."""
+"""`tmrepro.loss_surface`: the loss of a user's network over a plane around its parameters, without a spec or a run."""
 
 from __future__ import annotations
 
@@ -61,61 +61,65 @@ def loss_surface(
     out: Path | str | None = None,
     output: Output = None,
 ) -> xr.Dataset:
-    """The mean loss of `model` at theta* + a delta^ + b eta^ over a grid of (a, b), theta* being its parameters as they are.
+    """Compute the mean loss of `model` at theta* + a delta^ + b eta^ over a grid of (a, b). theta* are its present parameters.
 
-    The model is evaluated in eval mode, on a copy: parameters, buffers, modes, random generators and torch's settings stay
-    as they are, also when the computation is interrupted.
+    A copy of the model is evaluated in eval mode. Parameters, buffers, modes, random generators and torch's settings do not
+    change, even if the computation is interrupted.
 
     Args:
-        model: any module with parameters in floating point, on one device, that maps `inputs` to outputs [n, ...].
-            float16 and bfloat16 ones become float32, which holds all of their numbers; all are float64 if one is.
-        loss: `cross_entropy` of outputs [n, classes, ...]; `mse`, `mae` or `bce_with_logits` of outputs in the targets' shape;
-            one of torch's modules, such as nn.CrossEntropyLoss(weight=..., label_smoothing=..., ignore_index=...), as torch
-            defines it for the whole data set as one batch; or a function (outputs, targets) -> losses [n, ...], whose mean
-            is taken, or -> (total, count), the sum of a batch's terms and their number, which may depend on the targets
-            only: the surface is the sum of the totals over that of the counts. One number for a batch is right with
-            batch="all" alone. For targets that are distributions, `cross_entropy` is the Kullback-Leibler divergence
-            of the outputs from them, 0 where the outputs are the targets: torch's cross entropy less attribute target_entropy.
+        model: any module with floating point parameters on one device. It maps `inputs` to outputs [n, ...].
+            float16 and bfloat16 parameters are converted to float32; if one parameter is float64, all are.
+        loss: one of three kinds. A name: `cross_entropy` of outputs [n, classes, ...]; `mse`, `mae` or `bce_with_logits` of
+            outputs in the shape of the targets. A loss module of torch, such as
+            nn.CrossEntropyLoss(weight=..., label_smoothing=..., ignore_index=...): the result is what torch defines for the
+            whole data set as one batch. A function (outputs, targets) -> losses [n, ...], whose mean is computed, or ->
+            (total, count), the sum of a batch's terms and their number; the surface is the sum of totals divided by the sum
+            of counts, and counts may depend on the targets only. A function may return one number for a batch only with
+            batch="all". If targets are distributions, `cross_entropy` is the Kullback-Leibler divergence of the outputs from
+            the targets, which is 0 if they are equal: torch's cross entropy minus the attribute target_entropy.
         inputs: a tensor or array [n, ...]; a tuple or list of them, for model(*inputs); a dict, for model(**inputs); or a
-            DataLoader, or any iterable of batches (inputs, targets) or dicts, gone through once, all of which is kept in
-            memory. Floating point numbers get the dtype of the parameters.
-        targets: labels [n] or [n, ...], distributions [n, classes], or whatever the loss takes, one per input; the key of a
-            dict of inputs that is the targets, and no argument of the model; None where a loader's batches hold them.
-        directions: two seeds, from which anyone draws the same two directions; or two of your own, each a dict of tensors
-            by parameter name (what is missing doesn't move), a list of tensors or one vector, in the order of the parameters; or
-            what `hessian_directions`, `pca_directions` or `directions_toward` give.
-        grid: K, for K x K points; two lengths (K_a, K_b), of which one may be 1; or the two axes a and b themselves, ascending.
+            DataLoader or other iterable of batches, (inputs, targets) or dicts. An iterable is read once, and kept in
+            memory. Floating point numbers are converted to the dtype of the parameters.
+        targets: labels [n] or [n, ...], distributions [n, classes], or other values for the loss, one per input. If inputs
+            are a dict, the key of the targets, which is then not passed to the model. None if the batches of a loader have them.
+        directions: two seeds, which give the same directions on every machine. Or your own two directions, each a dict of
+            tensors by parameter name (missing parameters do not move), a list of tensors, or one vector in the order of the
+            parameters. Or the result of `hessian_directions`, `pca_directions` or `directions_toward`.
+        grid: K, for K x K points; two lengths (K_a, K_b), one of which may be 1; or the two axes a and b, ascending.
         origin: of a grid given by K or lengths: corner (a, b = 0, step, ...; the default) or center.
-        step: of a grid given by K: between neighbouring points; 1 by default.
-        unit: of a and b: absolute, lengths of the normalised direction; or relative, those times ||theta*||.
-        normalization: l2, filter, layer or none; by default l2 for seeds, none for directions of your own.
+        step: of a grid given by K or lengths: the distance of neighbouring points; 1 by default.
+        unit: of a and b: absolute (lengths of the normalised direction) or relative (multiplied by ||theta*||).
+        normalization: l2, filter, layer or none; by default l2 for seeds, and none for your own directions.
         moves: all parameters, or only weights (tensors of two or more dimensions).
-        precision: float32, float64, tf32 or bfloat16; by default that of the parameters. Named losses and torch's are
-            float64 from the outputs on, and all sums.
-        batch: all, for a network whose outputs for an input depend on the other inputs, as those of a network over the nodes of a
-            graph do: all inputs go through it as one batch. By default such a network is refused.
-        chunk: points per axis of the unit of work and of resume.
-        evaluator: one by name, instead of by rule.
-        threads: of torch, meanwhile; by default as many as there are.
-        progress: True for a bar, or a function that is told (points done, points).
-        out: a folder in which the surface is kept, so that the same call continues it after an interruption, and only reads
-            it once it is complete. A loss given as a function is known by its name and by what it gives at theta*.
-        output: of a model that gives more than one tensor: the key or attribute, the index, or a function that gives it.
+        precision: float32, float64, tf32 or bfloat16; by default that of the parameters. Losses given by name or as torch
+            modules are float64 from the outputs on, and so are all sums.
+        batch: "all" if the outputs for an input depend on the other inputs, as in a network over the nodes of a graph. All
+            inputs are then one batch. By default such a network is refused.
+        chunk: points per axis of a chunk, the unit of work and of resuming.
+        evaluator: the name of an evaluator; by default a rule chooses it.
+        threads: number of torch threads during the call; by default the present number.
+        progress: True for a progress bar, or a function that is called with (points done, points).
+        out: a folder that keeps the surface. The same call continues it after an interruption, and reads it if it is
+            complete. A loss given as a function is identified by its name and by its values at theta*.
+        output: for a model that returns more than one tensor: the key or attribute, the index, or a function that returns
+            the tensor to use.
 
     Returns:
-        loss [a, b] in nats (or the function's unit) and, for labels of classes, accuracy [a, b], with the coordinates a and b.
-        Attributes: theta_norm (||theta*||), delta_norm, eta_norm, cosine (of the angle between them), the directions' SHA-256
-        and seeds, home (the (i, j) of theta*, where it is a point), and the evaluator with the reason why it was chosen; for
-        targets that are distributions, target_entropy, their mean entropy in nats.
-        error_over_bound is the largest |S - S64| / (1e-5 (|S64| + 0.01)) against the definition in float64 at error_points
-        (i, j, i, j, ...: theta*, the highest loss, and what delta's seed draws), on the first error_images of the inputs. Where
-        it is above 1, or cannot be computed and is left out, error_note says why. A faster evaluator above 1 is not taken.
-        They are flat, for `to_netcdf`: numbers, text and lists of numbers; a seed of 2^31 or more is text.
-        A loss that is not finite is a result and stays as it is.
+        A Dataset with loss [a, b] in nats (or the unit of the function) and, for class labels, accuracy [a, b], over the
+        coordinates a and b.
+        Attributes: theta_norm (||theta*||), delta_norm, eta_norm, cosine (of the angle between them), SHA-256 and seeds of
+        the directions, home (the (i, j) of theta*, if it is a point), the evaluator and the reason for choosing it. If
+        targets are distributions: target_entropy, their mean entropy in nats.
+        error_over_bound is the largest |S - S64| / (1e-5 (|S64| + 0.01)), where S64 is the definition in float64. It is
+        measured at error_points (i, j, i, j, ...: theta*, the highest loss, and random points from delta's seed), on the
+        first error_images inputs. If it is above 1, or missing because it cannot be computed, error_note gives the reason.
+        Faster evaluators above 1 are not used.
+        Attributes are flat, for `to_netcdf`: numbers, text and lists of numbers; a seed of 2^31 or more is text.
+        A loss that is not finite is a valid result.
 
     Raises:
-        UsageError: an argument that cannot be, in words.
-        StorageError: `out` cannot be written.
+        UsageError: an argument is invalid.
+        StorageError: `out` is not writable.
     """
     return landscape_of(
         model,
@@ -128,7 +132,7 @@ def loss_surface(
 
 @dataclass(frozen=True)
 class Options:
-    """What `loss_surface` and `loss_line` have in common, as a caller has it: not yet checked; see there."""
+    """The arguments that `loss_surface` and `loss_line` share, not yet checked."""
 
     moves: Any
     unit: Any
@@ -149,7 +153,7 @@ def landscape_of(
     lay_points: Callable[[float], Points],
     options: Options,
 ) -> xr.Dataset:
-    """The surface of what is `asked`, at `lay_points(||theta*||)` along `pair_of(model)`.
+    """Compute the surface for `asked`, at `lay_points(||theta*||)` along `pair_of(model)`.
 
     Raises:
         UsageError, StorageError: see `loss_surface`.
@@ -161,7 +165,7 @@ def landscape_of(
     if options.threads is not None:
         _positive("threads", options.threads)
     if options.batch not in {None, "all"}:
-        raise UsageError(f"batch: expected 'all', or None for batches of our own size (got {options.batch!r})")
+        raise UsageError(f"batch: expected 'all' or None (got {options.batch!r})")
     given = unwrapped(model)
     device = next((value.device for value in given.parameters() if not value.is_meta), torch.device("cpu"))
     with undisturbed(device=device, threads=options.threads):
@@ -227,10 +231,10 @@ def _evaluate(
 def pair_of_directions(
     directions: Any, *, model: nn.Module, normalization: Any = None, moves: Moves = "all"
 ) -> DirectionPair:
-    """The directions of a surface around the parameters of `model`, from what `loss_surface` takes as such.
+    """Return the directions of a surface around the parameters of `model`, from the argument of `loss_surface`.
 
     Raises:
-        UsageError: they are none.
+        UsageError: `directions` is invalid.
     """
     if normalization is not None:
         choice("normalization", normalization, Normalization)
@@ -252,7 +256,7 @@ def _positive(name: str, value: object) -> None:
 
 
 def _attributes(problem: Problem, points: Points, *, theta_norm: float) -> dict[str, Any]:
-    """What gives the axes their meaning."""
+    """The attributes that describe axes, data and precision."""
     pair = problem.directions
     found: dict[str, Any] = {
         "theta_norm": theta_norm,
@@ -275,7 +279,7 @@ def _attributes(problem: Problem, points: Points, *, theta_norm: float) -> dict[
 
 @contextmanager
 def _told(progress: Any, *, points: int) -> Iterator[Callable[[int], None]]:
-    """A function to be called with the number of points that are newly done."""
+    """Yield a function to call with the number of newly computed points."""
     done = 0
     if progress is True:
         from rich.progress import Progress as Bar

@@ -1,4 +1,4 @@
-"""Tensors and arrays as callers have them, checked one by one."""
+"""Checks the tensors and arrays of callers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tmrepro.landscape.module import dtype_of, kind_of
 
 
 def tensor_of(given: object, name: str) -> Tensor:
-    """A dense tensor of real numbers; an array becomes one. `name` says in errors what it is.
+    """Return a dense tensor of real numbers; convert an array. Errors call it `name`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: `given` is neither a tensor nor an array of real numbers.
     """
     match given:
         case Tensor():

@@ -1,6 +1,6 @@
-"""Losses that give a total and the number of its terms for a batch: (total, count), as one for each token that is no padding.
+"""Losses that return (total, count) for a batch: the sum of its terms and their number, for example without padding tokens.
 
-S is the sum of all totals over the sum of all counts, which is no mean of batches' means where batches differ in their counts.
+S is the sum of all totals divided by the sum of all counts. It is not the mean of batch means if batches have other counts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a computation in somebody else's process must leave as it found it: torch's settings and the random generators.
+"""Restores torch's settings and the random generators after a computation in the caller's process.
 
-The caller's settings of precision don't count meanwhile: float32 means float32, also where TF32 or autocast was switched on.
+During the computation the caller's precision settings are ignored: float32 means float32, even if TF32 or autocast is on.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ _FLOAT32_ROOMS = (
 
 @contextmanager
 def undisturbed(*, device: torch.device, threads: int | None) -> Iterator[None]:
-    """Run the body with `threads` threads (None: as many as there are), true float32 and no autocast; put all back after.
+    """Run the body with `threads` threads (None: the present number), true float32, no autocast and no inference mode.
 
-    Nor is there inference mode in it, whose tensors don't tell that they were changed. All: threads, what is deterministic,
-    precision, and the states of the generators of torch (of the CPU and of `device`), NumPy and Python. Also where the body is
-    interrupted.
+    Tensors of inference mode do not show that they were changed. Afterwards, also after an interruption, restore threads,
+    determinism, precision, and the states of the generators of torch (of the CPU and of `device`), NumPy and Python.
     """
     with ExitStack() as back:
         back.callback(torch.set_num_threads, torch.get_num_threads())

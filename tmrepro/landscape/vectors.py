@@ -1,4 +1,4 @@
-"""Directions of a caller's own: by name, as a list of tensors, as vectors, or as a plane that another function gave."""
+"""The caller's own directions: by name, as a list of tensors, as vectors, or as a plane from another function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Vectors = tuple[np.ndarray, np.ndarray]
 
 
 def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
-    """Two directions [n] of the caller's own, as vectors; None where `directions` are seeds.
+    """Return the caller's own two directions as vectors [n]; None if `directions` are seeds.
 
     Raises:
         UsageError: neither; or a direction with an unknown name, another shape, or values that are not finite.
@@ -29,7 +29,7 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
         case (int() | np.integer(), int() | np.integer()):
             return None
         case Plane(eta=None):
-            raise UsageError("directions: a line has one direction only; loss_line takes it, a surface needs two")
+            raise UsageError("directions: a line has one direction, but a surface needs two; use loss_line")
         case Plane(delta=delta, eta=eta):
             return _vector(delta, "directions: delta", layout=layout), _vector(eta, "directions: eta", layout=layout)
         case (delta, eta):
@@ -42,7 +42,7 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
 
 
 def own_vector(direction: object, *, layout: Layout) -> int | np.ndarray:
-    """One direction [n] of the caller's own as a vector, or a seed.
+    """Return the caller's own direction as a vector [n], or a seed.
 
     Raises:
         UsageError: see `own_vectors`.

@@ -87,7 +87,7 @@ def compare_folders(folders: Sequence[Path]) -> Comparison:
         DamagedError: one is not finished, or not what its manifest says.
     """
     if len(folders) < FEWEST:
-        raise UsageError(f"expected at least {FEWEST} runs to compare, got {len(folders)}; 'tmrepro ls' finds some")
+        raise UsageError(f"expected at least {FEWEST} runs to compare, got {len(folders)}; list runs with 'tmrepro ls'")
     found = [read_finished(folder) for folder in folders]
     origins = [masthead(run.provenance) for run in found]
     terms = dict.fromkeys(term for origin in origins for term in origin if term != _PAPER)

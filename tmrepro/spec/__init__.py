@@ -1,8 +1,8 @@
-"""The spec room: a YAML file in, a frozen resolved `Spec` out, or an error that lists all that is wrong, line by line.
+"""The spec: reads a YAML file and returns a frozen, resolved `Spec`, or raises an error with every finding and its line.
 
-A spec says what is computed, never how: device, workers and folders are not in it. It is hashed in its resolved form,
-every default written out, so two files that mean the same have the same hash. No torch and no numpy here: `tmrepro spec
-check` answers at once.
+A spec defines what is computed, not how: it has no device, workers or folders. Its hash is that of its resolved form,
+with every default. So two files with the same meaning have the same hash. This package imports neither torch nor numpy, so
+that `tmrepro spec check` is fast.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class DataSpec(Section):
 
 
 class _OwnData(Section):
-    """Data that come as they are: all of it, in its own order, not scaled."""
+    """Data that are used completely, in their own order, without scaling."""
 
     @property
     def train(self) -> None:

@@ -120,7 +120,7 @@ def read_document(text: str, *, source: str) -> Document:
 
 
 def first_findings(findings: list[Finding]) -> list[Finding]:
-    """The findings in the order of the file, as many as somebody may want to read, and a word if there are more."""
+    """Return the findings in the order of the file, up to a limit, and a note if there are more."""
     ordered = sorted(findings, key=lambda finding: (finding.line, finding.column))
     if len(ordered) <= MAX_FINDINGS:
         return ordered

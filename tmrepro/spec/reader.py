@@ -15,10 +15,10 @@ from tmrepro.spec.resolve import resolve
 
 
 def load_spec(path: Path | str) -> Spec:
-    """The resolved spec in the YAML file `path`.
+    """Read the YAML file `path`. Return the resolved spec.
 
     Raises:
-        SpecError: the file cannot be read, or the spec is wrong; with all findings and their lines.
+        SpecError: the file cannot be read, or the spec is invalid. The error has all findings with their lines.
     """
     source = str(path)
     try:

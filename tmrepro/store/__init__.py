@@ -1,4 +1,4 @@
-"""The store room: what a run folder holds, how it gets there whole, and how it is read without trusting it.
+"""The store: the files of a run folder, written atomically and read without trusting them.
 
     atomic.py       every write (temporary name, flush, rename, flush of the folder) and every wary read
     lock.py         one process at a time works in a run folder
@@ -6,13 +6,13 @@
     tensors.py      theta.safetensors and labels.npy
     zarr_metadata.py  the zarr v3 metadata of a surface: written by zarr, read against an allow-list
     chunks.py       the bytes of one chunk: zstd with its checksum, then crc32c
-    zarr_files.py   surfaces.zarr as files: what stands under a key of the store
-    surface_group.py  one surface, opened once: a chunk written, read, asked whether it is whole
+    zarr_files.py   surfaces.zarr as files: the content of a key of the store
+    surface_group.py  one surface, opened once: writes, reads and checks chunks
     surfaces.py     surfaces.zarr of a run: create, read, consolidate; kept_surfaces.py: of tmrepro.loss_surface
     manifest.py     manifest-sha256.txt: written, and checked against the folder
     crate.py        ro-crate-metadata.json
     minima.py       minimum.json
     stages.py       which stages of a run are done, and why one runs again or not
 
-Import from the modules: this file stays empty, so that whoever writes a JSON file does not load zarr.
+Import from the modules. This file stays empty, so that code that writes JSON does not load zarr.
 """

@@ -1,8 +1,8 @@
-"""Files: written durably, read warily. The only place from which the store opens, renames or removes anything.
+"""Writes files durably, and reads them without trust. Only this module opens, renames or removes files of the store.
 
-A write goes to a temporary name in the work folder, is flushed, renamed over the target, and the target's folder is
-flushed: after a crash at any moment the target is the old file or the new one, never a part of it. A read refuses
-links, pipes and files larger than the caller can use, because a run folder may come from somebody else.
+A write goes to a temporary name in the work folder, is flushed, and is renamed over the target; then the target's folder is
+flushed. After a crash at any moment, the target is the complete old file or the complete new one. A read refuses
+links, pipes and files larger than the caller can use, because a run folder may be hostile.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def work_folder(run: Path) -> Path:
 
 
 def write_bytes(path: Path, data: bytes, *, work: Path) -> None:
-    """Put `data` at `path` durably, replacing what is there. Folders that are missing are made.
+    """Write `data` to `path` durably, replacing the old file. Create missing folders.
 
     Raises:
         StorageError: the disk is full, read-only or not ours; the target still is what it was.
@@ -88,13 +88,13 @@ def safe_path(root: Path, relative: str) -> Path:
     """
     parts = relative.split("/")
     if any(part in {"", ".", ".."} for part in parts) or "\\" in relative or "\0" in relative:
-        raise DamagedError(f"{shown(relative)}: expected a path inside {root}, found one that could lead out of it")
+        raise DamagedError(f"{shown(relative)}: expected a path inside {root}, found one that could lead outside")
     path = root
     for part in parts:
         path = path / part
         try:
             if stat.S_ISLNK(path.lstat().st_mode):
-                raise DamagedError(f"{shown(relative)}: a symbolic link; a run folder holds plain files only")
+                raise DamagedError(f"{shown(relative)}: a symbolic link; a run folder may contain regular files only")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
@@ -146,7 +146,7 @@ def open_plain(path: Path, *, name: str) -> Iterator[io.BufferedReader]:
 
 
 def refuse_too_many(error: OSError, *, name: str) -> None:
-    """Nothing, unless `name` could not be opened because too many files are: nobody may take it for damaged then.
+    """Raise StorageError if `name` could not be opened because too many files are open. It is not damaged then.
 
     Raises:
         StorageError: that is so.
@@ -161,7 +161,7 @@ def shown(name: str) -> str:
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
-    """What to raise when `path` cannot be written: why, and how to go on."""
+    """Return the error to raise when `path` cannot be written, with the reason and the remedy."""
     return StorageError(f"{path}: cannot be written: {_why(error)}, then the same command continues where it stopped")
 
 
@@ -174,7 +174,7 @@ def _storage_errors(path: Path) -> Iterator[None]:
 
 
 def _why(error: OSError) -> str:
-    """What stands in the way, and what to do about it."""
+    """Return the reason of a failed operation, and the remedy."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return "the disk is full; free some space"
@@ -185,7 +185,7 @@ def _why(error: OSError) -> str:
         case errno.EMFILE | errno.ENFILE:
             return "too many open files; allow more (ulimit -n), or use fewer --workers"
         case _:
-            return f"{error.strerror or error}; see to it"
+            return f"{error.strerror or error}; correct this"
 
 
 def _make_folder(path: Path) -> None:

@@ -27,7 +27,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 def encode(block: Float64[np.ndarray, "*_"], *, shape: tuple[int, ...]) -> bytes:
     """The chunk file of `block`; a block at the grid's edge is filled up with nan to `shape`, as zarr does.
 
-    Every nan is stored as the same nan: which of its many bit patterns comes up depends on who computed it.
+    Every nan is stored with the same bits, because the bit pattern of a nan depends on the machine.
     """
     whole = np.full(shape, np.nan, dtype="<f8")
     whole[tuple(slice(length) for length in block.shape)] = np.where(np.isnan(block), np.nan, block)
@@ -57,7 +57,7 @@ def decode(data: bytes, *, shape: tuple[int, ...], name: str) -> Float64[np.ndar
 
 
 def limit_bytes(shape: tuple[int, ...]) -> int:
-    """More than any chunk file of this shape takes: zstd adds little to what it cannot shrink."""
+    """Return an upper bound for a chunk file of this shape. zstd adds little to data that it cannot compress."""
     content = 8 * math.prod(shape)
     return content + content // 128 + 1024
 

@@ -1,4 +1,4 @@
-"""ro-crate-metadata.json: the run as a Workflow Run RO-Crate, so that tools that know nothing of us can read it.
+"""ro-crate-metadata.json: the run as a Workflow Run RO-Crate, for tools that do not know tmrepro.
 
 Profiles: Workflow Run Crate 0.5, Process Run Crate 0.5 and Workflow RO-Crate 1.0, on RO-Crate 1.1. The spec is the
 workflow, its run is the action, the data set is the action's object and the other files are its result.
@@ -35,7 +35,7 @@ class CrateFile:
 
 @dataclass(frozen=True)
 class CrateFacts:
-    """What a crate says of a run. `started` and `ended` are ISO 8601 with a time zone; `license` a URL.
+    """The data of a crate about a run. `started` and `ended` are ISO 8601 with a time zone; `license` is a URL.
 
     `files` are the run's files but spec.yaml, the manifest and the crate itself; all of them exist.
     """

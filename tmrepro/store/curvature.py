@@ -1,4 +1,4 @@
-"""models/NAME/curvature.json and curvature.safetensors: how the loss bends at theta*, once somebody asked for it."""
+"""models/NAME/curvature.json and curvature.safetensors: the curvature of the loss at theta*, from `tmrepro curvature`."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class CurvatureDocument(_Strict):
             raise ValueError("expected eigenvalues from the largest down")
         small = [residual <= self.tolerance * self.scale for residual in self.residuals]
         if any(said and not held for said, held in zip(self.converged, small, strict=True)):
-            raise ValueError("an eigenpair is said to be converged, and its residual is beyond the tolerance")
+            raise ValueError("an eigenpair is recorded as converged, but its residual exceeds the tolerance")
         mean, error = mean_and_error(self.trace_samples)
         for name, found, expected in (
             ("trace", self.trace, mean),
@@ -125,13 +125,13 @@ class CurvatureDocument(_Strict):
         ):
             if not abs(found - expected) <= EXACT * (abs(expected) + error):
                 raise ValueError(
-                    f"{name}: expected {expected:.12g}, which the trace's samples give, found {found:.12g}"
+                    f"{name}: expected {expected:.12g}, as computed from the samples of the trace, found {found:.12g}"
                 )
         return self
 
 
 def spectrum_stem(spec: Spec) -> str:
-    """What the figure is called; a surface of that name has one of its own."""
+    """Return the name of the figure. It differs from the names of surfaces."""
     return SPECTRUM if SPECTRUM not in {drawn.name for drawn in expand_surfaces(spec)} else f"{SPECTRUM}.curvature"
 
 
@@ -158,7 +158,7 @@ def save_curvature(
 
 
 def read_curvature(run: Path, model: str) -> CurvatureDocument:
-    """What curvature.json of `model` says.
+    """Read the curvature.json of `model`.
 
     Raises:
         DamagedError: it is missing, or not such a document; or that of another model.
@@ -179,7 +179,7 @@ def read_curvature(run: Path, model: str) -> CurvatureDocument:
 
 
 def check_vectors(run: Path, document: CurvatureDocument) -> None:
-    """Nothing, if there are as many numbers as the eigenvectors of a curvature have; only the header is read.
+    """Raise DamagedError unless the file has as many numbers as the eigenvectors need. Only the header is read.
 
     Raises:
         DamagedError: there are others, or none.

@@ -1,4 +1,4 @@
-"""models/NAME/directions-SURFACE.safetensors: the two directions of a surface that no seed gives.
+"""models/NAME/directions-SURFACE.safetensors: the two directions of a surface, if they do not come from seeds.
 
 They are the vectors before normalisation, flattened as theta is: `delta` and `eta`, float32 [n].
 """

@@ -1,4 +1,4 @@
-"""JSON documents, and history.csv. Written so that the same content is the same bytes; read strictly.
+"""JSON documents, and history.csv. Equal content gives equal bytes. Reading is strict.
 
 Strict means: UTF-8, no NaN or Infinity (nor a number that becomes one), no integer beyond 64 bits, no key twice, and a
 bounded size, depth and number of values: a value takes a hundred times the memory of its text.
@@ -37,7 +37,7 @@ def write_json(path: Path, value: object, *, work: Path) -> None:
 
 
 def read_json(path: Path, *, limit_bytes: int = JSON_LIMIT_BYTES, name: str | None = None) -> Any:
-    """The value of a JSON file that somebody else may have written; `name` is what messages call it.
+    """Read a JSON file that may be hostile. Messages call it `name`.
 
     Raises:
         DamagedError: the file is missing or is not strict JSON.
@@ -122,12 +122,12 @@ def _bounded(data: bytes) -> str:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key that stands twice in one object")
+        raise ValueError("a duplicate key in an object")
     return found
 
 
 def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text}, which is no JSON number")
+    raise ValueError(f"{text}, which is not a JSON number")
 
 
 def _finite(text: str) -> float:

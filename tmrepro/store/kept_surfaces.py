@@ -1,6 +1,6 @@
-"""A folder that keeps one surface of `tmrepro.loss_surface`, chunk by chunk, so that an interrupted one continues.
+"""A folder that keeps one surface of `tmrepro.loss_surface`, chunk by chunk, so that it continues after an interruption.
 
-    FOLDER/question.json      what was asked, by hashes; a folder answers one question
+    FOLDER/question.json      the arguments, by hashes; a folder keeps one surface
     FOLDER/surfaces.zarr/     group own/model, as in a run folder but not always square
 
 The caller holds the lock.
@@ -40,23 +40,23 @@ GROUP = "own/model"
 
 
 def refuse_many_chunks(rows: int, columns: int, chunk: int) -> None:
-    """Nothing, if a surface may be kept in chunks of this size, so that every reader takes it.
+    """Raise UsageError if a surface has too many chunks of this size for its readers.
 
     Raises:
-        UsageError: it would fall into too many files.
+        UsageError: there would be too many files.
     """
     if (count := chunk_count(rows, columns, chunk)) > MOST_CHUNKS:
         raise UsageError(
-            f"chunk: cuts {rows} x {columns} points into {count} chunks; at most {MOST_CHUNKS} are kept in a folder: "
-            "raise chunk"
+            f"chunk: cuts {rows} x {columns} points into {count} chunks; a folder can keep at most {MOST_CHUNKS}: "
+            "increase chunk"
         )
 
 
 def check_question(folder: Path, question: Mapping[str, Any]) -> None:
-    """Nothing, if `folder` is empty, or keeps the answer to `question`.
+    """Raise UsageError unless `folder` is empty, or keeps the surface of `question`.
 
     Raises:
-        UsageError: it keeps something else.
+        UsageError: the folder has other content.
         DamagedError: its question.json cannot be read.
     """
     if not os.path.lexists(folder / QUESTION):
@@ -64,7 +64,7 @@ def check_question(folder: Path, question: Mapping[str, Any]) -> None:
         found = [name for name in names if name != WORK and not find_litter(name)]
         if found or (folder.exists() and not folder.is_dir()):
             raise UsageError(
-                f"out: {folder} holds something else ({found[0] if found else 'a file'}); choose another folder"
+                f"out: {folder} has other content ({found[0] if found else 'a file'}); choose another folder"
             )
         return
     kept = read_json(safe_path(folder, QUESTION), name=QUESTION)
@@ -73,7 +73,7 @@ def check_question(folder: Path, question: Mapping[str, Any]) -> None:
     for name in dict.fromkeys([*question, *kept]):
         if kept.get(name) != question.get(name):
             raise UsageError(
-                f"out: {folder} keeps another surface, of other {name}; choose another folder, or remove this one"
+                f"out: {folder} keeps another surface (changed: {name}); choose another folder, or remove this one"
             )
 
 
@@ -86,9 +86,9 @@ def open_kept(
     chunk: int,
     attributes: Mapping[str, Any],
 ) -> SurfaceGroup:
-    """Make what is missing but the chunks, and put the question there last: the folder answers it from then on.
+    """Create the folder and the metadata, and write question.json last. Chunks are not created.
 
-    An error that was measured stays among the attributes.
+    A measured error is kept in the attributes.
     """
     group = SurfaceGroup(folder, GROUP, Layout(K=len(a), K_b=len(b), chunk=chunk))
     measured = error_attributes(kept_error(folder, shape=(len(a), len(b))))
@@ -140,7 +140,7 @@ def kept_group(folder: Path) -> SurfaceGroup:
 
 
 def read_kept(folder: Path) -> tuple[Surface, dict[str, Any]]:
-    """A whole kept surface and its attributes, from a folder that somebody else may have made.
+    """Read a complete kept surface and its attributes, from a folder that may be hostile.
 
     Raises:
         DamagedError: metadata that we would not have written, a missing chunk, a checksum that differs, a link.

@@ -1,4 +1,4 @@
-"""Litter: what other programs leave in a folder, known by its name. Nobody's damage, and no file of a run either."""
+"""Litter: files that other programs leave in a folder, known by their names. Litter is neither damage nor part of a run."""
 
 from __future__ import annotations
 

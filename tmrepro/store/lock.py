@@ -1,4 +1,4 @@
-"""One process at a time works in a run folder. The lock is the kernel's, so that a killed process never leaves it."""
+"""The lock of a run folder: one process at a time. It is a kernel lock, which is released when its process is killed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOCK = "lock"
 def run_lock(run: Path) -> Iterator[None]:
     """Hold RUN/.work/lock while the body runs, which may call `remove_work` when the run is complete.
 
-    This is where all writing into a run folder begins, so it is here that a folder with links in it is refused.
+    All writing into a run folder begins here, so a folder with links is refused here.
 
     Raises:
         UsageError: a living process holds it.
@@ -65,7 +65,7 @@ def run_lock(run: Path) -> Iterator[None]:
 
 
 def remove_work(run: Path) -> None:
-    """Remove RUN/.work, for whoever holds its lock: the lock itself last, so that nobody else begins there before.
+    """Remove RUN/.work, for the holder of its lock. The lock is removed last, so that no other process begins earlier.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -95,11 +95,11 @@ def _refuse_other_file(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-        raise DamagedError(f"{path}: expected a lock file of our own, found something else; remove it")
+        raise DamagedError(f"{path}: expected a lock file of tmrepro, found something else; remove it")
 
 
 def _pid(holder: Path) -> str:
-    # filelock may empty the lock file of whoever holds it, so the number stands in a file of its own.
+    # filelock may empty the lock file of its holder, so the number is in a separate file.
     with contextlib.suppress(DamagedError, ValueError):
         return str(int(read_bytes(holder, limit_bytes=32)))
     return "unknown"

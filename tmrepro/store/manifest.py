@@ -1,7 +1,7 @@
 """manifest-sha256.txt: every file of a folder with its SHA-256, in the form that `sha256sum -c` reads.
 
-Written last. Checked without trusting it: what is missing, extra, changed, empty or a link is a finding with its path,
-and no content whatever makes the check itself fail.
+It is written last. It is checked without trust: every missing, unexpected, changed or empty file, and every link, is a
+finding with its path. No content makes the check itself fail.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Problem = Literal["missing", "extra", "changed", "converted", "empty", "link", "
 EMPTY_FOLDER = "empty folder"
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
-_REMEDY = "run 'tmrepro run SPEC --out RUN' to make it again"
+_REMEDY = "run 'tmrepro run SPEC --out RUN' to recompute it"
 
 
 @dataclass(frozen=True)
 class IntegrityFinding:
-    """One thing wrong in a folder. `path` is relative to it, with '/', and safe to print."""
+    """An error in a folder. `path` is relative to the folder, with '/', and safe to print."""
 
     path: str
     problem: Problem
@@ -49,7 +49,7 @@ class IntegrityFinding:
 def write_manifest(run: Path, *, work: Path) -> None:
     """Write the manifest of every file below `run` but itself and `.work`, sorted by the bytes of the path.
 
-    An empty folder, of which no manifest can tell, is removed: it is what is left of files that are no longer wanted.
+    Empty folders are removed, because a manifest cannot list them. They remain after files are removed.
 
     Raises:
         DamagedError: a link, litter, or a name that a line of the manifest cannot hold.
@@ -66,16 +66,16 @@ def write_manifest(run: Path, *, work: Path) -> None:
         if kind != "file":
             raise DamagedError(f"{shown(path)}: expected plain files only, found a {kind}; remove it")
         if not path.isprintable() or "\\" in path:
-            raise DamagedError(f"{shown(path)}: a name that a manifest cannot hold; remove or rename the file")
+            raise DamagedError(f"{shown(path)}: a file name that a manifest cannot have; remove or rename the file")
         paths.append(path)
     lines = [f"{digest}  {path}\n" for path, digest in file_hashes(run, paths).items()]
     write_text(run / MANIFEST, "".join(lines), work=work)
 
 
 def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding]:
-    """Everything in which the folder differs from its manifest, sorted by path, litter last; empty when nothing does.
+    """Return all differences of a folder from its manifest, sorted by path, litter last.
 
-    `working` is for whoever holds the run's lock: without it a `.work` left by an unfinished run is a finding.
+    `working` is for the holder of the run's lock. Otherwise a `.work` left by an unfinished run is a finding.
     """
     expected, findings = _read_manifest(run)
     kinds = dict(_entries(run))
@@ -90,20 +90,20 @@ def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding
         if path not in expected and (litter := _litter(path, kind)):
             findings.append(litter)
         elif kind == "link":
-            findings.append(_finding(path, "link", "a symbolic link; a run folder holds plain files only"))
+            findings.append(_finding(path, "link", "a symbolic link; a run folder may contain regular files only"))
         elif kind == EMPTY_FOLDER:
-            findings.append(_finding(path, "extra", f"an {kind}, which no run leaves behind"))
+            findings.append(_finding(path, "extra", f"an {kind}, which a run never has"))
         elif kind != "file":
             findings.append(_finding(path, "unreadable", f"expected a plain file, found a {kind}"))
         elif path not in expected and path != MANIFEST:
-            findings.append(_finding(path, "extra", "not in the manifest; nothing of a run says where it comes from"))
+            findings.append(_finding(path, "extra", "unexpected file: not in the manifest"))
     if not working and os.path.lexists(run / WORK):
-        findings.append(_finding(WORK, "extra", f"left by a run that is not finished; {_REMEDY}"))
+        findings.append(_finding(WORK, "extra", f"left by an unfinished run; {_REMEDY}"))
     return sorted(set(findings), key=lambda finding: (finding.problem == "litter", finding.path, finding.problem))
 
 
 def told(run: Path, findings: Sequence[IntegrityFinding]) -> str:
-    """The first of `findings` in words; of litter alone, all of it and how to remove it."""
+    """Return the first of `findings` in words. If there is only litter, return all of it, and how to remove it."""
     if findings[0].problem != "litter":
         return str(findings[0])
     paths = [finding.path for finding in findings]
@@ -111,12 +111,14 @@ def told(run: Path, findings: Sequence[IntegrityFinding]) -> str:
 
 
 def refuse_litter(run: Path) -> None:
-    """Raise DamagedError if other programs left files in `run`: a manifest would vouch for them."""
+    """Raise DamagedError if other programs left files in `run`, because a manifest would list them."""
     found = {litter for path, kind in _entries(run) if path.split("/")[0] != WORK and (litter := _litter(path, kind))}
     if found:
         paths = sorted(finding.path for finding in found)
         command = removal_command(str(run), paths)
-        raise DamagedError(f"{run}: {litter_words(paths)}, no file of a run; remove it, then run again: {command}")
+        raise DamagedError(
+            f"{run}: {litter_words(paths)}, which is not part of a run; remove it, then run again: {command}"
+        )
 
 
 def old_content(run: Path, path: str) -> bytes | None:
@@ -147,9 +149,9 @@ def listed_hashes(run: Path) -> dict[str, str]:
 
 
 def refuse_strange(run: Path) -> None:
-    """Nothing, if all of `run` is plain files and folders; it need not exist.
+    """Raise DamagedError unless `run` has only regular files and folders. It need not exist.
 
-    Whoever is about to write into a folder asks this first: a link on the way would take the writing elsewhere.
+    Call this before writing into a folder, because a link could redirect the writing elsewhere.
 
     Raises:
         DamagedError: there is a link, a pipe, a socket or a device, or a folder that cannot be read.
@@ -186,7 +188,7 @@ def _converted(run: Path, path: str, digest: str, *, size: int) -> IntegrityFind
     found = changed_on_the_way(data, digest)
     if found is None:
         return None
-    return _finding(path, "converted", f"{found[0]}, the rest is what was written; {COPY_AGAIN}")
+    return _finding(path, "converted", f"{found[0]}, otherwise unchanged; {COPY_AGAIN}")
 
 
 def _litter(path: str, kind: str) -> IntegrityFinding | None:
@@ -194,7 +196,9 @@ def _litter(path: str, kind: str) -> IntegrityFinding | None:
     found = find_litter(path) if kind not in {"link", "special file"} else None
     if found is None:
         return None
-    return _finding(found.path, "litter", f"litter of {found.source}, no file of the run; remove it, then verify again")
+    return _finding(
+        found.path, "litter", f"litter of {found.source}, which is not part of the run; remove it, then verify again"
+    )
 
 
 def _hash(run: Path, path: str) -> tuple[str, int]:
@@ -222,11 +226,11 @@ def _read_manifest(run: Path) -> tuple[dict[str, str], list[IntegrityFinding]]:
             if match is None:
                 problem_with = "expected a SHA-256, two spaces and a path"
             elif not _is_inside(match[2]):
-                problem_with = "a path that could lead out of the folder"
+                problem_with = "a path that could lead outside the folder"
             elif match[2] in expected:
-                problem_with = "a path that stands twice"
+                problem_with = "a duplicate path"
             elif not raw.endswith(b"\n") and not os.path.lexists(run / match[2]):
-                problem_with = "a line that is cut off"
+                problem_with = "an incomplete line"
             else:
                 converted.update({} if raw.endswith(b"\n") else {LAST_LINE: None})
                 expected[match[2]] = match[1]

@@ -1,4 +1,4 @@
-"""models/NAME/minimum.json: what a trained point is."""
+"""models/NAME/minimum.json: the category of a trained point, and its numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What provenance.json tells of the data beside their fingerprint: what networks take and give, and where the data were."""
+"""The data section of provenance.json: inputs and outputs of networks, and the place of the data."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def recorded_signature(provenance: Any, spec: Spec) -> Signature:
         or max(math.prod(signature.shape), math.prod(signature.outputs)) > EXAMPLE_NUMBERS
         or not -_INT64 <= signature.least <= signature.largest < _INT64
     ):
-        raise DamagedError("provenance.json: expected shapes that data can have, found others")
+        raise DamagedError("provenance.json: expected valid shapes of data, found others")
     return signature
 
 

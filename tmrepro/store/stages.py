@@ -94,7 +94,7 @@ def record_from(document: Any) -> StageRecord:
         if not (kinds and numbers and all(isinstance(text, str) for text in texts)):
             raise DamagedError(shown(f"not a stage record: {_short(document)}"))
         if record.key != stage_key(record.inputs):
-            raise DamagedError(shown(f"the record of stage {_short(record.name)} does not agree with itself"))
+            raise DamagedError(shown(f"the record of stage {_short(record.name)} is inconsistent"))
     except (TypeError, ValueError, AttributeError) as error:
         raise DamagedError(shown(f"not a stage record: {error}")) from error
     return record
@@ -110,19 +110,19 @@ def recorded_stages(run: Path) -> list[StageRecord]:
 
 
 def finished_stages(run: Path) -> list[StageRecord]:
-    """The stages that the provenance.json of a finished run tells of.
+    """Return the stages in the provenance.json of a finished run.
 
     Raises:
-        DamagedError: it is missing, or tells of none.
+        DamagedError: the file is missing, or has no stages.
     """
     return stages_in(read_json(safe_path(run, PROVENANCE), name=PROVENANCE))
 
 
 def stages_in(provenance: Any) -> list[StageRecord]:
-    """The stages that a provenance document tells of.
+    """Return the stages in a provenance document.
 
     Raises:
-        DamagedError: it tells of none.
+        DamagedError: it has no stages.
     """
     stages = provenance.get("stages") if isinstance(provenance, Mapping) else None
     if not isinstance(stages, dict):
@@ -157,7 +157,7 @@ def recorded_data_code(stages: Iterable[StageRecord]) -> CodeRecord:
             return code_from(
                 data.get("code"), name=shown(f"the record of stage {_short(stage.name)}: code of the data")
             )
-    raise DamagedError("provenance.json: expected the code that made the data, found no record of it")
+    raise DamagedError("provenance.json: expected a record of the code of the data, found none")
 
 
 def damaged_files(run: Path, record: StageRecord) -> list[str]:
@@ -174,12 +174,12 @@ def damaged_files(run: Path, record: StageRecord) -> list[str]:
 
 
 def first_changed_input(new: Any, old: Any, path: str = "") -> str | None:
-    """Where two stages' inputs first differ, in words; None if they are the same."""
+    """Describe the first difference in the inputs of two stages; None if they are the same."""
     if isinstance(new, dict) and isinstance(old, dict):
         for name in sorted(set(new) | set(old)):
             inner = f"{path}.{name}" if path else name
             if name not in old or name not in new:
-                return shown(f"{inner} is {'new' if name in new else 'gone'}")
+                return shown(f"{inner} is {'new' if name in new else 'removed'}")
             found = first_changed_input(new[name], old[name], inner)
             if found:
                 return found

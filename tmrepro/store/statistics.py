@@ -1,4 +1,4 @@
-"""statistics.json as it stands in a folder: SURFACE -> MODEL -> statistic -> value, None where it is undefined."""
+"""The content of statistics.json: SURFACE -> MODEL -> statistic -> value, None where it is undefined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ StoredStatistics = dict[str, dict[str, dict[str, float | int | None]]]
 
 
 def read_statistics(folder: Path, *, name: str = STATISTICS) -> StoredStatistics:
-    """The statistics that `folder` tells of; whether they are right is for whoever can compute them.
+    """Read the statistics of `folder`. Their values are not checked here.
 
     Raises:
         DamagedError: it is missing, or anything but numbers stands where statistics do.

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 LIMIT_BYTES = 2**26  # larger files are no text of ours
 BOM = b"\xef\xbb\xbf"
-COPY_AGAIN = "copy it again as it is, without conversion (git: '* -text' in .gitattributes)"
+COPY_AGAIN = "copy it again without conversion (git: '* -text' in .gitattributes)"
 
 LAST_LINE = "its last line end was removed"
-_MARK, _LINES = "a byte order mark was put before it", "its line ends were changed (CRLF for LF)"
+_MARK, _LINES = "a byte order mark was added", "its line ends were changed (CRLF for LF)"
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def changed_on_the_way(data: bytes, digest: str) -> tuple[str, bytes] | None:
-    """What was done to a file whose SHA-256 was `digest`, in words, with its old content; None where it cannot be undone."""
+    """Describe the change of a file whose SHA-256 was `digest`, with its old content; None if it cannot be undone."""
     for what, candidate in _undone(data):
         if hashlib.sha256(candidate).hexdigest() == digest:
             return " and ".join(what), candidate

@@ -28,7 +28,7 @@ def group_key(surface: str, model: str) -> str:
     """The key of a surface's group; a name that no surface or model can have is a UsageError."""
     for name in (surface, model):
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{shown(name)!r} is no name of a surface or model")
+            raise UsageError(f"{shown(name)!r} is not a valid name of a surface or model")
     return f"{surface}/{model}"
 
 

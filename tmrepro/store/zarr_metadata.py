@@ -319,7 +319,7 @@ def _checked(document: object, expected: Mapping[str, Any], *, also: set[str], n
         if document.get(key) != value:
             raise DamagedError(f"{shown(name)}: {key}: expected {value}, found {_brief(document.get(key))}")
     if unknown := sorted(set(document) - set(expected) - also):
-        raise DamagedError(f"{shown(name)}: expected zarr metadata as we write it, found also {_brief(unknown)}")
+        raise DamagedError(f"{shown(name)}: expected the zarr metadata of tmrepro, also found {_brief(unknown)}")
     return document
 
 

@@ -1,7 +1,7 @@
-"""Which evaluator answers a problem. One interface (`problem`); a faster evaluator plugs in beside the plain one here.
+"""Chooses the evaluator of a problem. All evaluators share one interface (`problem`); a new one is registered here.
 
-An evaluator may reorder arithmetic, never change it: design section 3 bounds |S - S64| by 1e-5 (|S64| + 0.01) against the
-definition in float64, which `PlainEvaluator` with precision float64 is, word for word.
+An evaluator may reorder arithmetic, but not change it: |S - S64| must be at most 1e-5 (|S64| + 0.01), compared with the
+definition in float64: `PlainEvaluator` with precision float64.
 """
 
 from __future__ import annotations
@@ -65,10 +65,12 @@ def choose(
         kind = find_evaluator(forced)
         why = why_unfit(kind, problem, level=level)
         if why is not None:
-            raise UsageError(f"evaluator {forced!r} cannot evaluate this surface: {why}; leave it to the rule")
+            raise UsageError(
+                f"evaluator {forced!r} cannot evaluate this surface: {why}; leave out the evaluator to let the rule choose"
+            )
         return Choice(kind, "forced by name")
     if problem.only_plain is not None:
-        return Choice(PlainEvaluator, f"only plain is right: {problem.only_plain}")
+        return Choice(PlainEvaluator, f"only plain can be used: {problem.only_plain}")
     unfit: list[str] = []
     for kind in (*_BY_RULE, *(_WITHOUT_BITS if level == "fast" else ())):
         if rejected and kind.name in rejected:
@@ -84,7 +86,7 @@ def choose(
 def why_unfit(kind: EvaluatorKind, problem: Problem, *, level: Level) -> str | None:
     """Why `kind` cannot evaluate `problem` under a level of determinism; None if it can."""
     if kind in _WITHOUT_BITS and level != "fast":
-        return f"nobody promises its bits, and the level is {level}, not fast"
+        return f"not bit-reproducible; requires determinism: fast (the level is {level})"
     if problem.only_plain is not None and kind is not PlainEvaluator:
         return problem.only_plain
     return kind.unfit(problem)

@@ -17,7 +17,7 @@ def build_grid(
     unit: Literal["absolute", "relative"],
     theta_norm: float,
 ) -> Grid:
-    """The K x K grid of a spec (design, section 3).
+    """The K x K grid of a spec.
 
     corner: a_i = step i, theta* at (0, 0), as the paper's Algorithm 2 has it. center: a_i = step (i - (K-1)/2), theta* in
     the middle. relative: times `theta_norm`, ||theta*||_2 over all parameters.

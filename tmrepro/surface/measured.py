@@ -1,6 +1,6 @@
-"""How far a surface is from the definition in float64, measured at a few of its points.
+"""Measures the error of a surface, compared with the definition in float64, at a few of its points.
 
-|S - S64| <= 1e-5 (|S64| + 0.01) is what design section 3 asks of every evaluator. No proof holds for every network, so each
+|S - S64| <= 1e-5 (|S64| + 0.01) is required of every evaluator. No proof holds for every network, so each
 surface is measured: at theta*, at its highest finite loss, and at points drawn by delta's seed, on its first images. Where an
 evaluator computes a point alone, so it does here; else it gets the whole square that a point lies in, cut as in its chunk.
 """

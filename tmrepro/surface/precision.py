@@ -13,7 +13,7 @@ from tmrepro.surface.problem import Problem
 
 LOWER = frozenset({"tf32", "bfloat16"})
 SAMPLED_POINTS = 16
-FLOOR = 0.01  # nats; design, section 3: a purely relative bound means nothing where the loss is tiny
+FLOOR = 0.01  # nats; a purely relative bound means nothing where the loss is tiny
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Train one network until its point is an LM or a GM, and take theta* (design, section 3).
+"""Train one network until its point is an LM or a GM, and take theta*.
 
 The loop never waits for the device within an epoch, and draws all that is random in epoch e (the order of the images, and
 what layers such as dropout draw) from (seed, e) alone, so progress display, checkpoints and interruptions cannot change a
@@ -30,7 +30,7 @@ from tmrepro.training.layout import MemoryFormat, arranged, memory_format, torch
 from tmrepro.training.optimizers import learning_rate, make_optimizer, set_learning_rate
 from tmrepro.training.stopping import is_gm, is_lm, warmup_epochs
 
-RESEED_STRIDE = 1_000_000  # a reseed adds this much per try (design, section 2)
+RESEED_STRIDE = 1_000_000  # a reseed adds this much per try
 COLLAPSE_MARGIN = 0.01  # a loss this close to ln C, relatively, is that of a constant predictor
 
 Stop = Literal["lm", "gm", "max_epochs"]

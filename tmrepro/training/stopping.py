@@ -1,4 +1,4 @@
-"""When is a point an LM or a GM? The paper's Table 1, with "~" read as: within epsilon (design, section 3).
+"""When is a point an LM or a GM? The paper's Table 1, with "~" read as: within epsilon.
 
 Everything here is a pure function of the training losses T_1 .. T_n, so that anyone can judge a stored history again.
 """

@@ -1,20 +1,20 @@
-"""`tmrepro verify` never trusts what it checks.
+"""`tmrepro verify`. It never trusts what it checks.
 
-grades.py       identical, equal, different: numbers, arrays, counts
-verdict.py      the record: checks with the numbers and pictures behind them, remarks, the exit code
-document.py     the record as JSON, and the schema of that; junit.py: as JUnit XML
-page.py         the record as a page, with the lines of drawing.py; cell.py: in a notebook
-band.py         consistent: the band of a number; bands.py: measured on replicates, on the scales of scales.py
-platforms.py    where the same bits were promised, and where they weren't
-folders.py      a run, a reference, or a kept surface
-kept.py         a surface that tmrepro.loss_surface keeps
-integrity.py    are these the bytes that were written?
-recompute.py    do the stored surfaces give the stored statistics and figures?
-audit.py        do the stored models give the stored surfaces (and, relabelling.py, the stored minima)?
-compare.py      does a run agree with another run or a reference (minima.py, figures.py: part by part)?
-reference.py    references: built from runs, and read; update.py: replaced by a run
-levels.py       the levels in their order, for a run and for a spec; deep.py: those above integrity
-options.py      how a caller wants to verify
+grades.py       grades of numbers, arrays and counts: identical, equal, different
+verdict.py      the verdict: checks with their numbers and figures, remarks, the exit code
+document.py     the verdict as JSON, and its schema; junit.py: as JUnit XML
+page.py         the verdict as a page, with the lines of drawing.py; cell.py: in a notebook
+band.py         the band of a number (grade consistent); bands.py: measures bands on replicates, on the scales of scales.py
+platforms.py    whether two platforms should give bitwise identical results
+folders.py      tells runs, references and kept surfaces apart
+kept.py         checks a surface kept by tmrepro.loss_surface
+integrity.py    checks that the files are unchanged
+recompute.py    checks that the stored surfaces give the stored statistics and figures
+audit.py        checks that the stored models give the stored surfaces and, with relabelling.py, the stored minima
+compare.py      compares a run with another run or a reference, with minima.py and figures.py
+reference.py    builds and reads references; update.py: replaces a reference by a run
+levels.py       runs the levels in order, for a run and for a spec; deep.py: the levels above integrity
+options.py      the options of a caller
 """
 
 from __future__ import annotations

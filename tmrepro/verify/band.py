@@ -134,7 +134,7 @@ def read_bands(document: object, *, name: str) -> Bands:
         low, high = within(band.low, band.high, RANGES.get(at[-1], _ANY))
         if low > high:
             raise DamagedError(
-                f"{shown(name)}: {shown('/'.join(at))}: expected a band of what the number can be, found "
+                f"{shown(name)}: {shown('/'.join(at))}: expected a band within the range of the number, found "
                 f"{band.low:.6g} to {band.high:.6g}"
             )
     return found.changed(_cut)

@@ -1,14 +1,14 @@
-"""Bands: where a number of another replicate lies, measured on replicates and not guessed.
+"""Measures bands: the intervals in which the numbers of another replicate are expected.
 
 A band is the Student-t prediction interval for one more replicate, mean +- t s sqrt(1 + 1/n) with n - 1 degrees of
-freedom, on the scale of the number (statistics/ranges.py): logarithms where its spread is multiplicative, logits where it is
-a share. Its level is such that all bands together hold (Bonferroni), at first with `CONFIDENCE`. But t is right for normal
-numbers only, and these have heavier tails: so each replicate is left out once, and the level raised until every one of them
-lies in all bands that the others measure. Of exchangeable replicates the next one is the farthest out with probability
-1 / (n + 1), so `coverage`, what the bands together can promise, is n / (n + 1), or `CONFIDENCE` if that is less. A band is cut
-to what its number can be, which changes nothing of that: no replicate lies there.
+freedom, on the scale of the number (statistics/ranges.py): logarithms if its spread is multiplicative, logits if it is
+a share. The level of each band is chosen for all bands together (Bonferroni), at first with `CONFIDENCE`. But t holds for
+normal numbers only, and these have heavier tails. So each replicate is left out once, and the level is raised until every
+replicate is inside all bands that the others give. Of exchangeable replicates, the next one is the most extreme with
+probability 1 / (n + 1). So the bands together can guarantee n / (n + 1), or `CONFIDENCE` if that is less: the `coverage`. A
+band is cut to the range of its number. This does not change the coverage, because no replicate is outside the range.
 
-Categories have no mean: those that were seen are kept with their counts.
+Categories have no mean. The categories of the replicates are stored with their counts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is the user's code that of the run? What made networks and data comes before all numbers that they gave."""
+"""Checks whether the user's code is that of the run. This check precedes all numbers that the code computes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PACKAGES = frozenset({"torch", "torchvision", "numpy", "scipy", "scikit-learn"}
 
 
 def check_code(view: RunView) -> tuple[list[Check], tuple[str, ...]]:
-    """The code at hand against the code recorded, and in words the distributions of which another version is here.
+    """Compare the present code with the recorded code. Also return, in words, packages with another version.
 
     Raises:
-        UsageError: the code cannot be used, and no changed file explains it.
+        UsageError: the code cannot be used, and no changed file explains why.
     """
     models, data = _custom(view.spec), isinstance(view.spec.data, CustomDataSpec)
     if not models and not data:
@@ -36,12 +36,12 @@ def check_code(view: RunView) -> tuple[list[Check], tuple[str, ...]]:
 
 
 def models_of_other_code(view: RunView) -> frozenset[str]:
-    """The models whose files are not those of the run; as `check_code`, which comes first."""
+    """Return the models whose code files have changed since the run. `check_code` comes first."""
     return frozenset(model for model in _custom(view.spec) if view.code_changes(model).files)
 
 
 def compare_code(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, spec: Spec, level: Level) -> list[Check]:
-    """Whether two runs of one spec had the same code, by what their provenance says."""
+    """Check, from their provenance, that two runs of one spec had the same code."""
     models, data = _custom(spec), isinstance(spec.data, CustomDataSpec)
     if not models and not data:
         return []
@@ -60,7 +60,7 @@ def compare_code(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, spec: Sp
 
 
 def other_distributions(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
-    """Distributions that the user's code imports, and that two runs had other versions of; none where a record is missing."""
+    """Yield packages of the user's code with different versions in two runs; none if a record is missing."""
     try:
         here, there = (recorded_code(stages_in(side)) for side in (ours, theirs))
     except ArtefactError:

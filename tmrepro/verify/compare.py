@@ -1,8 +1,9 @@
-"""Does a run agree with a reference, or with another run of the same spec?
+"""Compares a run with a reference, or with another run of the same spec.
 
-On one platform the same spec gives the same bits, so nothing but `identical` and, with a warning, `equal` passes. Another
-platform rounds otherwise, training magnifies that, and another seed goes elsewhere from the start: then, and only then,
-what lies inside a measured band is `consistent`. What has no band cannot be, and what nobody can judge is said.
+On one platform the same spec is bitwise identical, so only `identical` and, with a warning, `equal` pass. Another
+platform rounds differently, training magnifies the differences, and another seed gives another training. Only then
+a number inside a measured band is `consistent`. A number without a band cannot be `consistent`; a warning names the
+numbers that are not judged.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Comparison:
         """What could not be judged, and the provenance of both sides."""
         warnings = (f"not judged: {'; '.join(self.unjudged)}",) if self.unjudged else ()
         if self.idle:
-            said = f"bands so wide that they judge nothing ({JUDGES_NOTHING}): {'; '.join(self.idle)}"
+            said = f"bands that are too wide to find an error ({JUDGES_NOTHING}): {'; '.join(self.idle)}"
             warnings = (*warnings, said)
         sides = Sides(self.view.provenance, self.other.provenance, self.other.kind)
         return Remarks(warnings=warnings, figures=tuple(self.shown), sides=sides)
@@ -176,7 +177,7 @@ class Comparison:
             return [Check(self.level, subject, "damaged", str(error))]
         except (KeyError, TypeError, AttributeError):
             if self.bands is not None and FAILED & set(self.bands.categories.get(model, {})):
-                self.unjudged.append(f"surface {subject} (one side's network has none, as of some replicates)")
+                self.unjudged.append(f"surface {subject} (one of the networks has none, as some replicates do)")
                 return []
             return [Check(self.level, subject, "different", "one side has no such surface")]
         bands = {name: self.bands.of_statistic(surface, model, name) if self.bands else None for name in pairs}
@@ -190,7 +191,7 @@ class Comparison:
         except ArtefactError as error:
             return [Check(self.level, f"surface {subject}", "damaged", str(error))]
         if grade == "different" and self.bands is not None and of_statistics != "different":
-            grade, detail = "consistent", f"its statistics lie in their bands; point by point: {detail}"
+            grade, detail = "consistent", f"its statistics are inside their bands; point by point: {detail}"
         return [Check(self.level, f"surface {subject}", grade, detail), *checks]
 
     def _grade_surface(self, surface: str, model: str) -> tuple[Grade, str]:
@@ -223,7 +224,7 @@ class Comparison:
         for name, (found, expected) in pairs.items():
             grade = self._judge(name, found, expected, bands[name])
             if grade is None:
-                why = "undefined here" if found is None else never_banded(name) or "the reference has no band of it"
+                why = "undefined here" if found is None else never_banded(name) or "the reference has no band for it"
                 self.unjudged.append(f"{name} of {subject} ({why})")
             else:
                 grades[name] = grade
@@ -233,11 +234,11 @@ class Comparison:
         names = [name for name, one in grades.items() if one == grade]
         if grade == "consistent":
             assert self.bands is not None  # noqa: S101 - nothing else makes a number consistent
-            said = f"{len(names)} of {len(grades)} numbers differ, each in its band ({self.bands.n} replicates"
+            said = f"{len(names)} of {len(grades)} numbers differ, each inside its band ({self.bands.n} replicates"
             idle = [name for name in names if (of := bands[name]) is not None and of.judges_nothing]
             if idle:
                 self.idle.append(f"{', '.join(idle)} of {subject}")
-            return grade, f"{said}{f'; {len(idle)} of these bands judge nothing' if idle else ''})"
+            return grade, f"{said}{f'; {len(idle)} of these bands are too wide to find an error' if idle else ''})"
         first = names[0]
         band = bands[first]
         reach = f", band {band.low:.6g} to {band.high:.6g}" if band is not None else ""
@@ -281,7 +282,7 @@ class Comparison:
     def _figures(self, grades: set[Grade]) -> list[Check]:
         """Both sides' pictures, unless they show surfaces that differ for a good reason."""
         if "consistent" in grades:
-            self.unjudged.append("figures (they show what differs within the bands)")
+            self.unjudged.append("figures (they show differences within the bands)")
             self._show_figures()
             return []
         exact = drawn_alike(self.view.provenance, self.other.provenance).exact

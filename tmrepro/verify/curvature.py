@@ -1,4 +1,4 @@
-"""How the loss bends at theta*, held against what it was computed from: surfaces (statistics) and weights (audit)."""
+"""Checks curvature.json: compares it with the surfaces (level statistics) and with the weights (level audit)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FARTHEST = 4.0  # Frobenius norms, as one vector estimates them, that the larges
 
 
 def has_curvature(view: RunView, model: str) -> bool:
-    """Whether the run keeps the curvature of `model`."""
+    """Return whether the run has the curvature of `model`."""
     return (view.folder / "models" / model / CURVATURE).exists()
 
 
 def check_slices(view: RunView) -> list[Check]:
-    """The surfaces' own second differences at theta* are those that curvature.json tells of.
+    """Check that the slices of curvature.json are the second differences of the surfaces at theta*.
 
     Raises:
         ArtefactError: a file of them is damaged.
@@ -42,18 +42,18 @@ def check_slices(view: RunView) -> list[Check]:
             )
             if wrong:
                 checks.append(
-                    Check("statistics", subject, "different", f"slices: {wrong[0]}: not what the stored surface gives")
+                    Check("statistics", subject, "different", f"slices: {wrong[0]}: differs from the stored surface")
                 )
             else:
-                said = f"{len(expected)} slices bend as the surfaces do"
+                said = f"{len(expected)} slices follow from the surfaces"
                 checks.append(Check("statistics", subject, "identical", said))
     return checks
 
 
 def check_curvature(view: RunView, model: TrainedModel, *, seed: int, device: torch.device, exact: bool) -> Check:
-    """Theta* gives the stored eigenvalues, residuals, and one of the trace's samples, drawn by `seed`.
+    """Check that theta* gives the stored eigenvalues, residuals, and one sample of the trace, drawn by `seed`.
 
-    The density is held against nothing but its own form: it takes as many products as it took.
+    Only the form of the density is checked: recomputing it would need as many products as the first time.
 
     Raises:
         ArtefactError: something that is needed for that is missing or damaged.
@@ -84,15 +84,15 @@ def check_curvature(view: RunView, model: TrainedModel, *, seed: int, device: to
     same = pairs == (*document.eigenvalues, *document.residuals) and sample == stored
     said = f"{len(vectors)} eigenpairs and sample {probe} of the trace"
     if same:
-        return Check("audit", subject, "identical", f"theta* gives the stored bits of {said}")
-    bits = "; this platform owes the same bits" if exact else ""
-    return Check("audit", subject, "equal", f"theta* gives {said} within rounding{bits}")
+        return Check("audit", subject, "identical", f"recomputed from theta*, bitwise identical: {said}")
+    bits = "; on this platform they should be bitwise identical" if exact else ""
+    return Check("audit", subject, "equal", f"recomputed from theta*, equal within rounding: {said}{bits}")
 
 
 def _first_wrong_pair(
     document: CurvatureDocument, found: tuple[np.ndarray, np.ndarray], vectors: torch.Tensor, *, odd: float
 ) -> str | None:
-    """The first pair that is off by more than `odd`, in words."""
+    """Describe the first pair whose error exceeds `odd`."""
     values, residuals = found
     for index, (stored, value) in enumerate(zip(document.eigenvalues, values.tolist(), strict=True)):
         if not abs(value - stored) <= odd:

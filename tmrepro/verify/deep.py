@@ -1,4 +1,4 @@
-"""What the levels above `integrity` do with a run whose bytes hold: recompute, compare, audit, run again."""
+"""The levels above `integrity`, for a run with valid files: recompute, compare, audit, rerun."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def deepen(
     rerun: Rerun,
     pdf: bool = True,
 ) -> tuple[list[Check], Remarks]:
-    """The checks of `statistics` and, as `level` asks, of `audit` and `rerun`; against `reference` if there is one.
+    """Return the checks of `statistics` and, depending on `level`, of `audit` and `rerun`, with `reference` if there is one.
 
-    A folder without `pdf` is itself a reference, of which level `statistics` is asked.
+    A folder without `pdf` is itself a reference, with level `statistics`.
 
     Raises:
         UsageError: a `custom` model would have to be imported, and `trust_code` does not allow it.
@@ -63,7 +63,7 @@ def deepen(
 
 
 def examine_fresh(run: Path, *, reference: Reference, replicate: bool, options: Options) -> tuple[list[Check], Remarks]:
-    """The checks of a run that was just made from the caller's own spec, whose code may therefore be imported."""
+    """Return the checks of a new run of the caller's own spec, whose code may therefore be imported."""
     view = open_run(run, data_dir=options.data_dir, trust_code=True)
     checks, remarks = check_statistics(view)
     found, said = _audit(view, options)
@@ -75,7 +75,7 @@ def examine_fresh(run: Path, *, reference: Reference, replicate: bool, options: 
 def against_reference(
     view: RunView, reference: Reference, *, level: Level, replicate: bool
 ) -> tuple[list[Check], Remarks]:
-    """Hold a run against a reference; nothing but the specs, if these differ."""
+    """Compare a run with a reference; only the specs, if these differ."""
     difference = spec_difference(view.spec, reference, level=level, replicate=replicate)
     if difference is not None:
         return [difference], Remarks(sides=Sides(view.provenance, reference.provenance, "reference"))
@@ -86,13 +86,13 @@ def against_reference(
     checks = comparison.checks()
     if replicate:
         n, coverage = reference.bands.n, reference.bands.coverage
-        said = f"another seed: {n} replicates measured the bands, which hold an honest one, all together, with {coverage:.0%}"
+        said = f"another seed: bands of {n} replicates; a correct run falls inside all of them with probability {coverage:.0%}"
         return checks, comparison.remarks + Remarks(notes=(said,))
-    return checks, comparison.remarks + remarks_on_bits(checks, comparison.platforms, what="as the reference")
+    return checks, comparison.remarks + remarks_on_bits(checks, comparison.platforms, what="to the reference")
 
 
 def spec_difference(spec: Spec, reference: Reference, *, level: Level, replicate: bool) -> Check | None:
-    """The first field in which `spec` is not the reference's; with `replicate`, seeds may be others."""
+    """Return the first field in which `spec` differs from that of the reference; with `replicate`, ignore seeds."""
     found = (first_difference_beyond_seeds if replicate else first_difference)(spec, reference.spec)
     if found is None:
         return None
@@ -102,15 +102,15 @@ def spec_difference(spec: Spec, reference: Reference, *, level: Level, replicate
 
 
 def require_bands(reference: Reference) -> None:
-    """Nothing, if `reference` can say what another seed may give.
+    """Raise DamagedError unless `reference` has bands to compare another seed with.
 
     Raises:
-        DamagedError: it was built from one run.
+        DamagedError: the reference was built from one run.
     """
     if not reference.bands.measured:
         raise DamagedError(
-            f"reference {reference.folder}: it has no bands, so it cannot tell whether another seed agrees; "
-            "'tmrepro reference build SPEC --replicates 20' measures them"
+            f"reference {reference.folder}: has no bands, so a run of another seed cannot be compared with it; "
+            "measure them with 'tmrepro reference build SPEC --replicates 20'"
         )
 
 
@@ -134,9 +134,9 @@ def _audit(view: RunView, options: Options) -> tuple[list[Check], Remarks]:
             without=changed,
         )
     if changed:
-        said = f"not audited, since their code is another one here: {', '.join(sorted(changed))}"
+        said = f"not audited, because their code has changed: {', '.join(sorted(changed))}"
         remarks += Remarks(warnings=(said,))
-    return checks, remarks + remarks_on_bits(checks, platforms, what="audited here")
+    return checks, remarks + remarks_on_bits(checks, platforms, what="in the audit")
 
 
 def _run_again(view: RunView, rerun: Rerun, *, reference: Reference | None) -> tuple[list[Check], Remarks]:
@@ -153,7 +153,7 @@ def _run_again(view: RunView, rerun: Rerun, *, reference: Reference | None) -> t
 
 
 def _refuse_untrusted_code(view: RunView) -> None:
-    """Refuse a run whose custom models or data may not be imported, before anything is computed."""
+    """Raise UsageError if custom models or data may not be imported, before anything is computed."""
     if isinstance(view.spec.data, CustomDataSpec):
         view.require_trust(view.spec.data)
     for model in view.spec.models:

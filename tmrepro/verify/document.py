@@ -22,8 +22,8 @@ from tmrepro.verify.scales import JUDGES_NOTHING
 from tmrepro.verify.verdict import Against, Level, Verdict
 
 _GRADES = (
-    "identical: the same bits; equal: within 1e-4 relative and 1e-6 absolute; consistent: inside the measured band; "
-    "different: none of these; litter: no file of the run, which is whole otherwise; damaged: cannot be believed or read"
+    "identical: bitwise identical; equal: within 1e-4 relative and 1e-6 absolute; consistent: inside the measured band; "
+    "different: none of these; litter: a file of another program, nothing else is wrong; damaged: changed or unreadable"
 )
 
 Number = Finite | int
@@ -38,38 +38,34 @@ class _Document(BaseModel):
 
 
 class BandDocument(_Document):
-    """Where the number of another replicate lies, measured on the reference's replicates."""
+    """The interval in which the number of another replicate is expected, measured on the reference's replicates."""
 
-    n: Annotated[int, Field(ge=2)] = Field(description="replicates it was measured on")
+    n: Annotated[int, Field(ge=2)] = Field(description="number of replicates")
     mean: Finite = Field(description="their mean, on the scale")
     deviation: Annotated[float, Field(ge=0)] = Field(description="their deviation, on the scale")
-    low: Finite = Field(description="lower end, in the statistic's unit, never below what it can be")
-    high: Finite = Field(description="upper end, in the statistic's unit, never above what it can be")
+    low: Finite = Field(description="lower end, in the unit of the statistic, cut to its range")
+    high: Finite = Field(description="upper end, in the unit of the statistic, cut to its range")
     scale: Scale = Field(description="log: measured on natural logarithms; logit: on log(x / (1 - x))")
-    judges_nothing: bool = Field(description=f"the band is so wide that lying in it says nothing: {JUDGES_NOTHING}")
+    judges_nothing: bool = Field(description=f"the band is too wide to find an error: {JUDGES_NOTHING}")
 
 
 class NumberDocument(_Document):
     """A number that was compared with an expected one."""
 
-    surface: str | None = Field(
-        description="name of the surface that it is a statistic of; null: it is a number of minimum.json"
-    )
+    surface: str | None = Field(description="name of the surface; null for a number of minimum.json")
     model: str = Field(description="name of the network")
     name: str = Field(description="name of the statistic, or of the field of minimum.json")
     unit: str = Field(description="its unit; empty for a pure number")
     value: Number | None = Field(description="in the run; null: undefined")
     expected: Number | None = Field(description="in what the run is compared with; null: undefined")
-    grade: Grade | None = Field(
-        description=f"{_GRADES}; null: the values differ, and there is no band to judge them by"
-    )
-    band: BandDocument | None = Field(description="null: the reference has none of it")
+    grade: Grade | None = Field(description=f"{_GRADES}; null: the values differ, and there is no band")
+    band: BandDocument | None = Field(description="null: the reference has no band for it")
 
 
 class PixelsDocument(_Document):
-    """How far two pictures are apart."""
+    """The differences of two figures."""
 
-    same_size: bool = Field(description="both pictures have one size")
+    same_size: bool = Field(description="both figures have the same size")
     identical: bool = Field(description="every pixel is the same")
     share_different: Share = Field(description="of the pixels")
     max_difference: Annotated[int, Field(ge=0, le=255)] = Field(description="of any channel")
@@ -81,33 +77,33 @@ class FigureDocument(_Document):
 
     name: str = Field(description="path relative to the run folder")
     against: Against = Field(description="what it is compared with")
-    expected_sha256: Digest | None = Field(description="SHA-256 of the expected file; null: none that can be read")
-    found_sha256: Digest | None = Field(description="SHA-256 of the file in the run; null: none that can be read")
-    pixels: PixelsDocument | None = Field(description="null: one of them is missing or cannot be read")
+    expected_sha256: Digest | None = Field(description="SHA-256 of the expected file; null: missing or unreadable")
+    found_sha256: Digest | None = Field(description="SHA-256 of the file in the run; null: missing or unreadable")
+    pixels: PixelsDocument | None = Field(description="null: a figure is missing or unreadable")
 
 
 class CheckDocument(_Document):
-    """One thing that was examined."""
+    """The result of one check."""
 
     level: Level = Field(description="the level that the check belongs to")
     against: Against = Field(
-        description="what the subject is compared with: what follows from its own files, a reference, the spec run again"
+        description="what the subject is compared with: its own files, a reference, or a rerun of the spec"
     )
-    subject: str = Field(description="what was examined; a file by its path relative to the run folder")
+    subject: str = Field(description="what was checked; a file by its path relative to the run folder")
     grade: Grade = Field(description=_GRADES)
     passed: bool = Field(description="the grade is none of different, litter and damaged")
-    detail: str = Field(description="what was found, for people")
-    numbers: list[NumberDocument] = Field(description="empty where the check is of something else")
-    figure: FigureDocument | None = Field(description="null where the check is of something else")
+    detail: str = Field(description="the finding, as text")
+    numbers: list[NumberDocument] = Field(description="empty if the check compares no numbers")
+    figure: FigureDocument | None = Field(description="null if the check compares no figure")
 
 
 class ProvenanceLineDocument(_Document):
     """A line of both provenances."""
 
     path: str = Field(description="place in provenance.json, keys joined by dots")
-    run: str | None = Field(description="what the run says; null: nothing")
-    expected: str | None = Field(description="what the other side says; null: nothing")
-    differs: bool = Field(description="the sides differ in it, times of day and durations left out")
+    run: str | None = Field(description="value of the run; null: none")
+    expected: str | None = Field(description="value of the other side; null: none")
+    differs: bool = Field(description="the values differ; false for times of day and durations")
 
 
 class ProvenanceDocument(_Document):
@@ -118,31 +114,36 @@ class ProvenanceDocument(_Document):
 
 
 class VerdictDocument(_Document):
-    """What `tmrepro verify --json` prints."""
+    """The output of `tmrepro verify --json`."""
 
-    format: Literal[1] = Field(1, description="of this document; a change that breaks its readers raises it")
-    headline: str = Field(description="the verdict in one line, for people")
+    format: Literal[1] = Field(1, description="version of this format; an incompatible change increases it")
+    headline: str = Field(description="the verdict in one line, as text")
     subject: str = Field(description="the run folder or the spec that was verified")
-    level: Level | None = Field(None, description="how far it was verified; null: there is no verdict")
-    reference: str | None = Field(None, description="name of the reference that it was compared with")
+    level: Level | None = Field(None, description="level of the verification; null: there is no verdict")
+    reference: str | None = Field(None, description="name of the reference")
     replicate: bool = Field(
-        default=False, description="only agreement within the bands was asked for, the seeds being others"
+        default=False, description="only agreement within the bands was checked, because the seeds differ"
     )
-    grade: Grade | None = Field(None, description=f"the worst of all checks; null: there is no verdict. {_GRADES}")
+    grade: Grade | None = Field(
+        None, description=f"the worst grade of all checks; null: there is no verdict. {_GRADES}"
+    )
     passed: bool = Field(default=False, description="no check is different, litter or damaged")
     exit_code: int = Field(
         description="0: verified, 1: different, 2: wrong usage or spec, 3: damaged, missing, litter, 4: not computed"
     )
     same_bits: bool | None = Field(
-        None, description="whether all that was compared with another run is bitwise identical; null: nothing was"
+        None,
+        description="whether everything compared with another run is bitwise identical; null: nothing was compared",
     )
     checks: list[CheckDocument] = Field([], description="in the order in which they were made")
-    warnings: list[str] = Field([], description="what limits the verdict, and promises that were not kept")
-    notes: list[str] = Field([], description="what explains the checks")
-    ungraded_figures: list[FigureDocument] = Field(
-        [], description="to be looked at: what they show may differ, so they have no grade"
+    warnings: list[str] = Field(
+        [], description="limits of the verdict, and results that should be bitwise identical but are not"
     )
-    provenance: ProvenanceDocument | None = Field(None, description="null: none was examined, or none can be believed")
+    notes: list[str] = Field([], description="explanations of the checks")
+    ungraded_figures: list[FigureDocument] = Field(
+        [], description="figures without a grade, because their content may differ; look at them"
+    )
+    provenance: ProvenanceDocument | None = Field(None, description="null: none was compared, or it is damaged")
     error: str | None = Field(None, description="why there is no verdict; null: there is one")
 
 

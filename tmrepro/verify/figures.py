@@ -1,4 +1,4 @@
-"""Are two figures the same picture? By their bytes, then by what the bytes say: pixels of a PNG, drawing of a PDF."""
+"""Compares two figures: their bytes, then their content (the pixels of a PNG, the drawing of a PDF)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
 
 
 def grade_figure(stored: bytes, expected: bytes, *, pdf: bool, exact: bool) -> tuple[Grade | None, str]:
-    """Grade a picture; None where nothing can be said.
+    """Grade a figure. None means that it cannot be graded.
 
-    `exact`: both were drawn by the same packages, so no pixel may differ.
+    `exact`: both were drawn with the same packages, so no pixel may differ.
 
     Raises:
-        DamagedError: `stored` is no picture.
+        DamagedError: `stored` is not a picture.
     """
     if stored == expected:
         return "identical", "the same bytes"
     if pdf:
         if _drawing(stored) == _drawing(expected):
-            return "equal", "the same drawing, packed otherwise"
-        return ("different", "another drawing") if exact else (None, "drawn by other packages")
+            return "equal", "the same drawing, compressed differently"
+        return ("different", "another drawing") if exact else (None, "drawn with other versions of packages")
     difference = compare_png(expected, stored)
     if difference.identical:
-        return "equal", "the same pixels, packed otherwise"
+        return "equal", "the same pixels, compressed differently"
     if not difference.same_size:
         return "different", "another size"
     detail = f"{difference.share_different:.2%} of the pixels differ, by up to {difference.max_difference} of 255"
@@ -38,7 +38,7 @@ def grade_figure(stored: bytes, expected: bytes, *, pdf: bool, exact: bool) -> t
 
 
 def _drawing(pdf: bytes) -> tuple[bytes, list[bytes]]:
-    """What a PDF draws, however its streams were compressed: offsets and lengths, which follow from that, left out."""
+    """Return the drawing of a PDF without its compression, and without the offsets and lengths that depend on it."""
     outside = re.sub(rb"\d+", b"", _PDF_STREAM.sub(b"", pdf))
     return outside, [_unpacked(match[1]) for match in _PDF_STREAM.finditer(pdf)]
 

@@ -1,4 +1,4 @@
-"""What a folder is, by what is in it: a run, a reference, or a surface that `tmrepro.loss_surface` keeps."""
+"""Tells the kind of a folder from its files: a run, a reference, or a surface kept by `tmrepro.loss_surface`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tmrepro.verify.verdict import Level
 Kind = Literal["run", "reference", "surface"]
 
 _WHY_NOT = {
-    "reference": "is a reference, which holds no weights, so its surfaces can be held against its statistics and figures only: "
-    "leave --level out, or run its spec again with 'tmrepro verify {folder}/spec.yaml --reference {folder}'",
-    "surface": "is a surface kept by tmrepro.loss_surface, without the network, the data and a spec: leave --level out; "
-    "the same call with another out= computes it again",
+    "reference": "is a reference without weights, so only levels integrity and statistics are possible: "
+    "leave out --level, or run its spec again with 'tmrepro verify {folder}/spec.yaml --reference {folder}'",
+    "surface": "is a surface kept by tmrepro.loss_surface, without network, data and spec: leave out --level; "
+    "to recompute it, make the same call with another out=",
 }
 
 
 def kind_of(folder: Path) -> Kind:
-    """What `folder` is. One file that is gone does not make it another thing: its manifest, or its surface, still tells."""
+    """Return the kind of `folder`. One missing file does not change it, because the manifest or the surface still shows it."""
     if os.path.lexists(folder / BANDS):
         return "reference"
     if os.path.lexists(folder / SPEC):
@@ -35,15 +35,15 @@ def kind_of(folder: Path) -> Kind:
 
 
 def default_level(kind: Kind) -> Level:
-    """How far a folder is verified where nobody says."""
+    """Return the default level for a kind of folder."""
     return "audit" if kind == "run" else "statistics"
 
 
 def refuse_level(folder: Path, kind: Kind, level: Level) -> None:
-    """Nothing, if a folder of this kind can be verified so far.
+    """Raise UsageError unless a folder of this kind can be verified at this level.
 
     Raises:
-        UsageError: it lacks what that level computes from.
+        UsageError: the folder lacks the files for that level.
     """
     if kind != "run" and level in {"audit", "rerun"}:
         raise UsageError(f"level {level}: {folder} {_WHY_NOT[kind].format(folder=folder)}")

@@ -1,4 +1,4 @@
-"""How well two numbers, arrays or counts agree (design, section 6). None of them trusts what it is given."""
+"""Grades how well two numbers, arrays or counts agree. The inputs are not trusted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float64
 
-# litter: the folder holds files of other programs, and is whole otherwise.
+# litter: the folder has files of other programs, and is otherwise unchanged.
 Grade = Literal["identical", "equal", "consistent", "different", "litter", "damaged"]
 
 GRADES: tuple[Grade, ...] = get_args(Grade)  # from the best to the worst
-RELATIVE = 1e-4  # another platform: the same numbers but for rounding
+RELATIVE = 1e-4  # the rounding differences of another platform
 ABSOLUTE = 1e-6
 # An accuracy is a count: where two logits all but tie, rounding moves a whole image. Between float32 and float64, which
 # differ more than two platforms do, one image moved in 83,000; one of any set may.
@@ -21,12 +21,12 @@ IMAGES_MOVED = 1e-4
 
 
 def worst(grades: Iterable[Grade]) -> Grade:
-    """The worst of some grades; identical if there is none."""
+    """Return the worst of some grades; identical if there is none."""
     return max(grades, key=GRADES.index, default="identical")
 
 
 def as_number(value: object) -> float | None:
-    """`value` as a float; None for what is no number, or too large to be one."""
+    """Return `value` as a float; None if it is not a number, or too large."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -55,7 +55,7 @@ def grade_accuracy(value: object, expected: object, *, images: int) -> Grade:
 
 
 def images_that_may_move(images: int) -> int:
-    """How many of `images` may change sides between two platforms."""
+    """Return how many of `images` may change between right and wrong on another platform."""
     return max(1, math.ceil(IMAGES_MOVED * images))
 
 
@@ -66,9 +66,9 @@ def grade_array(
     absolute: float = ABSOLUTE,
     relative: float = RELATIVE,
 ) -> tuple[Grade, str]:
-    """Grade an array, with the largest difference in words. Non-finite values must be the same ones.
+    """Grade an array. The words describe the largest difference. Non-finite values must be equal.
 
-    Every nan is the same nan: which of its bit patterns comes up depends on who computed it.
+    All nan are equal, because their bit pattern depends on the machine.
     """
     if values.shape != expected.shape:
         return "different", f"shape {list(values.shape)}, expected {list(expected.shape)}"

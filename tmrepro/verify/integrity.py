@@ -1,7 +1,7 @@
-"""Level `integrity`: are these the bytes that were written, all of them, and nothing else?
+"""Level `integrity`: checks that all files are unchanged, and that no file was added.
 
-Three questions, since a manifest that was forged along with a file is consistent: does the manifest hold, do the checksums
-inside the surfaces hold, and are the files those that a run of this spec has? No torch here: the answer comes at once.
+A manifest that was forged along with a file is consistent. So there are three checks: of the manifest, of the checksums
+inside the surfaces, and of the list of files that a run of this spec has. This module does not import torch, so it is fast.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ MOST_FINDINGS = 1000
 
 
 def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
-    """The manifest, the spec and its hash, the list of files, and every checksum inside the surfaces.
+    """Check the manifest, the spec and its hash, the list of files, and every checksum inside the surfaces.
 
     `run` may be a `reference`: other files, and bands, and what is left of a run has the bytes that the run recorded.
     Each finding names its file. A folder that fails here is not looked at any further: what it says cannot be believed.
     """
     if not any(os.path.lexists(run / name) for name in (SPEC, MANIFEST)):
-        return [_damaged(str(run), "no run is there; 'tmrepro run SPEC --out RUN' makes one")]
+        return [_damaged(str(run), "no run found; create one with 'tmrepro run SPEC --out RUN'")]
     findings = check_manifest(run)
     found = [finding_check(finding) for finding in findings]
     if any(check.grade == "damaged" for check in found):
         return first_findings(found)
-    other = "no other but litter" if found else "no other"
-    checks = [Check("integrity", MANIFEST, "identical", f"every file is there and whole, and {other}"), *found]
+    other = "no others except litter" if found else "no other"
+    checks = [Check("integrity", MANIFEST, "identical", f"all files are present and unchanged, and {other}"), *found]
     try:
         spec = read_spec(run)
     except ArtefactError as error:
@@ -76,19 +76,19 @@ def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
 
 
 def finding_check(finding: IntegrityFinding, *, folder: str = "") -> Check:
-    """A finding as a check; `folder` stands before its path."""
+    """Return a finding as a check. `folder` precedes its path."""
     grade: Grade = "litter" if finding.problem == "litter" else "damaged"
     return Check("integrity", f"{folder}{finding.path}", grade, finding.message)
 
 
 def litter_remarks(run: Path, checks: Sequence[Check]) -> Remarks:
-    """How to remove the litter that `checks` found; nothing where they found none."""
+    """Return how to remove the litter that `checks` found; empty if there is none."""
     paths = [check.subject for check in checks if check.grade == "litter"]
-    return Remarks(notes=(f"this removes the litter: {removal_command(str(run), paths)}",)) if paths else Remarks()
+    return Remarks(notes=(f"to remove the litter: {removal_command(str(run), paths)}",)) if paths else Remarks()
 
 
 def first_findings(findings: list[Check]) -> list[Check]:
-    """As many findings as a reader can want; a manifest of a million lines, all wrong, would keep them waiting for hours."""
+    """Return a limited number of findings. A manifest of a million wrong lines would take hours to show."""
     more = len(findings) - MOST_FINDINGS
     kept = findings[:MOST_FINDINGS]
     return [*kept, _damaged(MANIFEST, f"{more} more findings like these are not listed")] if more > 0 else kept
@@ -101,12 +101,12 @@ def _check_hash(run: Path, spec: Spec) -> Check:
         return _damaged(PROVENANCE, str(error))
     found, recorded = spec_hash(spec), provenance.get("spec_hash") if isinstance(provenance, dict) else None
     if found != recorded and written_hash(run) != recorded:
-        return _damaged(SPEC, f"its hash is {found[:16]}, provenance.json says {str(recorded)[:16]}")
-    return Check("integrity", SPEC, "identical", f"hash {str(recorded)[:16]} is the recorded one")
+        return _damaged(SPEC, f"its hash is {found[:16]}, but provenance.json has {str(recorded)[:16]}")
+    return Check("integrity", SPEC, "identical", f"hash {str(recorded)[:16]}, as recorded")
 
 
 def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[str]) -> list[Check]:
-    """A finished run of `spec` has these files and no others; a manifest that says otherwise was not written by a run."""
+    """Check that the folder has exactly the files of a finished run of `spec`, whatever its manifest says."""
     top, of_model = required_files(reference=reference)
     what = "reference" if reference else "run"
     failed = failed_replicates(run, spec)
@@ -123,9 +123,13 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     found -= {path for path in curvature_files(spec) if not (reference and path.endswith(VECTORS))}
     if not reference:
         found.discard(CLAIMS)  # runs of networks that the claims don't compare, and earlier runs, have none
-    missing = [_damaged(path, f"missing: a {what} of this spec has it") for path in sorted(expected - found)]
+    missing = [_damaged(path, f"missing: a {what} of this spec must have it") for path in sorted(expected - found)]
     return first_findings(
-        missing + [_damaged(path, f"a {what} of this spec has no such file") for path in sorted(found - expected)]
+        missing
+        + [
+            _damaged(path, f"unexpected: a {what} of this spec does not have this file")
+            for path in sorted(found - expected)
+        ]
     )
 
 
@@ -135,14 +139,14 @@ def _check_bands(run: Path) -> Check:
     except ArtefactError as error:
         return _damaged(BANDS, str(error))
     if not bands.measured:
-        return Check("integrity", BANDS, "identical", "one run measured no bands")
+        return Check("integrity", BANDS, "identical", "no bands, because there was only one run")
     idle = len(bands.judging_nothing())
-    said = f"{bands.comparisons} bands of {bands.n} replicates, within what their numbers can be"
-    return Check("integrity", BANDS, "identical", f"{said}; {idle} are so wide that they judge nothing")
+    said = f"{bands.comparisons} bands of {bands.n} replicates, within the ranges of their numbers"
+    return Check("integrity", BANDS, "identical", f"{said}; {idle} are too wide to find an error")
 
 
 def _check_recorded(run: Path) -> list[Check]:
-    """The files of the run's stages that the reference keeps have the bytes that provenance.json recorded."""
+    """Check that the files of a reference match the hashes that provenance.json recorded for the run's stages."""
     try:
         stages = finished_stages(run)
     except ArtefactError as error:
@@ -153,8 +157,8 @@ def _check_recorded(run: Path) -> list[Check]:
             if os.path.lexists(run / relative):
                 files += 1
                 if file_hashes(run, [relative])[relative] != digest:
-                    findings.append(_damaged(relative, f"not the bytes that stage {stage.name} recorded"))
-    said = f"{files} files are those that {len(stages)} stages recorded"
+                    findings.append(_damaged(relative, f"differs from the hash that stage {stage.name} recorded"))
+    said = f"{files} files match the hashes that {len(stages)} stages recorded"
     return first_findings(findings) or [Check("integrity", PROVENANCE, "identical", said)]
 
 
@@ -191,7 +195,7 @@ def _surface_files(spec: Spec, *, without: Container[str]) -> Iterator[str]:
 
 
 def _path_files(run: Path, spec: Spec, *, without: Container[str], reference: bool) -> Iterator[str]:
-    """Paths of training and stored directions, of every network that has a surface; a reference has no weights."""
+    """Check paths of training and stored directions of every network with a surface. A reference has no weights."""
     for model in expand_models(spec):
         around, wanted = surfaces_around(spec, model.name), model.spec.training.trajectory
         if model.name in without:
@@ -217,11 +221,11 @@ def _check_surfaces(run: Path, spec: Spec) -> Check:
             read_surface(run, surface, model)
         except ArtefactError as error:
             return _damaged(f"{STORE}/{surface}/{model}", str(error))
-    return Check("integrity", STORE, "identical", f"checksums of {len(pairs)} surfaces hold")
+    return Check("integrity", STORE, "identical", f"checksums of {len(pairs)} surfaces are valid")
 
 
 def _check_curvature(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
-    """Every curvature.json is one, its vectors are there, and it was computed from the run's own weights and labels."""
+    """Check that every curvature.json is valid, has its vectors, and was computed from the run's weights and labels."""
     checks = []
     for model in expand_models(spec):
         folder = f"models/{model.name}"

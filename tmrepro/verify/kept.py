@@ -1,7 +1,7 @@
-"""A surface that `tmrepro.loss_surface` keeps in a folder: what of it can be checked without the network and the data.
+"""Checks a surface that `tmrepro.loss_surface` keeps in a folder, without the network and the data.
 
-The checksums of its chunks, its metadata, question.json, and that they tell of the same grid. Its statistics and its measured
-error are told; nothing is there to hold them against.
+It checks the checksums of chunks, the metadata and question.json, and that they describe the same grid. It reports the
+statistics and the measured error; there is nothing to compare them with.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tmrepro.store.zarr_files import chunk_key
 from tmrepro.verify.integrity import MOST_FINDINGS
 from tmrepro.verify.verdict import Check, Level, NumberComparison, Remarks
 
-REMEDY = "the same call of tmrepro.loss_surface computes it again"
+REMEDY = "to recompute it, repeat the same call of tmrepro.loss_surface"
 NOTHING_TO_HOLD = (
-    "this is a surface that tmrepro.loss_surface keeps: its values are beyond an audit without the network and the data"
+    "this is a surface kept by tmrepro.loss_surface: without the network and the data, its values cannot be audited"
 )
 AT_THETA = "loss at theta*"  # of question.json: the mean of the first inputs, in four digits
 DIGITS = 1e-3
@@ -36,14 +36,14 @@ EVEN = 1e-9  # relative: how far apart steps of an evenly spaced axis may be
 
 
 def check_kept(folder: Path, *, level: Level) -> tuple[list[Check], Remarks]:
-    """Every check of a kept surface; each finding names its file."""
+    """Return the checks of a kept surface. Each finding names its file."""
     findings = list(_findings(folder))[:MOST_FINDINGS]
     if findings:
         return findings, Remarks()
     surface, attributes = read_kept(folder)
     checks = [
-        Check("integrity", QUESTION, "identical", "it asks for the points that are stored"),
-        Check("integrity", STORE, "identical", f"checksums of {surface.loss.size} points hold"),
+        Check("integrity", QUESTION, "identical", "its points are the stored points"),
+        Check("integrity", STORE, "identical", f"checksums of {surface.loss.size} points are valid"),
     ]
     notes, warnings = [NOTHING_TO_HOLD], list[str]()
     if level != "integrity":
@@ -58,9 +58,9 @@ def check_kept(folder: Path, *, level: Level) -> tuple[list[Check], Remarks]:
 
 
 def _findings(folder: Path) -> Iterator[Check]:
-    """What is missing, too much, damaged, or at odds with the rest."""
+    """Yield missing, unexpected, damaged and inconsistent files."""
     if os.path.lexists(folder / WORK):
-        yield _damaged(WORK, f"left by a computation that is not finished; {REMEDY}")
+        yield _damaged(WORK, f"left by an unfinished computation; {REMEDY}")
     try:
         question = read_json(safe_path(folder, QUESTION), name=QUESTION)
         a, b, chunk = _asked(question)
@@ -80,7 +80,9 @@ def _findings(folder: Path) -> Iterator[Check]:
     }
     found = {path for path in found if path.split("/")[0] != WORK}
     yield from (_damaged(path, f"missing; {REMEDY}") for path in sorted(expected - found))
-    yield from (_damaged(path, "a kept surface has no such file") for path in sorted(found - expected))
+    yield from (
+        _damaged(path, "unexpected: a kept surface does not have this file") for path in sorted(found - expected)
+    )
     if expected != found:
         return
     try:
@@ -111,7 +113,7 @@ def _asked(question: Any) -> tuple[np.ndarray, np.ndarray, int]:
 def _odd(
     surface: Surface, attributes: Mapping[str, Any], question: Mapping[str, Any], *, chunk: int
 ) -> Iterator[Check]:
-    """What no computation can have stored: each number where it says so, and both documents of one surface."""
+    """Yield stored numbers that no computation can give, and differences between the two documents of the surface."""
     metadata = f"{STORE}/{GROUP}/zarr.json"
     for name in ("precision", "evaluator"):
         if name in attributes and name in question and attributes[name] != question[name]:
@@ -122,7 +124,7 @@ def _odd(
     }
     for name, is_right in lengths.items():
         if attributes.get(name) is not None and not is_right(attributes[name]):
-            yield _damaged(metadata, f"{name}: expected a number that it can be, found {_brief(attributes[name])}")
+            yield _damaged(metadata, f"{name}: expected a number in its range, found {_brief(attributes[name])}")
     if "home" in attributes and _home(surface, attributes) is None:
         yield _damaged(metadata, f"home: expected the point a = b = 0, found {_brief(attributes['home'])}")
     for i, j in np.argwhere((surface.accuracy < 0) | (surface.accuracy > 1))[:1]:
@@ -134,7 +136,7 @@ def _odd(
 def _at_theta(
     surface: Surface, attributes: Mapping[str, Any], question: Mapping[str, Any], *, chunk: int
 ) -> Iterator[Check]:
-    """Where question.json has the loss of all inputs at theta*, the surface must have the same there."""
+    """If question.json has the loss over all inputs at theta*, check that the surface has the same value."""
     from tmrepro.inference import EVALUATION_BATCH  # loads torch
 
     home, asked, images = _home(surface, attributes), question.get(AT_THETA), attributes.get("images")
@@ -153,13 +155,13 @@ def _at_theta(
 
 
 def _statistics(surface: Surface, attributes: Mapping[str, Any]) -> Check:
-    """The statistics that follow from the surface; nobody stored any, so none has a grade."""
+    """Return the statistics that follow from the surface. None are stored, so they have no grade."""
     subject = f"{STORE}/{GROUP}"
     home, steps = _home(surface, attributes), np.concatenate([np.diff(surface.a), np.diff(surface.b)])
     finite = surface.loss[np.isfinite(surface.loss)]
     said = f"{surface.loss.size} points, {surface.loss.size - finite.size} not finite"
     if home is None or not steps.size or np.ptp(steps) > EVEN * steps.max():
-        why = "theta* is not a point of it" if home is None else "its axes are not evenly spaced alike"
+        why = "theta* is not a point of it" if home is None else "its axes do not have one common step"
         return Check("statistics", subject, "identical", f"{said}; it has no statistics: {why}")
     values = surface_statistics(surface, home=home, step=float(steps[0]))
     held = tuple(NumberComparison.of(("own", "model", name), value, None, None) for name, value in values.items())
@@ -179,7 +181,7 @@ def _is_length(value: Any) -> bool:
 
 
 def _of(error: ArtefactError, otherwise: str) -> Check:
-    """A finding from a reader's message, which begins with the path of the file."""
+    """Return a finding from the message of a reader, which begins with the path of the file."""
     path, colon, words = str(error).partition(": ")
     subject = path if colon and path.startswith((STORE, QUESTION)) else otherwise
     return _damaged(subject, (words if subject == path else str(error)).replace(chunks.REMEDY, REMEDY))

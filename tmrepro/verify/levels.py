@@ -1,6 +1,6 @@
-"""The levels of verification in their order, for a run folder and for a spec. Each level includes those before it.
+"""Runs the levels of verification in order, for a run folder and for a spec. Each level includes those before it.
 
-`integrity` needs no torch; whatever needs it is imported where a level gets that far.
+`integrity` needs no torch. Modules that need torch are imported only for higher levels.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tmrepro.verify.reference import Reference, reference_findings
 from tmrepro.verify.verdict import Check, Level, Remarks, Verdict
 
 A_REFERENCE = (
-    "this is a reference: it holds no weights, so its surfaces are beyond an audit; "
-    "'tmrepro verify {0}/spec.yaml --reference {0}' runs its spec again"
+    "this is a reference without weights, so its surfaces cannot be audited; "
+    "'tmrepro verify {0}/spec.yaml --reference {0}' reruns its spec"
 )
 LEVELS: tuple[Level, ...] = get_args(Level)
 
-NO_REFERENCE = "there is no reference for this spec: the run was held against itself only"
+NO_REFERENCE = "there is no reference for this spec, so the run was compared with itself only"
 
 
 def open_reference(folder: Path) -> Reference | tuple[Check, ...]:
-    """The reference in `folder`, or what is damaged in it: it is checked before anything is held against it.
+    """Return the reference in `folder`, or its damage. It is checked before anything is compared with it.
 
     Raises:
         DamagedError: there is none, or what its own manifest vouches for is no reference.
@@ -49,7 +49,7 @@ def verify_run(
     options: Options,
     rerun: Rerun,
 ) -> Verdict:
-    """Verify a folder as what it is, up to `level`, and hold it against `reference` if there is one."""
+    """Verify a folder according to its kind, up to `level`, and compare it with `reference` if there is one."""
     kind = kind_of(run)
     if kind == "surface":
         from tmrepro.verify.kept import check_kept
@@ -82,7 +82,7 @@ def verify_run(
 def verify_spec(
     path: Path, *, spec: Spec, reference: Reference, replicate: bool, options: Options, rerun: Rerun
 ) -> Verdict:
-    """Run `spec` in a fresh folder and hold the result against `reference`."""
+    """Run `spec` in a fresh folder, and compare the result with `reference`."""
     from tmrepro.verify.deep import examine_fresh, require_bands, spec_difference
 
     difference = spec_difference(spec, reference, level="rerun", replicate=replicate)
@@ -96,9 +96,7 @@ def verify_spec(
         rerun(spec, fresh, options.data_dir)
         checks = check_integrity(fresh)
         if any(not check.passed for check in checks):
-            raise DamagedError(
-                f"the run just made does not hold what it wrote: {checks[-1].subject}: {checks[-1].detail}"
-            )
+            raise DamagedError(f"the new run is damaged: {checks[-1].subject}: {checks[-1].detail}")
         found, remarks = examine_fresh(fresh, reference=reference, replicate=replicate, options=options)
     return _verdict(path, "rerun", reference, checks + found, remarks, replicate=replicate)
 

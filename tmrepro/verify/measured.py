@@ -39,7 +39,7 @@ def remarks_on_errors(view: RunView) -> Remarks:
             within.append(f"{surface}/{model} {error.over_bound:.2g}")
         else:
             said = notes if precisions[surface] in LOWER else warnings
-            said.append(f"{surface}/{model}: {error.note or f'{error.over_bound:.3g} times the bound off'}")
+            said.append(f"{surface}/{model}: {error.note or f'{error.over_bound:.3g} times the bound'}")
     if within:
         notes.insert(0, f"error against float64 over 1e-5 (|S| + 0.01), where measured: {', '.join(within)}")
     return Remarks(notes=tuple(notes), warnings=tuple(warnings))
@@ -52,7 +52,9 @@ def check_depths(view: RunView, computed: Statistics) -> list[Check]:
         stored, expected = view.minimum(model).depth_below_minimum, depths_of(computed, model)
         subject = model_file(model, MINIMUM)
         if set(stored) != set(expected):
-            checks.append(Check("statistics", subject, "different", f"{DEPTH}: not the surfaces of this model"))
+            checks.append(
+                Check("statistics", subject, "different", f"{DEPTH}: other surfaces than those of this model")
+            )
             continue
         grades = {surface: grade_number(stored[surface], expected[surface]) for surface in expected}
         grade = worst(grades.values())
@@ -84,9 +86,9 @@ def check_error(
     try:
         kind = choose(problem, forced=recorded or PlainEvaluator.name).kind
     except UsageError as error:
-        return "identical", f"its error is not measured again: {error}"
+        return "identical", f"its error was not measured again: {error}"
     if not exact and not meter.needs_no_evaluator():
-        return "identical", "its error is not measured again: another platform's evaluator rounds otherwise"
+        return "identical", "its error was not measured again: on another platform the evaluator rounds differently"
     again = record(meter.after(kind, sampled.stored.loss), note=None)
     if (stored.points, stored.images) != (again.points, again.images):
         return "different", f"{ERROR}: measured at points {_shown(stored.points)}, expected {_shown(again.points)}"

@@ -1,7 +1,7 @@
-"""The verdict as one self-contained page: for whoever has to decide whether to believe a run.
+"""The verdict as one self-contained page.
 
-It says what the JSON says, with the pictures; numbers stand in it with every digit as well (the `value` of their element).
-Names, messages and provenance may be a stranger's, so all of it is escaped (report.page_environment).
+The page has the content of the JSON, and the figures. Numbers are also in it with every digit (the `value` of their element).
+Names, messages and provenance may be hostile, so all text is escaped (report.page_environment).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which bits two computations owe each other: all of them on one platform, rounding apart on two.
+"""Decides whether two computations should be bitwise identical (on one platform) or equal within rounding (on two).
 
-A tolerance must not hide that a promise was broken. So whoever grades something `equal` or `consistent` asks here whether
-that was to be expected, and if it wasn't, the verdict says so in a warning.
+A tolerance must not hide a broken promise of identical bits. So if a result is only `equal` or `consistent`, this module
+decides whether that was expected. If not, the verdict has a warning.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ _PLACES_OF_A_MACHINE = (("platform", "processor"), ("platform", "torch_cpu_capab
 
 @dataclass(frozen=True)
 class Platforms:
-    """How two platforms differ, in words; where they don't, the same bits were promised (`exact`)."""
+    """The differences of two platforms, in words. Without differences, results should be bitwise identical (`exact`)."""
 
     differences: tuple[str, ...]
 
     @property
     def exact(self) -> bool:
-        """Whether both sides promised the same bits."""
+        """Whether the results of both sides should be bitwise identical."""
         return not self.differences
 
 
 def compare_platforms(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Platforms:
-    """Compare two provenance documents (design, section 7).
+    """Compare two provenance documents.
 
-    `portable` promises the same bits on any processor, `machine` on this one, `fast` on none. Names of packages and
-    processors are what is promised by; where the numerical fingerprints differ, it is plain that the promise cannot hold.
+    `portable` promises identical bits on any processor, `machine` on this one, `fast` on none. The promise depends on the
+    names of packages and processors. If the numerical fingerprints differ, the promise cannot be kept.
     """
     levels = [_at(side, ("platform", "determinism", "reached")) for side in (ours, theirs)]
     if "fast" in levels:
-        return Platforms(("determinism fast promises no bits",))
+        return Platforms(("determinism: fast is not bit-reproducible",))
     forced = [_forced_evaluators(side) for side in (ours, theirs)]
     evaluators = [f"evaluator forced: {', '.join(sorted(set().union(*forced)))}"] if any(forced) else []
     places = _PLACES if levels == ["portable", "portable"] else _PLACES + _PLACES_OF_A_MACHINE
@@ -70,21 +70,23 @@ def drawn_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Platforms
 
 
 def this_platform(spec: Spec, device: torch.device) -> dict[str, Any]:
-    """What a run of `spec` on `device` would write about this machine."""
+    """Return what a run of `spec` on `device` would record about this machine."""
     determinism = Determinism(spec.compute.determinism, spec.compute.threads)
     return {"packages": package_versions(), "platform": platform_facts(device, determinism=determinism)}
 
 
 def remarks_on_bits(checks: Sequence[Check], platforms: Platforms, *, what: str) -> Remarks:
-    """Whether every bit of what passed is the same, and if not, whether it had to be. `what` follows "not the same bits"."""
+    """Say if a passed check is not bitwise identical, and whether it should be. `what` follows "not bitwise identical"."""
     loose = [check for check in checks if check.grade in {"equal", "consistent"}]
     if not loose:
         return Remarks()
     subjects = ", ".join(check.subject for check in loose[:3]) + (", ..." if len(loose) > 3 else "")
     if platforms.exact:
-        said = f"NOT the same bits {what}, though platform, packages and determinism level promise them: {subjects}"
+        said = f"NOT bitwise identical {what}, although platform, packages and determinism level promise it: {subjects}"
         return Remarks(warnings=(said,))
-    return Remarks(notes=(f"not the same bits {what} ({subjects}); these differ: {'; '.join(platforms.differences)}",))
+    return Remarks(
+        notes=(f"not bitwise identical {what} ({subjects}); these differ: {'; '.join(platforms.differences)}",)
+    )
 
 
 def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> list[str]:
@@ -99,7 +101,7 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], places: Seque
 def _computing_otherwise(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], *, only: tuple[str, ...] = ("",)
 ) -> list[str]:
-    """What the numerical fingerprints of both sides differ in, where both have one; names that begin with one of `only`."""
+    """Return the differences of the numerical fingerprints, if both sides have one, for names that begin with one of `only`."""
     found = [_operations(_at(side, ("platform", "fingerprint"))) for side in (ours, theirs)]
     names = [name for name in found[0] if name in found[1] and name.startswith(only)]
     different = [name for name in names if found[0][name] != found[1][name]]
@@ -107,7 +109,7 @@ def _computing_otherwise(
 
 
 def _operations(fingerprint: object) -> dict[str, object]:
-    """Operation -> hash over all devices of a fingerprint."""
+    """Return operation -> hash over all devices of a fingerprint."""
     devices = fingerprint.items() if isinstance(fingerprint, Mapping) else ()
     return {
         operation if device == "cpu" else f"{operation} ({device})": digest
@@ -119,7 +121,7 @@ def _operations(fingerprint: object) -> dict[str, object]:
 
 
 def _forced_evaluators(provenance: Mapping[str, Any]) -> set[str]:
-    """Evaluators that somebody chose instead of the rule: such a run rounds as another platform does (design, section 3)."""
+    """Return the evaluators that the user chose instead of the rule. Such a run rounds like another platform."""
     stages = provenance.get("stages")
     found = [_at(stage, ("inputs", "evaluator")) for stage in (stages.values() if isinstance(stages, Mapping) else ())]
     return {name for name in found if isinstance(name, str) and name != BY_RULE}

@@ -1,8 +1,8 @@
-"""Points of a stored surface, evaluated again: by the definition, and bit for bit by the evaluator that made them.
+"""Recomputes points of a stored surface: by definition, and bit by bit with the recorded evaluator.
 
-The plain evaluator shares no code with the faster ones, so a mistake in one of them does not confirm itself; it gives the same
-numbers but for rounding. Bits are owed by the recorded evaluator, on the platform of the run: at the same points where a
-point's bits are its own, else in the whole chunks that hold them.
+The plain evaluator shares no code with the faster ones, so a mistake in one of them cannot confirm itself. It agrees with them
+within rounding. On the platform of the run, the recorded evaluator must be bitwise identical: at the same points if the bits
+of a point do not depend on its chunk, otherwise in the whole chunks that contain them.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _first_wrong_point(
     ]
     grade = worst(grades)
     if grade == "identical":
-        return "theta* gives the stored bits"
+        return "recomputed from theta*, bitwise identical"
     index = grades.index(grade)
     i, j = points[index]
     return f"{name} at (i, j) = ({i}, {j}): stored {kept[index]:.9g}, theta* gives {again[index]:.9g}"

@@ -1,4 +1,4 @@
-"""Level `statistics`: do the stored surfaces give the stored statistics and figures?"""
+"""Level `statistics`: checks that the stored surfaces give the stored statistics and figures."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from tmrepro.view import RunView
 
 
 def check_statistics(view: RunView, *, pdf: bool = True) -> tuple[list[Check], Remarks]:
-    """Recompute statistics and figures from the surfaces, and hold the stored ones against them.
+    """Recompute statistics and figures from the surfaces, and compare the stored ones with them.
 
-    A reference keeps no `pdf`.
+    A reference has no `pdf`.
     """
     try:
         computed = statistics_of(view.folder, view.surfaces)
@@ -57,14 +57,14 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
     if not isinstance(stored, dict) or names != {
         surface: set(models) if isinstance(models, dict) else None for surface, models in stored.items()
     }:
-        return [Check("statistics", STATISTICS, "different", "not the surfaces and models that are stored")]
+        return [Check("statistics", STATISTICS, "different", "other surfaces and models than those stored")]
     checks = []
     for surface, models in computed.items():
         for model, values in models.items():
             found = stored[surface][model]
             subject = f"statistics.json {surface}/{model}"
             if not isinstance(found, dict) or set(found) != set(values):
-                checks.append(Check("statistics", subject, "different", "not the statistics that are defined"))
+                checks.append(Check("statistics", subject, "different", "other statistics than those defined"))
                 continue
             grades = {name: grade_number(found[name], values[name]) for name in values}
             grade = worst(grades.values())
@@ -80,7 +80,7 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
 
 
 def _check_claims(view: RunView, computed: Statistics) -> tuple[list[Check], Remarks]:
-    """Judge the claims again, where the run has a claims.json, which is that of claims as they are now."""
+    """Judge the claims again if the run has a claims.json of the present claims."""
     if not os.path.lexists(view.folder / CLAIMS):
         return [], Remarks()
     try:
@@ -96,14 +96,14 @@ def _check_claims(view: RunView, computed: Statistics) -> tuple[list[Check], Rem
         return [Check("statistics", CLAIMS, "damaged", str(error))], Remarks()
     found = None if judged is None else json.loads(judged.text())
     if found is not None and isinstance(stored, dict) and stored.get("claims") != found["claims"]:
-        return [], Remarks(warnings=(f"not compared, since other claims were judged: {CLAIMS}",))
+        return [], Remarks(warnings=(f"not compared, because other claims were judged: {CLAIMS}",))
     if found is not None and stored == found:
         return [Check("statistics", CLAIMS, "identical", "the verdicts follow from the values")], Remarks()
-    return [Check("statistics", CLAIMS, "different", "the values give other verdicts, or other numbers")], Remarks()
+    return [Check("statistics", CLAIMS, "different", "verdicts or numbers do not follow from the values")], Remarks()
 
 
 def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Check], Remarks]:
-    """Hold the stored figures against those in `drawn`."""
+    """Compare the stored figures with those in `drawn`."""
     checks, unknown = [], []
     platforms = drawn_alike(view.provenance, this_platform(view.spec, torch.device("cpu")))
     names = {path.name for path in drawn.iterdir() if pdf or path.suffix != ".pdf"}
@@ -124,14 +124,16 @@ def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Che
             figure = None if is_pdf else FigureComparison(relative, expected=expected, found=stored)
             checks.append(Check("statistics", relative, grade, f"drawn again: {detail}", figure=figure))
     checks += [
-        Check("statistics", f"figures/{name}", "different", "the surfaces give no such figure")
+        Check("statistics", f"figures/{name}", "different", "unexpected figure: it does not follow from the surfaces")
         for name in sorted(extra)
     ]
     if not unknown:
         return checks, Remarks()
     versions = "; ".join(platforms.differences)
     return checks, Remarks(
-        warnings=(f"not compared, since other packages drew them ({versions}): {', '.join(unknown)}",)
+        warnings=(
+            f"not compared, because they were drawn with other versions of packages ({versions}): {', '.join(unknown)}",
+        )
     )
 
 

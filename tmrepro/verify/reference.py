@@ -1,4 +1,4 @@
-"""A reference: what a run of a spec gave once, small enough to be shipped, and how far other seeds lie from it.
+"""References: the results of a run without weights, small enough to be published, with bands for other seeds.
 
 spec.yaml  statistics.json  surfaces.zarr/  provenance.json       as in the run they come from
 models/NAME/minimum.json, history.csv, curvature.json              no weights: provenance.json has their hashes
@@ -29,25 +29,25 @@ KEPT_FILE_LIMIT_BYTES = 2**30
 
 
 def check_target(to: Path) -> None:
-    """Nothing, if a reference can be written to `to`: asked before hours are spent on one.
+    """Raise UsageError unless a reference can be written to `to`. Call this before the run, which takes hours.
 
     Raises:
-        UsageError: it is a file, or holds something that is no reference.
+        UsageError: `to` is a file, or a folder with other content than a reference.
     """
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to} is a file; choose a folder with --to")
     if to.is_dir() and any(to.iterdir()) and not (to / BANDS).is_file():
-        raise UsageError(f"{to} is not empty and holds no reference; choose another --to")
+        raise UsageError(f"{to} is not empty and is not a reference; choose another --to")
 
 
 def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> Bands:
-    """Make the reference folder `to` from a finished run and what its replicates measured (the run's among them).
+    """Write the reference folder `to` from a finished run and its replicates (which include the run). Return its bands.
 
-    It takes its place whole, or not at all. Returns its bands.
+    The folder is replaced completely, or not at all.
 
     Raises:
-        DamagedError: the run is not what its manifest says.
-        UsageError: `to` holds something that is no reference.
+        DamagedError: the run differs from its manifest.
+        UsageError: `to` has other content than a reference.
     """
     _require_whole(run)
     spec = read_spec(run)
@@ -63,7 +63,7 @@ def write_reference(run: Path, *, to: Path, replicates: Sequence[Replicate]) -> 
 
 
 def replace_reference(run: Path, *, to: Path, bands: Bands) -> None:
-    """`write_reference` with bands that were measured before."""
+    """Like `write_reference`, with bands that were measured before."""
     check_target(to)
     _require_whole(run)
     fresh = to.parent / f".{to.name}.new"
@@ -81,24 +81,24 @@ def replace_reference(run: Path, *, to: Path, bands: Bands) -> None:
 
 
 def reference_findings(folder: Path) -> list[IntegrityFinding]:
-    """Everything in which a reference differs from its own manifest.
+    """Return all differences of a reference from its manifest.
 
     Raises:
-        DamagedError: there is no reference at all.
+        DamagedError: the folder is not a reference.
     """
     if not any(os.path.lexists(folder / name) for name in (SPEC, BANDS)):
         raise DamagedError(
-            f"{folder}: no reference is there; 'tmrepro reference build SPEC --to {folder}' makes one, "
-            "--reference DIR names another"
+            f"{folder}: not a reference; build one with 'tmrepro reference build SPEC --to {folder}', "
+            "or name another with --reference DIR"
         )
     return check_manifest(folder)
 
 
 class Reference:
-    """A reference folder whose manifest holds.
+    """Open a reference folder, and check its manifest.
 
     Raises:
-        DamagedError: there is none, or it is not what its manifest says.
+        DamagedError: the folder is not a reference, or differs from its manifest.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""Algorithm 1 again: do theta*, the data and the history give the stored labels and the stored minimum.json?
+"""Repeats Algorithm 1: checks that theta*, the data and the history give the stored labels and minimum.json.
 
-Losses, accuracies, norms and the category are computed anew. What only a training could tell (the history itself) is
-taken as it stands; that the stored history ends where the spec's rules end it, and with a seed they allow, is checked.
+Losses, accuracies, norms and the category are recomputed. The history itself could only be checked by a new training. Checked
+are that it ends where the rules of the spec end it, and that its seed is valid.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tmrepro.view import RunView
 
 
 def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, exact: bool) -> Check:
-    """Whether labels.npy and minimum.json of `model` follow from theta*, the data and history.csv.
+    """Check that labels.npy and minimum.json of `model` follow from theta*, the data and history.csv.
 
     Raises:
         ArtefactError: something that is needed for that is missing or damaged.
@@ -67,7 +67,7 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
     )
     of_labels, detail = _grade_labels(view.labels(model.name), torch.from_numpy(again.labels), module, examples)
     if of_labels == "different":
-        return Check("audit", subject, of_labels, f"labels.npy is not what theta* gives: {detail}")
+        return Check("audit", subject, of_labels, f"labels.npy does not follow from theta*: {detail}")
     wrong = _wrong_end(again.minimum, history, training, images=len(examples.inputs))
     if wrong:
         return Check("audit", subject, "different", wrong)
@@ -81,7 +81,7 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
 
 
 def _check_divergence(view: RunView, model: TrainedModel, found: Minimum, history: History) -> Check:
-    """Whether the record of a training that diverged follows from its history; that it did, only training can tell."""
+    """Check that the record of a diverged training follows from its history. Only a rerun can check the divergence."""
     subject, training = f"models/{model.name}", model.spec.training
     images = len(view.dataset.train.labels)
     layout = layout_of(build_model(model.spec, signature=view.signature, seed=model.seed))
@@ -115,9 +115,9 @@ def _check_divergence(view: RunView, model: TrainedModel, found: Minimum, histor
 
 
 def _grade_labels(stored: Tensor, given: Tensor, module: nn.Module, examples: Examples) -> tuple[Grade, str]:
-    """Grade y~: hard labels agree where the stored class is the arg-max up to rounding, soft ones as numbers do."""
+    """Grade y~. Hard labels agree if the stored class is the arg-max up to rounding; soft labels are graded as numbers."""
     if stored.dtype != given.dtype or stored.shape != given.shape:
-        return "different", "other labels than this spec asks for"
+        return "different", "other labels than this spec requests"
     if given.is_floating_point():
         return grade_array(stored.double().numpy(), given.double().numpy())
     moved = np.flatnonzero((stored != given).numpy())
@@ -126,7 +126,7 @@ def _grade_labels(stored: Tensor, given: Tensor, module: nn.Module, examples: Ex
     logits = outputs(module, examples.inputs).double().cpu()
     first = f"image {moved[0]}: stored {int(stored[moved[0]])}, theta* gives {int(given[moved[0]])}"
     if int(stored.min()) < 0 or int(stored.max()) >= logits.shape[1]:
-        return "different", f"{first}, and a class that there isn't"
+        return "different", f"{first}, and a class that does not exist"
     largest = logits.max(1).values
     behind = largest - logits.gather(1, stored[:, None]).squeeze(1)
     tied = bool((behind <= RELATIVE * largest.abs() + ABSOLUTE).all())
@@ -134,7 +134,7 @@ def _grade_labels(stored: Tensor, given: Tensor, module: nn.Module, examples: Ex
 
 
 def _wrong_parameters(view: RunView, name: str, module: nn.Module) -> str | None:
-    """The ordered names and shapes, without which nobody draws the directions again."""
+    """Check the ordered names and shapes of parameters, which are needed to recompute the directions."""
     recorded = view.provenance.get("parameters")
     expected = [[parameter.name, list(parameter.shape)] for parameter in layout_of(module)]
     if isinstance(recorded, dict) and recorded.get(name) == expected:
@@ -143,7 +143,7 @@ def _wrong_parameters(view: RunView, name: str, module: nn.Module) -> str | None
 
 
 def _wrong_seed(found: Minimum, *, seed: int, reseeds: int) -> str | None:
-    """The seed is the spec's, or that of the next try after those that collapsed; the last one, if all did."""
+    """Check that the seed is the spec's, or that of the next try after collapses; the last one if all collapsed."""
     tries = [seed + attempt * RESEED_STRIDE for attempt in range(reseeds + 1)]
     if found.category == "collapsed" and found.seed == tries[-1] and list(found.seeds_collapsed) == tries:
         return None
@@ -153,18 +153,18 @@ def _wrong_seed(found: Minimum, *, seed: int, reseeds: int) -> str | None:
 
 
 def _wrong_rates(history: History, training: TrainingSpec, *, images: int) -> str | None:
-    """The learning rates of history.csv are the schedule's."""
+    """Check that the learning rates of history.csv are those of the schedule."""
     steps = -(-images // training.batch_size)
     expected = [
         learning_rate(epoch * steps - 1, spec=training, steps_per_epoch=steps)
         for epoch in range(1, len(history.epochs) + 1)
     ]
     grade, detail = grade_array(np.array([epoch.lr for epoch in history.epochs]), np.array(expected), absolute=0.0)
-    return None if grade != "different" else f"history.csv: the learning rate is not the spec's: {detail}"
+    return None if grade != "different" else f"history.csv: the learning rate differs from the spec: {detail}"
 
 
 def _wrong_end(again: Minimum, history: History, training: TrainingSpec, *, images: int) -> str | None:
-    """Training stopped where the spec's rule first held, or at max_epochs."""
+    """Check that training stopped where the spec's rule first applied, or at max_epochs."""
     losses, stop = [epoch.train_loss for epoch in history.epochs], training.stop
     warmup = warmup_epochs(warmup_steps=training.warmup_steps, steps_per_epoch=-(-images // training.batch_size))
     at_minimum = again.train_loss_at_minimum
@@ -182,4 +182,4 @@ def _wrong_end(again: Minimum, history: History, training: TrainingSpec, *, imag
     }
     if allowed[again.stopped] and len(losses) <= training.max_epochs:
         return None
-    return f"the history ends after {len(losses)} epochs, where the spec does not stop training ({again.stopped})"
+    return f"the history ends after {len(losses)} epochs, but the spec does not stop training there ({again.stopped})"

@@ -1,7 +1,7 @@
-"""How far a surface's points may lie from another platform's for the rounding of its precision.
+"""Tolerances between platforms for the points of a surface, by precision.
 
-Float32 and float64 keep to design section 6. For a precision below them the run measured its own error and wrote it down; since
-whoever forges a surface forges that too, no more than LARGEST of it is believed.
+Float32 and float64 have the tolerances of grades.py. For a lower precision, the run measured and recorded its own error. That
+record may be forged along with the surface, so at most LARGEST of it is accepted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The scale of a band: where a number lies on it, and which numbers a stretch of it holds.
+"""The scale of a band: converts numbers to places on the scale, and intervals on the scale to numbers.
 
-A band is measured on the scale of its number and told in the number's own unit. It ends where the number does: nobody
-needs to hear that an accuracy of 1.03 would have been allowed.
+A band is measured on the scale of its number, and reported in the unit of the number. It is cut to the range of the number,
+so that no band of an accuracy ends at 1.03.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LARGEST_EXPONENT = 700.0  # e to more than that is no float
 # A band judges nothing if it holds this share of all that the number can be, or reaches over this factor.
 WIDEST_SHARE = 0.9
 WIDEST_FACTOR = 1000.0
-JUDGES_NOTHING = f"over {WIDEST_SHARE:.0%} of what the number can be, or a factor of more than {WIDEST_FACTOR:.0f}"
+JUDGES_NOTHING = f"over {WIDEST_SHARE:.0%} of the range of the number, or a factor of more than {WIDEST_FACTOR:.0f}"
 
 
 def has_place(value: float, range_: Range) -> bool:

@@ -1,8 +1,8 @@
-"""Taking a run as the new reference: what would change, whether it may be taken, and taking it.
+"""Replaces a reference by a run: finds the changes, decides whether the run is acceptable, and writes the reference.
 
-A reference is what all later runs are judged by, so a run becomes one only if it agrees with itself: damaged bytes,
-statistics that do not follow from its surfaces, or surfaces that do not follow from its models are refused. That it differs
-from the reference is what an update is for; each difference is shown before anybody is asked.
+All later runs are compared with a reference. So a run can become a reference only if it is consistent: damaged files,
+statistics that do not follow from its surfaces, and surfaces that do not follow from its models are refused. The run may
+differ from the old reference. Each difference is shown before the user is asked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that an update changes: what the reference says now, and what it would say."""
+    """A change of an update: the value in the reference now, and after the update."""
 
     what: str
     now: str
@@ -43,9 +43,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Update:
-    """A run that may become the reference `to`. `refusal` says why it may not; `remarks` what comes with it.
+    """A run that may become the reference `to`. `refusal` is the reason if it may not. `remarks` are shown to the user.
 
-    `to` is None where a damaged run does not even tell which reference is its own.
+    `to` is None if a damaged run does not name its reference.
     """
 
     run: Path
@@ -57,7 +57,7 @@ class Update:
 
 
 def propose_update(run: Path, *, to: Path | None, verdict: Verdict) -> Update:
-    """What it would mean to take `run`, of which `verdict` is told, as the reference `to`."""
+    """Return the changes of replacing the reference `to` by `run`, whose verdict is `verdict`."""
     failed = [check for check in verdict.checks if check.against != "reference" and not check.passed]
     if failed or to is None:
         return Update(run, to, verdict, (), (), _refusal(verdict, failed))
@@ -66,10 +66,10 @@ def propose_update(run: Path, *, to: Path | None, verdict: Verdict) -> Update:
 
 
 def accept_update(update: Update) -> Path:
-    """Make the run the reference; returns its folder. Bands stay as long as the spec computes the same.
+    """Replace the reference by the run. Return its folder. Bands are kept if the spec computes the same.
 
     Raises:
-        DamagedError: the run is no longer what its manifest says.
+        DamagedError: the run no longer matches its manifest.
         StorageError: the reference's folder cannot be written.
     """
     assert update.to is not None  # noqa: S101 - whoever was refused has been told why
@@ -85,20 +85,20 @@ def accept_update(update: Update) -> Path:
 
 
 def _computes_the_same(spec: Spec, other: Spec) -> bool:
-    """Whether two specs differ in nothing but how figures are drawn."""
+    """Return whether two specs differ at most in how figures are drawn."""
     return first_difference(spec.model_copy(update={"figures": other.figures}), other) is None
 
 
 def _refusal(verdict: Verdict, failed: Sequence[Check]) -> str:
     more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
     return (
-        f"{failed[0].subject}: {failed[0].detail}{more}; only a run that agrees with itself can become a reference, and only "
-        f"a whole reference can be compared: 'tmrepro verify {verdict.subject}' tells all"
+        f"{failed[0].subject}: {failed[0].detail}{more}; only a consistent run can become a reference, and only "
+        f"an undamaged reference can be compared; 'tmrepro verify {verdict.subject}' shows all findings"
     )
 
 
 def _changes(view: RunView, reference: Reference) -> Iterator[Change]:
-    """Everything in which the reference is not the run, part by part; what is the same is left out."""
+    """Yield every difference between the reference and the run, part by part."""
     difference = first_difference(view.spec, reference.spec)
     if difference is not None:
         yield Change("spec", "its own", str(difference), "different")
@@ -164,20 +164,21 @@ def _picture(folder: Path, relative: str) -> bytes | None:
 
 def _remarks(view: RunView, reference: Reference) -> Iterator[str]:
     bands, name = reference.bands, reference.spec.name
-    build = f"'tmrepro reference build SPEC --to {reference.folder} --replicates N' measures new ones"
+    build = f"'tmrepro reference build SPEC --to {reference.folder} --replicates N' measures new bands"
     if not bands.measured:
         yield f"reference {name} has no bands; {build}"
     elif not _computes_the_same(view.spec, reference.spec):
-        yield f"its bands are those of another spec, so they go; {build}"
+        yield f"its bands belong to another spec, so they are removed; {build}"
     else:
         outside = [
             "/".join(place)
             for place in _places(view.statistics)
             if (band := bands.of_statistic(*place)) is not None and not band.holds(_at(view.statistics, place))
         ]
-        yield f"its bands stay, measured on {bands.n} replicates of the reference that is replaced"
+        yield f"its bands are kept; they were measured on {bands.n} replicates of the old reference"
         if outside:
-            yield f"{len(outside)} statistics lie outside their bands ({', '.join(outside[:3])}): the bands are stale; {build}"
+            first = ", ".join(outside[:3])
+            yield f"{len(outside)} statistics are outside their bands ({first}): the bands are out of date; {build}"
 
 
 def _places(statistics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, str, str]]:

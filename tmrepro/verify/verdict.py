@@ -1,6 +1,6 @@
-"""What verification found: the record that the terminal, the page, the JSON and the JUnit file all tell.
+"""The verdict: the record that the terminal, the page, the JSON and the JUnit file show.
 
-A check says in a line what was found. The numbers, bands and pictures behind it travel with it. Pictures travel as bytes,
+A check describes its finding in one line. It also has the numbers, bands and figures behind the finding. Figures are bytes,
 because the folder of a rerun is deleted before its verdict is shown.
 """
 
@@ -239,7 +239,7 @@ class Verdict:
         """The verdict in one line; it starts with `word` and a colon."""
         if self.grade == "litter":
             paths = [check.subject for check in self.checks if check.grade == "litter"]
-            whole = "at level integrity nothing else is wrong: remove it, then verify again"
+            whole = "level integrity found nothing else: remove it, then verify again"
             return f"{self.word}: {self.subject}, level {self.level}: {litter_words(paths)}; {whole}"
         asked = ", as a replicate" if self.replicate else ""
         against = f" against reference {self.reference}" if self.reference else ""
