@@ -14,7 +14,9 @@ from hypothesis import settings
 from tmrepro.determinism import Determinism, prepare
 
 prepare(Determinism("portable", 2))
-os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands believe it
+# pytest-xdist sets it, and so does readline, behind os.environ; commands believe it.
+os.environ["COLUMNS"] = ""
+del os.environ["COLUMNS"]
 
 # A first example loads libraries, and the machine may be busy: how long one takes says nothing about the code.
 # The same examples in every run: what fails, fails by a change. `--hypothesis-profile anew` draws others.

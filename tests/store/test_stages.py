@@ -53,7 +53,7 @@ def test_key_does_not_depend_on_the_order_of_inputs():
     [
         ({"a": {"b": 2}}, {"a": {"b": 3}}, "a.b: 2 here, 3 there"),
         ({"a": 1}, {}, "a is new"),
-        ({}, {"a": 1}, "a is gone"),
+        ({}, {"a": 1}, "a is removed"),
         ({"a": True}, {"a": 1}, "a: true here, 1 there"),
         ({"a": [1, 2]}, {"a": [1, 3]}, "a: [1, 2] here, [1, 3] there"),
     ],

@@ -135,7 +135,7 @@ def test_a_gpu_gets_large_batches_of_small_images() -> None:
 
 def test_compiled_is_for_level_fast() -> None:
     problem = pose(Tanh())
-    with pytest.raises(UsageError, match="level is portable, not fast"):
+    with pytest.raises(UsageError, match="requires determinism: fast"):
         choose(problem, forced="compiled")
     assert choose(problem).kind.name == "plain"
     expected = "compiled" if find_evaluator("compiled").unfit(problem) is None else "plain"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -52,10 +50,8 @@ def small(problem: Callable[..., Problem]) -> Small:
 CHUNKS = [Chunk((i, j), A[3 * i : 3 * i + 3], B[7 * j : 7 * j + 7]) for i in range(2) for j in range(3)]
 
 
-def bytes_of(
-    problem: Problem, name: str, chunks: list[Chunk], **how: Any
-) -> dict[tuple[int, int], tuple[bytes, bytes]]:
-    results = evaluate_chunks(problem, chunks=chunks, determinism=MACHINE, kind=find_evaluator(name), **how)
+def bytes_of(problem: Problem, name: str, chunks: list[Chunk]) -> dict[tuple[int, int], tuple[bytes, bytes]]:
+    results = evaluate_chunks(problem, chunks=chunks, determinism=MACHINE, kind=find_evaluator(name))
     return {result.index: (result.loss.tobytes(), result.accuracy.tobytes()) for result in results}
 
 
@@ -99,13 +95,6 @@ def test_a_few_points_alone_are_not_tracked(small: Small) -> None:
     assert (
         find_evaluator("tracked")(problem).block(a, b)[0].tobytes() != PlainEvaluator(problem).block(a, b)[0].tobytes()
     )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAST)
-def test_worker_processes_give_the_same_bits(small: Small, name: str) -> None:
-    assert bytes_of(small("maps"), name, CHUNKS, workers=2) == bytes_of(small("maps"), name, CHUNKS)
-    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("name", FAST)
