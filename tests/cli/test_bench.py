@@ -57,7 +57,7 @@ def test_the_command_tells_every_evaluator_that_fits() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"models": ["vgg"]}, "no network 'vgg' to measure"),
+        ({"models": ["vgg"]}, "there is no network 'vgg'"),
         ({"images": 5000}, "at most 1697, of the digits .got 5000"),
         ({"K": 1}, "K must be at least 2"),
         ({"rounds": 0}, "rounds at least 1"),

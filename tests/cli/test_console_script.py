@@ -121,7 +121,7 @@ def test_home_folder_is_expanded_where_the_shell_does_not(tmp_path):
     shutil.copy(SPEC, tmp_path / "home" / "mine.yaml")
     home = f"HOME={tmp_path / 'home'}"
     assert shell(f"{home} tmrepro spec check '~/mine.yaml'", folder=tmp_path).returncode == 0
-    assert "no run is there" in shell(f"{home} tmrepro verify '~'", folder=tmp_path).stdout
+    assert "no run found" in shell(f"{home} tmrepro verify '~'", folder=tmp_path).stdout
     found = shell("tmrepro run quickstart --out=~nobody-of-that-name/x", folder=tmp_path)
     assert found.returncode == 2
     assert "no known home folder" in found.stderr
