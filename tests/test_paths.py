@@ -50,7 +50,7 @@ def test_every_function_of_the_api_expands_home_folders(home: Path, monkeypatch:
     (home / "mine.yaml").write_text(SPEC, encoding="utf-8")
     spec = tmrepro.load_spec("~/mine.yaml")
     assert spec.name == "mine"
-    with pytest.raises(ArtefactError, match=f"{home}/run: no run is there"):
+    with pytest.raises(ArtefactError, match=f"{home}/run: not a run folder"):
         tmrepro.open_run("~/run")
     (home / "run").write_text("", encoding="utf-8")
     for call in (lambda: tmrepro.run("~/mine.yaml", out="~/run"), lambda: tmrepro.run(spec, out=Path("~/run"))):

@@ -249,7 +249,7 @@ def test_what_cannot_be_asked_is_refused(made, tmp_path):
     ):
         with pytest.raises(UsageError, match=words):
             measure_curvature(made, **asked)
-    with pytest.raises(DamagedError, match="no run is there"):
+    with pytest.raises(DamagedError, match="not a run folder"):
         measure_curvature(tmp_path)
     unfinished = shutil.copytree(made, tmp_path / "unfinished")
     (unfinished / "manifest-sha256.txt").unlink()

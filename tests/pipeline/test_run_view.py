@@ -86,7 +86,7 @@ def test_unknown_names_are_answered_with_the_known_ones(view):
 
 
 def test_folder_that_is_no_run(tmp_path):
-    with pytest.raises(DamagedError, match="no run is there"):
+    with pytest.raises(DamagedError, match="not a run folder"):
         tmrepro.open_run(tmp_path)
 
 
