@@ -184,7 +184,7 @@ def test_a_reference_is_exported_without_torch_and_stays_as_it_is(kind: str, tmp
 @pytest.mark.parametrize("kind", FORMATS)
 def test_nothing_is_written_over(kind: str, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         export_run(QUICKSTART, to=kind, out=tmp_path / "out")
 
 
