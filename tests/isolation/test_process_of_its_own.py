@@ -124,7 +124,7 @@ def test_a_reference_is_built_and_a_spec_verified_against_it(here, tmp_path, sta
     assert found.grade == "identical"
     assert {check.level for check in found.checks} == {"integrity", "statistics", "audit", "rerun"}
     assert any(check.figure is not None and check.figure.found for check in found.checks)
-    assert found.sides is not None
+    assert found.provenance is not None
     monkeypatch.undo()
     expected = tmrepro.verify(here.result.run, level="statistics", reference=reference)
     assert tuple(check for check in found.checks if check.level in {"integrity", "statistics"}) == expected.checks

@@ -123,7 +123,7 @@ def test_changed_code_of_the_data_is_noticed_everywhere(project, tmp_path):
     module = next(spec.parent.glob("own_code_*.py"))
     stage = json.loads((run / "provenance.json").read_text())["stages"]["training/mlp"]
     assert list(stage["inputs"]["data"]["code"]["files"]) == [module.name]
-    with pytest.raises(UsageError, match=r"the data are made by own_code_\d+:classes, code .*--trust-code"):
+    with pytest.raises(UsageError, match=r"the data need the code of own_code_\d+:classes, .*--trust-code"):
         tmrepro.verify(run)
     with pytest.raises(UsageError, match="trust_code=True"):
         tmrepro.open_run(run).inputs()
