@@ -12,7 +12,7 @@ import pytest
 
 import tmrepro
 from tmrepro.difference import compare_runs
-from tmrepro.errors import DamagedError, UsageError
+from tmrepro.errors import ComputeError, DamagedError, UsageError
 from tmrepro.store.manifest import write_manifest
 from tmrepro.store.stages import stage_key
 from tmrepro.usercode.record import ENTRIES_LIMIT
@@ -243,15 +243,15 @@ def test_an_unfinished_run_trains_again_with_the_new_code(home, code, tmp_path, 
     assert f"depends on something else now: model.code.files.{ACTS}" in recorder.stages["training/mine"][1]
 
 
-def test_workers_do_not_compute_with_a_file_that_was_changed_meanwhile(home, code, tmp_path, recorder):
+def test_workers_that_find_a_file_changed_meanwhile_take_no_part(home, code, tmp_path, recorder):
     code(ACTS, "GELU", "GELU")
 
     def change(name, action, reason):  # noqa: ARG001
-        if name == "surface/one/mine":
+        if name == "training/mine":  # before the first task, so before workers load anything
             _write(home, {ACTS: CODE[ACTS].replace("GELU", "ReLU")})
 
     recorder.stage = change
-    with pytest.raises(UsageError, match=rf"{ACTS} was changed after this Python loaded it"):
+    with pytest.raises(ComputeError, match=rf"cannot take part: .*code of mine.files.{ACTS}"):
         tmrepro.run(home / "coded.yaml", out=tmp_path / "run", workers=2, reporter=recorder)
 
 
