@@ -25,6 +25,7 @@ import numpy as np
 from tmrepro.cluster import Task
 from tmrepro.progress import Silent
 from tmrepro.records import Grid, SurfaceFacts
+from tmrepro.store.surface_group import SurfaceGroup
 from tmrepro.surface.executors import ChunkResult
 
 KIB = 1024
@@ -86,7 +87,6 @@ class Epochs(Silent):
 def chunks(count: int, *, workers: int) -> dict[str, float]:
     """Seconds per chunk through `workers` local workers, stored as a run stores them, and the peak of this process's memory."""
     from tmrepro.cluster.coordinator import Cluster
-    from tmrepro.store.surfaces import write_chunk
 
     side = int(np.ceil(np.sqrt(count)))
 
@@ -97,12 +97,12 @@ def chunks(count: int, *, workers: int) -> dict[str, float]:
     cluster = Cluster(StandInSetup(), reporter=Silent(), workers=workers)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        _create(run, side)
+        group = _create(run, side)
         try:
             next(cluster.each([StandIn(needs={}, index=(0, 0))], NoRun()))  # the workers start
             begin, done = time.monotonic(), 0
             for result in cluster.each(tasks(), NoRun()):
-                write_chunk(run, "stand-in", "none", result.index, result.loss, result.accuracy)
+                group.write(result.index, result.loss, result.accuracy)
                 done += 1
             seconds = time.monotonic() - begin
         finally:
@@ -112,14 +112,14 @@ def chunks(count: int, *, workers: int) -> dict[str, float]:
     return {"chunks": count, "seconds_per_chunk": seconds / count, "peak_bytes": float(peak)}
 
 
-def _create(run: Path, side: int) -> None:
+def _create(run: Path, side: int) -> SurfaceGroup:
     from tmrepro.records import Direction
     from tmrepro.store.surfaces import create_surface
 
     axis = np.arange(side, dtype=np.float64)
     direction = Direction(seed=None, sha256="0" * 64, norm=1.0)
     facts = SurfaceFacts(direction, direction, 0.0, 1.0, 1, "original")
-    create_surface(run, "stand-in", "none", grid=Grid(axis, axis, (0, 0), 1.0), chunk=1, facts=facts)
+    return create_surface(run, "stand-in", "none", grid=Grid(axis, axis, (0, 0), 1.0), chunk=1, facts=facts)
 
 
 def trainings(spec: str, *, workers: int, threads: int) -> dict[str, float]:

@@ -21,7 +21,7 @@ from tmrepro.cli.main import app
 from tmrepro.difference import Difference, _arrays, compare_runs
 from tmrepro.errors import DamagedError
 from tmrepro.reasons import likely_reasons
-from tmrepro.store.surfaces import read_surface, write_chunk
+from tmrepro.store.surfaces import open_surface, read_surface
 
 SPEC = """
 version: 1
@@ -113,7 +113,7 @@ def change_chunk(run: Path) -> None:
     surface, _, _, _ = read_surface(run, "one", "cnn")
     loss = surface.loss[2:3, 0:2].copy()
     loss[0, 1] = 77.25
-    write_chunk(run, "one", "cnn", (1, 0), loss, surface.accuracy[2:3, 0:2])
+    open_surface(run, "one", "cnn").write((1, 0), loss, surface.accuracy[2:3, 0:2])
     shutil.rmtree(run / ".work")
 
 

@@ -13,7 +13,7 @@ from tmrepro.shipped import shipped_reference
 from tmrepro.store.atomic import WORK
 from tmrepro.store.manifest import write_manifest
 from tmrepro.store.run_files import MANIFEST
-from tmrepro.store.surfaces import read_surface, write_chunk
+from tmrepro.store.surfaces import open_surface, read_surface
 
 SPEC = """
 version: 1
@@ -48,7 +48,7 @@ def odd_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = read_surface(folder, "filter", "cnn")[0]
     loss = values.loss.copy()
     loss[0, 1], loss[2, 0], loss[10, 3] = np.nan, np.inf, 0.0
-    write_chunk(folder, "filter", "cnn", (0, 0), loss, values.accuracy)
+    open_surface(folder, "filter", "cnn").write((0, 0), loss, values.accuracy)
     shutil.rmtree(folder / WORK)
     (folder / MANIFEST).unlink()
     write_manifest(folder, work=folder.parent / "work")

@@ -10,7 +10,7 @@ import pytest
 
 import tmrepro
 from tmrepro.figures import compare_png, render
-from tmrepro.store.surfaces import read_surface, write_chunk
+from tmrepro.store.surfaces import open_surface, read_surface
 
 PAPER = Path(__file__).parents[2] / "paper"
 REFERENCES = sorted(path.name for path in (PAPER / "reference").iterdir())
@@ -47,7 +47,7 @@ def changed_number(figure1, tmp_path):
     surface, *_ = read_surface(folder, "paper", "dnn")
     loss = surface.loss[48:, 48:].copy()
     loss[-1, -1] *= 1.1
-    write_chunk(folder, "paper", "dnn", (3, 3), loss, surface.accuracy[48:, 48:])
+    open_surface(folder, "paper", "dnn").write((3, 3), loss, surface.accuracy[48:, 48:])
     return {"reference": folder}
 
 

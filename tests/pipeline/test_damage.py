@@ -11,7 +11,7 @@ import pytest
 
 import tmrepro
 from tmrepro.errors import DamagedError, UsageError
-from tmrepro.store.surfaces import write_chunk
+from tmrepro.store.surfaces import open_surface
 
 
 def flip(path: Path, position: int = -7) -> None:
@@ -71,7 +71,7 @@ def test_of_a_surface_only_the_damaged_chunk_is_computed(run, spec, recorder):
 
 
 def test_chunk_that_was_forged_with_a_checksum_of_its_own_is_not_trusted(run, spec, finished, fingerprint):
-    write_chunk(run, "one", "dnn", (2, 2), np.array([[0.125]]), np.array([[1.0]]))
+    open_surface(run, "one", "dnn").write((2, 2), np.array([[0.125]]), np.array([[1.0]]))
     shutil.rmtree(run / ".work")
     tmrepro.run(spec, out=run)
     assert fingerprint(run) == fingerprint(finished)

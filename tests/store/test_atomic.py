@@ -14,7 +14,7 @@ from tmrepro.records import Direction, Grid, SurfaceFacts
 from tmrepro.store import atomic
 from tmrepro.store.atomic import read_bytes, remove, safe_path, work_folder, write_bytes
 from tmrepro.store.manifest import check_manifest, write_manifest
-from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, consolidate, create_surface, write_chunk
+from tmrepro.store.surfaces import chunk_slices, consolidate, create_surface, open_surface
 
 OPERATIONS = ("_open", "_write", "_fsync", "_mkdir", "_replace")
 
@@ -54,8 +54,8 @@ def store_something(run: Path) -> None:
     create_surface(run, "paper", "dnn", grid=grid, chunk=2, facts=facts)
     loss = grid.a[:, None] + 100 * grid.b[None, :]
     for index, i, j in chunk_slices(2, 2):
-        if not chunk_is_whole(run, "paper", "dnn", index):
-            write_chunk(run, "paper", "dnn", index, loss[i, j], -loss[i, j])
+        if not open_surface(run, "paper", "dnn").is_whole(index):
+            open_surface(run, "paper", "dnn").write(index, loss[i, j], -loss[i, j])
     consolidate(run)
     write_manifest(run, work=work_folder(run))
 

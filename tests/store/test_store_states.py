@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tmrepro.errors import DamagedError
 from tmrepro.records import Direction, Grid, SurfaceFacts
-from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, consolidate, create_surface, read_surface, write_chunk
+from tmrepro.store.surfaces import chunk_slices, consolidate, create_surface, open_surface, read_surface
 
 K, CHUNK = 3, 2
 SLICES = {index: (i, j) for index, i, j in chunk_slices(K, CHUNK)}
@@ -57,14 +57,14 @@ class StoreMachine(RuleBasedStateMachine):
         block = (value + 100.0 * np.arange(K)[:, None] + np.arange(K))[i, j]
         if "loss" not in self.metadata:
             with pytest.raises(DamagedError):
-                write_chunk(self.run, "paper", "dnn", index, block, -block)
+                open_surface(self.run, "paper", "dnn").write(index, block, -block)
             return
         linked = [array for array in ("loss", "accuracy") if (array, index) in self.links]
         if linked:  # nothing is written through a link; loss is written first
             with pytest.raises(DamagedError, match=f"{linked[0]}/c/.*a symbolic link"):
-                write_chunk(self.run, "paper", "dnn", index, block, -block)
+                open_surface(self.run, "paper", "dnn").write(index, block, -block)
         else:
-            write_chunk(self.run, "paper", "dnn", index, block, -block)
+            open_surface(self.run, "paper", "dnn").write(index, block, -block)
         for array, content in (("loss", block), ("accuracy", -block)):
             if array in linked:
                 break
@@ -141,7 +141,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def exactly_what_was_written_and_left_alone_is_whole(self):
-        found = {index for index in SLICES if chunk_is_whole(self.run, "paper", "dnn", index)}
+        if "loss" not in self.metadata:  # nothing is
+            with pytest.raises(DamagedError):
+                open_surface(self.run, "paper", "dnn")
+            return
+        group = open_surface(self.run, "paper", "dnn")
+        found = {index for index in SLICES if group.is_whole(index)}
         assert found == {index for index in SLICES if self._is_whole(index)}
 
     @invariant()

@@ -16,13 +16,12 @@ import zarr
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.records import Direction, Grid, SurfaceError, SurfaceFacts
 from tmrepro.store.surfaces import (
-    chunk_is_whole,
     chunk_slices,
     consolidate,
     create_surface,
     list_surfaces,
+    open_surface,
     read_surface,
-    write_chunk,
 )
 
 K, CHUNK = 7, 3
@@ -54,7 +53,7 @@ def fill(run: Path, *, surface: str = "paper", model: str = "dnn", backwards: bo
     create_surface(run, surface, model, grid=grid, chunk=CHUNK, facts=FACTS)
     slices = chunk_slices(K, CHUNK)
     for index, i, j in reversed(slices) if backwards else slices:
-        write_chunk(run, surface, model, index, loss[i, j], accuracy[i, j])
+        open_surface(run, surface, model).write(index, loss[i, j], accuracy[i, j])
     return grid, loss
 
 
@@ -156,7 +155,7 @@ def test_surface_comes_back_unswapped_with_its_facts(tmp_path):
 def test_undefined_cosine_comes_back_as_nan(tmp_path):
     facts = SurfaceFacts(**{**vars(FACTS), "cosine": float("nan")})
     create_surface(tmp_path, "paper", "dnn", grid=make_grid(3), chunk=3, facts=facts)
-    write_chunk(tmp_path, "paper", "dnn", (0, 0), np.zeros((3, 3)), np.zeros((3, 3)))
+    open_surface(tmp_path, "paper", "dnn").write((0, 0), np.zeros((3, 3)), np.zeros((3, 3)))
 
     assert np.isnan(read_surface(tmp_path, "paper", "dnn")[1].cosine)
 
@@ -205,7 +204,7 @@ def test_every_nan_is_the_same_nan(tmp_path):
     negative = np.frombuffer(np.array([0xFFF8000000000001], dtype="<u8").tobytes(), dtype="<f8").reshape(1, 1)
     for name, value in (("one", negative), ("other", np.array([[np.nan]]))):
         create_surface(tmp_path / name, "paper", "dnn", grid=make_grid(1), chunk=1, facts=FACTS)
-        write_chunk(tmp_path / name, "paper", "dnn", (0, 0), value, value)
+        open_surface(tmp_path / name, "paper", "dnn").write((0, 0), value, value)
 
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
 
@@ -213,11 +212,11 @@ def test_every_nan_is_the_same_nan(tmp_path):
 def test_chunk_of_nothing_but_nan_is_written_and_whole(tmp_path):
     nothing = np.full((3, 1), np.nan)
     create_surface(tmp_path, "paper", "dnn", grid=make_grid(), chunk=CHUNK, facts=FACTS)
-    assert not chunk_is_whole(tmp_path, "paper", "dnn", (0, 2))
+    assert not open_surface(tmp_path, "paper", "dnn").is_whole((0, 2))
 
-    write_chunk(tmp_path, "paper", "dnn", (0, 2), nothing, nothing)
+    open_surface(tmp_path, "paper", "dnn").write((0, 2), nothing, nothing)
 
-    assert chunk_is_whole(tmp_path, "paper", "dnn", (0, 2))
+    assert open_surface(tmp_path, "paper", "dnn").is_whole((0, 2))
     assert (tmp_path / "surfaces.zarr/paper/dnn/loss/c/0/2").stat().st_size > 0
 
 
@@ -240,7 +239,7 @@ def test_every_flipped_byte_of_a_chunk_is_noticed(tmp_path, array):
     for position in range(len(good)):
         for damage in (0x01, 0x80, 0xFF):
             path.write_bytes(good[:position] + bytes([good[position] ^ damage]) + good[position + 1 :])
-            assert not chunk_is_whole(tmp_path, "paper", "dnn", (1, 2)), position
+            assert not open_surface(tmp_path, "paper", "dnn").is_whole((1, 2)), position
     with pytest.raises(DamagedError, match=rf"{relative}: checksum differs .*tmrepro run SPEC --out RUN"):
         read_surface(tmp_path, "paper", "dnn")
 
@@ -251,14 +250,14 @@ def test_cut_chunk_is_not_whole(tmp_path, length):
     path = tmp_path / "surfaces.zarr/paper/dnn/loss/c/1/2"
     path.write_bytes(path.read_bytes()[:length])
 
-    assert not chunk_is_whole(tmp_path, "paper", "dnn", (1, 2))
+    assert not open_surface(tmp_path, "paper", "dnn").is_whole((1, 2))
 
 
 def test_missing_chunk_is_named_with_the_remedy(tmp_path):
     fill(tmp_path)
     (tmp_path / "surfaces.zarr/paper/dnn/accuracy/c/2/0").unlink()
 
-    assert not chunk_is_whole(tmp_path, "paper", "dnn", (2, 0))
+    assert not open_surface(tmp_path, "paper", "dnn").is_whole((2, 0))
     with pytest.raises(DamagedError, match=r"surfaces.zarr/paper/dnn/accuracy/c/2/0: missing; run 'tmrepro run"):
         read_surface(tmp_path, "paper", "dnn")
 
@@ -266,11 +265,11 @@ def test_missing_chunk_is_named_with_the_remedy(tmp_path):
 def test_chunk_of_another_size_with_right_checksums_is_refused(tmp_path):
     fill(tmp_path)
     create_surface(tmp_path / "other", "paper", "dnn", grid=make_grid(2), chunk=2, facts=FACTS)
-    write_chunk(tmp_path / "other", "paper", "dnn", (0, 0), np.zeros((2, 2)), np.zeros((2, 2)))
+    open_surface(tmp_path / "other", "paper", "dnn").write((0, 0), np.zeros((2, 2)), np.zeros((2, 2)))
     small = (tmp_path / "other/surfaces.zarr/paper/dnn/loss/c/0/0").read_bytes()
     (tmp_path / "surfaces.zarr/paper/dnn/loss/c/0/0").write_bytes(small)
 
-    assert not chunk_is_whole(tmp_path, "paper", "dnn", (0, 0))
+    assert not open_surface(tmp_path, "paper", "dnn").is_whole((0, 0))
 
 
 def test_creating_again_keeps_chunks_and_changes_nothing(tmp_path):
@@ -301,7 +300,7 @@ def test_creating_another_surface_in_its_place_drops_the_old_chunks(tmp_path):
 
     create_surface(tmp_path, "paper", "dnn", grid=make_grid(step=0.25), chunk=CHUNK, facts=FACTS)
 
-    assert not any(chunk_is_whole(tmp_path, "paper", "dnn", index) for index, _, _ in chunk_slices(K, CHUNK))
+    assert not any(open_surface(tmp_path, "paper", "dnn").is_whole(index) for index, _, _ in chunk_slices(K, CHUNK))
     read_surface(tmp_path, "paper", "cnn")
 
 
@@ -310,10 +309,10 @@ def test_chunk_of_wrong_shape_or_index_is_refused(tmp_path):
     block = np.zeros((1, 3))
 
     with pytest.raises(ValueError, match=r"expected loss of shape"):
-        write_chunk(tmp_path, "paper", "dnn", (0, 2), block, block)
+        open_surface(tmp_path, "paper", "dnn").write((0, 2), block, block)
     for index in ((3, 0), (0, -1)):
         with pytest.raises(ValueError, match=r"no chunk"):
-            write_chunk(tmp_path, "paper", "dnn", index, block, block)
+            open_surface(tmp_path, "paper", "dnn").write(index, block, block)
 
 
 def _edit(path: Path, **changes: object) -> None:

@@ -25,7 +25,7 @@ from tmrepro.progress import Silent
 from tmrepro.spec import expand_models, expand_surfaces
 from tmrepro.store.manifest import file_hashes, write_manifest
 from tmrepro.store.run_files import MANIFEST
-from tmrepro.store.surfaces import chunk_slices, consolidate, read_surface, write_chunk
+from tmrepro.store.surfaces import chunk_slices, consolidate, open_surface, read_surface
 from tmrepro.store.tensors import load_labels, load_tensors, save_labels, save_tensors
 from tmrepro.surface import PlainEvaluator
 from tmrepro.surface.measured import ErrorMeter
@@ -92,7 +92,7 @@ class Forger:
         loss, accuracy = values.loss.copy(), values.accuracy.copy()
         change(loss, accuracy)
         for index, rows, columns in chunk_slices(len(values.a), chunk):
-            write_chunk(self.run, surface, model, index, loss[rows, columns], accuracy[rows, columns])
+            open_surface(self.run, surface, model).write(index, loss[rows, columns], accuracy[rows, columns])
         shutil.rmtree(self.run / ".work", ignore_errors=True)
 
     def weights(self, model: str, change: Callable[[dict[str, np.ndarray]], None]) -> None:

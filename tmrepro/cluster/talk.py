@@ -26,6 +26,7 @@ from tmrepro.store.atomic import read_bytes, safe_path
 CONNECT_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
 ECHO_SECONDS = 0.1
+MOST_ECHO_SECONDS = 60.0  # a busy scheduler takes its time; one that never answers is as good as gone
 LOST = (FutureCancelledError, CommClosedError, OSError, TimeoutError)  # whoever was talked to is gone
 
 
@@ -55,6 +56,9 @@ def listen(client: Client, hear: Callable[[Any], None]) -> None:
     """Call `hear` with each event of the workers from now on.
 
     The scheduler takes note of that in its own time, and drops events that come before; so one of our own is awaited.
+
+    Raises:
+        TimeoutError: it never comes.
     """
     token, heard = uuid.uuid4().hex, threading.Event()
 
@@ -65,7 +69,10 @@ def listen(client: Client, hear: Callable[[Any], None]) -> None:
             hear(event[1])
 
     client.subscribe_topic(TOPIC, handle)
+    end = time.monotonic() + MOST_ECHO_SECONDS
     while not heard.is_set():
+        if time.monotonic() > end:
+            raise TimeoutError(f"the scheduler sent no event for {MOST_ECHO_SECONDS:.0f} s")
         client.log_event(TOPIC, token)
         heard.wait(ECHO_SECONDS)
 

@@ -37,7 +37,7 @@ from tmrepro.store.curvature import (
 )
 from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.manifest import check_manifest, file_hashes, told, write_manifest
-from tmrepro.store.run_files import CURVATURE, VECTORS
+from tmrepro.store.run_files import CURVATURE, LABELS, THETA, VECTORS, model_file
 from tmrepro.store.surfaces import read_surface
 from tmrepro.view import RunView
 
@@ -192,7 +192,7 @@ def _kept(view: RunView, name: str, asked: Asked) -> CurvatureDocument | None:
 
 
 def _of_this_run(run: Path, document: CurvatureDocument) -> bool:
-    theta, labels = f"models/{document.model}/theta.safetensors", f"models/{document.model}/labels.npy"
+    theta, labels = model_file(document.model, THETA), model_file(document.model, LABELS)
     hashes = file_hashes(run, [theta, labels])
     return (hashes[theta], hashes[labels]) == (document.theta_sha256, document.labels_sha256)
 
@@ -209,7 +209,7 @@ def _computed(
     with computing(f"curvature of {name}", users_code=users_code(model.spec)):
         network = view.model(name).to(device)
         found = measure(network, inputs, targets, settings=asked.settings, tell=_teller(reporter, name))
-    files = [f"models/{name}/theta.safetensors", f"models/{name}/labels.npy"]
+    files = [model_file(name, THETA), model_file(name, LABELS)]
     hashes = file_hashes(view.folder, files)
     settings = asked.settings
     document = CurvatureDocument(

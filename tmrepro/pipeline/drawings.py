@@ -31,7 +31,7 @@ from tmrepro.spec import (
 from tmrepro.store.atomic import write_bytes
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
-from tmrepro.store.run_files import STORE
+from tmrepro.store.run_files import HISTORY, STORE, model_file
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.trajectories import load_trajectory
@@ -129,7 +129,7 @@ def draw_figures(
             save_figure(figure, folder / f"{base}{REPLICATES}", write)
     histories: dict[str, list[History]] = {}
     for name in minima:
-        history = load_history(run / "models" / name / "history.csv")
+        history = load_history(run / model_file(name, HISTORY))
         if history.epochs:  # none: diverged in the first
             histories.setdefault(models[name].base, []).append(history)
     first = {base: found[0] for base, found in histories.items()}

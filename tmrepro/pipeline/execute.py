@@ -42,7 +42,7 @@ from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.manifest import write_manifest
 from tmrepro.store.minima import read_minimum
-from tmrepro.store.run_files import SPEC
+from tmrepro.store.run_files import PROVENANCE, SPEC
 from tmrepro.store.stages import StageBook
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import consolidate
@@ -241,7 +241,7 @@ def _run(context: Context) -> RunResult:
     check_foreign(out, context.book.records(), also=curvature_files(context.spec))
     layouts = {name: _layout(context, name) for name in minima}
     provenance = closing.provenance(context, started=started, layouts=layouts, seconds=time.monotonic() - begin)
-    write_json(out / "provenance.json", provenance, work=work)
+    write_json(out / PROVENANCE, provenance, work=work)
     claims = store_claims(context, minima=minima, statistics=statistics, provenance=provenance)
     store_report(context, minima=minima, statistics=statistics, provenance=provenance, claims=claims)
     if context.failures:
@@ -285,6 +285,6 @@ def _complete(out: Path, spec: Spec, notes: tuple[str, ...], reporter: Reporter)
         raise DamagedError(
             f"{out / 'statistics.json'}: not the statistics that are defined; make the run again elsewhere"
         )
-    provenance = read_json(out / "provenance.json", name="provenance.json")
+    provenance = read_json(out / PROVENANCE, name=PROVENANCE)
     claims = judge_run(out, spec=spec, minima=minima, statistics=statistics, provenance=provenance)
     return RunResult(out, already_complete=True, minima=minima, statistics=statistics, notes=notes, claims=claims)

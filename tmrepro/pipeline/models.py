@@ -26,6 +26,7 @@ from tmrepro.spec import ModelSpec, Spec, TrainedModel, TrainingSpec
 from tmrepro.store.atomic import remove
 from tmrepro.store.documents import load_history, save_history
 from tmrepro.store.minima import minimum_document, minimum_from, read_minimum, save_minimum
+from tmrepro.store.run_files import HISTORY, LABELS, THETA, model_file
 from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.tensors import check_labels, load_labels, save_labels, save_tensors
 from tmrepro.training import Trained
@@ -58,11 +59,11 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
             if model.replicate == 0:
                 raise
             history = History(tuple(attempt.epochs))
-            save_history(context.run / folder / "history.csv", history, work=context.work)
-            remove(context.run / folder / "theta.safetensors")
-            return [f"{folder}/history.csv"], {"folder": folder, **attempt.facts(), DIVERGED: str(error)}
-        save_tensors(context.run / folder / "theta.safetensors", trained.tensors, work=context.work)
-        save_history(context.run / folder / "history.csv", trained.history, work=context.work)
+            save_history(context.run / folder / HISTORY, history, work=context.work)
+            remove(context.run / folder / THETA)
+            return [f"{folder}/{HISTORY}"], {"folder": folder, **attempt.facts(), DIVERGED: str(error)}
+        save_tensors(context.run / folder / THETA, trained.tensors, work=context.work)
+        save_history(context.run / folder / HISTORY, trained.history, work=context.work)
         facts = {
             "folder": folder,
             "seed": trained.seed,
@@ -72,7 +73,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
             "best_epoch": trained.best_epoch,
             "memory_format": trained.memory_format,
         }
-        return [f"{folder}/theta.safetensors", f"{folder}/history.csv"], facts
+        return [f"{folder}/{THETA}", f"{folder}/{HISTORY}"], facts
 
     record = run_stage(context, f"training/{name}", inputs=inputs, folder=folder, compute=compute)
     Checkpoint(context.run, name, key=key).remove()
@@ -96,8 +97,8 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
             return [], {"folder": folder, "minimum": minimum_document(diverged)}
         with computing(f"relabelling with {name}", users_code=users_code(model.spec)):
             found = context.engine.call(Relabel(needs=training.files, model=model, training=training), context)
-        save_labels(context.run / folder / "labels.npy", found.labels, work=context.work)
-        return [f"{folder}/labels.npy"], {"folder": folder, "minimum": minimum_document(found.minimum)}
+        save_labels(context.run / folder / LABELS, found.labels, work=context.work)
+        return [f"{folder}/{LABELS}"], {"folder": folder, "minimum": minimum_document(found.minimum)}
 
     record = run_stage(context, f"minimum/{name}", inputs=inputs, folder=folder, compute=compute)
     where = f"what stage {record.name} recorded"
@@ -155,7 +156,7 @@ def _record_of_divergence(context: Context, model: TrainedModel, training: Stage
             raise DamagedError(f"what stage {training.name} recorded is damaged; choose another --out, or no --reuse")
     layout = layout_of(_build(context, model.spec, seed=model.seed))
     return diverged_minimum(
-        load_history(context.run / "models" / model.name / "history.csv"),
+        load_history(context.run / model_file(model.name, HISTORY)),
         name=model.name,
         spec=training_of(model.spec),
         labels=context.spec.minimum.labels,
@@ -179,7 +180,7 @@ def _tells_of(context: Context, minimum: Minimum) -> bool:
 def restore(context: Workspace, model: TrainedModel, training: StageRecord) -> Trained:
     """What training returned, from what it stored, which may come from somebody else's run folder."""
     module = load_theta(context.run, model, signature=context.dataset.signature)
-    history = load_history(context.run / "models" / model.name / "history.csv")
+    history = load_history(context.run / model_file(model.name, HISTORY))
     try:
         facts = _FACTS.validate_json(json.dumps(training.facts), strict=True)
     except ValueError as error:
@@ -222,7 +223,7 @@ def _build(context: Workspace, spec: ModelSpec, *, seed: int) -> nn.Module:
 
 def relabelled(context: Workspace, name: str) -> torch.Tensor:
     """y~ of the network `name`, in data order, on the device of the run."""
-    relative, examples = f"models/{name}/labels.npy", context.examples
+    relative, examples = model_file(name, LABELS), context.examples
     labels = load_labels(context.run / relative, name=relative)
     check_labels(labels, images=len(examples.labels), outputs=context.dataset.signature.outputs, name=relative)
     return torch.from_numpy(np.array(labels)).to(context.device)

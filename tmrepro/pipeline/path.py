@@ -31,6 +31,7 @@ from tmrepro.pipeline.trainings import state_path, train_with_checkpoints, users
 from tmrepro.pipeline.workspace import Workspace
 from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.spec import DrawnSurface, TrainedModel, TrainingSpec, TrajectorySpec, expand_surfaces
+from tmrepro.store.run_files import THETA, model_file
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.tensors import load_tensors, save_tensors
 from tmrepro.store.trajectories import kept_state, save_trajectory
@@ -202,7 +203,7 @@ def _measured(
     context: Context, model: TrainedModel, path: TrainingPath, training: StageRecord, minimum: StageRecord
 ) -> dict[int, tuple[float, float]]:
     """Loss and gradient norm of each point, by index."""
-    theta = f"models/{model.name}/theta.safetensors"
+    theta = model_file(model.name, THETA)
     shared = {theta: training.files[theta], **minimum.files}
 
     def tasks() -> Iterator[MeasurePoint]:

@@ -16,11 +16,14 @@ from tmrepro.pipeline.planning import EvaluateChunk, JudgeSurface, Plan, PlanSur
 from tmrepro.pipeline.preview import draw_preview
 from tmrepro.pipeline.trainings import users_code
 from tmrepro.pipeline.workspace import Needs
+from tmrepro.records import Surface
 from tmrepro.spec import DrawnSurface, TrainedModel
 from tmrepro.store.atomic import remove
 from tmrepro.store.litter import find_litter
+from tmrepro.store.run_files import STORE, THETA, model_file
 from tmrepro.store.stages import StageRecord, stage_key
-from tmrepro.store.surfaces import chunk_is_whole, chunk_slices, create_surface, read_part, write_chunk
+from tmrepro.store.surface_group import SurfaceGroup
+from tmrepro.store.surfaces import create_surface
 from tmrepro.surface.executors import Chunk
 from tmrepro.surface.order import coarse_first, lattice_step
 from tmrepro.surface.selection import Rejection
@@ -43,7 +46,7 @@ def evaluate_surface(
     `directions` is the stage that stored the directions, where no seed gives them.
     """
     spec, name = drawn.spec, f"surface/{drawn.name}/{model.name}"
-    folder = f"surfaces.zarr/{drawn.name}/{model.name}"
+    folder = f"{STORE}/{drawn.name}/{model.name}"
     inputs = {
         "platform": context.platform,
         # X~ depends on how the data were relabelled; X does not.
@@ -86,9 +89,10 @@ def _fill(
     told = f"{drawn.name}/{model.name}"
     while True:
         plan = engine.call(PlanSurface(needs=needs, drawn=drawn, model=model, rejected=tuple(rejected)), context)
-        create_surface(context.run, drawn.name, model.name, grid=plan.grid, chunk=spec.chunk, facts=plan.facts)
-        _evaluate_missing(context, drawn, model, plan=plan, needs=needs)
-        surface = read_part(context.run, drawn.name, model.name, grid=plan.grid)
+        group = create_surface(context.run, drawn.name, model.name, grid=plan.grid, chunk=spec.chunk, facts=plan.facts)
+        _evaluate_missing(context, drawn, model, group=group, plan=plan, needs=needs)
+        loss, accuracy = group.part()
+        surface = Surface(loss=loss, accuracy=accuracy, a=plan.grid.a, b=plan.grid.b)
         found = engine.call(
             JudgeSurface(
                 needs=needs,
@@ -105,7 +109,7 @@ def _fill(
         rejected = [*rejected, found.rejected]
         context.reporter.note(f"{told}: {found.rejected.reason}; the next evaluator is taken")
         # First the chunks, then the record: whoever continues takes no chunk for one of another evaluator.
-        remove(context.run / f"surfaces.zarr/{drawn.name}/{model.name}")
+        remove(context.run / f"{STORE}/{drawn.name}/{model.name}")
         _record_rejections(context, stage, rejected)
     context.prepared.clear()
     error = found.error
@@ -126,12 +130,14 @@ def _fill(
     return how
 
 
-def _evaluate_missing(context: Context, drawn: DrawnSurface, model: TrainedModel, *, plan: Plan, needs: Needs) -> None:
+def _evaluate_missing(
+    context: Context, drawn: DrawnSurface, model: TrainedModel, *, group: SurfaceGroup, plan: Plan, needs: Needs
+) -> None:
     """Evaluate and store every chunk that is not there whole."""
     spec, grid = drawn.spec, plan.grid
     wanted, done, total = [], 0, spec.grid.K**2
-    for index, rows, columns in chunk_slices(spec.grid.K, spec.chunk):
-        if chunk_is_whole(context.run, drawn.name, model.name, index):
+    for index, rows, columns in group.layout.chunks():
+        if group.is_whole(index):
             done += len(grid.a[rows]) * len(grid.b[columns])
         else:
             wanted.append((index, rows, columns))
@@ -151,7 +157,7 @@ def _evaluate_missing(context: Context, drawn: DrawnSurface, model: TrainedModel
     )
     with closing(context.engine.each(tasks, context)) as results:  # whatever happens here drops what is under way
         for result in results:
-            write_chunk(context.run, drawn.name, model.name, result.index, result.loss, result.accuracy)
+            group.write(result.index, result.loss, result.accuracy)
             done += result.loss.size
             context.reporter.chunk(drawn.name, model.name, points_done=done, points=total)
             step = lattice_step(result.index, home=home)
@@ -184,7 +190,7 @@ def surface_needs(
     directions: StageRecord | None,
 ) -> Needs:
     """The files that the tasks of a surface read: theta*, y~ if it is of them, stored directions."""
-    theta = f"models/{model.name}/theta.safetensors"
+    theta = model_file(model.name, THETA)
     needs = {theta: training.files[theta]}
     if drawn.spec.labels == "relabelled":
         needs |= minimum.files

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from tmrepro.errors import DamagedError
 from tmrepro.records import Grid, Surface, SurfaceFacts
@@ -38,8 +37,8 @@ from tmrepro.store.zarr_metadata import (
 )
 
 
-def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: int, facts: SurfaceFacts) -> None:
-    """Make the group SURFACE/MODEL with its axes, and no chunk of loss or accuracy yet.
+def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: int, facts: SurfaceFacts) -> SurfaceGroup:
+    """Make the group SURFACE/MODEL with its axes, and no chunk of loss or accuracy yet. Return it.
 
     Where this surface is there already (by its metadata: grid, facts, chunks), its chunks stay and only what differs beside
     them is written again; the measured error, which is known last, is put there so. Where another one is (another grid,
@@ -64,6 +63,7 @@ def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: in
     for key, data in {**above, **group.axis_files(grid.a, grid.b), **own}.items():
         if not holds(run, key, data):
             write(run, key, data)
+    return group
 
 
 def _differs_in_error(run: Path, key: str, data: bytes) -> bool:
@@ -95,31 +95,6 @@ def open_surface(run: Path, surface: str, model: str) -> SurfaceGroup:
         UsageError: a name that no surface can have.
     """
     return SurfaceGroup.stored(run, group_key(surface, model))
-
-
-def write_chunk(
-    run: Path,
-    surface: str,
-    model: str,
-    index: ChunkIndex,
-    loss: Float64[np.ndarray, "h w"],
-    accuracy: Float64[np.ndarray, "h w"],
-) -> None:
-    """Store one chunk, durably; both arrays have the shape that `chunk_slices` gives for `index`.
-
-    Raises:
-        StorageError: the folder cannot be written.
-        DamagedError: the surface was not created, or its metadata is damaged.
-    """
-    open_surface(run, surface, model).write(index, loss, accuracy)
-
-
-def chunk_is_whole(run: Path, surface: str, model: str, index: ChunkIndex) -> bool:
-    """Whether both files of a chunk are there and pass their checksums; what is damaged counts as not there."""
-    try:
-        return open_surface(run, surface, model).is_whole(index)
-    except DamagedError:
-        return False
 
 
 def read_part(run: Path, surface: str, model: str, *, grid: Grid) -> Surface:

@@ -21,7 +21,7 @@ from tmrepro.progress import Reporter, under_way
 from tmrepro.records import Direction, SurfaceFacts
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
 from tmrepro.store.directions import directions_file
-from tmrepro.store.run_files import CURVATURE
+from tmrepro.store.run_files import CURVATURE, PROVENANCE, STORE
 from tmrepro.store.stages import damaged_files, recorded_stages
 from tmrepro.store.surfaces import read_surface
 from tmrepro.verify.curvature import check_curvature, has_curvature
@@ -145,14 +145,12 @@ def _check_records(view: RunView) -> Check:
     try:
         stages = recorded_stages(view.folder)
     except ArtefactError as error:
-        return Check("audit", "provenance.json", "damaged", str(error))
+        return Check("audit", PROVENANCE, "damaged", str(error))
     for stage in stages:
         changed = damaged_files(view.folder, stage)
         if changed:
-            return Check(
-                "audit", "provenance.json", "different", f"{changed[0]} is not what stage {stage.name} recorded"
-            )
-    return Check("audit", "provenance.json", "identical", f"the files of {len(stages)} stages are those recorded")
+            return Check("audit", PROVENANCE, "different", f"{changed[0]} is not what stage {stage.name} recorded")
+    return Check("audit", PROVENANCE, "identical", f"the files of {len(stages)} stages are those recorded")
 
 
 def _check_surface(
@@ -165,7 +163,7 @@ def _check_surface(
     platforms: Platforms,
     recorded: str | None,
 ) -> Check:
-    subject = f"surfaces.zarr/{drawn.name}/{model.name}"
+    subject = f"{STORE}/{drawn.name}/{model.name}"
     try:
         stored, stored_facts, home, step = read_surface(view.folder, drawn.name, model.name)
         labels = view.original_labels() if drawn.spec.labels == "original" else view.labels(model.name)

@@ -24,6 +24,7 @@ from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_surfaces
 from tmrepro.store.atomic import safe_path
 from tmrepro.store.directions import directions_file, load_directions
+from tmrepro.store.run_files import TRAJECTORY, model_file
 from tmrepro.store.stages import recorded_stages
 from tmrepro.store.trajectories import kept_state
 from tmrepro.training import path_epochs
@@ -46,7 +47,7 @@ def check_path(view: RunView, model: TrainedModel, *, device: torch.device, exac
     if not stored:
         return None
     subject, wanted, minimum = (
-        f"models/{model.name}/trajectory.csv",
+        model_file(model.name, TRAJECTORY),
         model.spec.training.trajectory,
         view.minimum(model.name),
     )
