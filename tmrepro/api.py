@@ -542,5 +542,5 @@ def _hidden_reference(spec: Spec | None, folder: Path | None, *, given: Path | s
     if given is not None or spec is None or folder != own_reference(spec.name):
         return Remarks()
     shipped = shipped_reference(spec.name)
-    hides = f"; the shipped one, {shipped}, was not looked at" if shipped.is_dir() else ""
-    return Remarks(notes=(f"held against the reference in {folder.resolve()}{hides}",))
+    hides = f"; the shipped one, {shipped}, was not used" if shipped.is_dir() else ""
+    return Remarks(notes=(f"compared with the reference in {folder.resolve()}{hides}",))

@@ -114,7 +114,7 @@ def test_the_finished_run_looks_at_its_data(copied, classes):
     with pytest.raises(DamagedError, match="the data are not those of the run"):
         tmrepro.open_run(run).inputs()
     (copied.parent / "own.npz").unlink()
-    assert "the data were not looked at" in tmrepro.run(copied, out=run).notes[0]
+    assert "the data were not checked" in tmrepro.run(copied, out=run).notes[0]
 
 
 def test_changed_code_of_the_data_is_noticed_everywhere(project, tmp_path):
@@ -140,7 +140,7 @@ def test_changed_code_of_the_data_is_noticed_everywhere(project, tmp_path):
     assert any(check.subject == "code" and module.name in check.detail for check in verdict.checks)
     module.unlink()
     del sys.modules[module.stem]
-    assert "the data were not looked at: " in tmrepro.run(spec, out=run).notes[0]
+    assert "the data were not checked: " in tmrepro.run(spec, out=run).notes[0]
 
 
 @pytest.mark.parametrize(

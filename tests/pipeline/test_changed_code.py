@@ -208,7 +208,7 @@ def test_code_that_is_not_at_hand_was_not_looked_at(home, recorder):
     result = tmrepro.run(home / "coded.yaml", out=home / "run", reporter=recorder)
     assert result.already_complete
     (note,) = result.notes
-    assert note.startswith("the code of mine was not looked at: ournets:make is not found")
+    assert note.startswith("the code of mine was not checked: ournets:make is not found")
     assert recorder.notes == [note]
 
 

@@ -284,11 +284,11 @@ def test_finished_run_needs_no_data_but_looks_at_what_it_is_given(start, refused
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     again = start("run", spec, "--out", run, "--data-dir", images)
     assert again.wait() == 0, again.err
-    assert "not looked at" not in again.err
+    assert "not checked" not in again.err
     assert "nothing to do" in again.out
     without = start("run", spec, "--out", run)
     assert without.wait() == 0, without.err
-    assert "note: the data were not looked at: neither --data-dir nor TMREPRO_DATA says where they are" in without.err
+    assert "note: the data were not checked: neither --data-dir nor TMREPRO_DATA says where they are" in without.err
     assert "nothing to do" in without.out
     picture(images / "train/cat/0.png", 77)
     for given in (["--data-dir", images], []):

@@ -84,7 +84,7 @@ def test_nothing_is_written_into_the_package(
     built, note = said.splitlines()
     assert built == "reference/tiny"
     assert (here / built / "bands.json").is_file()
-    assert note.startswith(f"held against the reference in {here / built}; the shipped one, {site}")
+    assert note.startswith(f"compared with the reference in {here / built}; the shipped one, {site}")
     assert state(site) == before
 
 

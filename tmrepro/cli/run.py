@@ -49,7 +49,7 @@ def run(
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
     reuse: Annotated[
-        list[Path] | None, typer.Option(help="Take over from this run folder whatever still holds. May be repeated.")
+        list[Path] | None, typer.Option(help="Reuse what is still valid in this run folder. May be repeated.")
     ] = None,
     only: Annotated[
         list[str] | None,

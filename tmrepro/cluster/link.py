@@ -31,7 +31,7 @@ class Link:
     tls_key: Path | None = None
 
     def check(self) -> None:
-        """Nothing, if the link names one scheduler and may be used.
+        """Raise UsageError unless the link names one scheduler and may be used.
 
         Raises:
             UsageError: it names none or two, certificates are missing, or it would go over a network without TLS.

@@ -118,6 +118,6 @@ def content_of(workspace: Place, path: str, *, digest: str) -> bytes:
     content = read_bytes(safe_path(workspace.run, path), limit_bytes=FILE_BYTES, name=path)
     if hashlib.sha256(content).hexdigest() != digest:
         raise DamagedError(
-            f"{workspace.run / path}: not the bytes that were recorded; the same command makes them again"
+            f"{workspace.run / path}: not the bytes that were recorded; the same command recomputes them"
         )
     return content

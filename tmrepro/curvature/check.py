@@ -1,7 +1,7 @@
 """Are the products of the Hessian the second derivative of the loss? Not where a forward hides something from autograd.
 
 A detach, a straight-through estimator or a backward of one's own give numbers that look like any others. So the loss is moved a
-little, in float64, along two directions: the differences of the loss are held against its slope as autograd has it, and the
+little, in float64, along two directions: the differences of the loss are compared with its slope as autograd has it, and the
 differences of the slope against the product with the Hessian. Wrong numbers agree with right ones by chance, but seldom within
 a hundredth, and not along both.
 """

@@ -283,7 +283,7 @@ def _complete(out: Path, spec: Spec, notes: tuple[str, ...], reporter: Reporter)
     known = {info.name for info in STATISTICS}
     if any(set(values) != known for models in statistics.values() for values in models.values()):
         raise DamagedError(
-            f"{out / 'statistics.json'}: not the statistics that are defined; make the run again elsewhere"
+            f"{out / 'statistics.json'}: not the statistics that are defined; recompute the run in another folder"
         )
     provenance = read_json(out / PROVENANCE, name=PROVENANCE)
     claims = judge_run(out, spec=spec, minima=minima, statistics=statistics, provenance=provenance)

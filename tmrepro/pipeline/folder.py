@@ -57,8 +57,8 @@ def open_folder(out: Path, spec: Spec) -> None:
     if os.path.lexists(out / MANIFEST) and not _lists_spec(out, (out / SPEC).read_bytes()):
         raise DamagedError(f"{out / SPEC} was changed after the run was finished; {remedy}")
     raise UsageError(
-        f"{out} holds the run of another spec: {difference}. Choose another --out; with --reuse {out} it takes over "
-        "whatever still holds"
+        f"{out} holds the run of another spec: {difference}. Choose another --out; with --reuse {out} it reuses "
+        "what is still valid"
     )
 
 
@@ -99,7 +99,7 @@ def reopen(out: Path, reporter: Reporter, *, also: AbstractSet[str] = frozenset(
         raise DamagedError(f"{out / strange.path}: {strange.message}; remove it, then run again")
     records, notes = [], [f"{out} was finished, but {findings[0]}"] if findings else []
     if any(finding.path == PROVENANCE for finding in findings):
-        notes.append(f"{out / PROVENANCE} cannot be trusted: all of the run is made again")
+        notes.append(f"{out / PROVENANCE} cannot be trusted: the whole run is recomputed")
     else:
         records = finished_stages(out)
         check_foreign(out, records, also=also)
@@ -125,7 +125,7 @@ def _put_back(out: Path, reporter: Reporter) -> list[IntegrityFinding]:
 
 
 def check_foreign(out: Path, records: Sequence[StageRecord], *, also: AbstractSet[str] = frozenset()) -> None:
-    """Nothing, if every file in `out` is one that the stages `records` or the closing of a run writes, or one of `also`.
+    """Raise unless every file in `out` is written by the stages `records` or by the closing of a run, or is one of `also`.
 
     Raises:
         DamagedError: one is not; a manifest would vouch for it.

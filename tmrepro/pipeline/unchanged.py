@@ -66,8 +66,8 @@ def _check_data(
 ) -> list[str]:
     if not is_at_hand(spec.data, data_dir=data_dir):
         if isinstance(spec.data, CustomDataSpec):
-            return [f"the data were not looked at: {spec.data.factory} is not found; is its folder on PYTHONPATH?"]
-        return [f"the data were not looked at: neither --data-dir nor {DATA_DIR_VARIABLE} says where they are"]
+            return [f"the data were not checked: {spec.data.factory} is not found; is its folder on PYTHONPATH?"]
+        return [f"the data were not checked: neither --data-dir nor {DATA_DIR_VARIABLE} says where they are"]
     try:
         if isinstance(spec.data, CustomDataSpec):
             _check_code_of_data(out, spec.data, stages)
@@ -75,7 +75,7 @@ def _check_data(
     except DataError as error:
         if not download:
             raise
-        return [f"the data were not looked at, and for a finished run they are not downloaded: {error}"]
+        return [f"the data were not checked, and for a finished run they are not downloaded: {error}"]
     now = data_inputs(spec, fingerprint=dataset.fingerprint, code=None)
     for stage in stages:
         if stage.name.startswith("training/"):
@@ -108,7 +108,7 @@ def _check_code(out: Path, spec: Spec, stages: Sequence[StageRecord], *, signatu
             continue
         if not code_is_at_hand(model.factory):
             notes.append(
-                f"the code of {model.name} was not looked at: {model.factory} is not found; is its folder on PYTHONPATH?"
+                f"the code of {model.name} was not checked: {model.factory} is not found; is its folder on PYTHONPATH?"
             )
             continue
         trained = [trained.name for trained in expand_models(spec) if trained.base == model.name]
@@ -130,6 +130,6 @@ def _check_code(out: Path, spec: Spec, stages: Sequence[StageRecord], *, signatu
 
 def _other(out: Path, what: str, remedy: str) -> UsageError:
     return UsageError(
-        f"{out} holds a finished run {what}. It is not made again silently: {remedy}, or choose another --out; with --reuse "
-        f"{out} it takes over whatever still holds"
+        f"{out} holds a finished run {what}. It is not recomputed silently: {remedy}, or choose another --out; with --reuse "
+        f"{out} it reuses what is still valid"
     )

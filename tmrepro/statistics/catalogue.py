@@ -208,7 +208,7 @@ MINIMUM_NUMBERS: tuple[StatisticInfo, ...] = (
     StatisticInfo("validation_first_seconds", "seconds to the first V_i about zero", "s", range=_A_TIME),
     StatisticInfo("training_seconds", "seconds of training", "s", range=_A_TIME),
 )
-# Of these, the numbers that are held against another run's: by a band where there is one.
+# Of these, the numbers that are compared with another run's, by a band where there is one.
 COMPARED_NUMBERS: tuple[str, ...] = tuple(info.name for info in MINIMUM_NUMBERS if not info.range.no_band)
 
 _SURFACE = {info.name: info for info in STATISTICS}

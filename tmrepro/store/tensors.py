@@ -93,7 +93,7 @@ def save_labels(path: Path, labels: Labels, *, work: Path) -> None:
 
 
 def check_labels(labels: Labels, *, images: int, outputs: tuple[int, ...], name: str) -> None:
-    """Nothing, if `labels` are those of so many images and outputs; a class that isn't there would index past an end.
+    """Raise DamagedError unless `labels` fit the number of images and the outputs; an unknown class would index past an end.
 
     Raises:
         DamagedError: another number of images, or a class that is none of 0 .. classes - 1.

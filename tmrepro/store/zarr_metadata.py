@@ -255,7 +255,7 @@ def read_layout(document: object, *, name: str, square: bool = True) -> Layout:
 
 
 def check_array(document: object, *, array: str, layout: Layout, name: str) -> None:
-    """Nothing, if `document` is the zarr.json of `array` as we write it; any zstd level will do.
+    """Raise DamagedError unless `document` is the zarr.json of `array` as we write it; any zstd level is accepted.
 
     Raises:
         DamagedError: another type, shape, fill value or codec, or a field that we do not know.

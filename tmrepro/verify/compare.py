@@ -45,7 +45,7 @@ from tmrepro.view import RunView
 
 @dataclass(frozen=True)
 class Side:
-    """What a run is held against: a reference, or another run of the same spec; `bands` where they were measured."""
+    """What a run is compared with: a reference, or another run of the same spec; `bands` where they were measured."""
 
     folder: Path
     statistics: Mapping[str, Any]
@@ -55,7 +55,7 @@ class Side:
 
 
 class Comparison:
-    """A run held against a `Side`, part by part. With `replicate` only what another seed must agree in is compared."""
+    """A run compared with a `Side`, part by part. With `replicate` only what another seed must agree in is compared."""
 
     def __init__(self, view: RunView, other: Side, *, level: Level, replicate: bool) -> None:
         self.view, self.other, self.level, self.replicate = view, other, level, replicate
@@ -87,7 +87,7 @@ class Comparison:
         for model in self.view.models:
             relative = model_file(model, THETA)
             try:
-                if self.view.minimum(model).category == "diverged":  # held against the other's where minima are
+                if self.view.minimum(model).category == "diverged":  # compared where minima are
                     continue
                 ours, theirs = (
                     load_tensors(safe_path(folder, relative), name=relative)

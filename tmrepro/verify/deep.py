@@ -49,7 +49,7 @@ def deepen(
     checks, remarks = check_statistics(view, pdf=pdf)
     checks = code + checks
     # Statistics and figures are made on the CPU, whatever the run was made on.
-    remarks += remarks_on_bits(checks, compare_platforms(view.provenance, here), what="made again here")
+    remarks += remarks_on_bits(checks, compare_platforms(view.provenance, here), what="when recomputed here")
     if reference is not None:
         found, said = against_reference(view, reference, level="statistics", replicate=replicate)
         checks, remarks = checks + found, remarks + said

@@ -1,4 +1,4 @@
-"""The measured error of every surface: shown, held against what statistics.json says, and measured again from theta*."""
+"""The measured error of every surface: shown, compared with what statistics.json says, and measured again from theta*."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def grade_minimum(
     grades: dict[str, Grade] = {}
     for field in fields(Minimum):
         name = field.name
-        # How deep planes go is a number of the surfaces, held against them where their statistics are.
+        # The depth of planes is a number of the surfaces, compared where their statistics are.
         if name in {"reason", DEPTH} or (name.endswith(_SECONDS) and not same_run):
             continue
         grades[name] = _grade_field(name, ours[name], theirs[name], images=images, exact=exact)
