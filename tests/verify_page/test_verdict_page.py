@@ -85,7 +85,7 @@ def test_reference_result_and_difference_stand_side_by_side(verdicts, page, made
 
 def test_every_figure_of_every_comparison_is_shown(verdicts, page, made):
     names = {f"figures/{path.name}" for path in (made / "runs" / "0" / "figures").glob("*.png")}
-    for kind, first in (("identical", "Reference"), ("consistent", "Reference"), ("alone", "Made again")):
+    for kind, first in (("identical", "Reference"), ("consistent", "Reference"), ("alone", "Recomputed")):
         shown = images(page(verdicts[kind]))
         captions = [caption for caption, _ in shown]
         expected = (
@@ -216,8 +216,8 @@ def test_agreement_with_itself_steps_back_where_there_is_more_to_see(page):
     reference = Check("statistics", "b", "different", "other", "reference", (held(),), other)
     both, alone = page(verdict_of(itself, reference)), page(verdict_of(itself))
     assert [alt.split(":")[0] for alt, _ in images(both)] == ["Reference", "This run", "Difference"]
-    assert [alt.split(":")[0] for alt, _ in images(alone)] == ["Made again and this run, the same picture"]
-    words = "Drawn again from the run's own files, the figures are those it stores"
+    assert [alt.split(":")[0] for alt, _ in images(alone)] == ["Recomputed and this run, the same picture"]
+    words = "The stored figures are those drawn from the run's own files"
     assert (words in both.text, words in alone.text) == (True, False)
     # A run that contradicts itself does not step back.
     wrong = dataclasses.replace(itself, grade="different")

@@ -64,8 +64,11 @@ def verify(
 ) -> None:
     """Verify a run, or run a spec again and compare the result. Exit code 0: verified, 1: different, 3: damaged or missing.
 
-    Each level includes the levels before it. integrity: are the files unchanged? statistics: do the surfaces give the
-    statistics and figures? audit: do the models give the surfaces? rerun: does the spec give the same run?
+    Levels, each including those before it:
+      integrity    are the files unchanged?
+      statistics   do the surfaces give the statistics and figures?
+      audit        do the models give the surfaces?
+      rerun        does the spec give the same run?
 
     Examples:
       tmrepro verify

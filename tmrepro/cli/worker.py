@@ -14,7 +14,9 @@ SchedulerFileOption = Annotated[
 TlsCaOption = Annotated[
     Path | None,
     typer.Option(
-        help="Certificate of the authority that signed both sides'.", envvar="TMREPRO_TLS_CA", show_default=False
+        help="Certificate of the authority that signed the certificates of both sides.",
+        envvar="TMREPRO_TLS_CA",
+        show_default=False,
     ),
 ]
 TlsCertOption = Annotated[
@@ -46,7 +48,7 @@ def worker(
     tls_key: TlsKeyOption = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
 ) -> None:
-    """Compute for runs elsewhere, until ctrl-C. Waits for its scheduler, and comes back when that does.
+    """Compute for the runs of a scheduler, until ctrl-C. Wait for the scheduler, also when it restarts.
 
     Examples:
       dask scheduler --host 127.0.0.1

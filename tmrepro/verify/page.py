@@ -27,7 +27,7 @@ from tmrepro.verify.verdict import Against, Check, FigureComparison, NumberCompa
 
 DIGITS = 7  # enough to see where two numbers part that are equal within 1e-4
 
-_EXPECTED: dict[Against, str] = {"itself": "Made again", "reference": "Reference", "rerun": "Run again"}
+_EXPECTED: dict[Against, str] = {"itself": "Recomputed", "reference": "Reference", "rerun": "Run again"}
 
 
 def write_page(verdict: Verdict, path: Path) -> None:
