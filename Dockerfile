@@ -36,7 +36,7 @@ RUN rm -rf /usr/local/lib/python3*/site-packages/pip* /usr/local/bin/pip* /usr/l
 COPY --from=packages /opt/tmrepro /opt/tmrepro
 COPY --from=code /code /opt/tmrepro
 
-# Settings of the numerical libraries as tmrepro/determinism.py has them (a test compares), for other programs in here too:
+# Settings of the numerical libraries as tmrepro/numerics/determinism.py has them (a test compares), for other programs in here too:
 # tmrepro sets them itself. Threads are not among them: they are the spec's.
 ENV PATH=/opt/tmrepro/bin:$PATH \
     ATEN_CPU_CAPABILITY=avx2 \

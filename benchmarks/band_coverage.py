@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from tmrepro import open_run
-from tmrepro.verify.bands import Bands, Replicate, measure_bands, sizes_of
-from tmrepro.view import RunView
+from tmrepro.runner.view import RunView
+from tmrepro.verification.bands import Bands, Replicate, measure_bands, sizes_of
 
 
 def replicate(view: RunView) -> Replicate:

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from tmrepro.cluster import Task
-from tmrepro.progress import Silent
 from tmrepro.records import Grid, SurfaceFacts
+from tmrepro.reporting.progress import Silent
+from tmrepro.runner.cluster import Task
 from tmrepro.store.surface_group import SurfaceGroup
 from tmrepro.surface.executors import ChunkResult
 
@@ -86,7 +86,7 @@ class Epochs(Silent):
 
 def chunks(count: int, *, workers: int) -> dict[str, float]:
     """Seconds per chunk through `workers` local workers, stored as a run stores them, and the peak of this process's memory."""
-    from tmrepro.cluster.coordinator import Cluster
+    from tmrepro.runner.cluster.coordinator import Cluster
 
     side = int(np.ceil(np.sqrt(count)))
 

@@ -19,14 +19,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
 
-    from tmrepro.determinism import Determinism, apply, prepare
+    from tmrepro.numerics.determinism import Determinism, apply, prepare
 
     prepare(Determinism("portable", arguments.threads))
     apply(Determinism("portable", arguments.threads))
     import torch
 
     import tmrepro
-    from tmrepro.models.networks import residual_network
+    from tmrepro.networks.networks import residual_network
 
     torch.manual_seed(0)
     network = residual_network(10, momentum=0.1, eps=1e-5).eval()

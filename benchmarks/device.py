@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from tmrepro.benchmark import count_operations
-from tmrepro.determinism import Determinism, Level, apply, prepare
-from tmrepro.models import build_model
-from tmrepro.pipeline.execute import choose_device
-from tmrepro.pipeline.planning import surface_problem
+from tmrepro.api.benchmark import count_operations
+from tmrepro.networks import build_model
+from tmrepro.numerics.determinism import Determinism, Level, apply, prepare
 from tmrepro.records import Signature
-from tmrepro.shipped import find_spec
+from tmrepro.runner.execute import choose_device
+from tmrepro.runner.planning import surface_problem
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces, load_spec
+from tmrepro.spec.shipped import find_spec
 from tmrepro.store.surfaces import chunk_slices
 from tmrepro.surface import Evaluator, PlainEvaluator, choose
 from tmrepro.surface.plain import arithmetic

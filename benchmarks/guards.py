@@ -12,10 +12,10 @@ from functools import partial
 import torch
 
 from tmrepro.data import load_dataset
-from tmrepro.models import build_model
-from tmrepro.pipeline.context import examples_on
-from tmrepro.shipped import find_spec
+from tmrepro.networks import build_model
+from tmrepro.runner.context import examples_on
 from tmrepro.spec import load_spec
+from tmrepro.spec.shipped import find_spec
 from tmrepro.surface.conduct import examine
 from tmrepro.surface.trace import TRIED, trace_network
 

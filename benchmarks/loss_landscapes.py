@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.numerics.determinism import Determinism, apply, prepare
 
 INSTALLED = Path("build/loss-landscapes")
 
@@ -44,7 +44,7 @@ def main() -> None:
     import torch
     from loss_landscapes.metrics import Loss
 
-    from tmrepro.benchmark import SPEC, trained_problem
+    from tmrepro.api.benchmark import SPEC, trained_problem
     from tmrepro.spec import expand_models, parse_spec
     from tmrepro.surface import PlainEvaluator, choose
 

@@ -14,10 +14,10 @@ from functools import partial
 
 import numpy as np
 
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.numerics.determinism import Determinism, apply, prepare
 from tmrepro.records import Epoch, Signature
-from tmrepro.shipped import find_spec
 from tmrepro.spec import ModelSpec, expand_models, expand_surfaces, load_spec
+from tmrepro.spec.shipped import find_spec
 
 
 class EpochIsOverError(Exception):
@@ -38,10 +38,10 @@ def main() -> None:
 
     from tmrepro.data import Dataset, Part
     from tmrepro.data.scaling import channel_statistics
-    from tmrepro.models import build_model
-    from tmrepro.pipeline.context import examples_on
-    from tmrepro.pipeline.execute import choose_device
-    from tmrepro.pipeline.planning import surface_problem
+    from tmrepro.networks import build_model
+    from tmrepro.runner.context import examples_on
+    from tmrepro.runner.execute import choose_device
+    from tmrepro.runner.planning import surface_problem
     from tmrepro.store.surfaces import chunk_slices
     from tmrepro.surface import PlainEvaluator
     from tmrepro.training import train

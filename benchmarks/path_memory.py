@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.numerics.determinism import Determinism, apply, prepare
 from tmrepro.records import Signature
 
 LEVEL = Determinism("portable", 2)
@@ -27,9 +27,9 @@ def main() -> None:
     arguments = parser.parse_args()
     prepare(LEVEL)
     apply(LEVEL)
-    from tmrepro.components import principal_components
-    from tmrepro.models import build_model
-    from tmrepro.parameters import layout_of, theta_of
+    from tmrepro.directions.components import principal_components
+    from tmrepro.networks import build_model
+    from tmrepro.networks.parameters import layout_of, theta_of
     from tmrepro.spec import Resnet50Model
 
     module = build_model(

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tmrepro.determinism import Determinism, Level, apply, prepare
+from tmrepro.numerics.determinism import Determinism, Level, apply, prepare
 
 BASE = {"K": 16, "images": 400, "threads": 2}
 CASES = [{}, {"K": 32}, {"K": 48}, {"images": 100}, {"images": 1600}, {"threads": 1}]
@@ -42,7 +42,7 @@ def measure(*, model: str, K: int, images: int, threads: int, level: Level, eval
     determinism = Determinism(level, threads)
     prepare(determinism)
 
-    from tmrepro.benchmark import SPEC, trained_problem
+    from tmrepro.api.benchmark import SPEC, trained_problem
     from tmrepro.spec import expand_models, parse_spec
     from tmrepro.store.surfaces import chunk_slices
     from tmrepro.surface import choose

@@ -16,7 +16,7 @@ import time
 
 def train() -> float:
     """Train in this process; returns the seconds."""
-    from tmrepro.determinism import Determinism, apply, prepare
+    from tmrepro.numerics.determinism import Determinism, apply, prepare
 
     level, spins = Determinism("portable", 2), os.environ["SPINS"]
     prepare(level)
@@ -24,7 +24,7 @@ def train() -> float:
     import torch
 
     apply(level)
-    from tmrepro.models import build_model
+    from tmrepro.networks import build_model
     from tmrepro.records import Signature
     from tmrepro.spec import Resnet50Model, StopSpec, TrainingSpec
     from tmrepro.training import Examples

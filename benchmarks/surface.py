@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.numerics.determinism import Determinism, apply, prepare
 
 PLAIN_POINTS = 4
 CHECKED_IMAGES, CHECKED_POINTS = 256, 6
@@ -63,9 +63,9 @@ def main() -> None:
     import torch
 
     import tmrepro
-    from tmrepro.directions import draw_directions
-    from tmrepro.inference import Targets
-    from tmrepro.parameters import layout_of, norm_of, theta_of
+    from tmrepro.directions.gaussian import draw_directions
+    from tmrepro.networks.parameters import layout_of, norm_of, theta_of
+    from tmrepro.numerics.inference import Targets
     from tmrepro.surface import PlainEvaluator, Problem, build_grid, choose, evaluate_chunks
     from tmrepro.surface.executors import Chunk
 

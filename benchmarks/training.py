@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.numerics.determinism import Determinism, apply, prepare
 from tmrepro.records import Signature
 
 CLASSES = 10
@@ -55,7 +55,7 @@ def measure(
     import torch
     from torch.nn import functional
 
-    from tmrepro.models import build_model
+    from tmrepro.networks import build_model
     from tmrepro.spec import AdamOptimizer, CnnModel, Resnet50Model, TrainingSpec
     from tmrepro.training.optimizers import make_optimizer
 

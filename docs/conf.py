@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 
-from tmrepro.determinism import Determinism, prepare  # noqa: E402 - tmrepro must be found first
+from tmrepro.numerics.determinism import Determinism, prepare  # noqa: E402 - tmrepro must be found first
 
 prepare(Determinism("portable", 2))  # before autodoc loads torch
 

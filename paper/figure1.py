@@ -10,10 +10,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from tmrepro.captions import directions_in_words
-from tmrepro.figures import draw_landscape, render
-from tmrepro.figures.scale import ScaleKind
-from tmrepro.pipeline.drawings import panel_of
+from tmrepro.reporting.captions import directions_in_words
+from tmrepro.reporting.figures import draw_landscape, render
+from tmrepro.reporting.figures.scale import ScaleKind
+from tmrepro.runner.drawings import panel_of
 from tmrepro.spec import expand_surfaces
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.specs import read_spec

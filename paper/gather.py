@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.claims import judge_folders, load_claims
-from tmrepro.finished import Finished, read_finished
 from tmrepro.records import Minimum
 from tmrepro.store.curvature import read_curvature
+from tmrepro.store.finished import Finished, read_finished
 from tmrepro.store.run_files import CURVATURE
 
 HERE = Path(__file__).resolve().parent

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tmrepro.claims import load_claims
 from tmrepro.claims.power import power_table
-from tmrepro.schemas import dump_json
+from tmrepro.spec.json_text import dump_json
 
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent

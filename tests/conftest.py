@@ -11,7 +11,7 @@ from io import BytesIO
 import pytest
 from hypothesis import settings
 
-from tmrepro.determinism import Determinism, prepare
+from tmrepro.numerics.determinism import Determinism, prepare
 
 prepare(Determinism("portable", 2))
 # pytest-xdist sets it, and so does readline, behind os.environ; commands believe it.

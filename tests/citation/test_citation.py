@@ -16,7 +16,7 @@ import pytest
 from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 
-from tmrepro.masthead import PAPER
+from tmrepro.reporting.masthead import PAPER
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

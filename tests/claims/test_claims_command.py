@@ -13,7 +13,7 @@ from scipy import stats
 
 from tmrepro.claims import judge_folders
 from tmrepro.errors import UsageError
-from tmrepro.report import render_claims
+from tmrepro.reporting.report import render_claims
 
 PLACE = {"resnet50": 0, "cnn": 1, "dnn": 2}
 SMALLER_FOR_RESNET = ("roughness", "slope_at_minimum", "sharpness_0.25", "axis_asymmetry")

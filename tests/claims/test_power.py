@@ -8,7 +8,7 @@ from scipy import stats
 
 from tmrepro.claims import load_claims
 from tmrepro.claims.power import SEEDS, power_row
-from tmrepro.shipped import shipped_folder
+from tmrepro.spec.shipped import shipped_folder
 
 TABLE = json.loads((shipped_folder() / "paper" / "power.json").read_text(encoding="utf-8"))
 ROWS = {(row["comparison"], row["seeds"]): row for row in TABLE["rows"]}

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from tmrepro.benchmark import count_operations, run_benchmark
-from tmrepro.determinism import FOREIGN
+from tmrepro.api.benchmark import count_operations, run_benchmark
 from tmrepro.errors import UsageError
-from tmrepro.models.networks import residual_network
+from tmrepro.networks.networks import residual_network
+from tmrepro.numerics.determinism import FOREIGN
 
 
 def test_operations_are_those_of_the_products() -> None:

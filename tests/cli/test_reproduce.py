@@ -10,10 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 import tmrepro
-from tmrepro import reproduction
-from tmrepro.api import build_reference
+from tmrepro.api import build_reference, reproduction
+from tmrepro.api.reproduction import make_plan
 from tmrepro.cli.main import app
-from tmrepro.reproduction import make_plan
 from tmrepro.spec import load_spec
 
 TINY = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tmrepro.cli.verdict import show_verdict
-from tmrepro.verify import Check, Verdict
-from tmrepro.verify.verdict import Remarks
+from tmrepro.verification import Check, Verdict
+from tmrepro.verification.verdict import Remarks
 
 WORDS = "every file is there and whole, and no other one lies beside it as far as anybody can see"
 VERDICT = Verdict(

@@ -35,8 +35,8 @@ from attacks_on_files import (
 from attacks_on_records import manifest, stages_changed, work_changed
 from case import RunCase
 
-from tmrepro.verify.bands import Replicate, measure_bands
-from tmrepro.view import open_run
+from tmrepro.runner.view import open_run
+from tmrepro.verification.bands import Replicate, measure_bands
 
 COMMANDS: list[tuple[str, float]] = [
     ("integrity", 18), ("statistics", 2), ("audit", 3), ("rerun", 0.3), ("stats", 20), ("figures", 2), ("report", 3),

@@ -21,8 +21,8 @@ import pytest
 
 from tmrepro.store.manifest import check_manifest, write_manifest
 from tmrepro.store.run_files import MANIFEST
-from tmrepro.verify.integrity import check_integrity
-from tmrepro.verify.verdict import Verdict
+from tmrepro.verification.level_integrity import check_integrity
+from tmrepro.verification.verdict import Verdict
 
 DAMAGED = 3
 COMMAND = "from tmrepro.cli import main; main()"

@@ -25,11 +25,17 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tmrepro.determinism import Determinism, prepare, settle
+from tmrepro.numerics.determinism import Determinism, prepare, settle
 
 HANGS_SECONDS = 600  # by the clock: who waits for a pipe uses no processor, and a busy machine can starve the others
 # Else the first case that needs them would be charged for them.
-LOADED_FIRST = ("tmrepro.cli.main", "tmrepro.pipeline", "tmrepro.verify", "tmrepro.view", "tmrepro.retell")
+LOADED_FIRST = (
+    "tmrepro.cli.main",
+    "tmrepro.runner",
+    "tmrepro.verification",
+    "tmrepro.runner.view",
+    "tmrepro.api.regenerate",
+)
 ENVIRONMENT: dict[str, str] = {}
 
 
@@ -124,7 +130,7 @@ def _command(argv: list[str]) -> int:
 def _view(argv: list[str]) -> int:
     """Everything that `open_run` offers, one after another; the worst exit code of what refused."""
     from tmrepro.errors import TmreproError
-    from tmrepro.view import open_run
+    from tmrepro.runner.view import open_run
 
     worst = 0
     try:

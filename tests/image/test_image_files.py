@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tmrepro.determinism import FOREIGN, NUMPY_ENVIRONMENT, Determinism, environment
+from tmrepro.numerics.determinism import FOREIGN, NUMPY_ENVIRONMENT, Determinism, environment
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ["requirements.lock", "requirements-dev.lock"]

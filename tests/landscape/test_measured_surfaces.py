@@ -13,7 +13,7 @@ from torch import nn
 
 import tmrepro
 from tmrepro.surface import evaluators
-from tmrepro.surface.folded import FoldedEvaluator
+from tmrepro.surface.cpu.folded import FoldedEvaluator
 
 loss_surface = inspect.unwrap(tmrepro.loss_surface)  # as callers have it, without the tests' type checker
 

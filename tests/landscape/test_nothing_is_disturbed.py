@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import tmrepro
-from tmrepro.landscape import undisturbed as room
+from tmrepro.landscape import torch_state as room
 
 loss_surface = inspect.unwrap(tmrepro.loss_surface)  # as callers have it, without the tests' type checker
 

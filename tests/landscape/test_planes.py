@@ -14,7 +14,7 @@ from torch import nn
 
 import tmrepro
 from tmrepro.errors import UsageError
-from tmrepro.parameters import theta_of
+from tmrepro.networks.parameters import theta_of
 
 pca_directions = inspect.unwrap(tmrepro.pca_directions)  # as callers have it, without the tests' type checker
 directions_toward = inspect.unwrap(tmrepro.directions_toward)
@@ -59,7 +59,7 @@ def test_files_dicts_and_vectors_are_the_same_states(network, path, tmp_path, mo
         found = pca_directions(network, states)
         for name in ("delta", "eta", "explained", "coordinates"):
             assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
-    monkeypatch.setattr("tmrepro.components.BLOCK", 50)  # a few numbers of each state at a time
+    monkeypatch.setattr("tmrepro.directions.components.BLOCK", 50)  # a few numbers of each state at a time
     small = pca_directions(network, files)
     np.testing.assert_allclose(small.explained, expected.explained, rtol=1e-12)
     np.testing.assert_allclose(small.delta, expected.delta, atol=1e-6)

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 import tmrepro
+from tmrepro.api.starter import write_starter
 from tmrepro.cli.main import app
 from tmrepro.errors import StorageError, UsageError
-from tmrepro.shipped import find_spec
 from tmrepro.spec import load_spec
-from tmrepro.starter import write_starter
+from tmrepro.spec.shipped import find_spec
 from tmrepro.usercode import importable_from
 
 EXAMPLES = Path(__file__).parents[2] / "spec" / "examples"

@@ -9,8 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from tmrepro.errors import DamagedError
-from tmrepro.inference import accuracies, evaluate, image_losses, mean_squared_error, targets_of
-from tmrepro.minimum import find_minimum, relabel
+from tmrepro.numerics.inference import accuracies, evaluate, image_losses, mean_squared_error, targets_of
 from tmrepro.records import Epoch, History
 from tmrepro.spec import AdamOptimizer, StopSpec, TrainingSpec
 from tmrepro.store.documents import load_history, save_history
@@ -18,6 +17,7 @@ from tmrepro.store.minima import read_minimum, save_minimum
 from tmrepro.store.tensors import check_labels, load_labels, save_labels
 from tmrepro.training import Examples, train
 from tmrepro.training.loop import is_collapsed
+from tmrepro.training.minimum import find_minimum, relabel
 
 SPEC = TrainingSpec(
     loss="mse", batch_size=10, warmup_steps=2, max_epochs=40, reseeds=0, stop=StopSpec(at="gm", epsilon=0.05),

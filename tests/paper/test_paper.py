@@ -10,7 +10,7 @@ from pathlib import Path
 import pypdf
 import pytest
 
-from tmrepro.finished import read_finished
+from tmrepro.store.finished import read_finished
 
 PAPER = Path(__file__).parents[2] / "paper"
 SAMPLE = Path(__file__).with_name("sample_numbers.json")

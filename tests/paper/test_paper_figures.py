@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tmrepro
-from tmrepro.figures import compare_png, render
+from tmrepro.reporting.figures import compare_png, render
 from tmrepro.store.surfaces import open_surface, read_surface
 
 PAPER = Path(__file__).parents[2] / "paper"
@@ -53,13 +53,13 @@ def changed_number(figure1, tmp_path):
 
 @pytest.fixture
 def changed_colour(monkeypatch):
-    monkeypatch.setattr("tmrepro.figures.contours.COLORMAP", "cividis")
+    monkeypatch.setattr("tmrepro.reporting.figures.contours.COLORMAP", "cividis")
     return {}
 
 
 @pytest.fixture
 def changed_font(monkeypatch):
-    monkeypatch.setitem(tmrepro.figures.style._SETTINGS, "font.family", ["DejaVu Serif"])
+    monkeypatch.setitem(tmrepro.reporting.figures.style._SETTINGS, "font.family", ["DejaVu Serif"])
     return {}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tmrepro.determinism import FOREIGN
+from tmrepro.numerics.determinism import FOREIGN
 
 # The paper's CNN is large enough that torch splits its sums among threads, and that instruction sets show.
 SMALL = """
@@ -39,7 +39,7 @@ except SystemExit as end:
 # Convolutions of every shape that residual networks have, with batch norm, at the least batch that is trained channels last.
 CHANNELS_LAST = """
 import hashlib
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.numerics.determinism import Determinism, apply, prepare
 prepare(Determinism("portable", 2))
 apply(Determinism("portable", 2))
 import torch

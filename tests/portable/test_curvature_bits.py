@@ -15,11 +15,11 @@ pytestmark = pytest.mark.slow
 # Convolutions with batch norm, ReLU and pooling, large enough that torch splits its sums among threads.
 PROGRAM = """
 import hashlib
-from tmrepro.determinism import Determinism, apply, prepare
+from tmrepro.numerics.determinism import Determinism, apply, prepare
 prepare(Determinism("portable", 2))
 apply(Determinism("portable", 2))
 import torch
-import tmrepro, tmrepro.directions
+import tmrepro, tmrepro.directions.gaussian
 from torch import nn
 torch.manual_seed(0)
 network = nn.Sequential(
@@ -29,7 +29,7 @@ network = nn.Sequential(
 images, labels = torch.randn(40, 3, 16, 16), torch.arange(40) % 10
 bent = tmrepro.curvature_of(network, "cross_entropy", images, labels, probes=3, density_probes=1, basis=8, most_products=30)
 theta = torch.cat([value.detach().reshape(-1) for value in network.parameters()]).numpy()
-states = [theta + tmrepro.directions.draw_stream(seed, size=theta.size) / 50 for seed in range(5)]
+states = [theta + tmrepro.directions.gaussian.draw_stream(seed, size=theta.size) / 50 for seed in range(5)]
 path = tmrepro.pca_directions(network, states)
 digest = hashlib.sha256()
 for array in (

@@ -11,8 +11,8 @@ import pytest
 import tmrepro
 
 PACKAGE = Path(tmrepro.__file__).parent
-ROOMS = ("training", "surface", "models", "statistics", "data")
-MODULES = ("inference.py", "directions.py", "parameters.py", "minimum.py")
+ROOMS = ("training", "surface", "networks", "statistics", "data", "directions")
+MODULES = ("numerics/inference.py",)
 
 # NumPy's own kernels for these choose instructions by processor, and BLAS its summation order. A root is rounded correctly.
 NUMPY_KERNELS = frozenset({
@@ -29,7 +29,7 @@ NUMPY_DRAWS = frozenset(
 TORCH_DRAWS = frozenset({"seed", "manual_seed", "rand", "randn", "randint", "randperm", "normal", "bernoulli"})
 OPTIMIZERS = "torch.optim."
 # What numba compiles does its products and sums as they stand, unless it is told otherwise.
-KERNELS = {"surface/kernels.py": ["from numba import njit"]}
+KERNELS = {"surface/cpu/kernels.py": ["from numba import njit"]}
 # Level `fast` alone has it, as tests/surface/test_batched_evaluator.py sees to.
 NOT_PORTABLE = {"surface/compiled.py": ["torch.compile"]}
 # Seeds the global state for a user's function, and puts it back.
@@ -128,7 +128,7 @@ def test_no_such_operator_is_on_the_portable_path():
 
 
 def test_kernels_are_compiled_without_leave_to_reorder():
-    from tmrepro.surface import kernels
+    from tmrepro.surface.cpu import kernels
 
     source = Path(kernels.__file__).read_text(encoding="utf-8")
     names = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}

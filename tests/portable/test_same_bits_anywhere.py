@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tmrepro.determinism import PORTABLE_ENVIRONMENT
+from tmrepro.numerics.determinism import PORTABLE_ENVIRONMENT
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tmrepro.determinism import NUMPY_ENVIRONMENT, PORTABLE_ENVIRONMENT, REPLACED, Determinism, environment, settled
+from tmrepro.numerics.determinism import (
+    NUMPY_ENVIRONMENT,
+    PORTABLE_ENVIRONMENT,
+    REPLACED,
+    Determinism,
+    environment,
+    settled,
+)
 
 # Says at each start of Python what it started with; then what each test has put below it.
 DIARY = """
@@ -99,7 +106,7 @@ def test_a_program_of_ones_own_is_told_of_a_harmful_setting():
     """A program cannot start again: it is told what to start without. `tmrepro.run` then computes in a process of its own."""
     program = (
         "import sys, types; sys.modules['torch'] = types.ModuleType('torch')\n"
-        "from tmrepro.determinism import Determinism, prepare\n"
+        "from tmrepro.numerics.determinism import Determinism, prepare\n"
         "from tmrepro.errors import UsageError\n"
         "try:\n    prepare(Determinism('portable', 2))\nexcept UsageError as error:\n    print(error)\n"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tmrepro.errors import UsageError
-from tmrepro.shipped import shipped_folder
 from tmrepro.spec import (
     Spec,
     dump_spec,
@@ -18,6 +17,7 @@ from tmrepro.spec import (
 )
 from tmrepro.spec.fields import LARGEST_INTEGER
 from tmrepro.spec.seeds import first_difference_beyond_seeds, with_seeds
+from tmrepro.spec.shipped import shipped_folder
 
 TEXT = """
 version: 1

@@ -11,12 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from tmrepro.errors import SpecError
-from tmrepro.limits import LARGEST_K
 from tmrepro.spec import checks as checks_module
 from tmrepro.spec import document as document_module
 from tmrepro.spec import parse_spec
 from tmrepro.spec.document import first_findings, read_document
 from tmrepro.spec.fields import LARGEST_INTEGER, Section
+from tmrepro.spec.limits import LARGEST_K
 from tmrepro.spec.networks import parameter_count
 from tmrepro.spec.scalars import read_scalar
 

@@ -11,15 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tmrepro.directions import DirectionPair
-from tmrepro.inference import Targets
-from tmrepro.models import build_model
-from tmrepro.models.networks import residual_network
-from tmrepro.parameters import theta_of
+from tmrepro.directions.gaussian import DirectionPair
+from tmrepro.networks import build_model
+from tmrepro.networks.networks import residual_network
+from tmrepro.networks.parameters import theta_of
+from tmrepro.numerics.inference import Targets
 from tmrepro.records import Direction, Signature
 from tmrepro.spec import CnnModel, DnnModel
-from tmrepro.surface import Problem, gpu_kernels
-from tmrepro.surface.fused_layers import round_tf32
+from tmrepro.surface import Problem
+from tmrepro.surface.gpu import gpu_kernels
+from tmrepro.surface.gpu.fused_layers import round_tf32
 
 CLASSES = 3
 

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tmrepro.determinism import Determinism
-from tmrepro.directions import DirectionPair
+from tmrepro.directions.gaussian import DirectionPair
 from tmrepro.errors import UsageError
-from tmrepro.inference import Targets
-from tmrepro.parameters import theta_of
+from tmrepro.networks.parameters import theta_of
+from tmrepro.numerics.determinism import Determinism
+from tmrepro.numerics.inference import Targets
 from tmrepro.records import Direction
 from tmrepro.surface import PlainEvaluator, Problem, choose, evaluate_chunks, find_evaluator
-from tmrepro.surface import batched as batched_module
 from tmrepro.surface.executors import Chunk
+from tmrepro.surface.gpu import batched as batched_module
 
 CLASSES, IMAGES = 4, 37
 A, B = np.linspace(-0.6, 1.3, 3), np.linspace(-1.7, 2.2, 19)  # more columns than a batch of points
@@ -109,13 +109,13 @@ def test_a_chunk_is_the_same_alone_and_after_others() -> None:
     ],
 )
 def test_what_does_not_fit_says_why(model: nn.Module, why: str) -> None:
-    assert why in find_evaluator("batched").unfit(pose(model))
+    assert why in find_evaluator("batched").why_unsupported(pose(model))
 
 
 def test_other_numbers_are_left_to_the_plain_evaluator() -> None:
     problem = pose(network([6]))
-    assert "float32 and below" in find_evaluator("batched").unfit(replace(problem, precision="float64"))
-    assert "caller's own" in find_evaluator("batched").unfit(
+    assert "float32 and below" in find_evaluator("batched").why_unsupported(replace(problem, precision="float64"))
+    assert "caller's own" in find_evaluator("batched").why_unsupported(
         replace(problem, targets=replace(problem.targets, loss=lambda outputs, _: outputs.sum(1)))
     )
 
@@ -138,13 +138,13 @@ def test_compiled_is_for_level_fast() -> None:
     with pytest.raises(UsageError, match="requires determinism: fast"):
         choose(problem, forced="compiled")
     assert choose(problem).kind.name == "plain"
-    expected = "compiled" if find_evaluator("compiled").unfit(problem) is None else "plain"
+    expected = "compiled" if find_evaluator("compiled").why_unsupported(problem) is None else "plain"
     assert choose(problem, level="fast").kind.name == expected
 
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert "C++ compiler" in find_evaluator("compiled").unfit(pose(Tanh()))
+    assert "C++ compiler" in find_evaluator("compiled").why_unsupported(pose(Tanh()))
     assert choose(pose(Tanh()), level="fast").kind.name == "plain"
 
 
@@ -162,7 +162,7 @@ class Tanh(nn.Module):
 @pytest.mark.slow
 def test_compiled_numbers_are_within_the_bound() -> None:
     problem = pose(Tanh())
-    if why := find_evaluator("compiled").unfit(problem):
+    if why := find_evaluator("compiled").why_unsupported(problem):
         pytest.skip(why)
     chunks = [Chunk((0, 0), A, B[:4])]
     (result,) = evaluate_chunks(

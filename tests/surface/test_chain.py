@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import fx, nn
 
-from tmrepro.surface import chain as chain_module
-from tmrepro.surface.chain import chain_of
+from tmrepro.surface.cpu import chain as chain_module
+from tmrepro.surface.cpu.chain import chain_of
 
 POINTS, IMAGES = 3, 4
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from tmrepro.determinism import Determinism
+from tmrepro.numerics.determinism import Determinism
 from tmrepro.surface import Problem, evaluate_chunks
 from tmrepro.surface.executors import Chunk, ChunkResult
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from tmrepro.determinism import Determinism
-from tmrepro.parameters import theta_of
+from tmrepro.networks.parameters import theta_of
+from tmrepro.numerics.determinism import Determinism
 from tmrepro.surface import PlainEvaluator, Problem, evaluate_chunks, find_evaluator
-from tmrepro.surface import geometry as geometry_module
+from tmrepro.surface.cpu import geometry as geometry_module
 from tmrepro.surface.executors import Chunk
 
 Small = Callable[[str], Problem]
@@ -109,8 +109,8 @@ def test_evaluating_leaves_the_model_and_the_images_alone(small: Small, name: st
 @pytest.mark.parametrize("name", FAST)
 def test_other_numbers_are_left_to_the_plain_evaluator(small: Small, name: str) -> None:
     problem = small("dense")
-    assert "bfloat16" in find_evaluator(name).unfit(replace(problem, precision="bfloat16"))
-    assert "not floating point" in find_evaluator(name).unfit(replace(problem, inputs=problem.inputs.long()))
+    assert "bfloat16" in find_evaluator(name).why_unsupported(replace(problem, precision="bfloat16"))
+    assert "not floating point" in find_evaluator(name).why_unsupported(replace(problem, inputs=problem.inputs.long()))
 
 
 def test_tracking_works_where_nothing_can_be_kept(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_tracking_works_where_nothing_can_be_kept(small: Small, monkeypatch: pyt
 
     from numba.core import caching
 
-    from tmrepro.surface import kernels
+    from tmrepro.surface.cpu import kernels
 
     expected = find_evaluator("tracked")(small("dense")).block(A, B)[0].tobytes()
     monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", _refuse)

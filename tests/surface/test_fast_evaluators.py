@@ -15,16 +15,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tmrepro.determinism import Determinism
-from tmrepro.directions import DirectionPair
-from tmrepro.inference import Targets
-from tmrepro.models import build_model
-from tmrepro.parameters import theta_of
+from tmrepro.directions.gaussian import DirectionPair
+from tmrepro.networks import build_model
+from tmrepro.networks.parameters import theta_of
+from tmrepro.numerics.determinism import Determinism
+from tmrepro.numerics.inference import Targets
 from tmrepro.records import Direction, Signature
 from tmrepro.spec import CnnModel, DnnModel
 from tmrepro.surface import PlainEvaluator, Problem, find_evaluator
-from tmrepro.surface import geometry as geometry_module
-from tmrepro.surface import prefix as prefix_module
+from tmrepro.surface.cpu import geometry as geometry_module
+from tmrepro.surface.cpu import prefix as prefix_module
 
 FAST = ("tracked", "prefix")
 CLASSES = 4
@@ -163,7 +163,7 @@ def check(
 @given(networks(), st.sampled_from(FAST), st.sampled_from(["hard", "soft", "clipped"]))
 def test_random_networks_are_within_the_bound(model: nn.Module, name: str, labels: str) -> None:
     problem = pose(model, labels=labels, clip=0.05 if labels == "clipped" else None)
-    assume(find_evaluator(name).unfit(problem) is None)
+    assume(find_evaluator(name).why_unsupported(problem) is None)
     check(problem, name, rounded=True)
 
 
@@ -268,7 +268,7 @@ def test_prefix_takes_float64_and_losses_of_ones_own() -> None:
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 6, 3, 2), nn.Flatten(), nn.Linear(36, CLASSES)]
     asked = pose(nn.Sequential(*layers).eval())
     problem = replace(asked, targets=Targets(torch.randn(IMAGES, CLASSES), loss=squared))
-    assert "caller's own" in find_evaluator("tracked").unfit(problem)
+    assert "caller's own" in find_evaluator("tracked").why_unsupported(problem)
     check(problem, "prefix")
     wide = replace(asked, precision="float64")
     loss, _ = find_evaluator("prefix")(wide).block(A, B)

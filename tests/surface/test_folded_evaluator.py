@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tmrepro.directions import DirectionPair, draw_directions
-from tmrepro.inference import Targets
-from tmrepro.parameters import layout_of, theta_of
+from tmrepro.directions.gaussian import DirectionPair, draw_directions
+from tmrepro.networks.parameters import layout_of, theta_of
+from tmrepro.numerics.inference import Targets
 from tmrepro.records import Direction
 from tmrepro.surface import PlainEvaluator, Problem, choose
-from tmrepro.surface.folded import FoldedEvaluator
-from tmrepro.surface.folding import FoldedNetwork, fold_network
-from tmrepro.surface.layers import Shape, make_layer
+from tmrepro.surface.cpu.folded import FoldedEvaluator
+from tmrepro.surface.cpu.folding import FoldedNetwork, fold_network
+from tmrepro.surface.cpu.layers import Shape, make_layer
 from tmrepro.surface.trace import trace_network
 
 Problems = Callable[..., Problem]
@@ -36,7 +36,7 @@ def bound(expected: np.ndarray) -> np.ndarray:
 
 
 def check_against_float64(asked: Problem, a: np.ndarray = A, b: np.ndarray = B) -> None:
-    assert FoldedEvaluator.unfit(asked) is None
+    assert FoldedEvaluator.why_unsupported(asked) is None
     loss, accuracy = FoldedEvaluator(asked).block(a, b)
     expected, right = PlainEvaluator(replace(asked, precision="float64")).block(a, b)
     assert (np.abs(loss - expected) <= bound(expected)).all()
@@ -284,7 +284,7 @@ def test_model_and_settings_are_left_alone(network: Network, problem: Problems) 
 
 @pytest.mark.parametrize("precision", ["float64", "tf32", "bfloat16"])
 def test_other_precisions_do_not_fit(precision: Any, network: Network, problem: Problems) -> None:
-    unfit = FoldedEvaluator.unfit(problem(network("normed"), precision=precision))
+    unfit = FoldedEvaluator.why_unsupported(problem(network("normed"), precision=precision))
     assert unfit == f"its arithmetic is float32, not {precision}"
 
 

@@ -17,14 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tmrepro.directions import draw_directions
-from tmrepro.inference import Targets
-from tmrepro.models.networks import convolutional_network
-from tmrepro.parameters import layout_of, theta_of
-from tmrepro.surface import PlainEvaluator, Problem, choose, find_evaluator, gpu_kernels
-from tmrepro.surface import fused as fused_module
-from tmrepro.surface.fused import FusedEvaluator
-from tmrepro.surface.fused_layers import fuse_network, places_first, round_tf32
+from tmrepro.directions.gaussian import draw_directions
+from tmrepro.networks.networks import convolutional_network
+from tmrepro.networks.parameters import layout_of, theta_of
+from tmrepro.numerics.inference import Targets
+from tmrepro.surface import PlainEvaluator, Problem, choose, find_evaluator
+from tmrepro.surface.gpu import fused as fused_module
+from tmrepro.surface.gpu import gpu_kernels
+from tmrepro.surface.gpu.fused import FusedEvaluator
+from tmrepro.surface.gpu.fused_layers import fuse_network, places_first, round_tf32
 from tmrepro.surface.trace import trace_network
 
 CLASSES = 4
@@ -347,17 +348,17 @@ def convolution(**options: Any) -> nn.Module:
 )
 def test_what_does_not_fit_says_why(make: Callable[[], nn.Module], why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused_module, "why_unsupported", lambda _device: None)
-    found = FusedEvaluator.unfit(problem_of(make(), size=(8, 8), n=2))
+    found = FusedEvaluator.why_unsupported(problem_of(make(), size=(8, 8), n=2))
     assert found is not None
     assert why in found
 
 
 def test_other_problems_are_left_to_others() -> None:
     asked = problem_of(convolution(), size=(8, 8), n=2)
-    assert "float32 and tf32" in str(FusedEvaluator.unfit(replace(asked, precision="bfloat16")))
+    assert "float32 and tf32" in str(FusedEvaluator.why_unsupported(replace(asked, precision="bfloat16")))
     own = replace(asked.targets, loss=lambda outputs, _: outputs.sum(1))
-    assert "caller's own" in str(FusedEvaluator.unfit(replace(asked, targets=own)))
-    assert "for GPUs, not for the cpu" in str(FusedEvaluator.unfit(moved_to(asked, "cpu")))
+    assert "caller's own" in str(FusedEvaluator.why_unsupported(replace(asked, targets=own)))
+    assert "for GPUs, not for the cpu" in str(FusedEvaluator.why_unsupported(moved_to(asked, "cpu")))
 
 
 @needs_gpu

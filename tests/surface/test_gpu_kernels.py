@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import cpp_extension
 
-from tmrepro.surface import gpu_kernels
-from tmrepro.surface.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
+from tmrepro.surface.gpu import gpu_kernels
+from tmrepro.surface.gpu.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
 from tmrepro.surface.trace import trace_network
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from tmrepro.inference import Targets
+from tmrepro.numerics.inference import Targets
 from tmrepro.records import loss_bound
 from tmrepro.surface import PlainEvaluator, Problem, evaluators
 from tmrepro.surface.measured import IMAGES, ErrorMeter, Lattice, over_bound

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from tmrepro.directions import DirectionPair, draw_directions
+from tmrepro.directions.gaussian import DirectionPair, draw_directions
 from tmrepro.errors import UsageError
-from tmrepro.inference import Targets, evaluate
-from tmrepro.minimum import relabel
-from tmrepro.parameters import layout_of, theta_of
+from tmrepro.networks.parameters import layout_of, theta_of
+from tmrepro.numerics.inference import Targets, evaluate
 from tmrepro.records import Direction
 from tmrepro.surface import PlainEvaluator, Problem, choose
+from tmrepro.training.minimum import relabel
 
 Network = Callable[[str], nn.Module]
 Problems = Callable[..., Problem]

@@ -73,7 +73,7 @@ def test_what_does_not_fit_says_why(
     problem: Callable[..., Problem], model: nn.Module, tracked: str | None, prefix: str | None
 ) -> None:
     for name, expected in (("tracked", tracked), ("prefix", prefix)):
-        why = find_evaluator(name).unfit(problem(model.eval(), precision="float32"))
+        why = find_evaluator(name).why_unsupported(problem(model.eval(), precision="float32"))
         assert why is None if expected is None else expected in why
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_folded_says_why(
     model: Callable[[], nn.Module], words: str, problem: Callable[..., Problem]
 ) -> None:
     asked = problem(model().eval(), precision="float32")
-    assert find_evaluator("folded").unfit(asked) == words
+    assert find_evaluator("folded").why_unsupported(asked) == words
     chosen = choose(asked)
     assert chosen.kind.name != "folded"
     assert f"not folded: {words}" in chosen.reason

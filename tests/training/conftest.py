@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tmrepro.models import build_model
+from tmrepro.networks import build_model
 from tmrepro.records import Signature
 from tmrepro.spec import AdamOptimizer, CnnModel, DnnModel, StopSpec, TrainingSpec
 from tmrepro.training import Examples

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from tmrepro.errors import DivergedError
-from tmrepro.inference import Targets, evaluate
+from tmrepro.numerics.inference import Targets, evaluate
 from tmrepro.records import Epoch
 from tmrepro.spec import AdamOptimizer, AdamwOptimizer, SgdOptimizer, StopSpec, TrainingSpec
 from tmrepro.training import Examples, train

@@ -8,11 +8,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
 
 from tmrepro.errors import Finding, SpecError, UsageError
-from tmrepro.paths import user_path
-from tmrepro.shipped import shipped_folder
 from tmrepro.spec.document import MAX_BYTES, first_findings, read_document
 from tmrepro.spec.fields import Name, Section, contradiction
 from tmrepro.spec.messages import Problem, did_you_mean, problems
+from tmrepro.spec.shipped import shipped_folder
+from tmrepro.spec.user_paths import user_path
 from tmrepro.statistics import MINIMUM_NUMBERS, STATISTICS
 
 CLAIMS = "claims.yaml"

@@ -13,8 +13,8 @@ import rfc8785
 from tmrepro.claims.document import OF_TRAINING, Claim, Claims, load_claims
 from tmrepro.claims.judge import VERDICTS, Line, judge_setting, least_seeds
 from tmrepro.claims.sources import Source, read_source, require_one_spec, sample_of, settings_of
-from tmrepro.schemas import dump_json
 from tmrepro.spec import spec_hash
+from tmrepro.spec.json_text import dump_json
 
 
 @dataclass(frozen=True)

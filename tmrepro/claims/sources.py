@@ -11,10 +11,10 @@ from typing import Any
 from tmrepro.claims.document import OF_SURFACES, REACHED
 from tmrepro.claims.judge import Sample
 from tmrepro.errors import DamagedError, UsageError
-from tmrepro.finished import read_finished
 from tmrepro.records import FAILED, Epoch, History, Minimum
 from tmrepro.spec import Spec, TrainedModel, expand_models, expand_surfaces
 from tmrepro.spec.seeds import first_difference_beyond_seeds
+from tmrepro.store.finished import read_finished
 from tmrepro.store.statistics import StoredStatistics
 
 DATA_FIELDS = ("name", "source", "fingerprint", "train", "validation")

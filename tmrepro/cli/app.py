@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from tmrepro.paths import user_path
+from tmrepro.spec.user_paths import user_path
 
 
 class App(typer.Typer):

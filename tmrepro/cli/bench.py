@@ -8,7 +8,7 @@ import typer
 from tmrepro.cli.run import DebugOption
 
 if TYPE_CHECKING:
-    from tmrepro.benchmark import Benchmark
+    from tmrepro.api.benchmark import Benchmark
 
 
 def bench(
@@ -32,9 +32,9 @@ def bench(
 
     Example: tmrepro bench --model resnet50 --grid 5 --level machine
     """
-    from tmrepro.benchmark import MODELS, run_benchmark
-    from tmrepro.determinism import LEVELS
+    from tmrepro.api.benchmark import MODELS, run_benchmark
     from tmrepro.errors import UsageError
+    from tmrepro.numerics.determinism import LEVELS
 
     if level not in LEVELS:
         raise UsageError(f"--level {level}: choose {', '.join(LEVELS)}")

@@ -45,7 +45,7 @@ def claims(
 
     from tmrepro.claims import judge_folders, load_claims
     from tmrepro.cli.display import show_claims
-    from tmrepro.report import write_claims
+    from tmrepro.reporting.report import write_claims
 
     judged = judge_folders(folders, claims=load_claims(document))
     if html is not None:

@@ -10,7 +10,7 @@ import typer
 from tmrepro.cli.run import DebugOption
 
 if TYPE_CHECKING:
-    from tmrepro.difference import RunComparison
+    from tmrepro.comparison.runs import RunComparison
 
 PLAIN_WIDTH = 160  # of a log, which has no width of its own
 
@@ -28,7 +28,7 @@ def diff(
 
     Example: tmrepro diff runs/quickstart runs/again
     """
-    from tmrepro.difference import compare_runs
+    from tmrepro.comparison.runs import compare_runs
 
     found = compare_runs(here, there)
     if as_json:

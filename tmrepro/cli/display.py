@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column, Table
 
-from tmrepro.progress import Action, Reporter, Silent
 from tmrepro.records import Epoch, Minimum
+from tmrepro.reporting.progress import Action, Reporter, Silent
 from tmrepro.store.atomic import shown
 
 if TYPE_CHECKING:

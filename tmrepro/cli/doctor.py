@@ -10,7 +10,7 @@ import typer
 from tmrepro.cli.run import DebugOption
 
 if TYPE_CHECKING:
-    from tmrepro.doctor import Diagnosis
+    from tmrepro.api.doctor import Diagnosis
 
 PLAIN_WIDTH = 500  # of a log, which has no width of its own: each finding stays on its line
 STYLES = {"ok": "green", "note": "yellow", "failed": "red"}
@@ -34,7 +34,7 @@ def doctor(
 
     Example: tmrepro doctor
     """
-    from tmrepro.doctor import examine
+    from tmrepro.api.doctor import examine
 
     found = examine(threads=threads, folder=folder)
     if as_json:

@@ -31,6 +31,6 @@ def export(
 
       tmrepro export paper/reference/paper-gpu --to vtk --out paraview
     """
-    from tmrepro.export import export_run
+    from tmrepro.reporting.export import export_run
 
     typer.echo(str(export_run(run, to=to, out=out)))

@@ -22,7 +22,7 @@ def figures(
 
     Example: tmrepro figures runs/quickstart --scale log --to pictures
     """
-    from tmrepro.retell import draw_again
+    from tmrepro.api.regenerate import draw_again
 
     for path in draw_again(run, to=to, scale=scale):
         typer.echo(str(path))
@@ -38,7 +38,7 @@ def report(
 
     Example: tmrepro report runs/quickstart --to page.html
     """
-    from tmrepro.retell import write_report_again
+    from tmrepro.api.regenerate import write_report_again
 
     typer.echo(str(write_report_again(run, to=to)))
 
@@ -53,8 +53,8 @@ def stats(
 
     Example: tmrepro stats runs/quickstart --json | jq .paper.dnn.roughness
     """
+    from tmrepro.api.regenerate import compute_statistics_again, errors_in_words
     from tmrepro.cli.display import number
-    from tmrepro.retell import compute_statistics_again, errors_in_words
 
     found = compute_statistics_again(run)
     if as_json:

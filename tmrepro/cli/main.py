@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tmrepro.api.isolation import claimed
 from tmrepro.cli.app import App
 from tmrepro.cli.bench import bench
 from tmrepro.cli.claims import claims
@@ -34,7 +35,6 @@ from tmrepro.cli.streams import open_streams
 from tmrepro.cli.verify import verify
 from tmrepro.cli.view import view
 from tmrepro.cli.worker import worker
-from tmrepro.determinism import settle
 from tmrepro.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -44,8 +44,8 @@ from tmrepro.errors import (
     SpecError,
     TmreproError,
 )
-from tmrepro.isolation import claimed
-from tmrepro.paths import require_working_folder
+from tmrepro.numerics.determinism import settle
+from tmrepro.spec.user_paths import require_working_folder
 
 _STOPPED: dict[int, tuple[str, int]] = {
     signal.SIGINT: ("interrupted", EXIT_INTERRUPTED),

@@ -22,7 +22,7 @@ def new(
 
       tmrepro new spirals, then tmrepro run spirals.yaml
     """
-    from tmrepro.starter import write_starter
+    from tmrepro.api.starter import write_starter
 
     spec, model, data = write_starter(name, folder=Path())
     typer.echo(f"{spec}  the spec: what is computed\n{model}  the network\n{data}  the data\n")

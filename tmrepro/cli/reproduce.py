@@ -36,9 +36,9 @@ def reproduce(
     from rich.console import Console
 
     from tmrepro.api import run, verify
+    from tmrepro.api.reproduction import STUDY, judge_study, make_plan
     from tmrepro.cli.display import closing_table, make_reporter, show_claims
-    from tmrepro.reproduction import STUDY, judge_study, make_plan
-    from tmrepro.verify.document import write_json
+    from tmrepro.verification.document import write_json
 
     plan = make_plan(data_dir=data_dir, download=download)
     if not quiet:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tmrepro.several import Cell, Comparison, Listing, Row
+    from tmrepro.comparison import Cell, Comparison, Listing, Row
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
@@ -42,8 +42,8 @@ def ls(
 
       tmrepro ls paper/reference --json | jq -r '.runs[] | [.folder, .state] | @tsv'
     """
-    from tmrepro.report import write_page
-    from tmrepro.several import list_folder, listing_csv, listing_page
+    from tmrepro.comparison import list_folder, listing_csv, listing_page
+    from tmrepro.reporting.report import write_page
 
     _one_of(as_json, as_csv)
     found = list_folder(folder)
@@ -77,8 +77,8 @@ def compare(
 
       tmrepro compare runs/* --csv > runs.csv
     """
-    from tmrepro.report import write_page
-    from tmrepro.several import compare_folders, comparison_csv, comparison_page
+    from tmrepro.comparison import compare_folders, comparison_csv, comparison_page
+    from tmrepro.reporting.report import write_page
 
     _one_of(as_json, as_csv)
     found = compare_folders(runs)
@@ -101,7 +101,7 @@ def _show_listing(found: "Listing") -> None:
     from rich.markup import escape
     from rich.text import Text
 
-    from tmrepro.several.output import networks_in_words
+    from tmrepro.comparison.output import networks_in_words
 
     console = _console()
     if not found.entries:

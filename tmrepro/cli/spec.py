@@ -9,7 +9,7 @@ import typer
 from tmrepro.cli.app import App
 from tmrepro.cli.run import DebugOption
 from tmrepro.cli.styles import terminal_width
-from tmrepro.shipped import find_spec
+from tmrepro.spec.shipped import find_spec
 
 SpecFile = Annotated[
     Path,

@@ -13,7 +13,7 @@ from tmrepro.cli.styles import PLAIN_WIDTH, STYLES
 from tmrepro.errors import UsageError
 
 if TYPE_CHECKING:
-    from tmrepro.verify.update import Update
+    from tmrepro.verification.update import Update
 
 
 def check_asking(*, yes: bool) -> None:

@@ -9,7 +9,7 @@ from tmrepro.cli.styles import PLAIN_WIDTH, STYLES, terminal_width
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tmrepro.verify import Check, Verdict
+    from tmrepro.verification import Check, Verdict
 
 NARROW = 100  # columns, below which four columns of words would break them
 
@@ -60,10 +60,10 @@ def _show_checks(checks: "Sequence[Check]", console: "Console") -> None:
 def write_verdict(verdict: "Verdict", *, junit: Path | None, html: Path | None) -> None:
     """Write the requested files."""
     if junit is not None:
-        from tmrepro.verify.junit import write_junit
+        from tmrepro.verification.junit import write_junit
 
         write_junit(verdict, junit)
     if html is not None:
-        from tmrepro.verify.page import write_page
+        from tmrepro.verification.page import write_page
 
         write_page(verdict, html)

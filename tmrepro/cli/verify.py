@@ -12,7 +12,7 @@ from tmrepro.cli.verdict import show_verdict, write_verdict
 from tmrepro.errors import TmreproError, UsageError
 
 if TYPE_CHECKING:
-    from tmrepro.verify import Verdict
+    from tmrepro.verification import Verdict
 
 
 def verify(
@@ -80,11 +80,11 @@ def verify(
       tmrepro verify runs/quickstart --update
     """
     if schema:
-        from tmrepro.verify.document import dump_verdict_schema
+        from tmrepro.verification.document import dump_verdict_schema
 
         typer.echo(dump_verdict_schema(), nl=False)
         return
-    from tmrepro.verify.document import error_document, verdict_document
+    from tmrepro.verification.document import error_document, verdict_document
 
     _check_files(target, junit=junit, html=html)
     if yes and not update:

@@ -24,6 +24,6 @@ def view(
 
       tmrepro view paper/reference/paper-gpu --to paper.html
     """
-    from tmrepro.explore import write_view
+    from tmrepro.reporting.explore import write_view
 
     typer.echo(str(write_view(run, to=to)))

@@ -57,7 +57,7 @@ def worker(
 
     Between machines, only with TLS: docs/scale.md.
     """
-    from tmrepro.cluster.link import Link
-    from tmrepro.cluster.serve import serve
+    from tmrepro.runner.cluster.link import Link
+    from tmrepro.runner.cluster.serve import serve
 
     serve(Link(address, scheduler_file, tls_ca, tls_cert, tls_key), workers=nworkers, data_dir=data_dir)

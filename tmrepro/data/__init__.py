@@ -22,8 +22,8 @@ from tmrepro.data.picture import shown
 from tmrepro.data.scaling import Scaling, scale
 from tmrepro.data.subset import draw
 from tmrepro.errors import DataError
-from tmrepro.paths import user_path
 from tmrepro.spec import AnyDataSpec, ArraysSpec, CustomDataSpec, DataSpec
+from tmrepro.spec.user_paths import user_path
 from tmrepro.usercode import is_at_hand as code_is_at_hand
 
 DATA_DIR_VARIABLE = "TMREPRO_DATA"

@@ -16,7 +16,7 @@ from tmrepro.data.files import size_of_regular_file
 from tmrepro.data.own import NAMES, own_dataset
 from tmrepro.data.picture import shown
 from tmrepro.errors import DataError, FieldError
-from tmrepro.limits import DATA_BYTES
+from tmrepro.spec.limits import DATA_BYTES
 
 # A file that says it becomes so many times larger is no data: zeros alone compress further.
 EXPANSION_MAX = 200

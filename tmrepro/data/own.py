@@ -11,8 +11,8 @@ from jaxtyping import Int64, Shaped
 
 from tmrepro.data.dataset import Dataset, Part
 from tmrepro.errors import FieldError
-from tmrepro.limits import EXAMPLE_NUMBERS
 from tmrepro.spec import Location
+from tmrepro.spec.limits import EXAMPLE_NUMBERS
 from tmrepro.usercode import CodeRecord
 
 NAMES = ("train_inputs", "train_targets", "validation_inputs", "validation_targets")

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile, PpmImagePlugin, TiffImagePlugin, UnidentifiedI
 
 from tmrepro.data.files import size_of_regular_file
 from tmrepro.errors import DataError
-from tmrepro.limits import PICTURE_PIXELS
+from tmrepro.spec.limits import PICTURE_PIXELS
 
 # The decoders behind torchvision's IMG_EXTENSIONS, and two more that give 8 bits a channel. PPM reads .pbm and .pgm too.
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "GIF", *(("AVIF",) if features.check("avif") else ()))

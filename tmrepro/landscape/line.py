@@ -10,16 +10,16 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
-from tmrepro.attributes import flat_attributes
-from tmrepro.directions import DirectionPair, Moves, Normalization, line_direction
-from tmrepro.labels import labelled
+from tmrepro.directions.gaussian import DirectionPair, Moves, Normalization, line_direction
 from tmrepro.landscape.adapter import Output
+from tmrepro.landscape.arguments import Asked, choice
 from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
 from tmrepro.landscape.points import Origin, Unit, line_points
-from tmrepro.landscape.question import Asked, choice
 from tmrepro.landscape.surface import Options, Progress, landscape_of
 from tmrepro.landscape.vectors import own_vector
-from tmrepro.parameters import layout_of, theta_of
+from tmrepro.networks.parameters import layout_of, theta_of
+from tmrepro.store.attributes import flat_attributes
+from tmrepro.store.labels import labelled
 from tmrepro.surface import Precision
 
 _OF_A_PLANE = ("delta_norm", "delta_sha256", "cosine")

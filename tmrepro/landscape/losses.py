@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
-from tmrepro.inference import Targets
 from tmrepro.landscape.module import dtype_of
+from tmrepro.numerics.inference import Targets
 
 CROSS_ENTROPY: Final = "cross_entropy"
 LossName = Literal["cross_entropy", "mse", "mae", "bce_with_logits"]

@@ -14,20 +14,20 @@ import torch
 import xarray as xr
 from torch import nn
 
+from tmrepro.directions.trajectory import follow, places_in
 from tmrepro.errors import UsageError
-from tmrepro.inference import gradient_norm, image_losses, outputs
-from tmrepro.labels import labelled_path
 from tmrepro.landscape.adapter import Output
+from tmrepro.landscape.arguments import Asked, own_data
 from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
 from tmrepro.landscape.module import own_model, precision_of, unwrapped
 from tmrepro.landscape.planes import ComponentDirections, pca_directions
-from tmrepro.landscape.question import Asked, own_data
 from tmrepro.landscape.surface import pair_of_directions
-from tmrepro.landscape.undisturbed import undisturbed
-from tmrepro.parameters import layout_of, theta_of
-from tmrepro.paths import user_path
+from tmrepro.landscape.torch_state import undisturbed
+from tmrepro.networks.parameters import layout_of, theta_of
+from tmrepro.numerics.inference import gradient_norm, image_losses, outputs
+from tmrepro.spec.user_paths import user_path
 from tmrepro.store.atomic import storage_error
-from tmrepro.trajectory import follow, places_in
+from tmrepro.store.labels import labelled_path
 
 
 class Trajectory:

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from torch import nn
 
-from tmrepro.components import State, open_state, principal_components, read_state
+from tmrepro.directions.components import State, open_state, principal_components, read_state
 from tmrepro.errors import UsageError
 from tmrepro.landscape.module import own_model, unwrapped
-from tmrepro.parameters import dot, layout_of, norm_of, theta_of
+from tmrepro.networks.parameters import dot, layout_of, norm_of, theta_of
 
 SAME = 1e-12  # of squared lengths: less than rounding in float32 leaves
 

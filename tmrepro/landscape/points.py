@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float64
 
 from tmrepro.errors import UsageError
-from tmrepro.landscape.question import choice
-from tmrepro.limits import LARGEST_K
+from tmrepro.landscape.arguments import choice
+from tmrepro.spec.limits import LARGEST_K
 from tmrepro.surface import build_grid
 
 Origin = Literal["corner", "center"]

@@ -14,20 +14,20 @@ import xarray as xr
 from jaxtyping import Float64
 from torch import nn
 
-from tmrepro.attributes import flat_attributes
-from tmrepro.directions import DirectionPair, Moves, Normalization, draw_directions, own_directions
+from tmrepro.directions.gaussian import DirectionPair, Moves, Normalization, draw_directions, own_directions
 from tmrepro.errors import UsageError
-from tmrepro.labels import labelled
 from tmrepro.landscape.adapter import Output
-from tmrepro.landscape.kept import Kept
+from tmrepro.landscape.arguments import Asked, Data, choice, own_data
+from tmrepro.landscape.cache import Kept
 from tmrepro.landscape.losses import CROSS_ENTROPY, Loss
 from tmrepro.landscape.module import own_model, precision_of, unwrapped
 from tmrepro.landscape.points import Origin, Points, Unit, points_of
-from tmrepro.landscape.question import Asked, Data, choice, own_data
-from tmrepro.landscape.undisturbed import undisturbed
+from tmrepro.landscape.torch_state import undisturbed
 from tmrepro.landscape.vectors import LARGEST_SEED, own_vectors
-from tmrepro.parameters import layout_of, norm_of, theta_of
-from tmrepro.paths import require_working_folder, user_path
+from tmrepro.networks.parameters import layout_of, norm_of, theta_of
+from tmrepro.spec.user_paths import require_working_folder, user_path
+from tmrepro.store.attributes import flat_attributes
+from tmrepro.store.labels import labelled
 from tmrepro.store.zarr_metadata import Layout, error_attributes
 from tmrepro.surface import Precision, Problem
 from tmrepro.surface.measured import Lattice

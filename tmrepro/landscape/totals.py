@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
-from tmrepro.inference import EVALUATION_BATCH, Targets
+from tmrepro.numerics.inference import EVALUATION_BATCH, Targets
 from tmrepro.surface.trace import away
 
 SAME_COUNT = 1e-6  # share by which sums of counts in float32 may differ

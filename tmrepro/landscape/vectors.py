@@ -11,7 +11,7 @@ from tmrepro.errors import UsageError
 from tmrepro.landscape.module import kind_of
 from tmrepro.landscape.planes import Plane
 from tmrepro.landscape.tensors import tensor_of
-from tmrepro.parameters import Layout, split_theta
+from tmrepro.networks.parameters import Layout, split_theta
 from tmrepro.spec.messages import did_you_mean
 
 LARGEST_SEED = 2**63  # and not itself

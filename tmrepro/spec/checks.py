@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from tmrepro.limits import MOST_CHUNKS
 from tmrepro.spec.data import CIFAR10_SIZE, CLASSES, DEFAULT_COUNTS, DIGITS_IMAGES, AnyDataSpec, DataSpec
 from tmrepro.spec.fields import Location
+from tmrepro.spec.limits import MOST_CHUNKS
 from tmrepro.spec.losses import find_loss_problems
 from tmrepro.spec.messages import MAX_PROBLEMS, Problem, did_you_mean, got, keys, problems
 from tmrepro.spec.model import MAX_ITEMS, MinimumSpec, ReplicatesSpec, Spec

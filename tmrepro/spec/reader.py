@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.errors import FieldError, Finding, SpecError, UsageError
-from tmrepro.paths import user_path
 from tmrepro.spec.canonical import canonical_dict, dump_spec
 from tmrepro.spec.checks import find_problems
 from tmrepro.spec.document import MAX_BYTES, MAX_VALUES, first_findings, read_document
 from tmrepro.spec.model import Spec
 from tmrepro.spec.resolve import resolve
+from tmrepro.spec.user_paths import user_path
 
 
 def load_spec(path: Path | str) -> Spec:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from tmrepro.limits import LARGEST_K
 from tmrepro.spec.fields import (
     Name,
     PositiveInteger,
@@ -19,6 +18,7 @@ from tmrepro.spec.fields import (
     contradiction,
     stated,
 )
+from tmrepro.spec.limits import LARGEST_K
 
 
 class SeedsSpec(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tmrepro.schemas import SCHEMA_DIALECT
+from tmrepro.spec.json_text import SCHEMA_DIALECT
 from tmrepro.statistics.catalogue import STATISTICS, StatisticInfo
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from tmrepro.errors import DamagedError, UsageError
-from tmrepro.limits import MOST_CHUNKS
 from tmrepro.records import Surface, SurfaceError
+from tmrepro.spec.limits import MOST_CHUNKS
 from tmrepro.store.atomic import WORK, remove, safe_path, work_folder
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.litter import find_litter

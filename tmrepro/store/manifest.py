@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from tmrepro.errors import DamagedError
-from tmrepro.limits import FILE_BYTES
+from tmrepro.spec.limits import FILE_BYTES
 from tmrepro.store.atomic import WORK, open_plain, read_bytes, refuse_too_many, remove, safe_path, shown, write_text
 from tmrepro.store.litter import find_litter, litter_words, removal_command
 from tmrepro.store.run_files import MANIFEST

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.errors import DamagedError
 from tmrepro.records import Minimum
-from tmrepro.schemas import SCHEMA_DIALECT
+from tmrepro.spec.json_text import SCHEMA_DIALECT
 from tmrepro.store.atomic import safe_path
 from tmrepro.store.documents import read_json, write_json
 from tmrepro.store.run_files import MINIMUM, model_file

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tmrepro.errors import DamagedError
-from tmrepro.limits import EXAMPLE_NUMBERS
 from tmrepro.records import Signature
 from tmrepro.spec import DataSpec, Spec
+from tmrepro.spec.limits import EXAMPLE_NUMBERS
 
 HOME = "home"
 PATH_CHARACTERS = 4096

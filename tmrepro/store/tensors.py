@@ -15,7 +15,7 @@ import safetensors.numpy
 from jaxtyping import Float32, Int64, Shaped
 
 from tmrepro.errors import DamagedError
-from tmrepro.limits import WEIGHTS_BYTES, WEIGHTS_HEADER_BYTES
+from tmrepro.spec.limits import WEIGHTS_BYTES, WEIGHTS_HEADER_BYTES
 from tmrepro.store.atomic import open_plain, read_bytes, shown, write_bytes
 from tmrepro.store.documents import parse_json
 

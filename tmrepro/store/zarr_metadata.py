@@ -21,8 +21,8 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from tmrepro.errors import DamagedError
-from tmrepro.limits import LARGEST_K, MOST_CHUNKS
 from tmrepro.records import Direction, Mark, SurfaceError, SurfaceFacts
+from tmrepro.spec.limits import LARGEST_K, MOST_CHUNKS
 from tmrepro.store.atomic import shown
 from tmrepro.store.chunks import LEVEL
 

@@ -1,8 +1,18 @@
-"""Algorithm 2: the loss at every point of the grid, chunk by chunk."""
+"""Algorithm 2: the loss at every point of the grid, chunk by chunk.
+
+problem.py      what an evaluator is asked and what it returns: the interface of all evaluators
+plain.py        the plain evaluator, which every other one is checked against; compiled.py: compiled by torch
+cpu/, gpu/      faster evaluators
+evaluators.py   all evaluators, and the rule that chooses one; selection.py: chooses by measured error as well
+measured.py     the error of a surface, measured at some points; precision.py: the cost of a lower precision
+grid.py         the points of a surface; order.py: the order of its chunks; executors.py: evaluates chunks
+conduct.py      checks that a network and a loss are functions; state.py and watch.py: what they keep, read and change
+trace.py        the graph of a network, and the proof that it computes the same; graph.py: cuts it
+"""
 
 from __future__ import annotations
 
-from tmrepro.surface.evaluators import Choice, choose, evaluator_names, find_evaluator, why_unfit
+from tmrepro.surface.evaluators import Choice, choose, evaluator_names, find_evaluator, why_unsupported
 from tmrepro.surface.executors import evaluate_chunks
 from tmrepro.surface.grid import build_grid
 from tmrepro.surface.plain import PlainEvaluator
@@ -19,5 +29,5 @@ __all__ = [
     "evaluate_chunks",
     "evaluator_names",
     "find_evaluator",
-    "why_unfit",
+    "why_unsupported",
 ]

@@ -20,8 +20,8 @@ class CompiledEvaluator(PlainEvaluator):
     name = "compiled"
 
     @staticmethod
-    def unfit(problem: Problem) -> str | None:
-        """See `EvaluatorKind.unfit`."""
+    def why_unsupported(problem: Problem) -> str | None:
+        """See `EvaluatorKind.why_unsupported`."""
         headers = Path(sysconfig.get_path("include")) / "Python.h"
         if problem.inputs.device.type == "cpu" and not (
             shutil.which(os.environ.get("CXX", "c++")) and headers.is_file()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tmrepro.errors import UsageError
-from tmrepro.inference import EVALUATION_BATCH, Targets, image_losses
+from tmrepro.numerics.inference import EVALUATION_BATCH, Targets, image_losses
 from tmrepro.surface.state import changed, kept, shared_memory, state_of
 from tmrepro.surface.trace import away
 from tmrepro.surface.watch import Watch, generators, require_apart, storages, storages_of

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tmrepro.determinism import Level
 from tmrepro.errors import UsageError
-from tmrepro.surface.batched import BatchedEvaluator
+from tmrepro.numerics.determinism import Level
 from tmrepro.surface.compiled import CompiledEvaluator
-from tmrepro.surface.folded import FoldedEvaluator
-from tmrepro.surface.fused import FusedEvaluator
+from tmrepro.surface.cpu.folded import FoldedEvaluator
+from tmrepro.surface.cpu.prefix import PrefixEvaluator
+from tmrepro.surface.cpu.tracked import TrackedEvaluator
+from tmrepro.surface.gpu.batched import BatchedEvaluator
+from tmrepro.surface.gpu.fused import FusedEvaluator
+from tmrepro.surface.gpu.replayed import ReplayedEvaluator
 from tmrepro.surface.plain import PlainEvaluator
-from tmrepro.surface.prefix import PrefixEvaluator
 from tmrepro.surface.problem import EvaluatorKind, Problem
-from tmrepro.surface.replayed import ReplayedEvaluator
-from tmrepro.surface.tracked import TrackedEvaluator
 
 # Faster ones, the fastest first. The rule takes the first that fits: by the problem alone, never by timing. The first three
 # compute on the CPU alone, the last two on a GPU.
@@ -63,7 +63,7 @@ def choose(
     """
     if forced is not None:
         kind = find_evaluator(forced)
-        why = why_unfit(kind, problem, level=level)
+        why = why_unsupported(kind, problem, level=level)
         if why is not None:
             raise UsageError(
                 f"evaluator {forced!r} cannot evaluate this surface: {why}; leave out the evaluator to let the rule choose"
@@ -71,25 +71,25 @@ def choose(
         return Choice(kind, "forced by name")
     if problem.only_plain is not None:
         return Choice(PlainEvaluator, f"only plain can be used: {problem.only_plain}")
-    unfit: list[str] = []
+    unsupported: list[str] = []
     for kind in (*_BY_RULE, *(_WITHOUT_BITS if level == "fast" else ())):
         if rejected and kind.name in rejected:
-            unfit.append(rejected[kind.name])
+            unsupported.append(rejected[kind.name])
             continue
-        why = why_unfit(kind, problem, level=level)
+        why = why_unsupported(kind, problem, level=level)
         if why is None:
-            return Choice(kind, "; ".join([*unfit, f"{kind.name} fits"]))
-        unfit.append(f"not {kind.name}: {why}")
-    return Choice(PlainEvaluator, "; ".join([*unfit, "plain fits everything"]))
+            return Choice(kind, "; ".join([*unsupported, f"{kind.name} fits"]))
+        unsupported.append(f"not {kind.name}: {why}")
+    return Choice(PlainEvaluator, "; ".join([*unsupported, "plain fits everything"]))
 
 
-def why_unfit(kind: EvaluatorKind, problem: Problem, *, level: Level) -> str | None:
+def why_unsupported(kind: EvaluatorKind, problem: Problem, *, level: Level) -> str | None:
     """Why `kind` cannot evaluate `problem` under a level of determinism; None if it can."""
     if kind in _WITHOUT_BITS and level != "fast":
         return f"not bit-reproducible; requires determinism: fast (the level is {level})"
     if problem.only_plain is not None and kind is not PlainEvaluator:
         return problem.only_plain
-    return kind.unfit(problem)
+    return kind.why_unsupported(problem)
 
 
 def find_evaluator(name: str) -> EvaluatorKind:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from tmrepro.determinism import Determinism
+from tmrepro.numerics.determinism import Determinism
 from tmrepro.surface.evaluators import choose
 from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
 

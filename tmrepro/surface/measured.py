@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from tmrepro.records import SurfaceError, loss_bound
+from tmrepro.surface.cpu.tail import SIDE
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
-from tmrepro.surface.tail import SIDE
 
 POINTS = 4
 POINTS_BEFORE = 2  # theta* and a drawn one

@@ -13,8 +13,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from tmrepro.errors import UsageError
-from tmrepro.inference import EVALUATION_BATCH, accuracies, count_right, image_losses
-from tmrepro.parameters import theta_of
+from tmrepro.networks.parameters import theta_of
+from tmrepro.numerics.inference import EVALUATION_BATCH, accuracies, count_right, image_losses
 from tmrepro.surface.problem import Precision, Problem
 
 
@@ -25,7 +25,7 @@ class PlainEvaluator:
     pointwise = True
 
     @staticmethod
-    def unfit(problem: Problem) -> str | None:  # noqa: ARG004 - the interface's
+    def why_unsupported(problem: Problem) -> str | None:  # noqa: ARG004 - the interface's
         """None: it evaluates everything."""
         return None
 
@@ -133,7 +133,7 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def memory_as_it_comes() -> Iterator[None]:
+def uninitialized_memory() -> Iterator[None]:
     """Deterministic algorithms fill new memory with nan, which costs a pass over it. For who reads nothing unwritten."""
     settings: Any = torch.utils.deterministic
     fills = settings.fill_uninitialized_memory

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float64, Shaped
 from torch import Tensor, nn
 
-from tmrepro.directions import DirectionPair
-from tmrepro.inference import Targets
-from tmrepro.parameters import layout_of, split_theta, theta_of
+from tmrepro.directions.gaussian import DirectionPair
+from tmrepro.networks.parameters import layout_of, split_theta, theta_of
+from tmrepro.numerics.inference import Targets
 from tmrepro.surface.conduct import IS_FUNCTION, Conduct
 from tmrepro.surface.trace import TRIED, Trace, Uncut, trace_network
 
@@ -115,7 +115,7 @@ class EvaluatorKind(Protocol):
         """The evaluator of a problem that fits."""
         ...
 
-    def unfit(self, problem: Problem) -> str | None:
+    def why_unsupported(self, problem: Problem) -> str | None:
         """Why it cannot evaluate `problem`, in a few words; None if it can. Cheap, and the same on every machine."""
         ...
 

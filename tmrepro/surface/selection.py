@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from tmrepro.determinism import Level
+from tmrepro.numerics.determinism import Level
 from tmrepro.records import SurfaceError
 from tmrepro.surface.evaluators import Choice, choose
 from tmrepro.surface.measured import ErrorMeter, Lattice, Measured, record, words

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from tmrepro.normal import standard_normal
+from tmrepro.numerics.portable_normal import standard_normal
 from tmrepro.surface.state import same_values
 from tmrepro.surface.watch import Watch, storages, storages_of
 

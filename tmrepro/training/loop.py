@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from tmrepro.errors import DivergedError
-from tmrepro.inference import Targets, clipped, evaluate, outputs, summarize, targets_of
+from tmrepro.numerics.inference import Targets, clipped, evaluate, outputs, summarize, targets_of
 from tmrepro.records import Epoch, History
 from tmrepro.spec import TrainingSpec
 from tmrepro.training.checkpoint import CheckpointError, Progress, pack, read_progress, unpack

@@ -1,0 +1,302 @@
+"""`tmrepro curvature RUN`: how the loss bends at theta* of a finished run's networks, kept in the run folder.
+
+Computed first, all of it; then the files are written and the manifest is made anew, with signals held back for that moment, so
+that an interruption leaves the folder as it was, or whole.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tmrepro.errors import ArtefactError, DamagedError, UsageError
+from tmrepro.landscape.curvature import Settings, measure
+from tmrepro.numerics.inference import Targets, targets_of
+from tmrepro.records import Curvature, Density, Spectrum, Surface
+from tmrepro.reporting.figures import draw_spectrum, save_figure
+from tmrepro.reporting.progress import Reporter, under_way
+from tmrepro.runner.context import computing
+from tmrepro.runner.trainings import users_code
+from tmrepro.runner.view import RunView
+from tmrepro.spec import DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces
+from tmrepro.store.atomic import remove, work_folder, write_bytes
+from tmrepro.store.curvature import (
+    LARGEST,
+    CurvatureDocument,
+    DensityDocument,
+    SliceDocument,
+    read_curvature,
+    save_curvature,
+    spectrum_stem,
+)
+from tmrepro.store.lock import remove_work, run_lock
+from tmrepro.store.manifest import check_manifest, file_hashes, told, write_manifest
+from tmrepro.store.run_files import CURVATURE, LABELS, THETA, VECTORS, model_file
+from tmrepro.store.surfaces import read_surface
+
+NO_POINT = frozenset({"collapsed", "diverged"})
+TOLD_SECONDS = 10.0  # at most one line of progress in this time
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`models`: names, or None for all that are a point; `images`: the first of X~, or None for all of them."""
+
+    models: Sequence[str] | None
+    images: int | None
+    settings: Settings
+
+
+def curvature_of_run(
+    view: RunView, asked: Asked, *, device: torch.device, reporter: Reporter
+) -> tuple[dict[str, CurvatureDocument], bool]:
+    """Compute and keep the curvature of the run's networks; returns it, and whether all of it was there already.
+
+    Raises:
+        UsageError: no such network, more images than there are, or settings that cannot be.
+        DamagedError: the run is not finished, or not what its manifest says.
+        ComputeError: the Hessian is not finite, or memory is not enough.
+    """
+    run, names = view.folder, _names(view, asked.models, reporter)
+    if findings := check_manifest(run):
+        raise DamagedError(f"{run}: {told(run, findings)}")
+    documents = {name: found for name in names if (found := _kept(view, name, asked)) is not None}
+    missing = [name for name in names if name not in documents]
+    if not missing:
+        return documents, True
+    with run_lock(run):
+        try:
+            vectors = {}
+            for name in missing:
+                with under_way(reporter, f"curvature/{name}", "not there yet, or asked for otherwise"):
+                    documents[name], vectors[name] = _computed(view, name, asked, device=device, reporter=reporter)
+            with _uninterrupted():
+                for name in missing:
+                    save_curvature(run, documents[name], vectors[name], work=work_folder(run))
+                draw_spectra(
+                    run,
+                    view.spec,
+                    folder=run / "figures",
+                    write=lambda path, data: write_bytes(path, data, work=work_folder(run)),
+                )
+                write_manifest(run, work=work_folder(run))
+        finally:
+            remove_work(run)
+    return {name: documents[name] for name in names}, False
+
+
+def draw_spectra(run: Path, spec: Spec, *, folder: Path, write: Callable[[Path, bytes], None]) -> None:
+    """Draw the spectra of all networks whose curvature `run` keeps, into `folder`, through `write`; nothing where it keeps none.
+
+    Raises:
+        DamagedError: a curvature.json is none.
+    """
+    spectra = {
+        model.name: _spectrum(read_curvature(run, model.name))
+        for model in expand_models(spec)
+        if (run / "models" / model.name / CURVATURE).exists()
+    }
+    if spectra:
+        save_figure(draw_spectrum(spectra), folder / spectrum_stem(spec), write)
+
+
+def forget_stale_curvature(run: Path, spec: Spec, *, work: Path) -> None:
+    """Remove the curvature of networks or labels that the run no longer has, or all trace of one that is damaged."""
+    for model in expand_models(spec):
+        folder = run / "models" / model.name
+        if (folder / CURVATURE).exists() or (folder / VECTORS).exists():
+            try:
+                current = _of_this_run(run, read_curvature(run, model.name)) and (folder / VECTORS).exists()
+            except ArtefactError:
+                current = False
+            if not current:
+                remove(folder / CURVATURE)
+                remove(folder / VECTORS)
+    for kind in ("png", "pdf"):
+        remove(run / "figures" / f"{spectrum_stem(spec)}.{kind}")
+    draw_spectra(run, spec, folder=run / "figures", write=lambda path, data: write_bytes(path, data, work=work))
+
+
+def slices_of(run: Path, spec: Spec, model: str, *, mean: float) -> dict[str, SliceDocument]:
+    """For each surface along two random unit directions in all parameters: its own second differences at theta* and tr(H)/N."""
+    found = {}
+    for drawn in expand_surfaces(spec):
+        if model in drawn.models and _is_random(drawn):
+            surface, _, home, step = read_surface(run, drawn.name, model)
+            central = 0 < home[0] < len(surface.a) - 1
+            found[drawn.name] = SliceDocument(
+                predicted=mean,
+                a=_second_difference(surface, home, axis=0, step=step),
+                b=_second_difference(surface, home, axis=1, step=step),
+                difference="central" if central else "one-sided",
+                step=step,
+            )
+    return found
+
+
+def settings_of(document: CurvatureDocument) -> Settings:
+    """The settings with which it was computed."""
+    return Settings(
+        top=len(document.eigenvalues),
+        seed=document.seed,
+        tolerance=document.tolerance,
+        probes=len(document.trace_samples),
+        density_probes=document.density_probes,
+        basis=document.basis,
+        batch=document.batch,
+        precision=document.precision,
+        most_products=document.most_products,
+    )
+
+
+def inputs_and_targets(
+    view: RunView, model: TrainedModel, *, images: int, device: torch.device
+) -> tuple[torch.Tensor, Targets]:
+    """The first `images` of X~ on `device`."""
+    labels = view.labels(model.name)[:images].to(device)
+    return view.inputs()[:images].to(device), targets_of(
+        labels, loss=model.spec.training.loss, clip=model.spec.training.clip_probability
+    )
+
+
+def _names(view: RunView, wanted: Sequence[str] | None, reporter: Reporter) -> list[str]:
+    for name in wanted or ():
+        if name not in view.models:
+            raise UsageError(f"--models {name}: this run has {', '.join(view.models)}")
+    names = []
+    for name in wanted or view.models:
+        category = view.minimum(name).category
+        if category in NO_POINT:
+            reporter.note(f"{name} {category}: it has no theta* whose curvature means something")
+        else:
+            names.append(name)
+    return list(dict.fromkeys(names))
+
+
+def _kept(view: RunView, name: str, asked: Asked) -> CurvatureDocument | None:
+    """What the run keeps of a network, if that is what is asked for."""
+    if not (view.folder / "models" / name / CURVATURE).exists():
+        return None
+    document = read_curvature(view.folder, name)
+    images = len(view.labels(name)) if asked.images is None else asked.images
+    settings = replace(asked.settings, basis=asked.settings.rows(document.parameters))
+    same = settings_of(document) == settings and document.images == images and _of_this_run(view.folder, document)
+    return document if same else None
+
+
+def _of_this_run(run: Path, document: CurvatureDocument) -> bool:
+    theta, labels = model_file(document.model, THETA), model_file(document.model, LABELS)
+    hashes = file_hashes(run, [theta, labels])
+    return (hashes[theta], hashes[labels]) == (document.theta_sha256, document.labels_sha256)
+
+
+def _computed(
+    view: RunView, name: str, asked: Asked, *, device: torch.device, reporter: Reporter
+) -> tuple[CurvatureDocument, np.ndarray]:
+    model = next(model for model in expand_models(view.spec) if model.name == name)
+    available = len(view.labels(name))
+    images = available if asked.images is None else asked.images
+    if not 1 <= images <= available:
+        raise UsageError(f"--samples {images}: expected at least 1 and at most {available}, the images of X~")
+    inputs, targets = inputs_and_targets(view, model, images=images, device=device)
+    with computing(f"curvature of {name}", users_code=users_code(model.spec)):
+        network = view.model(name).to(device)
+        found = measure(network, inputs, targets, settings=asked.settings, tell=_teller(reporter, name))
+    files = [model_file(name, THETA), model_file(name, LABELS)]
+    hashes = file_hashes(view.folder, files)
+    settings = asked.settings
+    document = CurvatureDocument(
+        model=name,
+        parameters=found.parameters,
+        images=images,
+        labels="relabelled",
+        precision="float64" if settings.precision == "float64" else "float32",
+        theta_sha256=hashes[files[0]],
+        labels_sha256=hashes[files[1]],
+        seed=settings.seed,
+        eigenvalues=tuple(found.eigenvalues.tolist()),
+        residuals=tuple(found.residuals.tolist()),
+        converged=tuple(found.converged.tolist()),
+        tolerance=settings.tolerance,
+        scale=found.scale,
+        trace=found.trace,
+        trace_error=found.trace_error,
+        trace_samples=tuple(found.trace_samples.tolist()),
+        mean_eigenvalue=found.mean_eigenvalue,
+        density=_density_document(found),
+        density_probes=settings.density_probes,
+        basis=settings.rows(found.parameters),
+        batch=settings.batch or images,
+        most_products=settings.most_products,
+        products=found.products,
+        slices=slices_of(view.folder, view.spec, name, mean=found.mean_eigenvalue),
+    )
+    return document, found.vectors
+
+
+def _density_document(found: Curvature) -> DensityDocument | None:
+    if found.density is None:
+        return None
+    grid, values = tuple(found.density.grid.tolist()), tuple(found.density.values.tolist())
+    return DensityDocument(grid=grid, values=values, width=found.density.width, probes=found.density.probes)
+
+
+def _spectrum(document: CurvatureDocument) -> Spectrum:
+    density = document.density
+    return Spectrum(
+        eigenvalues=np.array(document.eigenvalues),
+        converged=all(document.converged),
+        mean=document.mean_eigenvalue,
+        mean_error=document.trace_error / document.parameters,
+        parameters=document.parameters,
+        density=None
+        if density is None
+        else Density(np.array(density.grid), np.array(density.values), density.width, density.probes),
+    )
+
+
+def _is_random(drawn: DrawnSurface) -> bool:
+    """Whether tr(H)/N predicts something of it: seeded directions of unit norm that move all parameters."""
+    directions = drawn.spec.directions
+    return directions.kind == "random" and directions.normalization == "l2" and directions.moves == "all"
+
+
+def _second_difference(surface: Surface, home: tuple[int, int], *, axis: int, step: float) -> float | None:
+    """Central where theta* has neighbours on both sides, else from theta* on; None where there is no such number."""
+    line = surface.loss[:, home[1]] if axis == 0 else surface.loss[home[0]]
+    begin = max(home[axis] - 1, 0)
+    if begin + 3 > len(line):
+        return None
+    first, second, third = (float(value) for value in line[begin : begin + 3])
+    found = (first - 2 * second + third) / step / step
+    return found if abs(found) <= LARGEST else None
+
+
+def _teller(reporter: Reporter, name: str) -> Callable[[str], None]:
+    """Tells the first line (memory), then one every few seconds."""
+    last = -TOLD_SECONDS
+
+    def tell(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= TOLD_SECONDS:
+            last = time.monotonic()
+            reporter.note(f"{name}: {line}")
+
+    return tell
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back ctrl-C and a request to end until the body is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,90 @@
+"""From surfaces to what people read: statistics, figures, provenance, crate, report, manifest."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tmrepro.data import Dataset
+from tmrepro.runner.context import Context
+from tmrepro.runner.provenance import code_facts, package_versions, platform_facts
+from tmrepro.spec import spec_hash
+from tmrepro.statistics import surface_statistics
+from tmrepro.store.documents import write_json
+from tmrepro.store.run_files import STATISTICS
+from tmrepro.store.signatures import SIGNATURE, home_document, signature_document
+from tmrepro.store.stages import StageRecord
+from tmrepro.store.surfaces import read_surface
+
+Statistics = dict[str, dict[str, dict[str, float | int | None]]]
+
+
+def store_statistics(context: Context, surfaces: Mapping[tuple[str, str], StageRecord]) -> Statistics:
+    """Compute statistics.json from the stored surfaces."""
+    found = statistics_of(context.run, list(surfaces))
+    write_json(context.run / STATISTICS, found, work=context.work)
+    return found
+
+
+def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
+    """SURFACE -> MODEL -> statistic -> value, from the surfaces that `run` holds."""
+    found: Statistics = {}
+    for surface, model in surfaces:
+        values, facts, home, step = read_surface(run, surface, model)
+        error = None if facts.error is None else facts.error.over_bound
+        found.setdefault(surface, {})[model] = surface_statistics(values, home=home, step=step, error_over_bound=error)
+    return found
+
+
+def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """All of provenance.json."""
+    dataset = context.dataset
+    return {
+        "spec_hash": spec_hash(context.spec),
+        "data": {
+            "name": context.spec.data.name,
+            "source": dataset.source,
+            "fingerprint": dataset.fingerprint,
+            "train": len(dataset.train.labels),
+            "validation": len(dataset.validation.labels),
+            "classes": list(dataset.classes),
+            **_of_inputs(dataset),
+            **home_document(context.home, run=context.run, spec=context.spec),
+            **({"notes": list(dataset.notes)} if dataset.notes else {}),
+        },
+        "code": code_facts(),
+        "packages": package_versions(),
+        "platform": platform_facts(context.device, determinism=context.determinism),
+        "started": started,
+        "ended": now(),
+        "seconds": seconds,
+        "timings": {record.name: record.seconds for record in context.book.records()},
+        "parameters": dict(layouts),
+        "stages": {
+            record.name: {
+                "name": record.name,
+                "key": record.key,
+                "inputs": record.inputs,
+                "files": record.files,
+                "facts": record.facts,
+                "seconds": record.seconds,
+                "reason": record.reason,
+                "complete": record.complete,
+            }
+            for record in context.book.records()
+        },
+    }
+
+
+def _of_inputs(dataset: Dataset) -> dict[str, Any]:
+    """The constants with which pictures are scaled; of other data, what networks take and give."""
+    if dataset.mean is None or dataset.deviation is None:
+        return {SIGNATURE: signature_document(dataset.signature)}
+    return {"mean": list(dataset.mean), "deviation": list(dataset.deviation)}
+
+
+def now() -> str:
+    """The time of day, ISO 8601 in UTC."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,122 @@
+"""The measured error of every surface: shown, compared with what statistics.json says, and measured again from theta*."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tmrepro.errors import UsageError
+from tmrepro.records import SurfaceError
+from tmrepro.runner.outputs import Statistics
+from tmrepro.runner.planes import DEPTH, depths_of
+from tmrepro.runner.view import RunView
+from tmrepro.spec import expand_surfaces
+from tmrepro.store.run_files import MINIMUM, model_file
+from tmrepro.store.surfaces import read_facts
+from tmrepro.surface import PlainEvaluator, Problem, choose
+from tmrepro.surface.measured import ErrorMeter, Lattice, record
+from tmrepro.surface.precision import LOWER
+from tmrepro.verification.grades import Grade, as_number, grade_number, worst
+from tmrepro.verification.points import Sampled
+from tmrepro.verification.verdict import Check, Remarks
+
+ERROR = "error_over_bound"
+
+
+def remarks_on_errors(view: RunView) -> Remarks:
+    """What is known of each surface's error: a line for those within the bound, a warning for each of the others.
+
+    What a lower precision costs was asked for by the spec, and is no warning.
+    """
+    precisions = {drawn.name: drawn.spec.precision for drawn in expand_surfaces(view.spec)}
+    within: list[str] = []
+    notes: list[str] = []
+    warnings: list[str] = []
+    for surface, model in view.surfaces:
+        error = read_facts(view.folder, surface, model).error
+        if error is None:
+            warnings.append(f"{surface}/{model}: its error against float64 was not measured")
+        elif error.over_bound is not None and error.over_bound <= 1:
+            within.append(f"{surface}/{model} {error.over_bound:.2g}")
+        else:
+            said = notes if precisions[surface] in LOWER else warnings
+            said.append(f"{surface}/{model}: {error.note or f'{error.over_bound:.3g} times the bound'}")
+    if within:
+        notes.insert(0, f"error against float64 over 1e-5 (|S| + 0.01), where measured: {', '.join(within)}")
+    return Remarks(notes=tuple(notes), warnings=tuple(warnings))
+
+
+def check_depths(view: RunView, computed: Statistics) -> list[Check]:
+    """Whether each minimum.json says of every plane what the surface itself does."""
+    checks = []
+    for model in view.models:
+        stored, expected = view.minimum(model).depth_below_minimum, depths_of(computed, model)
+        subject = model_file(model, MINIMUM)
+        if set(stored) != set(expected):
+            checks.append(
+                Check("statistics", subject, "different", f"{DEPTH}: other surfaces than those of this model")
+            )
+            continue
+        grades = {surface: grade_number(stored[surface], expected[surface]) for surface in expected}
+        grade = worst(grades.values())
+        detail = f"{len(expected)} depths below the minimum follow from the surfaces"
+        if grade != "identical":
+            surface = next(name for name in grades if grades[name] == grade)
+            detail = f"{DEPTH} of {surface}: stored {stored[surface]}, the surface gives {expected[surface]}"
+        checks.append(Check("statistics", subject, grade, detail))
+    return checks
+
+
+def check_error(
+    problem: Problem,
+    sampled: Sampled,
+    stored: SurfaceError | None,
+    *,
+    recorded: str | None,
+    exact: bool,
+    same_bits: bool,
+) -> tuple[Grade, str]:
+    """Whether a surface's error is what is measured again: by its own values, or, on the same platform, its evaluator.
+
+    `recorded` is the evaluator that the run names; `exact`, whether this platform owes the run's bits. Where the sampled points
+    differ by rounding on a platform that owes the bits (not `same_bits`), so does the error: two within the bound are equal.
+    """
+    if stored is None:
+        return "different", "its error was not measured"
+    meter = ErrorMeter(problem, _lattice(sampled))
+    try:
+        kind = choose(problem, forced=recorded or PlainEvaluator.name).kind
+    except UsageError as error:
+        return "identical", f"its error was not measured again: {error}"
+    if not exact and not meter.needs_no_evaluator():
+        return "identical", "its error was not measured again: on another platform the evaluator rounds differently"
+    again = record(meter.after(kind, sampled.stored.loss), note=None)
+    if (stored.points, stored.images) != (again.points, again.images):
+        return "different", f"{ERROR}: measured at points {_shown(stored.points)}, expected {_shown(again.points)}"
+    grade = grade_number(stored.over_bound, again.over_bound)
+    both = (stored.over_bound, again.over_bound)
+    if grade == "different" and exact and not same_bits and all(error is not None and error <= 1 for error in both):
+        grade = "equal"
+    return grade, f"{ERROR}: stored {stored.over_bound}, theta* gives {again.over_bound}"
+
+
+def grade_error(found: object, expected: object) -> Grade | None:
+    """Grade the error of another platform or seed: rounding has no value in common, and is equal where both keep the bound.
+
+    None where the expected one doesn't keep it either, or one of them is undefined.
+    """
+    ours, theirs = as_number(found), as_number(expected)
+    if ours is None or theirs is None:
+        return None
+    if ours <= max(1.0, theirs):
+        return "equal"
+    return "different" if theirs <= 1 else None
+
+
+def _lattice(sampled: Sampled) -> Lattice:
+    """The points of a stored surface."""
+    grid = sampled.grid
+    return Lattice(grid.a, grid.b, grid.home, min(sampled.chunk, len(grid.a)))
+
+
+def _shown(points: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(str(point) for point in points) or "none"
