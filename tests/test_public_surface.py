@@ -63,6 +63,7 @@ def found_commands() -> dict[str, Any]:
 
 def test_python_names() -> None:
     assert sorted(tmrepro.__all__) == [
+        "Silent",
         "Trajectory", "curvature_of", "directions_toward", "hessian_directions", "load_spec", "loss_line", "loss_surface",
         "open_run", "pca_directions", "plot_surface", "run", "surface_statistics", "verify",
     ]  # fmt: skip
