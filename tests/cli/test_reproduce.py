@@ -124,7 +124,7 @@ def test_a_result_that_is_not_the_published_one_is_1(tiny, tmp_path, monkeypatch
     changed = other.models[0].training.model_copy(update={"seed": 5})
     other = other.model_copy(update={"models": (other.models[0].model_copy(update={"training": changed}),)})
     reference = build_reference(other, to=tmp_path / "reference", runs=tmp_path / "runs")
-    monkeypatch.setattr("tmrepro.api.reference_folder", lambda _name: reference)
+    monkeypatch.setattr("tmrepro.api.targets.reference_folder", lambda _name: reference)
     done = reproduce(tmp_path / "out")
     assert done.exit_code == 1
     assert json.loads((tmp_path / "out/verdict.json").read_text())["grade"] == "different"
