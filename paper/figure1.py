@@ -10,7 +10,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from tmrepro.reporting.captions import directions_in_words
 from tmrepro.reporting.figures import draw_landscape, render
 from tmrepro.reporting.figures.scale import ScaleKind
 from tmrepro.runner.drawings import panel_of
@@ -31,7 +30,7 @@ def draw(scale: ScaleKind, *, reference: Path = REFERENCE) -> Figure:
         title="Loss landscapes from the point of Algorithm 1, CIFAR-10's 50,000 pictures",
         scale=scale,
         shared=False,
-        directions=directions_in_words(drawn.spec.directions),
+        directions=drawn.spec.directions.describe(),
         labels=drawn.spec.labels,
     )
 

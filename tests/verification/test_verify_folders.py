@@ -260,7 +260,7 @@ def test_the_measured_error_of_a_kept_surface_is_told(kept: Path) -> None:
 
 def test_a_kept_surface_has_no_reference(whole_kept: Path, whole_reference: Path) -> None:
     for options in ({"reference": whole_reference}, {"replicate": True}):
-        with pytest.raises(UsageError, match="no reference to hold it against"):
+        with pytest.raises(UsageError, match="no reference to compare it with"):
             tmrepro.verify(whole_kept, **options)
 
 

@@ -1,17 +1,16 @@
 """Captions and alternative texts of the figures of a run.
 
-The names are those of `pipeline/drawings.py`: SURFACE, SURFACE.shared, SURFACE.replicates and training.curves.
+The names are those of `runner/drawings.py`: SURFACE, SURFACE.shared, SURFACE.replicates and training.curves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
 from tmrepro.records import Minimum, loss_bound
 from tmrepro.reporting.figures.scale import loss_label
-from tmrepro.spec import LOSS_UNITS, DirectionsSpec, Spec
+from tmrepro.spec import LOSS_UNITS, Spec
 
 Values = Mapping[str, float | int | None]  # statistic -> value
 StatisticsTree = Mapping[str, Mapping[str, Values]]  # surface -> model -> statistic -> value
@@ -72,23 +71,6 @@ def figure_captions(
             f"Contour maps of the replicates of {name}. {_over_replicates(everything, unit)}",
         )
     return found
-
-
-def directions_in_words(spec: DirectionsSpec) -> str:
-    """Which directions a surface has, for the heading of its figure."""
-    match spec.kind:
-        case "random":
-            return (
-                "directions as drawn" if spec.normalization == "none" else f"{spec.normalization}-normalised directions"
-            )
-        case "pca":
-            return "principal components of the path of training"
-        case "hessian":
-            return "eigenvectors of the two largest eigenvalues of the Hessian"
-        case "between":
-            return f"towards θ* of {' and '.join(spec.between or ())}"
-        case _:
-            assert_never(spec.kind)
 
 
 def figure_in_words(name: str) -> str:

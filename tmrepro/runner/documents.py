@@ -9,7 +9,7 @@ from typing import Any
 
 from tmrepro.claims import Judgement, Source, compares_networks_of, data_of, judge, load_claims
 from tmrepro.records import Minimum
-from tmrepro.reporting.captions import directions_in_words, figure_captions
+from tmrepro.reporting.captions import figure_captions
 from tmrepro.reporting.report import NOT_ON_THE_PAGE, PathSummary, ReportContext, figure_links, render_report
 from tmrepro.runner.context import Context
 from tmrepro.runner.drawings import figure_names, read_path
@@ -95,7 +95,7 @@ def report_page(
         if not minimum.has_surface and not any(words.startswith(name) for words in warnings)
     ]
     noted += [f"Surface {words}." for words in error_notes(run, statistics)]
-    directions = {surface.name: directions_in_words(surface.directions) for surface in spec.surfaces}
+    directions = {surface.name: surface.directions.describe() for surface in spec.surfaces}
     return render_report(
         ReportContext(
             title=spec.name,

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import matplotlib as mpl
 
 from tmrepro.records import History, Minimum, TrajectoryPoint
-from tmrepro.reporting.captions import directions_in_words
 from tmrepro.reporting.figures import (
     Panel,
     ReplicateSheet,
@@ -102,7 +101,7 @@ def draw_figures(
     for drawn in expand_surfaces(spec):
         replicated.setdefault(drawn.base, []).append(drawn)
     for base, (drawn, *others) in replicated.items():
-        title, words = f"{spec.name}: {base}", directions_in_words(drawn.spec.directions)
+        title, words = f"{spec.name}: {base}", drawn.spec.directions.describe()
 
         def panel(name: str, model: str) -> Panel | None:
             there = _has_surface(run, name, minima.get(model))

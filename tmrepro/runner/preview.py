@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tmrepro.records import Grid, SurfaceFacts
-from tmrepro.reporting.captions import directions_in_words
 from tmrepro.reporting.figures import Panel, draw_landscape, render
 from tmrepro.runner.context import Context
 from tmrepro.spec import LOSS_UNITS, DrawnSurface
@@ -37,7 +36,7 @@ def draw_preview(
         title=f"PREVIEW ({state})  {context.spec.name}: {drawn.name}",
         scale=context.spec.figures.scale,
         shared=False,
-        directions=directions_in_words(drawn.spec.directions),
+        directions=drawn.spec.directions.describe(),
         labels=drawn.spec.labels,
         unit=LOSS_UNITS[context.spec.models[0].training.loss],
     )

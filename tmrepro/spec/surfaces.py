@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import Field, Strict, model_validator
 
@@ -59,6 +59,21 @@ class DirectionsSpec(Section):
         chosen("Algorithm 2 says the whole weight vector; whether biases belong to it is left open"),
     ] = "all"
     """all parameters, or only weights (tensors of two or more dimensions)."""
+
+    def describe(self) -> str:
+        """Return the directions in a few words, for the heading of a figure."""
+        match self.kind:
+            case "random":
+                is_drawn = self.normalization == "none"
+                return "directions as drawn" if is_drawn else f"{self.normalization}-normalised directions"
+            case "pca":
+                return "principal components of the path of training"
+            case "hessian":
+                return "eigenvectors of the two largest eigenvalues of the Hessian"
+            case "between":
+                return f"towards θ* of {' and '.join(self.between or ())}"
+            case _:
+                assert_never(self.kind)
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,6 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from tmrepro.records import TrajectoryPoint
-from tmrepro.reporting.captions import directions_in_words
 from tmrepro.reporting.figures.style import COLORMAP
 from tmrepro.store.finished import Finished
 
@@ -66,7 +65,7 @@ def _surfaces(run: Finished) -> list[dict[str, Any]]:
             "name": name,
             "base": drawn.base,
             "replicate": drawn.replicate,
-            "directions": directions_in_words(drawn.spec.directions),
+            "directions": drawn.spec.directions.describe(),
             "seeds": list(drawn.seeds) if drawn.spec.directions.kind == "random" else None,
             "labels": drawn.spec.labels,
         }
