@@ -50,8 +50,10 @@ def store_surface_directions(
             inputs |= {"theta": own.key, "samples": drawn.spec.samples, "seed": drawn.seeds[0]}
         case "pca":
             inputs |= {"theta": trained[model.name].key, "every": trajectory_of(model).every}
-        case _:
+        case "between":
             inputs |= {"theta": trained[model.name].key, "between": [trained[name].key for name in spec.between or ()]}
+        case _:
+            raise TypeError(spec.kind)  # seeds give random directions
 
     def compute() -> tuple[list[str], dict[str, Any]]:
         with computing(f"the directions of {drawn.name} around {model.name}", users_code=users_code(model.spec)):
@@ -65,8 +67,10 @@ def store_surface_directions(
                         context.reporter.note(note)
                 case "pca":
                     vectors, facts = _pca(context, model, trained[model.name])
-                case _:
+                case "between":
                     vectors, facts = _between(context, drawn, model)
+                case _:
+                    raise TypeError(spec.kind)
         return [save_directions(context.run, drawn.name, model.name, vectors, work=context.work)], {
             "folder": folder,
             **facts,

@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -119,8 +120,10 @@ def check_directions(view: RunView, drawn: DrawnSurface, model: TrainedModel, *,
             grade, said = _check_between(view, drawn, theta, vectors)
         case "hessian":
             grade, said = _check_eigenvectors(view, drawn, model, vectors, device=device)
-        case _:
+        case "pca":
             grade, said = _check_components(view, model, vectors)
+        case _:
+            assert_never(kind)
     return Check("audit", directions_file(drawn.name, model.name), grade, said)
 
 
