@@ -29,6 +29,19 @@ def references(text: str) -> list[str]:
     return [first or second for first, second in REFERENCE.findall(text)]
 
 
+def test_the_tour_of_the_code_names_what_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawing = text.partition("```text")[2].partition("```")[0]
+    rooms = {name for line in drawing.splitlines() for name in re.findall(r"[a-z]+", line[1:].partition("  ")[0])}
+    package = ROOT / "tmrepro"
+    present = {path.parent.name for path in package.glob("*/__init__.py")} | {path.stem for path in package.glob("[a-z]*.py")}
+    assert rooms == present
+    for path in re.findall(r"`([a-z_/]+(?:\.py|\.yaml|/))`", text):
+        assert (package / path).exists() or (ROOT / path).exists(), path
+    for path in re.findall(r"\]\(([^)]+)\)", text):
+        assert (ROOT / path).exists(), path
+
+
 def test_every_picture_and_link_of_the_readme_has_a_whole_address_and_exists(hook):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     whole = hook.long_description(readme, address=ADDRESS, tag="v1.2.3")
