@@ -34,7 +34,9 @@ def test_the_tour_of_the_code_names_what_is_there():
     drawing = text.partition("```text")[2].partition("```")[0]
     rooms = {name for line in drawing.splitlines() for name in re.findall(r"[a-z]+", line[1:].partition("  ")[0])}
     package = ROOT / "tmrepro"
-    present = {path.parent.name for path in package.glob("*/__init__.py")} | {path.stem for path in package.glob("[a-z]*.py")}
+    present = {path.parent.name for path in package.glob("*/__init__.py")} | {
+        path.stem for path in package.glob("[a-z]*.py")
+    }
     assert rooms == present
     for path in re.findall(r"`([a-z_/]+(?:\.py|\.yaml|/))`", text):
         assert (package / path).exists() or (ROOT / path).exists(), path

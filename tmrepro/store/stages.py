@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 from tmrepro.errors import ArtefactError, DamagedError
 from tmrepro.store.atomic import WORK, remove, safe_path, shown, work_folder
 from tmrepro.store.documents import read_json, write_json
@@ -29,6 +31,8 @@ class StageRecord:
     `complete` is False while a stage of many files (a surface's chunks) is under way.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     name: str
     key: str
     inputs: dict[str, Any]
@@ -37,6 +41,9 @@ class StageRecord:
     seconds: float
     reason: str
     complete: bool = True
+
+
+_RECORD = TypeAdapter(StageRecord)
 
 
 def stage_key(inputs: Mapping[str, Any]) -> str:
@@ -81,22 +88,18 @@ class StageBook:
 
 
 def record_from(document: Any) -> StageRecord:
-    """A record from its JSON form.
+    """Return a record from its JSON form.
 
     Raises:
-        DamagedError: it is none.
+        DamagedError: it is not a record.
     """
     try:
-        record = StageRecord(**document)
-        texts = [record.name, record.key, record.reason, *record.files, *record.files.values()]
-        kinds = isinstance(record.facts, dict) and isinstance(record.complete, bool)
-        numbers = isinstance(record.seconds, int | float) and not isinstance(record.seconds, bool)
-        if not (kinds and numbers and all(isinstance(text, str) for text in texts)):
-            raise DamagedError(shown(f"not a stage record: {_short(document)}"))
-        if record.key != stage_key(record.inputs):
-            raise DamagedError(shown(f"the record of stage {_short(record.name)} is inconsistent"))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DamagedError(shown(f"not a stage record: {error}")) from error
+        record = _RECORD.validate_json(json.dumps(document), strict=True)
+        key = stage_key(record.inputs)
+    except (ValidationError, TypeError, ValueError) as error:
+        raise DamagedError(shown(f"not a stage record: {_short(document)}")) from error
+    if record.key != key:
+        raise DamagedError(shown(f"the record of stage {_short(record.name)} is inconsistent"))
     return record
 
 
