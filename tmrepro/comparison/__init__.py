@@ -1,8 +1,10 @@
-"""Many runs at once: what a folder holds (`tmrepro ls`), and runs side by side (`tmrepro compare`).
+"""Runs side by side. Neither torch nor the data are needed.
 
-listing      the runs and references below a folder
-comparison   specs, networks and statistics of several, a column for each
-output       both as CSV and as a page
+runs.py         `tmrepro diff`: the first difference between two runs
+provenance.py   likely reasons for it, from the provenance of both
+listing.py      `tmrepro ls`: the runs and references below a folder
+several.py      `tmrepro compare`: specs, networks and statistics, a column per run
+output.py       both as CSV and as a page
 """
 
 from __future__ import annotations

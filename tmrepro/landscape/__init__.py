@@ -1,13 +1,16 @@
 """`tmrepro.loss_surface` and `tmrepro.loss_line`: the surface engine for a user's own module, loss and data.
 
-question.py     checks the arguments: model, loss, data, directions and grid
-undisturbed.py  restores torch's settings and the random generators of the caller
-kept.py         a folder that keeps and continues a surface
+arguments.py    checks the arguments: model, loss, data, directions and grid
+torch_state.py  restores torch's settings and the random generators of the caller
+cache.py        a folder that keeps and continues a surface
 points.py       the points of a surface or a line
 planes.py       directions from principal components of a training, or to other minima
 surface.py      computes a surface
 line.py         computes a line
 path.py         records the path of a training
+losses.py       a user's loss, per example or per batch; batches.py, totals.py: data in batches, and what only the whole set knows
+module.py       a user's network; adapter.py: several inputs; vectors.py, tensors.py: its parameters
+curvature/      products with the Hessian, Lanczos, trace, density
 """
 
 from __future__ import annotations

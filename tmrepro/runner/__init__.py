@@ -1,23 +1,21 @@
-"""The order of the stages, and nothing else: rooms are handed records here and don't know each other.
+"""A run: the order of its stages, and what each stage does with the folder. The rooms below do not know each other.
 
-workspace.py    what a task sees, here or in a worker
-context.py      what all stages share beyond that: stage book, engine, reporter
-engine.py       who does the tasks of a run
-setup.py        what a run asks of its workers
-stages.py       the stages of a run and what each must wait for
-models.py       training and minimum
-trainings.py    one training: slices, the points of its path
-checkpoints.py  the checkpoint of a training under way
-path.py         the path of training
-directions.py   directions that no seed gives
-surfaces.py     surfaces, chunk by chunk
-planning.py     the tasks of a surface: how, a chunk, how good
-folder.py       the run folder as a whole: ours, finished, damaged
-unchanged.py    are data and code still those of a finished run?
-closing.py      statistics, figures, provenance
-documents.py    report and crate
-provenance.py   what ran where
 execute.py      a run from start to manifest
+stages.py       the stages of a run, and what each waits for
+context.py      what all stages share: stage records, engine, reporter
+workspace.py    what a task sees, here or in a worker
+engine.py       who executes the tasks; cluster/: the workers of a Dask scheduler
+setup.py        what a run asks of its workers
+models.py       training and minimum; trainings.py: one training; checkpoints.py: its checkpoint
+weights.py      theta*, saved and loaded
+path.py         the path of training; directions.py: directions that no seed gives
+surfaces.py     surfaces, chunk by chunk; planning.py: their tasks; planes.py, preview.py: their depth, their preview
+curvature.py    `tmrepro curvature`
+folder.py       the run folder: foreign, finished or damaged
+unchanged.py    whether data and code are those of a finished run; fitting.py: whether the spec fits the data
+outputs.py      statistics and provenance; drawings.py: figures; documents.py: claims, report and crate
+provenance.py   what was computed where
+view.py         a read-only run
 
 Nothing is imported here: a worker reads `setup` before it may load torch.
 """

@@ -20,7 +20,7 @@ from tmrepro.runner.models import relabelled
 from tmrepro.runner.path import training_path, trajectory_of
 from tmrepro.runner.surfaces import surface_needs
 from tmrepro.runner.trainings import users_code
-from tmrepro.runner.view import load_theta
+from tmrepro.runner.weights import load_theta
 from tmrepro.runner.workspace import Workspace
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models
 from tmrepro.store.directions import Vectors, save_directions

@@ -20,15 +20,14 @@ from tmrepro.runner.checkpoints import Checkpoint
 from tmrepro.runner.cluster import Task
 from tmrepro.runner.context import Context, computing, run_stage
 from tmrepro.runner.trainings import Attempt, train_with_checkpoints, training_of, users_code
-from tmrepro.runner.view import load_theta
+from tmrepro.runner.weights import load_theta, remove_theta, save_theta
 from tmrepro.runner.workspace import Workspace
 from tmrepro.spec import ModelSpec, Spec, TrainedModel, TrainingSpec
-from tmrepro.store.atomic import remove
 from tmrepro.store.documents import load_history, save_history
 from tmrepro.store.minima import minimum_document, minimum_from, read_minimum, save_minimum
-from tmrepro.store.run_files import HISTORY, LABELS, THETA, model_file
+from tmrepro.store.run_files import HISTORY, LABELS, model_file
 from tmrepro.store.stages import StageRecord, stage_key
-from tmrepro.store.tensors import check_labels, load_labels, save_labels, save_tensors
+from tmrepro.store.tensors import check_labels, load_labels, save_labels
 from tmrepro.training import Trained
 from tmrepro.training.layout import RULE, may_be_channels_last
 from tmrepro.training.minimum import Relabelled, diverged_minimum, find_minimum
@@ -60,9 +59,9 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
                 raise
             history = History(tuple(attempt.epochs))
             save_history(context.run / folder / HISTORY, history, work=context.work)
-            remove(context.run / folder / THETA)
+            remove_theta(context.run, name)
             return [f"{folder}/{HISTORY}"], {"folder": folder, **attempt.facts(), DIVERGED: str(error)}
-        save_tensors(context.run / folder / THETA, trained.tensors, work=context.work)
+        theta = save_theta(context.run, name, trained.tensors, work=context.work)
         save_history(context.run / folder / HISTORY, trained.history, work=context.work)
         facts = {
             "folder": folder,
@@ -73,7 +72,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
             "best_epoch": trained.best_epoch,
             "memory_format": trained.memory_format,
         }
-        return [f"{folder}/{THETA}", f"{folder}/{HISTORY}"], facts
+        return [theta, f"{folder}/{HISTORY}"], facts
 
     record = run_stage(context, f"training/{name}", inputs=inputs, folder=folder, compute=compute)
     Checkpoint(context.run, name, key=key).remove()

@@ -30,7 +30,8 @@ from tmrepro.runner.context import Context, computing, run_stage
 from tmrepro.runner.models import relabelled, restore
 from tmrepro.runner.surfaces import directions_inputs
 from tmrepro.runner.trainings import state_path, train_with_checkpoints, users_code
-from tmrepro.runner.view import direction_pair, load_theta
+from tmrepro.runner.view import direction_pair
+from tmrepro.runner.weights import load_theta
 from tmrepro.runner.workspace import Workspace
 from tmrepro.spec import DrawnSurface, TrainedModel, TrainingSpec, TrajectorySpec, expand_surfaces
 from tmrepro.store.run_files import THETA, model_file

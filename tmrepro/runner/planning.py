@@ -20,7 +20,8 @@ from tmrepro.runner.cluster import Task
 from tmrepro.runner.context import computing
 from tmrepro.runner.models import relabelled
 from tmrepro.runner.trainings import users_code
-from tmrepro.runner.view import load_theta, stored_vectors
+from tmrepro.runner.view import stored_vectors
+from tmrepro.runner.weights import load_theta
 from tmrepro.runner.workspace import Workspace
 from tmrepro.spec import CustomModel, DrawnSurface, SurfaceSpec, TrainedModel, TrainingSpec
 from tmrepro.store.directions import Vectors

@@ -16,36 +16,35 @@ from torch import Tensor, nn
 from tmrepro.data import Dataset, load_dataset, network_inputs, place_of
 from tmrepro.directions.gaussian import DirectionPair, surface_directions
 from tmrepro.errors import DamagedError, UsageError
-from tmrepro.networks import build_model, code_changes
+from tmrepro.networks import code_changes
 from tmrepro.networks.parameters import layout_of, split_theta, theta_of
 from tmrepro.records import History, Minimum, Signature, TrajectoryPoint
 from tmrepro.reporting.cells import folder_html
+from tmrepro.runner.weights import load_theta
 from tmrepro.spec import (
     LOSS_UNITS,
     CustomDataSpec,
     CustomModel,
     DataSpec,
     DrawnSurface,
-    ModelSpec,
     Spec,
     TrainedModel,
     expand_models,
     expand_surfaces,
-    parameter_count,
     surfaces_around,
 )
 from tmrepro.spec.user_paths import user_path
-from tmrepro.store.atomic import safe_path, shown
+from tmrepro.store.atomic import safe_path
 from tmrepro.store.directions import Vectors, load_directions
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.finished import surface_dataset
 from tmrepro.store.minima import read_minimum
-from tmrepro.store.run_files import HISTORY, LABELS, PROVENANCE, SPEC, THETA, model_file
+from tmrepro.store.run_files import HISTORY, LABELS, PROVENANCE, SPEC, model_file
 from tmrepro.store.signatures import recorded_home, recorded_signature
 from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import recorded_code, recorded_data_code, stages_in
 from tmrepro.store.statistics import read_statistics
-from tmrepro.store.tensors import check_labels, count_numbers, load_labels, load_tensors
+from tmrepro.store.tensors import check_labels, load_labels
 from tmrepro.store.trajectories import load_trajectory
 from tmrepro.usercode import CodeChanges, CodeRecord, changes_since
 
@@ -325,37 +324,3 @@ def direction_pair(run: Path, drawn: DrawnSurface, model: str, module: nn.Module
         theta=theta_of(module),
         layout=layout_of(module),
     )
-
-
-def load_theta(run: Path, model: TrainedModel, *, signature: Signature) -> nn.Module:
-    """Return a model of a run at theta*, in eval mode, on the CPU.
-
-    Raises:
-        DamagedError: theta.safetensors is missing or does not fit the model.
-    """
-    relative = model_file(model.name, THETA)
-    path = safe_path(run, relative)
-    # Check before building: a few bytes of an untrusted spec can request gigabytes of parameters.
-    least, found = _least_parameters(model.spec, signature), count_numbers(path, name=relative)
-    if least is not None and found < least:
-        raise DamagedError(f"{relative}: expected {least} parameters of this model, found {found} numbers")
-    module = build_model(model.spec, signature=signature, seed=0)
-    expected = module.state_dict()
-    content = sum(value.numel() * value.element_size() for value in expected.values())
-    tensors = load_tensors(path, limit_bytes=content, name=relative)
-    if names := sorted(set(tensors) ^ set(expected)):
-        raise DamagedError(f"{relative}: missing or unexpected parameter {shown(names[0])}")
-    given = {key: torch.from_numpy(value) for key, value in tensors.items()}
-    for key, value in expected.items():
-        wanted, stored = ((tensor.dtype, list(tensor.shape)) for tensor in (value, given[key]))
-        if wanted != stored:
-            raise DamagedError(f"{relative}: {key}: expected {wanted[0]} {wanted[1]}, found {stored[0]} {stored[1]}")
-    module.load_state_dict(given)
-    return module.eval()
-
-
-def _least_parameters(spec: ModelSpec, signature: Signature) -> int | None:
-    """Return the number of parameters of a network of the paper; None if it is unknown."""
-    if signature.side is None or len(signature.outputs) != 1:
-        return None
-    return parameter_count(spec, size=signature.side, classes=signature.outputs[0])

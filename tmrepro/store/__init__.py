@@ -2,6 +2,7 @@
 
     atomic.py       every write (temporary name, flush, rename, flush of the folder) and every wary read
     lock.py         one process at a time works in a run folder
+    run_files.py    every file of a run: path, media type, who keeps it
     documents.py    JSON, and history.csv
     tensors.py      theta.safetensors and labels.npy
     zarr_metadata.py  the zarr v3 metadata of a surface: written by zarr, read against an allow-list
@@ -11,7 +12,8 @@
     surfaces.py     surfaces.zarr of a run: create, read, consolidate; kept_surfaces.py: of tmrepro.loss_surface
     manifest.py     manifest-sha256.txt: written, and checked against the folder
     crate.py        ro-crate-metadata.json
-    minima.py       minimum.json
+    finished.py     a finished run or reference, read without torch, for tables, pages and exports
+    minima.py       minimum.json; curvature.py, statistics.py, trajectories.py, directions.py: the files of the same names
     stages.py       which stages of a run are done, and why one runs again or not
 
 Import from the modules. This file stays empty, so that code that writes JSON does not load zarr.

@@ -1,4 +1,10 @@
-"""From a fresh network to theta*: the loop, its stopping rules, collapse, and checkpoints that continue to the same bits."""
+"""From a new network to theta*, and Algorithm 1 of the paper.
+
+loop.py         the training loop; draws.py: its order of examples; optimizers.py, stopping.py: its rules
+layout.py       the memory format of a training
+checkpoint.py   checkpoints, from which a training continues to the same bits
+minimum.py      Algorithm 1: the labels of X~, and the category of theta*
+"""
 
 from __future__ import annotations
 

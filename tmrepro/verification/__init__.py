@@ -7,13 +7,13 @@ page.py         the verdict as a page, with the lines of drawing.py; cell.py: in
 band.py         the band of a number (grade consistent); bands.py: measures bands on replicates, on the scales of scales.py
 platforms.py    whether two platforms should give bitwise identical results
 folders.py      tells runs, references and kept surfaces apart
-kept.py         checks a surface kept by tmrepro.loss_surface
-integrity.py    checks that the files are unchanged
-recompute.py    checks that the stored surfaces give the stored statistics and figures
-audit.py        checks that the stored models give the stored surfaces and, with relabelling.py, the stored minima
-compare.py      compares a run with another run or a reference, with minima.py and figures.py
+kept_surface.py checks a surface kept by tmrepro.loss_surface
+level_integrity.py   checks that the files are unchanged
+level_statistics.py  checks that the stored surfaces give the stored statistics and figures
+level_audit.py       checks that the stored models give the stored surfaces and, with minimum_check.py, the stored minima
+comparison.py   compares a run with another run or a reference, with minima.py and figures.py
 reference.py    builds and reads references; update.py: replaces a reference by a run
-levels.py       runs the levels in order, for a run and for a spec; deep.py: the levels above integrity
+levels.py       runs the levels in order, for a run and for a spec; higher_levels.py: the levels above integrity
 options.py      the options of a caller
 """
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from tmrepro.comparison.provenance import PLACES, different_operations, value_at
 from tmrepro.numerics.determinism import Determinism
 from tmrepro.runner.provenance import package_versions, platform_facts
 from tmrepro.spec import Spec
@@ -23,15 +24,6 @@ COMPUTING = ("tmrepro", "torch", "torchvision", "numpy", "scipy", "gudhi", "scik
 DRAWING = ("tmrepro", "numpy", "matplotlib", "pillow")
 DRAWING_OPERATIONS = ("NumPy", "C library")  # of a fingerprint: what matplotlib and the statistics are computed with
 BY_RULE = "by rule"  # what a surface's stage says when nobody forced an evaluator
-_PLACES = (
-    ("platform", "system"),
-    ("platform", "machine"),
-    ("platform", "device"),
-    ("platform", "determinism", "asked"),
-    ("platform", "determinism", "reached"),
-    ("platform", "determinism", "threads"),
-)
-_PLACES_OF_A_MACHINE = (("platform", "processor"), ("platform", "torch_cpu_capability"))
 
 
 @dataclass(frozen=True)
@@ -52,13 +44,13 @@ def compare_platforms(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Pla
     `portable` promises identical bits on any processor, `machine` on this one, `fast` on none. The promise depends on the
     names of packages and processors. If the numerical fingerprints differ, the promise cannot be kept.
     """
-    levels = [_at(side, ("platform", "determinism", "reached")) for side in (ours, theirs)]
+    levels = [value_at(side, ("platform", "determinism", "reached")) for side in (ours, theirs)]
     if "fast" in levels:
         return Platforms(("determinism: fast is not bit-reproducible",))
     forced = [_forced_evaluators(side) for side in (ours, theirs)]
     evaluators = [f"evaluator forced: {', '.join(sorted(set().union(*forced)))}"] if any(forced) else []
-    places = _PLACES if levels == ["portable", "portable"] else _PLACES + _PLACES_OF_A_MACHINE
-    found = [*places, *(("packages", name) for name in COMPUTING)]
+    breaking = {"all"} if levels == ["portable", "portable"] else {"all", "machine"}
+    found = [*(place.path for place in PLACES if place.breaks in breaking), *(("packages", name) for name in COMPUTING)]
     differing = (*_differing(ours, theirs, found), *other_distributions(ours, theirs))
     return Platforms((*evaluators, *differing, *_computing_otherwise(ours, theirs)))
 
@@ -92,7 +84,7 @@ def remarks_on_bits(checks: Sequence[Check], platforms: Platforms, *, what: str)
 def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], places: Sequence[tuple[str, ...]]) -> list[str]:
     found = []
     for place in places:
-        here, there = _at(ours, place), _at(theirs, place)
+        here, there = value_at(ours, place), value_at(theirs, place)
         if here != there:
             found.append(f"{' '.join(place[1:])} {here}, there {there}")
     return found
@@ -102,32 +94,19 @@ def _computing_otherwise(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], *, only: tuple[str, ...] = ("",)
 ) -> list[str]:
     """Return the differences of the numerical fingerprints, if both sides have one, for names that begin with one of `only`."""
-    found = [_operations(_at(side, ("platform", "fingerprint"))) for side in (ours, theirs)]
-    names = [name for name in found[0] if name in found[1] and name.startswith(only)]
-    different = [name for name in names if found[0][name] != found[1][name]]
+    different = [
+        operation if device == "cpu" else f"{operation} ({device})"
+        for device, operations in different_operations(ours, theirs).items()
+        for operation in operations
+        if operation.startswith(only)
+    ]
     return [f"other bits of {', '.join(different)}"] if different else []
-
-
-def _operations(fingerprint: object) -> dict[str, object]:
-    """Return operation -> hash over all devices of a fingerprint."""
-    devices = fingerprint.items() if isinstance(fingerprint, Mapping) else ()
-    return {
-        operation if device == "cpu" else f"{operation} ({device})": digest
-        for device, operations in devices
-        if isinstance(operations, Mapping)
-        for operation, digest in operations.items()
-        if isinstance(operation, str)
-    }
 
 
 def _forced_evaluators(provenance: Mapping[str, Any]) -> set[str]:
     """Return the evaluators that the user chose instead of the rule. Such a run rounds like another platform."""
     stages = provenance.get("stages")
-    found = [_at(stage, ("inputs", "evaluator")) for stage in (stages.values() if isinstance(stages, Mapping) else ())]
+    found = [
+        value_at(stage, ("inputs", "evaluator")) for stage in (stages.values() if isinstance(stages, Mapping) else ())
+    ]
     return {name for name in found if isinstance(name, str) and name != BY_RULE}
-
-
-def _at(document: object, place: Sequence[str]) -> object:
-    for key in place:
-        document = document.get(key) if isinstance(document, Mapping) else None
-    return document
