@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -98,3 +99,16 @@ def test_version_is_that_of_the_package() -> None:
     program = "import tmrepro, sys; assert 'torch' not in sys.modules; print(tmrepro.__version__, '__version__' in dir(tmrepro))"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
     assert said == f"{version('tmrepro')} True\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("tmrepro.progress", "tmrepro.reporting.progress"), ("tmrepro.view", "tmrepro.runner.view")]
+)
+def test_modules_of_the_last_release_are_found_and_say_what_they_are_called_now(old: str, new: str) -> None:
+    sys.modules.pop(old, None)
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {new}"):
+        found = importlib.import_module(old)
+    now = importlib.import_module(new)
+    assert now.__spec__.name == now.__name__ == new
+    names = [name for name in vars(now) if not name.startswith("_")]
+    assert all(getattr(found, name) is getattr(now, name) for name in names)

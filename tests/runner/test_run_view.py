@@ -22,6 +22,9 @@ def view(finished) -> RunView:
 
 def test_documents_are_those_of_the_folder(view, finished, spec):
     assert view.spec == tmrepro.load_spec(spec)
+    assert view.class_names == tuple("0123456789")
+    with pytest.warns(DeprecationWarning, match="class_names"):
+        assert view.labels_of_classes == view.class_names
     assert view.provenance == json.loads((finished / "provenance.json").read_text())
     assert view.statistics == json.loads((finished / "statistics.json").read_text())
     assert view.models == ("dnn", "cnn", "norm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -268,8 +269,14 @@ class RunView:
             )
         return dataset
 
-    @cached_property
+    @property
     def labels_of_classes(self) -> tuple[str, ...]:
+        """The old name of `class_names`; it will be removed in the next release."""
+        warnings.warn("labels_of_classes is now class_names", DeprecationWarning, stacklevel=2)
+        return self.class_names
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
         """The names of the classes; empty if targets are numbers."""
         classes = self._recorded_data().get("classes")
         if not isinstance(classes, list) or (not classes and isinstance(self.spec.data, DataSpec)):
