@@ -149,7 +149,7 @@ def draw_nothing(patch: pytest.MonkeyPatch) -> None:
     """Two thirds of the time of a run this small; bands do not look at figures."""
     from tmrepro.runner import drawings
 
-    patch.setattr(drawings, "draw_figures", lambda _run, **_: None)
+    patch.setattr(drawings, "drawings_of", lambda _run, **_: iter(()))
 
 
 FAULTS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmrepro.api.isolation import isolated_if_needed
-from tmrepro.api.preparation import prepare_for
+from tmrepro.api.preparation import link_of, prepare_for, require_one_way
 from tmrepro.api.targets import kind_of_target, spec_of
 from tmrepro.errors import UsageError
 from tmrepro.numerics.determinism import apply
@@ -32,6 +32,12 @@ def measure_curvature(
     density_probes: int = 4,
     data_dir: Path | str | None = None,
     device: str = "auto",
+    workers: int = 1,
+    scheduler: str | None = None,
+    scheduler_file: Path | str | None = None,
+    tls_ca: Path | str | None = None,
+    tls_cert: Path | str | None = None,
+    tls_key: Path | str | None = None,
     trust_code: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[dict[str, CurvatureDocument], bool]:
@@ -51,6 +57,13 @@ def measure_curvature(
         density_probes: number of these vectors that are used for the density as well.
         data_dir: as for `run`.
         device: as for `run`.
+        workers: number of processes, each of which measures one network at a time. The results are bitwise identical for
+            any number.
+        scheduler: as for `run`; likewise `scheduler_file`, `tls_ca`, `tls_cert` and `tls_key`.
+        scheduler_file: see `scheduler`.
+        tls_ca: see `scheduler`.
+        tls_cert: see `scheduler`.
+        tls_key: see `scheduler`.
         trust_code: as for `verify`.
         reporter: as for `run`.
 
@@ -60,9 +73,11 @@ def measure_curvature(
     Raises:
         UsageError: an argument is invalid, code is not trusted, or a network cannot be differentiated twice.
         ArtefactError: the folder holds no finished run, or the run is damaged.
-        ComputeError: the Hessian is not finite, or memory is full.
+        ComputeError: the Hessian is not finite, memory is full, or no scheduler answers.
     """
     require_working_folder()
+    link = link_of(scheduler, scheduler_file, tls_ca, tls_cert, tls_key)
+    require_one_way(workers, link)
     folder = user_path(run)
     if folder.is_dir() and kind_of_target(folder) not in {"run", None}:
         raise UsageError(
@@ -83,5 +98,7 @@ def measure_curvature(
             view,
             Asked(models, samples, settings),
             device=choose_device(device),
+            workers=workers,
+            link=link,
             reporter=reporter or default_reporter(),
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tmrepro.api.isolation.factories import require_importable
-from tmrepro.errors import LoadedTooEarlyError
+from tmrepro.errors import LoadedTooEarlyError, UsageError
 from tmrepro.numerics.determinism import Determinism, prepare
+from tmrepro.runner.cluster import Link
 from tmrepro.spec import CustomDataSpec, CustomModel, Spec
 from tmrepro.spec.user_paths import user_path
 
@@ -40,3 +41,19 @@ def code_folder(spec: Spec, path: Path | None) -> Path | None:
     """Return the folder of the spec file `path` if the spec names a factory; else None."""
     named = isinstance(spec.data, CustomDataSpec) or any(isinstance(model, CustomModel) for model in spec.models)
     return path.parent if path is not None and named else None
+
+
+def require_one_way(workers: int, link: Link | None) -> None:
+    """Raise UsageError if the number of workers is invalid, or a scheduler is named as well."""
+    if workers < 1:
+        raise UsageError(f"workers must be at least 1 (got {workers})")
+    if link is not None and workers > 1:
+        raise UsageError("--workers starts processes here, --scheduler names those of a scheduler: choose one of them")
+
+
+def link_of(scheduler: str | None, file: Path | str | None, *certificates: Path | str | None) -> Link | None:
+    """Return the scheduler that the arguments name, or None."""
+    if scheduler is None and file is None:
+        return None
+    ca, cert, key = (None if path is None else user_path(path) for path in certificates)
+    return Link(scheduler, None if file is None else user_path(file), ca, cert, key)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmrepro.api.isolation import isolated_if_needed
-from tmrepro.api.preparation import DEFAULT_RUNS, code_folder, data_place, prepare_for
-from tmrepro.errors import FieldError, UsageError
+from tmrepro.api.preparation import DEFAULT_RUNS, code_folder, data_place, link_of, prepare_for, require_one_way
+from tmrepro.errors import FieldError
 from tmrepro.reporting.progress import Reporter, default_reporter
 from tmrepro.runner.cluster import Link
 from tmrepro.spec import Spec, blame, load_spec
@@ -83,7 +83,7 @@ def run(
         download=download,
         device=device,
         workers=workers,
-        link=_link(scheduler, scheduler_file, tls_ca, tls_cert, tls_key),
+        link=link_of(scheduler, scheduler_file, tls_ca, tls_cert, tls_key),
         reuse=[user_path(folder) for folder in ([reuse] if isinstance(reuse, Path | str) else reuse)],
         only=list(only),
         evaluator=evaluator,
@@ -110,10 +110,7 @@ def run_spec(
 ) -> RunResult:
     """Run a spec that was read from `path`. Its data and code are looked for beside that file; None: in the working directory."""
     require_working_folder()
-    if workers < 1:
-        raise UsageError(f"workers must be at least 1 (got {workers})")
-    if link is not None and workers > 1:
-        raise UsageError("--workers starts processes here, --scheduler names those of a scheduler: choose one of them")
+    require_one_way(workers, link)
     prepare_for(spec)
     from tmrepro.runner.execute import execute
 
@@ -139,11 +136,3 @@ def run_spec(
         if path is None or not path.is_file():
             raise
         raise blame(path, error) from error
-
-
-def _link(scheduler: str | None, file: Path | str | None, *certificates: Path | str | None) -> Link | None:
-    """Return the scheduler that the arguments of `run` name, or None."""
-    if scheduler is None and file is None:
-        return None
-    ca, cert, key = (None if path is None else user_path(path) for path in certificates)
-    return Link(scheduler, None if file is None else user_path(file), ca, cert, key)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tmrepro.cli.run import DataOption, DebugOption, QuietOption
+from tmrepro.cli.run import DataOption, DebugOption, QuietOption, SchedulerOption
+from tmrepro.cli.worker import SchedulerFileOption, TlsCaOption, TlsCertOption, TlsKeyOption
 
 if TYPE_CHECKING:
     from tmrepro.store.curvature import CurvatureDocument
@@ -34,6 +35,12 @@ def curvature(
     ] = 4,
     data_dir: DataOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each of which measures one network at a time.")] = 1,
+    scheduler: SchedulerOption = None,
+    scheduler_file: SchedulerFileOption = None,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Import the custom models that the run's spec names.")
     ] = False,
@@ -67,6 +74,12 @@ def curvature(
             density_probes=density_probes,
             data_dir=data_dir,
             device=device,
+            workers=workers,
+            scheduler=scheduler,
+            scheduler_file=scheduler_file,
+            tls_ca=tls_ca,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
             trust_code=trust_code,
             reporter=reporter,
         )

@@ -26,6 +26,10 @@ DataOption = Annotated[
 WorkersOption = Annotated[
     int, typer.Option(min=1, help="Processes that train and evaluate, compute.threads threads each.")
 ]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(help="Compute with the workers of this Dask scheduler (docs/scale.md).", show_default=False),
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
 
@@ -40,10 +44,7 @@ def run(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: WorkersOption = 1,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Compute with the workers of this Dask scheduler (docs/scale.md).", show_default=False),
-    ] = None,
+    scheduler: SchedulerOption = None,
     scheduler_file: SchedulerFileOption = None,
     tls_ca: TlsCaOption = None,
     tls_cert: TlsCertOption = None,

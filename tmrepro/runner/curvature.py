@@ -7,9 +7,8 @@ that an interruption leaves the folder as it was, or whole.
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,15 +16,14 @@ import numpy as np
 import torch
 
 from tmrepro.errors import ArtefactError, DamagedError, UsageError
-from tmrepro.landscape.curvature import Settings, measure
-from tmrepro.numerics.inference import Targets, targets_of
+from tmrepro.landscape.curvature import Settings
 from tmrepro.records import Curvature, Density, Spectrum, Surface
 from tmrepro.reporting.figures import draw_spectrum, save_figure
-from tmrepro.reporting.progress import Reporter, under_way
-from tmrepro.runner.context import computing
-from tmrepro.runner.trainings import users_code
+from tmrepro.reporting.progress import Reporter
+from tmrepro.runner.cluster import Link
+from tmrepro.runner.curvature_tasks import MeasureCurvature, measure_all
 from tmrepro.runner.view import RunView
-from tmrepro.spec import DrawnSurface, Spec, TrainedModel, expand_models, expand_surfaces
+from tmrepro.spec import CustomModel, DrawnSurface, Spec, expand_models, expand_surfaces
 from tmrepro.store.atomic import remove, work_folder, write_bytes
 from tmrepro.store.curvature import (
     LARGEST,
@@ -42,7 +40,6 @@ from tmrepro.store.run_files import CURVATURE, LABELS, THETA, VECTORS, model_fil
 from tmrepro.store.surfaces import read_surface
 
 NO_POINT = frozenset({"collapsed", "diverged"})
-TOLD_SECONDS = 10.0  # at most one line of progress in this time
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,13 @@ class Asked:
 
 
 def curvature_of_run(
-    view: RunView, asked: Asked, *, device: torch.device, reporter: Reporter
+    view: RunView,
+    asked: Asked,
+    *,
+    device: torch.device,
+    reporter: Reporter,
+    workers: int = 1,
+    link: Link | None = None,
 ) -> tuple[dict[str, CurvatureDocument], bool]:
     """Compute and keep the curvature of the run's networks; returns it, and whether all of it was there already.
 
@@ -67,16 +70,17 @@ def curvature_of_run(
     run, names = view.folder, _names(view, asked.models, reporter)
     if findings := check_manifest(run):
         raise DamagedError(f"{run}: {told(run, findings)}")
-    documents = {name: found for name in names if (found := _kept(view, name, asked)) is not None}
+    documents = {name: kept for name in names if (kept := _kept(view, name, asked)) is not None}
     missing = [name for name in names if name not in documents]
     if not missing:
         return documents, True
     with run_lock(run):
         try:
-            vectors = {}
-            for name in missing:
-                with under_way(reporter, f"curvature/{name}", "not there yet, or asked for otherwise"):
-                    documents[name], vectors[name] = _computed(view, name, asked, device=device, reporter=reporter)
+            vectors, tasks = {}, _tasks(view, missing, asked)
+            found = measure_all(view, tasks, device=device, workers=workers, link=link, reporter=reporter)
+            with closing(found):
+                for name, curvature in found:
+                    documents[name], vectors[name] = _document(view, tasks[name], curvature), curvature.vectors
             with _uninterrupted():
                 for name in missing:
                     save_curvature(run, documents[name], vectors[name], work=work_folder(run))
@@ -156,16 +160,6 @@ def settings_of(document: CurvatureDocument) -> Settings:
     )
 
 
-def inputs_and_targets(
-    view: RunView, model: TrainedModel, *, images: int, device: torch.device
-) -> tuple[torch.Tensor, Targets]:
-    """The first `images` of X~ on `device`."""
-    labels = view.labels(model.name)[:images].to(device)
-    return view.inputs()[:images].to(device), targets_of(
-        labels, loss=model.spec.training.loss, clip=model.spec.training.clip_probability
-    )
-
-
 def _names(view: RunView, wanted: Sequence[str] | None, reporter: Reporter) -> list[str]:
     for name in wanted or ():
         if name not in view.models:
@@ -197,29 +191,31 @@ def _of_this_run(run: Path, document: CurvatureDocument) -> bool:
     return (hashes[theta], hashes[labels]) == (document.theta_sha256, document.labels_sha256)
 
 
-def _computed(
-    view: RunView, name: str, asked: Asked, *, device: torch.device, reporter: Reporter
-) -> tuple[CurvatureDocument, np.ndarray]:
-    model = next(model for model in expand_models(view.spec) if model.name == name)
-    available = len(view.labels(name))
-    images = available if asked.images is None else asked.images
-    if not 1 <= images <= available:
-        raise UsageError(f"--samples {images}: expected at least 1 and at most {available}, the images of X~")
-    inputs, targets = inputs_and_targets(view, model, images=images, device=device)
-    with computing(f"curvature of {name}", users_code=users_code(model.spec)):
-        network = view.model(name).to(device)
-        found = measure(network, inputs, targets, settings=asked.settings, tell=_teller(reporter, name))
-    files = [model_file(name, THETA), model_file(name, LABELS)]
-    hashes = file_hashes(view.folder, files)
-    settings = asked.settings
-    document = CurvatureDocument(
+def _tasks(view: RunView, names: Sequence[str], asked: Asked) -> dict[str, MeasureCurvature]:
+    tasks = {}
+    for name in names:
+        model = next(model for model in expand_models(view.spec) if model.name == name)
+        if isinstance(model.spec, CustomModel):
+            view.model(name)  # its code must be trusted, and that of the run
+        available = len(view.labels(name))
+        images = available if asked.images is None else asked.images
+        if not 1 <= images <= available:
+            raise UsageError(f"--samples {images}: expected at least 1 and at most {available}, the images of X~")
+        needs = file_hashes(view.folder, [model_file(name, THETA), model_file(name, LABELS)])
+        tasks[name] = MeasureCurvature(needs=needs, model=model, images=images, settings=asked.settings)
+    return tasks
+
+
+def _document(view: RunView, task: MeasureCurvature, found: Curvature) -> CurvatureDocument:
+    name, settings = task.model.name, task.settings
+    return CurvatureDocument(
         model=name,
         parameters=found.parameters,
-        images=images,
+        images=task.images,
         labels="relabelled",
         precision="float64" if settings.precision == "float64" else "float32",
-        theta_sha256=hashes[files[0]],
-        labels_sha256=hashes[files[1]],
+        theta_sha256=task.needs[model_file(name, THETA)],
+        labels_sha256=task.needs[model_file(name, LABELS)],
         seed=settings.seed,
         eigenvalues=tuple(found.eigenvalues.tolist()),
         residuals=tuple(found.residuals.tolist()),
@@ -233,12 +229,11 @@ def _computed(
         density=_density_document(found),
         density_probes=settings.density_probes,
         basis=settings.rows(found.parameters),
-        batch=settings.batch or images,
+        batch=settings.batch or task.images,
         most_products=settings.most_products,
         products=found.products,
         slices=slices_of(view.folder, view.spec, name, mean=found.mean_eigenvalue),
     )
-    return document, found.vectors
 
 
 def _density_document(found: Curvature) -> DensityDocument | None:
@@ -277,19 +272,6 @@ def _second_difference(surface: Surface, home: tuple[int, int], *, axis: int, st
     first, second, third = (float(value) for value in line[begin : begin + 3])
     found = (first - 2 * second + third) / step / step
     return found if abs(found) <= LARGEST else None
-
-
-def _teller(reporter: Reporter, name: str) -> Callable[[str], None]:
-    """Tells the first line (memory), then one every few seconds."""
-    last = -TOLD_SECONDS
-
-    def tell(line: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= TOLD_SECONDS:
-            last = time.monotonic()
-            reporter.note(f"{name}: {line}")
-
-    return tell
 
 
 @contextmanager

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.figure import Figure
 
 from tmrepro.records import History, Minimum, TrajectoryPoint
 from tmrepro.reporting.figures import (
@@ -15,9 +19,11 @@ from tmrepro.reporting.figures import (
     draw_landscape,
     draw_replicates,
     draw_training,
-    save_figure,
+    render,
 )
+from tmrepro.runner.cluster import Task
 from tmrepro.runner.context import Context, run_stage
+from tmrepro.runner.workspace import Workspace
 from tmrepro.spec import (
     LOSS_UNITS,
     DrawnSurface,
@@ -69,16 +75,42 @@ def store_figures(
     minima = {name: read_minimum(context.run, name) for name in relabelled}
 
     def compute() -> tuple[list[str], dict[str, Any]]:
-        written: list[str] = []
-
-        def write(path: Path, data: bytes) -> None:
-            write_bytes(path, data, work=context.work)
-            written.append(path.relative_to(context.run).as_posix())
-
-        draw_figures(context.run, spec=context.spec, minima=minima, folder=context.run / "figures", write=write)
-        return written, {"folder": "figures"}
+        written = []
+        tasks = (
+            DrawFigure(needs={}, drawing=one) for one in drawings_of(context.run, spec=context.spec, minima=minima)
+        )
+        with closing(context.engine.each(tasks, context)) as results:
+            for files in results:
+                for name, data in files.items():
+                    written.append(f"figures/{name}")
+                    write_bytes(context.run / written[-1], data, work=context.work)
+        return sorted(written), {"folder": "figures"}
 
     return run_stage(context, "figures", inputs=inputs, folder="figures", compute=compute)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is still to be drawn: its name, and a call that has all that is needed."""
+
+    name: str
+    draw: Callable[[], Figure]
+
+    def files(self) -> dict[str, bytes]:
+        """Draw it. Return its files by name, PNG and PDF."""
+        figure = self.draw()
+        return {f"{self.name}.png": render(figure, "png"), f"{self.name}.pdf": render(figure, "pdf")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawFigure(Task[dict[str, bytes]]):
+    """Draw one figure, whose numbers the task carries."""
+
+    drawing: Drawing
+
+    def compute(self, workspace: Workspace) -> dict[str, bytes]:  # noqa: ARG002 - it needs no file and no data
+        """See `Task.compute`."""
+        return self.drawing.files()
 
 
 def draw_figures(
@@ -90,7 +122,20 @@ def draw_figures(
     write: Callable[[Path, bytes], None],
     scale: Literal["auto", "linear", "log"] | None = None,
 ) -> None:
-    """Draw all figures of a run from what it stores, into `folder`, through `write`.
+    """Draw all figures of a run from what it stores, into `folder`, through `write`."""
+    for drawing in drawings_of(run, spec=spec, minima=minima, scale=scale):
+        for name, data in drawing.files().items():
+            write(folder / name, data)
+
+
+def drawings_of(
+    run: Path,
+    *,
+    spec: Spec,
+    minima: Mapping[str, Minimum],
+    scale: Literal["auto", "linear", "log"] | None = None,
+) -> Iterator[Drawing]:
+    """Yield all figures of a run, from what it stores.
 
     A surface's figure shows the first training and pair of directions of each network; replicates are on a sheet of theirs.
     """
@@ -110,7 +155,8 @@ def draw_figures(
         rows = [panel(base, model) for model in drawn.models if models[model].replicate == 0]
         panels = [row for row in rows if row is not None]
         for shared in (False, True)[: len(panels)]:  # one network has nothing to share
-            figure = draw_landscape(
+            draw = partial(
+                draw_landscape,
                 panels,
                 title=title,
                 scale=scale or spec.figures.scale,
@@ -119,13 +165,13 @@ def draw_figures(
                 labels=drawn.spec.labels,
                 unit=unit,
             )
-            save_figure(figure, folder / (f"{base}{SHARED}" if shared else base), write)
+            yield Drawing(f"{base}{SHARED}" if shared else base, draw)
         if others or any(models[model].replicate for model in drawn.models):
             sheets = _sheets([drawn, *others], [models[name] for name in drawn.models], minima=minima, panel=panel)
-            figure = draw_replicates(
-                sheets, title=f"{title}, replicates", scale=scale or spec.figures.scale, words=words
+            draw = partial(
+                draw_replicates, sheets, title=f"{title}, replicates", scale=scale or spec.figures.scale, words=words
             )
-            save_figure(figure, folder / f"{base}{REPLICATES}", write)
+            yield Drawing(f"{base}{REPLICATES}", draw)
     histories: dict[str, list[History]] = {}
     for name in minima:
         history = load_history(run / model_file(name, HISTORY))
@@ -133,7 +179,7 @@ def draw_figures(
             histories.setdefault(models[name].base, []).append(history)
     first = {base: found[0] for base, found in histories.items()}
     rest = {base: found[1:] for base, found in histories.items()}
-    save_figure(draw_training(first, minima=minima, unit=unit, others=rest), folder / CURVES, write)
+    yield Drawing(CURVES, partial(draw_training, first, minima=minima, unit=unit, others=rest))
 
 
 def _sheets(

@@ -4,37 +4,55 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tmrepro.data import Dataset
+from tmrepro.records import Surface
+from tmrepro.runner.cluster import Task
 from tmrepro.runner.context import Context
 from tmrepro.runner.provenance import code_facts, package_versions, platform_facts
+from tmrepro.runner.workspace import Workspace
 from tmrepro.spec import spec_hash
-from tmrepro.statistics import surface_statistics
-from tmrepro.store.documents import write_json
-from tmrepro.store.run_files import STATISTICS
+from tmrepro.statistics import Value, surface_statistics
 from tmrepro.store.signatures import SIGNATURE, home_document, signature_document
-from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
 
-Statistics = dict[str, dict[str, dict[str, float | int | None]]]
+Statistics = dict[str, dict[str, dict[str, Value]]]
 
 
-def store_statistics(context: Context, surfaces: Mapping[tuple[str, str], StageRecord]) -> Statistics:
-    """Compute statistics.json from the stored surfaces."""
-    found = statistics_of(context.run, list(surfaces))
-    write_json(context.run / STATISTICS, found, work=context.work)
-    return found
+@dataclass(frozen=True, kw_only=True)
+class ComputeStatistics(Task[dict[str, Value]]):
+    """Compute the statistics of a whole surface, which the task carries."""
+
+    surface: Surface
+    home: tuple[int, int]
+    step: float
+    error_over_bound: float | None
+
+    def compute(self, workspace: Workspace | None) -> dict[str, Value]:  # noqa: ARG002 - it needs no file and no data
+        """See `Task.compute`."""
+        return surface_statistics(self.surface, home=self.home, step=self.step, error_over_bound=self.error_over_bound)
+
+
+def statistics_task(run: Path, surface: str, model: str) -> ComputeStatistics:
+    """Return the task for a surface that `run` holds."""
+    values, facts, home, step = read_surface(run, surface, model)
+    error = None if facts.error is None else facts.error.over_bound
+    return ComputeStatistics(needs={}, surface=values, home=home, step=step, error_over_bound=error)
 
 
 def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
-    """SURFACE -> MODEL -> statistic -> value, from the surfaces that `run` holds."""
+    """Return SURFACE -> MODEL -> statistic -> value of the surfaces that `run` holds. All is computed here."""
+    return by_surface({place: statistics_task(run, *place).compute(None) for place in surfaces})
+
+
+def by_surface(values: Mapping[tuple[str, str], dict[str, Value]]) -> Statistics:
+    """Return statistics by surface, then by network, as statistics.json has them."""
     found: Statistics = {}
-    for surface, model in surfaces:
-        values, facts, home, step = read_surface(run, surface, model)
-        error = None if facts.error is None else facts.error.over_bound
-        found.setdefault(surface, {})[model] = surface_statistics(values, home=home, step=step, error_over_bound=error)
+    for (surface, model), statistics in values.items():
+        found.setdefault(surface, {})[model] = statistics
     return found
 
 

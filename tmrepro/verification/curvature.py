@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from tmrepro.landscape.curvature import remeasure, trace_sample
-from tmrepro.runner.curvature import inputs_and_targets, settings_of, slices_of
+from tmrepro.runner.curvature import settings_of, slices_of
+from tmrepro.runner.curvature_tasks import inputs_and_targets
 from tmrepro.runner.view import RunView
 from tmrepro.spec import TrainedModel
 from tmrepro.store.curvature import CurvatureDocument, read_curvature, read_vectors
