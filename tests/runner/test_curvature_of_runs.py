@@ -86,6 +86,19 @@ def test_it_is_what_the_api_gives_of_theta_and_the_relabelled_data(made):
     assert load_tensors(made / "models/dnn/curvature.safetensors")["vectors"].tobytes() == found.vectors.tobytes()
 
 
+def test_two_workers_give_the_same_bytes(made, tmp_path):
+    run = Path(shutil.copytree(made.parent / "plain", tmp_path / "run"))
+    with pytest.raises(UsageError, match="choose one of them"):
+        measure_curvature(run, workers=2, scheduler="127.0.0.1:1")
+    _, there = measure_curvature(run, top=3, probes=4, density_probes=1, workers=2)
+    assert not there
+    for path in ("models/dnn/curvature", "models/cnn/curvature"):
+        for kind in ("json", "safetensors"):
+            assert (run / f"{path}.{kind}").read_bytes() == (made / f"{path}.{kind}").read_bytes()
+    assert (run / "figures/spectrum.png").read_bytes() == (made / "figures/spectrum.png").read_bytes()
+    assert check_manifest(run) == []
+
+
 def test_predicted_curvature_stands_beside_the_surfaces_own(made):
     document = read_curvature(made, "dnn")
     assert set(document.slices) == {"corner", "fine"}  # a filter-normalised direction has another length in each filter
