@@ -59,8 +59,8 @@ bench: .venv/.dev
 
 # The long forms of the tests: hours are fine here; docs/explanation/results.md has the figures.
 soak: .venv/.dev
-	$(BIN)/python -m pytest -m "hypothesis and not soak" --hypothesis-profile anew
-	$(BIN)/python -m pytest -m soak -o addopts="--strict-markers --strict-config -rP --import-mode=importlib"
+	$(BIN)/python -m pytest -m "hypothesis and not soak" --hypothesis-profile anew -o timeout=0
+	$(BIN)/python -m pytest -m soak -o timeout=0 -o addopts="--strict-markers --strict-config -rP --import-mode=importlib"
 
 # The container image of the checked-out commit, and what it promises, tried in it; docs/how-to/container.md.
 image:
