@@ -1,4 +1,4 @@
-"""From surfaces to what people read: statistics, figures, provenance, crate, report, manifest."""
+"""Statistics and provenance of a run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Statistics = dict[str, dict[str, dict[str, float | int | None]]]
 
 
 def store_statistics(context: Context, surfaces: Mapping[tuple[str, str], StageRecord]) -> Statistics:
-    """Compute statistics.json from the stored surfaces."""
+    """Compute statistics.json from the stored surfaces, and write it."""
     found = statistics_of(context.run, list(surfaces))
     write_json(context.run / STATISTICS, found, work=context.work)
     return found
 
 
 def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
-    """SURFACE -> MODEL -> statistic -> value, from the surfaces that `run` holds."""
+    """Return SURFACE -> MODEL -> statistic -> value, from the surfaces stored in `run`."""
     found: Statistics = {}
     for surface, model in surfaces:
         values, facts, home, step = read_surface(run, surface, model)
@@ -39,7 +39,7 @@ def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
 
 
 def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """All of provenance.json."""
+    """Return the content of provenance.json."""
     dataset = context.dataset
     return {
         "spec_hash": spec_hash(context.spec),
@@ -79,12 +79,12 @@ def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], se
 
 
 def _of_inputs(dataset: Dataset) -> dict[str, Any]:
-    """The constants with which pictures are scaled; of other data, what networks take and give."""
+    """Return the constants with which pictures are scaled; for other data, the signature of the networks."""
     if dataset.mean is None or dataset.deviation is None:
         return {SIGNATURE: signature_document(dataset.signature)}
     return {"mean": list(dataset.mean), "deviation": list(dataset.deviation)}
 
 
 def now() -> str:
-    """The time of day, ISO 8601 in UTC."""
+    """Return the present time, ISO 8601 in UTC."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
