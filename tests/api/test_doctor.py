@@ -64,8 +64,8 @@ def test_the_command_says_so_and_names_what_it_replaces():
     done = command(OMP_THREAD_LIMIT="1", MKL_NUM_THREADS="8")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "this machine supports portable:" in done.stdout
-    assert "MKL_NUM_THREADS, OMP_THREAD_LIMIT: yours, and replaced by tmrepro's own" in done.stdout
-    assert "OMP_THREAD_LIMIT makes torch itself compute nonsense in other programs" in done.stdout
+    assert "MKL_NUM_THREADS, OMP_THREAD_LIMIT: your settings, replaced by tmrepro's" in done.stdout
+    assert "OMP_THREAD_LIMIT makes torch give wrong results in other programs" in done.stdout
 
 
 def test_what_no_machine_has_tried_is_not_promised():
@@ -97,8 +97,8 @@ def test_bits_that_depend_on_the_visible_cores_are_named(probe):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"repeats": False}, "the same computation gave other bits the second time (with one visible core)"),
-        ({"error": "exit code -4: it said nothing"}, "could not be tried with one visible core: exit code -4"),
+        ({"repeats": False}, "repeating the computation gave other bits (with one visible core)"),
+        ({"error": "exit code -4: no message"}, "could not be tried with one visible core: exit code -4"),
     ],
 )
 def test_a_machine_that_cannot_compute_promises_nothing(probe, change, said, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_machine_that_cannot_compute_promises_nothing(probe, change, said, mon
 
 def test_a_probe_that_dies_is_told_and_not_a_traceback(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert doctor._probe(2, cores=1) == {"error": "exit code 1: it said nothing"}
+    assert doctor._probe(2, cores=1) == {"error": "exit code 1: no message"}
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert "/nowhere/python" in doctor._probe(2, cores=None)["error"]
 
@@ -135,4 +135,4 @@ def test_a_folder_that_cannot_hold_a_run_is_told(tmp_path):
 def test_a_gpu_is_told_to_promise_less():
     finding = doctor._gpu({"gpus": ["NVIDIA H100"]})
     assert finding.status == "note"
-    assert "NVIDIA H100: runs on it promise the same bits on such a GPU only" in finding.found
+    assert "NVIDIA H100: runs on it give the same bits on such a GPU only" in finding.found

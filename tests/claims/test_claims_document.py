@@ -70,7 +70,7 @@ def test_what_is_wrong_is_said_with_its_line(old: str, new: str, message: str) -
 
 def test_an_id_stands_once() -> None:
     line = VALID.splitlines()[-1]
-    assert "claims.yaml:8:10: claims[0].lines[1].id: is there twice ('C1.roughness')" in refused(f"{VALID}{line}\n")
+    assert "claims.yaml:8:10: claims[0].lines[1].id: appears twice ('C1.roughness')" in refused(f"{VALID}{line}\n")
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

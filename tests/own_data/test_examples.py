@@ -74,7 +74,7 @@ def test_a_name_that_is_none_writes_nothing(tmp_path, name):
 @pytest.mark.parametrize("there", ["mine.yaml", "model_mine.py", "mine.npz"])
 def test_nothing_is_overwritten(tmp_path, there):
     (tmp_path / there).symlink_to("nowhere")
-    with pytest.raises(UsageError, match=f"{there}: already exists, and is not overwritten"):
+    with pytest.raises(UsageError, match=f"{there}: already exists and is not overwritten"):
         write_starter("mine", folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [there]
 

@@ -133,7 +133,7 @@ def test_a_finished_folder_is_not_said_to_be_done_with_other_code(home, code, ch
         UsageError, match=rf"holds a finished run with other code of mine: {change[0]} differs"
     ) as refused:
         tmrepro.run(home / "coded.yaml", out=home / "run")
-    assert "put the code back as it was, or choose another --out; with --reuse" in str(refused.value)
+    assert "restore the code of the run, or choose another --out; with --reuse" in str(refused.value)
     assert _bytes(home / "run") == before
 
 
@@ -208,7 +208,7 @@ def test_code_that_is_not_at_hand_was_not_looked_at(home, recorder):
     result = tmrepro.run(home / "coded.yaml", out=home / "run", reporter=recorder)
     assert result.already_complete
     (note,) = result.notes
-    assert note.startswith("the code of mine was not checked: ournets:make is not found")
+    assert note.startswith("the code of mine was not checked: ournets:make was not found")
     assert recorder.notes == [note]
 
 

@@ -112,7 +112,7 @@ def test_it_verifies(finished, level):
     assert [check for check in verdict.checks if not check.passed] == []
     if level == "audit":
         (said,) = [check.detail for check in verdict.checks if check.subject == "models/cnn.r1"]
-        assert "only level rerun can tell" in said
+        assert "only level rerun can check" in said
         assert any(check.subject == "claims.json" and check.grade == "identical" for check in verdict.checks)
 
 

@@ -42,7 +42,7 @@ def test_a_part_is_completed_in_its_own_folder(write_spec, tmp_path, recorder):
 
 
 def test_a_network_that_is_none_of_the_run_is_refused(write_spec, tmp_path):
-    with pytest.raises(UsageError, match=r"--only cnn\.r1: no network of this run; it has dnn, cnn, norm"):
+    with pytest.raises(UsageError, match=r"--only cnn\.r1: this run has no such network; it has dnn, cnn, norm"):
         tmrepro.run(write_spec(), out=tmp_path / "run", only=["cnn.r1"])
     assert not (tmp_path / "run").exists()
 

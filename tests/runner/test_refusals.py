@@ -33,7 +33,7 @@ def refused(start):
         assert command.wait() == code, command.err
         said = command.out + command.err
         assert "Traceback" not in said
-        assert "bug of its own" not in said
+        assert "bug in tmrepro" not in said
         assert command.err.strip()
         return said
 
@@ -115,7 +115,7 @@ def test_checkpoint_variable_that_is_no_number(refused, file, tmp_path):
 def test_reusing_a_folder_that_is_no_run(refused, file, tmp_path):
     (tmp_path / "donor").mkdir()
     said = refused(3, "run", file(TINY), "--out", tmp_path / "run", "--reuse", tmp_path / "donor")
-    assert "no run whose stages could be taken over" in said
+    assert "no run with stages to reuse" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -288,7 +288,7 @@ def test_finished_run_needs_no_data_but_looks_at_what_it_is_given(start, refused
     assert "nothing to do" in again.out
     without = start("run", spec, "--out", run)
     assert without.wait() == 0, without.err
-    assert "note: the data were not checked: neither --data-dir nor TMREPRO_DATA says where they are" in without.err
+    assert "note: the data were not checked: give their folder with --data-dir or TMREPRO_DATA" in without.err
     assert "nothing to do" in without.out
     picture(images / "train/cat/0.png", 77)
     for given in (["--data-dir", images], []):

@@ -106,7 +106,7 @@ def test_damaged_donor_is_not_trusted(reuse, finished, spec, tmp_path, position)
     assert seen.names("runs") | seen.names("continues") == {"training/norm", "surface/one/cnn"} | {
         "figures"
     } & seen.names("runs")
-    assert any("training/norm is not taken over" in told and "theta.safetensors" in told for told in seen.notes)
+    assert any("training/norm is not reused" in told and "theta.safetensors" in told for told in seen.notes)
     assert f"the one in {donor} is damaged" in seen.stages["training/norm"][1]
     theta = "models/norm/theta.safetensors"
     assert (tmp_path / "run" / theta).read_bytes() == (finished / theta).read_bytes()
@@ -132,7 +132,7 @@ def test_unfinished_run_can_be_taken_over_from(reuse, spec, tmp_path, start):
 def test_folder_that_is_no_run_is_refused_before_anything_is_made(spec, tmp_path):
     (tmp_path / "empty").mkdir()
     for donor in ("empty", "missing"):
-        with pytest.raises(DamagedError, match=f"--reuse .*{donor}: no run whose stages could be taken over"):
+        with pytest.raises(DamagedError, match=f"--reuse .*{donor}: no run with stages to reuse"):
             tmrepro.run(spec, out=tmp_path / "run", reuse=tmp_path / donor)
     assert not (tmp_path / "run").exists()
 

@@ -186,8 +186,8 @@ def test_whatever_happens_to_them(begin, scheduler, assert_same):
     scheduler.start("scheduler")
     assert command.wait() == 130
     assert "interrupted; the same command continues" in command.err
-    assert "the scheduler is gone; waiting" in command.err
-    assert "the scheduler is there again" in command.err
+    assert "the scheduler is lost; waiting" in command.err
+    assert "the scheduler is back" in command.err
     # It is killed.
     assert begin(blow=(CHUNK_IS_STORED, 3, int(signal.SIGKILL))).wait() == -signal.SIGKILL
     # A worker hangs.
@@ -204,7 +204,7 @@ def test_who_has_no_certificate_is_not_let_in(scheduler, spread, start, tmp_path
         Client(f"tcp://{scheduler.place}", timeout=3, set_as_default=False)
     command = start("run", spread, "--out", tmp_path / "plain", "--scheduler", f"tcp://{scheduler.place}")
     assert command.wait() == 4
-    assert "with TLS if and only if" in command.err
+    assert "must use TLS if and only if" in command.err
 
 
 @pytest.mark.soak
@@ -237,8 +237,8 @@ def test_the_scheduler_is_killed_and_started_again(begin, remote, assert_same):
     remote.stop("scheduler")
     remote.start("scheduler")
     assert_same(command)
-    assert "the scheduler is gone; waiting" in command.err
-    assert "the scheduler is there again" in command.err
+    assert "the scheduler is lost; waiting" in command.err
+    assert "the scheduler is back" in command.err
 
 
 @pytest.mark.soak

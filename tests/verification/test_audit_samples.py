@@ -156,4 +156,4 @@ def test_every_point_is_as_likely_as_any_other_and_surfaces_have_samples_of_thei
 
 def test_a_promise_is_the_formula_or_certainty() -> None:
     assert f"{1 - 0.99**27:.1%}" in promise(27, of=2601)
-    assert "no forged one goes unnoticed" in promise(25, of=25)
+    assert "every forged point is found" in promise(25, of=25)

@@ -1,18 +1,18 @@
-"""What each command does, for Python as well: `tmrepro.run` and `tmrepro.verify` are two of them.
+"""The commands as Python functions: `tmrepro.run`, `tmrepro.verify` and others.
 
     runs             `tmrepro run`
     verdicts         `tmrepro verify`
     references       `tmrepro reference build`, `tmrepro verify --update`
     curvature        `tmrepro curvature`
-    preparation      what all of them do first; targets: what they are given
-    isolation/       a process of its own for them, where torch was loaded too early
+    preparation      the first steps of all of them; targets: their arguments
+    isolation/       runs them in a separate process if torch was loaded too early
     reproduction     `tmrepro reproduce`
-    regenerate       `tmrepro inspect`: what a finished run says, drawn and written again
+    regenerate       `tmrepro figures`, `report` and `stats`: output of a finished run, made again
     starter          `tmrepro new`
     doctor           `tmrepro doctor`
     benchmark        `tmrepro bench`
 
-Torch is loaded inside the functions, never by an import: determinism must be set before.
+Torch is loaded inside the functions, never by importing this package, because determinism must be set first.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ MODELS = ("dnn", "cnn", "resnet50")
 MOST_IMAGES = 1697
 EPOCHS = {"dnn": 10, "cnn": 10, "resnet50": 2}
 PEAK_TRIES = 30
-# Rows, inner and outputs of the products among which the fastest counts as what the machine can do.
+# Rows, inner and outputs of the products from which the fastest defines the peak of the machine.
 PEAK_PRODUCTS = ((512, 512, 512), (1024, 1024, 1024), (2048, 1024, 512))
 
 SPEC = """
@@ -49,10 +49,10 @@ compute: {{determinism: {level}, threads: {threads}}}
 class Timing:
     """An evaluator on a network: the median, least and largest of the rounds.
 
-    `ratio` is to the plain evaluator's time of the same round, `processor_ratio` the same of the processor's time, which other
-    processes change less (with one thread: hardly); `peak_share` counts the operations that the network's graph
-    asks for, so it is above 1 where an evaluator does without most of them. `difference` is the largest from the plain one's
-    losses, over 1e-5 (|loss| + 0.01).
+    `ratio` is relative to the plain evaluator's time of the same round. `processor_ratio` is the same for processor time, which
+    other processes affect less (with one thread: hardly). `peak_share` counts the operations in the network's graph, so it
+    exceeds 1 if an evaluator skips most of them. `difference` is the largest one from the plain evaluator's losses, divided
+    by 1e-5 (|loss| + 0.01).
     """
 
     evaluator: str
@@ -65,7 +65,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class ModelTimings:
-    """All evaluators that fit a network, the plain one first; `point_operations` are products and sums of one grid point."""
+    """All evaluators that fit a network, the plain one first. `point_operations` are products and sums of one grid point."""
 
     model: str
     point_operations: int
@@ -75,7 +75,7 @@ class ModelTimings:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was measured, on what. `peak_operations` are those of the fastest matrix product, per second."""
+    """The measurements and their conditions. `peak_operations` are those of the fastest matrix product, per second."""
 
     processor: str
     torch: str
@@ -88,7 +88,7 @@ class Benchmark:
     models: tuple[ModelTimings, ...]
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the measurements as plain JSON values."""
         return asdict(self)
 
 
@@ -108,7 +108,7 @@ def run_benchmark(
     `evaluators`: only these, and the plain one.
 
     Raises:
-        UsageError: an unknown model or evaluator, or too many images; `portable` after torch was loaded otherwise.
+        UsageError: an unknown model or evaluator, too many images, or `portable` after torch was loaded with other settings.
     """
     if unknown := sorted(set(models) - set(MODELS)):
         raise UsageError(f"there is no network {unknown[0]!r}: choose from {', '.join(MODELS)}")
@@ -149,7 +149,7 @@ def run_benchmark(
 
 
 def peak_operations() -> float:
-    """Operations (a product and a sum are two) per second of the fastest float32 matrix product that torch offers here."""
+    """Return operations (a product and a sum are two) per second of the fastest float32 matrix product of torch here."""
     import torch
 
     onednn: Any = torch.ops.mkldnn
@@ -166,7 +166,7 @@ def peak_operations() -> float:
 
 
 def count_operations(model: nn.Module, inputs: Tensor) -> int:
-    """Products and sums of the matrix products and convolutions of one pass of `inputs`, counted from the graph."""
+    """Return the products and sums of the matrix products and convolutions of one pass of `inputs`, from the graph."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -176,7 +176,7 @@ def count_operations(model: nn.Module, inputs: Tensor) -> int:
 
 
 def trained_problem(spec: Any, model: TrainedModel) -> tuple[Problem, Grid]:
-    """The relabelled surface around the trained network, as a run has it."""
+    """Return the relabelled surface around the trained network, as in a run."""
     import torch
 
     from tmrepro.data import load_dataset
@@ -222,8 +222,8 @@ def _measure(
     fitting: dict[str, Evaluator] = {PlainEvaluator.name: PlainEvaluator(problem)}
     fitting |= {each: find_evaluator(each)(problem) for each, why in unfit.items() if why is None}
     row = np.zeros(1)
-    for evaluator in fitting.values():  # once before it counts: libraries choose and compile what they will use
-        evaluator.block(grid.a[:3], grid.b[:3])  # enough for tracking, which takes fewer points for plain ones
+    for evaluator in fitting.values():  # a warm-up: libraries choose and compile code
+        evaluator.block(grid.a[:3], grid.b[:3])  # enough points for tracking, which handles fewer like plain
     seconds: dict[str, list[float]] = {each: [] for each in fitting}
     processor: dict[str, list[float]] = {each: [] for each in fitting}
     losses = {}

@@ -55,22 +55,22 @@ class Diagnosis:
 
     @property
     def exit_code(self) -> int:
-        """0 if `portable` can be promised, else 1."""
+        """0 if this machine supports `portable`, else 1."""
         return EXIT_OK if self.promise == "portable" else EXIT_DIFFERENT
 
     def document(self) -> dict[str, Any]:
-        """The diagnosis as plain JSON values."""
+        """Return the diagnosis as plain JSON values."""
         return {**asdict(self), "findings": [asdict(finding) for finding in self.findings], "exit_code": self.exit_code}
 
 
 def known_fingerprints() -> Known:
-    """The fingerprints under `portable` determinism that come with tmrepro."""
+    """Return the fingerprints under `portable` determinism that are shipped with tmrepro."""
     known: Known = json.loads(SHIPPED.read_text(encoding="utf-8"))
     return known
 
 
 def examine(*, threads: int = 2, folder: Path | None = None, known: Known | None = None) -> Diagnosis:
-    """Look at this machine, and try it with `threads` threads a process. `folder` is where runs would be written."""
+    """Test this machine with `threads` threads per process. `folder` is where runs would be written."""
     one_core, all_cores = _probe(threads, cores=1), _probe(threads, cores=None)
     arithmetic = _arithmetic(
         one_core, all_cores, threads=threads, known=known_fingerprints() if known is None else known
@@ -99,7 +99,7 @@ def examine(*, threads: int = 2, folder: Path | None = None, known: Known | None
 
 
 def _probe(threads: int, *, cores: int | None) -> dict[str, Any]:
-    """What tmrepro.numerics.fingerprint_worker says in a process of its own; {"error": why} if it says nothing."""
+    """Return the output of tmrepro.numerics.fingerprint_worker in a separate process; {"error": reason} if it failed."""
     arguments = [str(threads), *([] if cores is None else [str(cores)])]
     command = [sys.executable, "-P", "-m", "tmrepro.numerics.fingerprint_worker", *arguments]
     try:
@@ -116,20 +116,20 @@ def _probe(threads: int, *, cores: int | None) -> dict[str, Any]:
             return said
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
         return {"error": str(error)}
-    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return {"error": f"exit code {done.returncode}: {last}"}
 
 
 def _arithmetic(
     one_core: Mapping[str, Any], all_cores: Mapping[str, Any], *, threads: int, known: Known
 ) -> list[Finding]:
-    """Check that the fingerprint repeats itself, does not depend on visible cores, and is the known one."""
+    """Check that the fingerprint is repeatable, does not depend on visible cores, and is the known one."""
     name = "arithmetic"
     for probe, cores in ((one_core, "with one visible core"), (all_cores, "with all cores")):
         if "error" in probe:
             return [Finding(name, "failed", f"could not be tried {cores}: {probe['error']}")]
         if not probe["repeats"]:
-            return [Finding(name, "failed", f"the same computation gave other bits the second time ({cores})")]
+            return [Finding(name, "failed", f"repeating the computation gave other bits ({cores})")]
     found = all_cores["fingerprint"]
     odd = _differing(found, one_core["fingerprint"])
     cores_alike = (
@@ -189,21 +189,21 @@ def _cores(threads: int) -> Finding:
     if visible < threads:
         return Finding("threads", "note", f"{threads} threads on {visible} visible core: the same bits, but slow")
     return Finding(
-        "threads", "ok", f"{threads} threads a process, {visible} visible cores; --workers uses more of them"
+        "threads", "ok", f"{threads} threads per process, {visible} visible cores; --workers uses more of them"
     )
 
 
 def _environment(given: Mapping[str, str], *, threads: int) -> Finding:
-    """The caller's settings of the numerical libraries. The command line puts its own in their place."""
+    """Check the caller's settings of the numerical libraries. The command line replaces them by its own."""
     wanted = settled({}, environment(Determinism("portable", threads)))
     replaced = {name for name, value in given.items() if FOREIGN.match(name) and value != wanted.get(name)}
     replaced |= set(given.get(REPLACED, "").split())
     preloaded = given.get("LD_PRELOAD")
     if not replaced and not preloaded:
-        return Finding("environment", "ok", "no setting of your own reaches the numerical libraries")
-    told = [f"{', '.join(sorted(replaced))}: yours, and replaced by tmrepro's own"] if replaced else []
-    told += [f"LD_PRELOAD={preloaded}: a library of your own comes first"] if preloaded else []
-    told += [f"{name} makes torch itself compute nonsense in other programs" for name in HARMFUL if name in replaced]
+        return Finding("environment", "ok", "it has no settings for the numerical libraries")
+    told = [f"{', '.join(sorted(replaced))}: your settings, replaced by tmrepro's"] if replaced else []
+    told += [f"LD_PRELOAD={preloaded}: this library is loaded first"] if preloaded else []
+    told += [f"{name} makes torch give wrong results in other programs" for name in HARMFUL if name in replaced]
     return Finding("environment", "note", "; ".join(told))
 
 
@@ -214,7 +214,7 @@ def _gpu(probe: Mapping[str, Any]) -> Finding:
     return Finding(
         "GPU",
         "note",
-        f"{', '.join(names)}: runs on it promise the same bits on such a GPU only; --device cpu promises more",
+        f"{', '.join(names)}: runs on it give the same bits on such a GPU only; with --device cpu, on more machines",
     )
 
 

@@ -17,7 +17,7 @@ from tmrepro.store.finished import path_outside
 
 
 def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
-    """Draw all figures of `run` into the folder `to`; returns their paths."""
+    """Draw all figures of `run` into the folder `to`. Return their paths."""
     if scale not in {None, "auto", "linear", "log"}:
         raise UsageError(f"--scale {scale}: choose auto, linear or log")
     view = open_run(run)
@@ -42,7 +42,7 @@ def draw_again(run: Path, *, to: Path | None, scale: str | None) -> list[Path]:
 
 
 def write_report_again(run: Path, *, to: Path | None) -> Path:
-    """Write the page of `run` to the file `to`; returns its path."""
+    """Write the page of `run` to the file `to`. Return its path."""
     view = open_run(run)
     target = path_outside(to or Path(f"{view.spec.name}.html"), run, option="--to")
     if target.is_dir():
@@ -64,12 +64,12 @@ def write_report_again(run: Path, *, to: Path | None) -> Path:
 
 
 def compute_statistics_again(run: Path) -> Statistics:
-    """All statistics of the surfaces that `run` stores."""
+    """Return all statistics of the surfaces stored in `run`."""
     return compute_statistics_of(open_run(run))
 
 
 def errors_in_words(run: Path, statistics: Statistics) -> list[str]:
-    """A line for each surface that is beyond the bound, or whose error is unknown."""
+    """Return a line for each surface whose error is over the bound or unknown."""
     return error_notes(run, statistics)
 
 

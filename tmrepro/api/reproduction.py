@@ -23,7 +23,7 @@ PAPER, INSTEAD = Path("spec/paper.yaml"), Path("spec/quickstart.yaml")
 
 @dataclass(frozen=True)
 class Plan:
-    """A spec, the device it runs on, and what the paper's own spec would need and is `missing`."""
+    """A spec, its device, and what is `missing` for the paper's own spec."""
 
     spec: Spec
     device: str
@@ -31,11 +31,11 @@ class Plan:
 
 
 def make_plan(*, data_dir: Path | None, download: bool = False) -> Plan:
-    """Choose the spec. Checks the MD5 of all of CIFAR-10 if it is there, and loads torch.
+    """Choose the spec. Check the MD5 of all of CIFAR-10 if it is there, and load torch.
 
-    With `download` CIFAR-10 is fetched where nothing else is missing.
+    With `download`, download CIFAR-10 if nothing else is missing.
 
-    The quickstart runs on the CPU, also where there is a GPU: its reference was computed on one, and has the same bits.
+    The quickstart runs on the CPU even if there is a GPU, because its reference was computed on a CPU, with the same bits.
 
     Raises:
         StorageError: the download cannot be written.
@@ -52,10 +52,10 @@ def make_plan(*, data_dir: Path | None, download: bool = False) -> Plan:
 
 
 def judge_study() -> Judgement | None:
-    """The claims of the paper, judged from the numbers of the shipped study; None where the package has no study.
+    """Return the claims of the paper, judged from the shipped study; None if the package has no study.
 
     Raises:
-        DamagedError: the study is not what its manifest says.
+        DamagedError: the study differs from its manifest.
     """
     from tmrepro.claims import judge_folders
 

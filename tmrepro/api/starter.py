@@ -1,4 +1,4 @@
-"""A first spec of one's own: three files that run as they are, to be changed line by line."""
+"""A first spec for users: three files that run without changes."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def network(width: int) -> nn.Module:
 
 
 def write_starter(name: str, *, folder: Path) -> tuple[Path, ...]:
-    """Write NAME.yaml, model_NAME.py and NAME.npz into `folder`. Returns their paths, the spec first.
+    """Write NAME.yaml, model_NAME.py and NAME.npz into `folder`. Return their paths, the spec first.
 
     Raises:
-        UsageError: `name` is no name of a spec, or one of the files exists.
+        UsageError: `name` is not a valid name of a spec, or one of the files exists.
         StorageError: they cannot be written.
     """
     if not re.fullmatch(NAME_PATTERN, name):
@@ -66,7 +66,7 @@ def write_starter(name: str, *, folder: Path) -> tuple[Path, ...]:
     module = f"model_{name.replace('-', '_')}"
     spec, model, data = (folder / file for file in (f"{name}.yaml", f"{module}.py", f"{name}.npz"))
     if there := [path.name for path in (spec, model, data) if os.path.lexists(path)]:
-        raise UsageError(f"{', '.join(there)}: already exists, and is not overwritten; choose another NAME")
+        raise UsageError(f"{', '.join(there)}: already exists and is not overwritten; choose another NAME")
     try:
         with data.open("xb") as file:
             np.savez(file, allow_pickle=False, **_spirals())
@@ -79,7 +79,7 @@ def write_starter(name: str, *, folder: Path) -> tuple[Path, ...]:
 
 
 def _spirals() -> dict[str, Float64[np.ndarray, "n 2"] | Int64[np.ndarray, " n"]]:
-    """Points on three arms of a spiral, an arm a class."""
+    """Return points on three arms of a spiral, one class per arm."""
     stream = np.random.Generator(np.random.Philox(key=0))
     total = TRAIN + VALIDATION
     targets = np.arange(total) % CLASSES

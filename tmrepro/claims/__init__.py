@@ -2,7 +2,7 @@
 
 document    claims.yaml: claims and their lines
 exact       the test of two small samples, the effect and its interval
-judge       the rule of judgement, a setting at a time
+judge       the rule of judgement, one setting at a time
 """
 
 from __future__ import annotations

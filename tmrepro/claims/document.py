@@ -1,4 +1,4 @@
-"""claims.yaml: what the paper claims, as data. Parsed with positions and validated; nothing in it is executed."""
+"""claims.yaml: the claims of the paper, as data. It is parsed with positions and validated; nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tmrepro.statistics import MINIMUM_NUMBERS, STATISTICS
 CLAIMS = "claims.yaml"
 VERSION = 1
 
-# Numbers that a network may never reach: an epoch or a time that is null is later than any other.
+# Numbers that a network may never reach. If such an epoch or time is null, it counts as later than any other.
 REACHED = frozenset(
     {f"{what}_first_{unit}" for what in ("lm", "gm", "validation") for unit in ("epoch", "seconds")}
     | {"epochs_from_lm_to_gm"}
 )
-# Derived from history.csv at the epoch of the first LM, and from the two first epochs (docs/explanation/claims.md).
+# Derived from history.csv at the epoch of the first LM, and from both first epochs (docs/explanation/claims.md).
 DERIVED = ("epochs_from_lm_to_gm", "train_loss_at_lm", "validation_loss_at_lm", "validation_accuracy_at_lm")
 OF_SURFACES = frozenset(info.name for info in STATISTICS)
 OF_TRAINING = frozenset({*(info.name for info in MINIMUM_NUMBERS), *DERIVED})
@@ -66,7 +66,7 @@ class ClaimLine(Section):
 
 
 class Claim(Section):
-    """A sentence of the paper: either lines that are tested, or what is so by construction and what is shown beside it."""
+    """A sentence of the paper, either with lines that are tested, or true by construction with measured values beside it."""
 
     id: Identifier
     section: Text
@@ -101,26 +101,26 @@ class Claims(Section):
         for index, claim in enumerate(self.claims):
             for at, name in [(("id",), claim.id), *((("lines", n, "id"), one.id) for n, one in enumerate(claim.lines))]:
                 if name in seen:
-                    raise contradiction(f"is there twice ({name!r})", at=("claims", index, *at))
+                    raise contradiction(f"appears twice ({name!r})", at=("claims", index, *at))
                 seen.add(name)
         return self
 
     @property
     def lines(self) -> tuple[tuple[Claim, ClaimLine], ...]:
-        """Every line, with its claim, in the order of the file."""
+        """Return every line with its claim, in the order of the file."""
         return tuple((claim, line) for claim in self.claims for line in claim.lines)
 
 
 def shipped_claims() -> Path:
-    """Where the claims of the paper come with the package."""
+    """Return the file of the paper's claims inside the package."""
     return shipped_folder() / "paper" / CLAIMS
 
 
 def load_claims(path: Path | str | None = None) -> Claims:
-    """The claims in the YAML file `path`, by default those of the paper.
+    """Return the claims in the YAML file `path`, by default those of the paper.
 
     Raises:
-        SpecError: the file cannot be read, or is wrong; with all findings and their lines.
+        SpecError: the file cannot be read, or is invalid. The error has all findings and their lines.
     """
     source = str(path) if path is not None else f"paper/{CLAIMS}"
     try:
@@ -133,10 +133,10 @@ def load_claims(path: Path | str | None = None) -> Claims:
 
 
 def parse_claims(text: str, *, source: str = "<string>") -> Claims:
-    """The claims that the YAML `text` holds; `source` stands before each finding.
+    """Return the claims in the YAML `text`. Each finding begins with `source`.
 
     Raises:
-        SpecError: they are wrong; with all findings and their lines.
+        SpecError: they are invalid. The error has all findings and their lines.
     """
     document = read_document(text, source=source)
     found: list[Problem] = []

@@ -1,7 +1,7 @@
-"""The rule of judgement, in full: docs/explanation/claims.md says it in words.
+"""The complete rule of judgement. docs/explanation/claims.md explains it.
 
-Training seeds are the unit. Each line of a setting is tested by the exact one-sided Mann-Whitney test, both as claimed and the
-other way; each way has its own Holm correction over all lines of the setting that have a test.
+The unit is a training seed. Each line of a setting is tested by the exact one-sided Mann-Whitney test, as claimed and in the
+opposite direction. Each direction has its own Holm correction over all lines of the setting that have a test.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 @dataclass(frozen=True)
 class Sample:
-    """What one network gives for a line: by training seed a value, None for never reached.
+    """The values of one network for a line, by training seed; None for never reached.
 
-    `left_out` says of other seeds why they have no value, and `missing` why there is none at all.
+    `left_out` gives the reason why another seed has no value, `missing` the reason why there is no value at all.
     """
 
     values: Mapping[int, float | int | None] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Sample:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """The values by seed; infinite for never reached."""
+        """Return the values by seed; infinite for never reached."""
         return tuple(math.inf if value is None else float(value) for _, value in sorted(self.values.items()))
 
 
@@ -53,8 +53,8 @@ class Sample:
 class Line:
     """A judged line. The fields are those of `tmrepro claims --json`, in their order.
 
-    `p` is that of the test as claimed and `p_opposite` that of the same test the other way. `ratio` is null where it is infinite
-    or undefined, an end of `ratio_interval` where it is infinite.
+    `p` is that of the test as claimed, `p_opposite` that of the test in the opposite direction. `ratio` is null if it is infinite
+    or undefined. An end of `ratio_interval` is null if it is infinite.
     """
 
     id: str
@@ -81,7 +81,7 @@ class Line:
 
     @property
     def comparison(self) -> str:
-        """What is claimed: "dnn > resnet50", or "dnn > 2 x resnet50"."""
+        """The claim: "dnn > resnet50", or "dnn > 2 x resnet50"."""
         return f"{self.larger} > {'' if self.factor == 1 else f'{self.factor:g} x '}{self.smaller}"
 
     @property
@@ -94,7 +94,7 @@ class Line:
         return (median(larger) if larger else None), (median(smaller) if smaller else None)
 
     def document(self) -> dict[str, Any]:
-        """The line as JSON values."""
+        """Return the line as JSON values."""
         return asdict(self)
 
 
@@ -104,7 +104,7 @@ def judge_setting(
     *,
     resamples: int = RESAMPLES,
 ) -> tuple[Line, ...]:
-    """Judge all lines of one setting; `samples` has those of the larger and of the smaller network for each line."""
+    """Judge all lines of one setting. `samples` has those of the larger and of the smaller network for each line."""
     untested = [_no_test(line, *both) for (_, line), both in zip(lines, samples, strict=True)]
     tests = [
         mann_whitney(larger.numbers, smaller.numbers) if why is None else None
@@ -124,7 +124,7 @@ def judge_setting(
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p (Scandinavian Journal of Statistics 6, 1979) of each value; None stays None and counts for nothing."""
+    """Return Holm's adjusted p (Scandinavian Journal of Statistics 6, 1979) of each value. None stays None and is not counted."""
     known = sorted((value, place) for place, value in enumerate(values) if value is not None)
     adjusted: list[float | None] = [None] * len(values)
     largest = 0.0
@@ -135,7 +135,7 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 
 def least_seeds(tests: int) -> int:
-    """The least number of seeds a side at which any effect can be decided among so many tests."""
+    """Return the least number of seeds per network at which an effect can be decided among `tests` tests."""
     n = 2
     while tests / math.comb(2 * n, n) > ALPHA:
         n += 1
@@ -143,10 +143,10 @@ def least_seeds(tests: int) -> int:
 
 
 def seeds_needed(superiority: float, *, tests: int) -> int | None:
-    """Seeds a side that decide an effect with 80% among so many tests, by a normal approximation; None if nothing would do.
+    """Return the seeds per network that decide an effect with a probability of 80% among `tests` tests; None if no number does.
 
-    The effect is P(X > Y) + P(X = Y) / 2. Without an effect U / n^2 has the variance (2n + 1) / (12 n^2), with one that of
-    Hanley and McNeil (Radiology 143, 1982).
+    This is a normal approximation. The effect is P(X > Y) + P(X = Y) / 2. Without an effect, U / n^2 has the variance
+    (2n + 1) / (12 n^2). With one, it has that of Hanley and McNeil (Radiology 143, 1982).
     """
     if superiority == 0.5:
         return None
@@ -170,7 +170,7 @@ def _decides(n: int, superiority: float, z_test: float) -> bool:
 
 
 def _no_test(line: ClaimLine, larger: Sample, smaller: Sample) -> str | None:
-    """Why the two networks cannot be compared; None if they can."""
+    """Return why the two networks cannot be compared; None if they can."""
     for name, sample in ((line.larger, larger), (line.smaller, smaller)):
         if sample.missing is not None:
             return sample.missing
@@ -213,14 +213,14 @@ def _judged(
 
 
 def _verdict(adjusted: tuple[float, float], *, high: float, factor: float) -> Verdict:
-    """`high` is the upper end of the ratio's interval: it holds the factor or lies above it if its upper end is no less."""
+    """Return the verdict. `high` is the upper end of the ratio's interval; the ratio is too small if `high` is below `factor`."""
     if adjusted[0] <= ALPHA and (factor == 1 or high >= factor):
         return "reproduced"
     return "contradicted" if adjusted[1] <= ALPHA else "inconclusive"
 
 
 def _untested(claim: Claim, line: ClaimLine, both: tuple[Sample, Sample], why: str, *, lines: int) -> Line:
-    """A line without a test. Where more seeds are all that it lacks, at least so many as can decide anything."""
+    """Return a line without a test. If it only lacks seeds, include the least number that can decide anything."""
     lacks_seeds = all(sample.values for sample in both)
     return _line(
         claim, line, both,

@@ -1,4 +1,4 @@
-"""All claims, judged in all settings of one spec: what `tmrepro claims --json` prints and claims.json holds."""
+"""All claims, judged in all settings of one spec. `tmrepro claims --json` prints this, and claims.json stores it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tmrepro.spec.json_text import dump_json
 
 @dataclass(frozen=True)
 class Judgement:
-    """The lines by setting, and what stands beside them. `seeds` is the largest number of training seeds of a network.
+    """The lines by setting, and what is shown with them. `seeds` is the largest number of training seeds of a network.
 
-    `provenances` are those of the folders, for whoever shows where the values come from; no document has them.
+    `provenances` are those of the folders, to show where the values come from. They are not in the document.
     """
 
     settings: dict[str, tuple[Line, ...]]
@@ -34,12 +34,12 @@ class Judgement:
 
     @property
     def is_tested(self) -> bool:
-        """Whether any line has a test; without replicates none has."""
+        """Whether any line has a test. Without replicates, none has."""
         return any(line.p is not None for lines in self.settings.values() for line in lines)
 
     @property
     def why_not(self) -> str:
-        """In words, why no line has a test."""
+        """The reason why no line has a test."""
         if not self.settings:
             return "the spec has no surface."
         if self.seeds == 1:
@@ -51,12 +51,12 @@ class Judgement:
         return next(line.reason for lines in self.settings.values() for line in lines) + "."
 
     def counts(self, setting: str) -> tuple[tuple[str, int], ...]:
-        """How many lines of a setting have each verdict."""
+        """Return how many lines of a setting have each verdict."""
         found = [line.verdict for line in self.settings[setting]]
         return tuple((verdict, found.count(verdict)) for verdict in VERDICTS if verdict in found)
 
     def document(self) -> dict[str, Any]:
-        """The judgement as JSON values (docs/reference/claims.md)."""
+        """Return the judgement as JSON values (docs/reference/claims.md)."""
         return {
             "settings": {name: [line.document() for line in lines] for name, lines in self.settings.items()},
             "spec_hash": self.spec_hashes[0],
@@ -67,7 +67,7 @@ class Judgement:
         }
 
     def text(self) -> str:
-        """The document as the text of a JSON file."""
+        """Return the document as the text of a JSON file."""
         return dump_json(self.document())
 
 
@@ -75,14 +75,14 @@ def judge_folders(folders: Sequence[Path], *, claims: Claims | None = None) -> J
     """Judge the claims over finished runs and references of one spec.
 
     Raises:
-        UsageError: their specs differ in more than seeds, or a training seed is there twice.
-        DamagedError: one of them is no finished run or reference, or is damaged.
+        UsageError: their specs differ in more than seeds, or a training seed appears twice.
+        DamagedError: one of them is not a finished run or reference, or is damaged.
     """
     return judge([read_source(folder) for folder in folders], claims=claims or load_claims())
 
 
 def judge(sources: Sequence[Source], *, claims: Claims) -> Judgement:
-    """`judge_folders` for what was read of them."""
+    """Judge the claims over `sources`, as `judge_folders` does over folders."""
     require_one_spec(sources)
     settings = settings_of(sources)
     return Judgement(
@@ -97,7 +97,7 @@ def judge(sources: Sequence[Source], *, claims: Claims) -> Judgement:
 
 
 def compares_networks_of(claims: Claims, source: Source) -> bool:
-    """Whether the spec has every network that the claims compare."""
+    """Return whether the spec has every network that the claims compare."""
     compared = {name for _, line in claims.lines for name in (line.larger, line.smaller)}
     return compared <= {model.name for model in source.spec.models}
 
@@ -114,7 +114,7 @@ def _setting(sources: Sequence[Source], setting: str, claims: Claims) -> tuple[L
 
 
 def _statement(sources: Sequence[Source], claim: Claim) -> dict[str, Any]:
-    """A claim without a test: what is so, and the values of what was measured, by setting where they are of a surface."""
+    """Return a claim without a test, with the measured values, by setting if they are of a surface."""
     networks = [model.name for model in sources[0].spec.models]
 
     def values(statistic: str, setting: str) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""What the test can decide: for numbers of seeds a side, the smallest effect that it decides with 80%.
+"""The power of the test: for numbers of seeds per network, the smallest effect that is decided with a probability of 80%.
 
-Under Holm a line is decided at the latest at ALPHA over the number of lines, its first step; later steps only ask for less.
-Values are drawn from normal distributions of one spread. A line that says "twice" is tried where it is exactly true: the
-medians of two log-normal distributions have the ratio 2, and the interval of the ratio must hold 2 as well.
+Under Holm, the first step is the strictest: it requires ALPHA divided by the number of lines. Values are drawn from normal
+distributions of equal spread. A line that says "twice" is simulated where it is exactly true: the medians of two log-normal
+distributions have the ratio 2, and the interval of the ratio must contain 2 as well.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ SIMULATIONS = 4000
 SIMULATION_SEED = 14
 INTERVAL_RESAMPLES = 400
 LARGEST_SHIFT = 64.0
-STEPS = 12  # halvings of a bracket a factor of two wide: four digits
+STEPS = 12  # halvings of a bracket that is a factor of two wide: four digits
 
 Comparison = Literal["larger", "twice"]
 
 
 @dataclass(frozen=True)
 class PowerRow:
-    """The smallest effect that is decided with 80%, from so many seeds a side; None where none can be.
+    """The smallest effect that is decided with a probability of 80% from `seeds` per network; None if no effect is.
 
     `shift` is the distance of the two distributions in standard deviations, `superiority` the same as P(X > Y). For "twice",
     they are those of the logarithms, and `spread` is the largest standard deviation of the logarithms at which a ratio of
@@ -49,7 +49,7 @@ class PowerRow:
 
 
 def power_table(claims: Claims, *, seeds: Sequence[int] = SEEDS, simulations: int = SIMULATIONS) -> dict[str, Any]:
-    """All of power.json: how it was made, which lines ask for which comparison, and a row per comparison and number of seeds."""
+    """Return the content of power.json: how it was made, the lines of each comparison, and a row per comparison and seeds."""
     lines = claims.lines
     comparisons: tuple[Comparison, ...] = ("larger", "twice")
     return {
@@ -72,7 +72,7 @@ def power_table(claims: Claims, *, seeds: Sequence[int] = SEEDS, simulations: in
 
 
 def power_row(comparison: Comparison, *, seeds: int, lines: int, simulations: int = SIMULATIONS) -> PowerRow:
-    """The smallest effect that `seeds` a side decide among `lines`."""
+    """Return the smallest effect that `seeds` per network decide among `lines`."""
     least_p = 1 / math.comb(2 * seeds, seeds)
     if least_p * lines > ALPHA:
         return PowerRow(comparison, seeds, least_p, None, None, None)
@@ -105,7 +105,7 @@ def _power(
     *,
     lines: int,
 ) -> float:
-    """The share of simulations that are decided when `shift` standard deviations lie between the two."""
+    """Return the share of simulations that are decided if the distance is `shift` standard deviations."""
     wins = np.sum((x + shift)[:, :, None] > y[:, None, :], axis=(1, 2))
     decided = wins >= _least_wins(x.shape[1], lines)
     if comparison == "twice":
@@ -118,7 +118,7 @@ def _power(
 
 @cache
 def _least_wins(seeds: int, lines: int) -> int:
-    """The least number of pairs, of seeds^2, in which the larger network must win."""
+    """Return the least number of the seeds^2 pairs in which the larger network must win."""
     ways = rank_sums(tuple(range(1, 2 * seeds + 1)), seeds)
     total, tail, least = math.comb(2 * seeds, seeds), 0.0, ways[-1][0]
     for value, number in reversed(ways):

@@ -1,4 +1,4 @@
-"""Where the values come from: finished runs and references of one spec, which differ in their seeds at most."""
+"""The sources of the values: finished runs and references of one spec, which may differ only in their seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATA_FIELDS = ("name", "source", "fingerprint", "train", "validation")
 
 @dataclass(frozen=True)
 class Source:
-    """One run or reference: what judging needs of it. `data` is what its `provenance` says of the data."""
+    """The data of one run or reference that judging needs. `data` describes the data set, from its `provenance`."""
 
     name: str
     spec: Spec
@@ -34,10 +34,10 @@ class Source:
 
 
 def read_source(folder: Path) -> Source:
-    """The finished run or reference in `folder`.
+    """Read the finished run or reference in `folder`.
 
     Raises:
-        DamagedError: there is none, it is not finished, or it is not what its manifest says.
+        DamagedError: it is missing, is not finished, or differs from its manifest.
     """
     found = read_finished(folder)
     return Source(
@@ -52,15 +52,15 @@ def read_source(folder: Path) -> Source:
 
 
 def data_of(provenance: object) -> dict[str, Any]:
-    """Name, source, fingerprint and sizes of the data, from what provenance.json holds."""
+    """Return name, source, fingerprint and sizes of the data, from the content of provenance.json."""
     data = provenance.get("data") if isinstance(provenance, dict) else None
     if not isinstance(data, dict):
-        raise DamagedError("provenance.json: data: expected what is known of the data, found none")
+        raise DamagedError("provenance.json: data: expected an object that describes the data, found none")
     return {name: data[name] for name in DATA_FIELDS if name in data}
 
 
 def require_one_spec(sources: Sequence[Source]) -> None:
-    """Raise UsageError unless all sources have one spec but for seeds, the same data, and no training seed twice."""
+    """Raise UsageError unless all sources have the same data and the same spec except seeds, and no training seed twice."""
     first, *others = sources
     for other in others:
         spec = other.spec.model_copy(update={"replicates": first.spec.replicates})
@@ -78,19 +78,19 @@ def require_one_spec(sources: Sequence[Source]) -> None:
             key = (model.base, model.seed)
             if key in seen:
                 raise UsageError(
-                    f"{source.name}: training seed {model.seed} of {model.base} is in {seen[key]} too; seeds are the unit of "
-                    "the test, so each may be there once"
+                    f"{source.name}: training seed {model.seed} of {model.base} is also in {seen[key]}; seeds are the unit of "
+                    "the test, so each may appear only once"
                 )
             seen[key] = source.name
 
 
 def settings_of(sources: Sequence[Source]) -> tuple[str, ...]:
-    """The surfaces of the spec, by which settings are called."""
+    """Return the surfaces of the spec, which are the names of the settings."""
     return tuple(surface.name for surface in sources[0].spec.surfaces)
 
 
 def sample_of(sources: Sequence[Source], *, network: str, statistic: str, setting: str) -> Sample:
-    """The values of `statistic` by training seed of `network`, in one setting."""
+    """Return the values of `statistic` by training seed of `network`, in one setting."""
     if all(network != model.name for model in sources[0].spec.models):
         return Sample(missing=f"the spec has no network {network}")
     if statistic in OF_SURFACES and not any(
@@ -111,7 +111,7 @@ def sample_of(sources: Sequence[Source], *, network: str, statistic: str, settin
 
 
 class _NoValueError(Exception):
-    """A seed that has no value, and why."""
+    """A seed has no value; the message gives the reason."""
 
 
 def _value(source: Source, model: TrainedModel, statistic: str, setting: str) -> float | int | None:
@@ -153,7 +153,7 @@ def _first_lm(source: Source, minimum: Minimum) -> Epoch:
 
 
 def _of_surfaces(source: Source, model: TrainedModel, statistic: str, setting: str) -> float:
-    """The median over the pairs of directions; those where the statistic is undefined are left out."""
+    """Return the median over the pairs of directions for which the statistic is defined."""
     found = []
     for name, drawn in _drawn(source, setting):
         if drawn.name != model.name:
@@ -169,7 +169,7 @@ def _of_surfaces(source: Source, model: TrainedModel, statistic: str, setting: s
 
 
 def _drawn(source: Source, setting: str) -> Iterator[tuple[str, TrainedModel]]:
-    """Every surface of a setting, direction pairs apart, and the trained network that it is drawn around."""
+    """Yield every surface of a setting, one per pair of directions, and its network."""
     models = {model.name: model for model in expand_models(source.spec)}
     for drawn in expand_surfaces(source.spec):
         if drawn.base == setting:

@@ -1,4 +1,4 @@
-"""The command line. No logic lives here: each module parses one command and shows what the library returns."""
+"""The command line. It has no logic: each module parses one command and shows what the library returns."""
 
 from __future__ import annotations
 

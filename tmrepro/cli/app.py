@@ -14,7 +14,7 @@ class App(typer.Typer):
     """A group of commands. Expands `~` in the paths of a command, from the command line or the environment."""
 
     def command(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-        """As typer's."""
+        """Register a command, as typer does."""
         register = super().command(*args, **kwargs)
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

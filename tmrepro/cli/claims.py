@@ -8,7 +8,7 @@ import typer
 
 from tmrepro.cli.run import DebugOption
 
-PLAIN_WIDTH = 160  # of a log, which has no width of its own
+PLAIN_WIDTH = 160  # for output that is not a terminal
 
 
 def claims(
@@ -33,7 +33,7 @@ def claims(
 
     Compares two networks with the exact one-sided Mann-Whitney test over training seeds. The value of a seed is the median over
     direction pairs. Holm's correction covers all lines of a setting; a setting is a surface of the spec. A network that never
-    reached an LM or GM counts as later than any that did. At least six seeds a side are needed to decide a line of the paper.
+    reached an LM or GM counts as later than any that did. A line of the paper needs at least six seeds per network.
     The exit code is 0 for any verdict, because a claim that does not hold is a result.
 
     Examples:

@@ -12,7 +12,7 @@ from tmrepro.cli.run import DebugOption
 if TYPE_CHECKING:
     from tmrepro.comparison.runs import RunComparison
 
-PLAIN_WIDTH = 160  # of a log, which has no width of its own
+PLAIN_WIDTH = 160  # for output that is not a terminal
 
 
 def diff(

@@ -1,4 +1,4 @@
-"""What a person sees while a run works, and after it: rich bars on a terminal, plain lines elsewhere."""
+"""Progress and results of a run: progress bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tmrepro.store.atomic import shown
 if TYPE_CHECKING:
     from tmrepro.claims import Judgement
 
-MOST_ROWS = 24  # of a table; beyond, those of replicates are left out
-ENOUGH_REPORTS, ENOUGH_SECONDS = 2, 5.0  # to say how long the rest takes
+MOST_ROWS = 24  # of a table; more rows of replicates are left out
+ENOUGH_REPORTS, ENOUGH_SECONDS = 2, 5.0  # needed to estimate the remaining time
 MOST_STAGES = 6  # in one line of progress
 PLAIN_LINE_SECONDS = 10.0  # without a terminal, at most one line of progress in this time
-# The main statistics, each heading broken where it may be: both tables fit into 80 columns.
+# The main statistics. Headings have line breaks, so that both tables fit into 80 columns.
 TABLE_STATISTICS = {
     "loss_max": "loss_max",
     "slope_at_minimum": "slope_at_\nminimum",
@@ -38,7 +38,7 @@ TABLE_STATISTICS = {
 
 @contextmanager
 def make_reporter(*, quiet: bool) -> Iterator[Reporter]:
-    """Bars on a terminal, lines elsewhere, nothing with `quiet`. All of it goes to standard error."""
+    """Yield bars on a terminal, lines elsewhere, nothing with `quiet`. All output goes to standard error."""
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield Silent()
@@ -51,7 +51,7 @@ def make_reporter(*, quiet: bool) -> Iterator[Reporter]:
 
 @contextmanager
 def bars(console: Console) -> Iterator[Reporter]:
-    """A bar for each stage under way, on `console`; it goes when the stage is over, or the run interrupted."""
+    """Yield a reporter with a bar for each stage under way, on `console`. A bar is removed when its stage or the run ends."""
     progress = Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         BarColumn(bar_width=10),
@@ -70,7 +70,7 @@ def closing_table(
     statistics: Mapping[str, Mapping[str, Mapping[str, Any]]],
     claims: Judgement | None = None,
 ) -> None:
-    """Print what the run found, and where the figures are."""
+    """Print the results of the run, and the paths of the figures."""
     console = Console(highlight=False, markup=False)
     table = _table("network", "category", right=("epochs", "seconds", "T*", "V", "V~", "accuracy"))
     for name, found in minima.items():
@@ -109,7 +109,7 @@ def closing_table(
         console.print()
         show_claims(claims, console=console)
     for name in statistics:
-        if "." not in name:  # replicates have none of their own
+        if "." not in name:  # replicates have no own figures
             console.print(f"figure  {run / 'figures' / name}.png", soft_wrap=True)
     console.print(f"report  {run / 'report.html'}", soft_wrap=True)
 
@@ -140,22 +140,22 @@ def show_claims(claims: Judgement, *, console: Console) -> None:
         console.print(f"{name} has no test. By construction: {statement['by_construction']}", soft_wrap=True)
 
 
-def number(value: float | int | None) -> str:  # noqa: PYI041 - counts are numbers too, says beartype
-    """Three digits; a dash for what is undefined."""
+def number(value: float | int | None) -> str:  # noqa: PYI041 - beartype requires int for counts
+    """Return a number with three digits; a dash if it is undefined."""
     return "-" if value is None else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """1:02:03, or 2:03."""
+    """Return a duration as 1:02:03 or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Pace:
-    """How long the rest of a stage takes, judged by what was done since the first report.
+    """An estimate of the remaining time of a stage, from the progress since the first report.
 
-    The first report itself does not count: what lies before it may be an earlier, interrupted run's, or have compiled.
+    The time before the first report does not count: it may include compilation, or the progress of an interrupted run.
     """
 
     def __init__(self) -> None:
@@ -163,7 +163,7 @@ class Pace:
         self._reports = 0
 
     def left(self, done: int, total: int, *, now: float) -> str:
-        """Return the time left; nothing before ENOUGH_REPORTS and ENOUGH_SECONDS, since the first report, tell it."""
+        """Return the time left; empty until ENOUGH_REPORTS and ENOUGH_SECONDS since the first report."""
         if self._first is None or done <= self._first[0]:
             self._first, self._reports = (done, now), 0
             return ""
@@ -184,7 +184,7 @@ def _table(*left: str, right: tuple[str, ...]) -> Table:
 
 
 class _Told(Silent):
-    """Says in words how far each stage is and how long it takes at most; where, is for the subclasses."""
+    """Describes the progress of each stage and its remaining time. Subclasses show the text."""
 
     def __init__(self) -> None:
         self._paces: dict[str, Pace] = {}  # of the stages under way
@@ -227,17 +227,17 @@ class _Told(Silent):
 
 
 def _in_words(action: Action, reason: str) -> tuple[str, str]:
-    """What a stage does, and why, unless that goes without saying."""
+    """Return the action of a stage and its reason. The reason is empty if it is obvious."""
     return ("starting", "") if reason == "not there yet" else (action, reason)
 
 
 def _harmless(text: str) -> str:
-    """`text` without what would steer the terminal: names in a folder of somebody else's may be anything."""
+    """Return `text` without control characters. Names in an untrusted folder may contain them."""
     return "\n".join(shown(line) for line in text.split("\n"))
 
 
 class _Lines(_Told):
-    """Plain lines, for logs: every stage, and now and then how far those under way are, all in one line."""
+    """Plain lines, for logs: one for each stage, and at intervals the progress of all stages under way in one line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -271,7 +271,7 @@ class _Lines(_Told):
 
 
 class _Bars(_Told):
-    """A bar for each stage under way, a line for each that has begun or was done already."""
+    """A bar for each stage under way, a line for each stage that has begun or was done already."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()

@@ -12,12 +12,12 @@ from tmrepro.cli.run import DebugOption
 if TYPE_CHECKING:
     from tmrepro.api.doctor import Diagnosis
 
-PLAIN_WIDTH = 500  # of a log, which has no width of its own: each finding stays on its line
+PLAIN_WIDTH = 500  # for output that is not a terminal: each finding is one line
 STYLES = {"ok": "green", "note": "yellow", "failed": "red"}
 PROMISES = {
     "portable": "[bold green]portable[/]: a run on the CPU is bitwise identical here and on every other portable machine",
     "machine": "[bold yellow]machine[/]: runs are bitwise identical on this machine; other machines agree within rounding only",
-    "nothing": "[bold red]nothing[/]: computing the fingerprint failed, or gave different bits the second time",
+    "nothing": "[bold red]nothing[/]: computing the fingerprint failed, or repeating it gave different bits",
 }
 
 

@@ -1,4 +1,4 @@
-"""`tmrepro`: the commands, and the one place where an error becomes a message and an exit code."""
+"""`tmrepro`: the commands, and the place where an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -102,24 +102,24 @@ def _options(
 
 
 class _Stopped(BaseException):
-    """A signal that asks to stop, as an exception, so that locks, workers and progress displays are left properly."""
+    """A signal to stop, as an exception, so that locks, workers and progress displays are released."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with its code; no traceback reaches a user for anything they did."""
+    """Run the command line and exit with its code. No user error gives a traceback."""
     if _completes():
         app()
     open_streams()
     start_again(settle())
-    gc.set_threshold(50_000, 10, 10)  # to look for garbage among the million objects of imports takes seconds
+    gc.set_threshold(50_000, 10, 10)  # collecting garbage among the million objects of imports takes seconds
     debug = "--debug" in sys.argv or bool(os.environ.get("TMREPRO_DEBUG"))
-    if not debug:  # what an error left half made (zarr's event loop) is told with a traceback when it is dropped
+    if not debug:  # dropping objects that an error left incomplete (zarr's event loop) prints a traceback
         sys.unraisablehook = lambda _: None
         warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
-    # Whatever the parent ignores: a shell script starts what it puts in the background with ctrl-C ignored.
+    # Even if the parent ignores them: a shell script starts background jobs with ctrl-C ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
@@ -127,12 +127,12 @@ def main() -> NoReturn:
     except _Stopped as stop:
         code = _STOPPED[stop.number][1]
         _say(f"{_STOPPED[stop.number][0]}{_how_to_continue()}")
-    gc.freeze()  # Python's last look for garbage, among a million objects, would take two seconds
+    gc.freeze()  # Python's final garbage collection, among a million objects, would take two seconds
     sys.exit(_flushed(code))
 
 
 def _completes() -> bool:
-    """Whether a shell asks for completions, or a user to have them: typer answers, and ends the program itself."""
+    """Return whether the shell requests completions or their installation. Typer answers, and ends the program itself."""
     asked = sys.argv[1:2] in (["--install-completion"], ["--show-completion"])
     return asked or "_TMREPRO_COMPLETE" in os.environ
 
@@ -140,32 +140,32 @@ def _completes() -> bool:
 def _run(*, debug: bool) -> int:
     try:
         require_working_folder()
-        with claimed():  # whose settings are wrong, starts again
+        with claimed():  # wrong settings restart the command
             return int(app(standalone_mode=False) or 0)
     except TmreproError as error:
         if isinstance(error, LoadedTooEarlyError):
             start_again(error.environment)
         return _explain(error, debug=debug, code=error.exit_code)
-    except SystemExit as error:  # nothing of ours ends so
+    except SystemExit as error:  # tmrepro's own code does not exit this way
         text = f"code that the spec names ended the program (sys.exit({error.code!r}))"
         return _explain(error, debug=debug, code=ComputeError.exit_code, text=text)
     except MemoryError as error:
         return _explain(error, debug=debug, code=ComputeError.exit_code, text="out of memory")
-    except OSError as error:  # what no room foresaw: the environment's fault, and rarely ours
+    except OSError as error:  # an error of the environment that no other code handles
         return _explain(error, debug=debug, code=ComputeError.exit_code, text=_words_of(error))
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug gets a code and a short word of its own
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug has its own exit code and a short message
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's own errors, whose base class it hides
             error.show()
             return int(error.exit_code)
         text = (
-            f"tmrepro met a bug of its own ({type(error).__name__}: {error}). "
+            f"this is a bug in tmrepro ({type(error).__name__}: {error}). "
             "Run the command again with --debug and report what it prints."
         )
         return _explain(error, debug=debug, code=EXIT_BUG, text=text)
 
 
 def _words_of(error: OSError) -> str:
-    # All that we write to files names its file.
+    # Errors of our own files name the file.
     unnamed = "output cannot be written: " if error.errno == errno.ENOSPC else ""
     where = f"{error.filename}: " if error.filename is not None else unnamed
     too_many = error.errno in {errno.EMFILE, errno.ENFILE}
@@ -174,11 +174,11 @@ def _words_of(error: OSError) -> str:
 
 
 def _explain(error: BaseException, *, debug: bool, code: int, text: str | None = None) -> int:
-    """Say what is wrong, each line of it once, and return `code`."""
+    """Print what is wrong, each line once, and return `code`."""
     if debug:
         traceback.print_exception(error)
     message = str(error) if text is None else text
-    spec = isinstance(error, SpecError)  # its lines begin with the place, which editors make a link
+    spec = isinstance(error, SpecError)  # its lines begin with file and line, which editors turn into a link
     _say(message if spec or code == EXIT_BUG else f"error: {message}")
     return code
 
@@ -189,18 +189,18 @@ def _how_to_continue() -> str:
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # where nobody can be told, the exit code says it
+    with contextlib.suppress(OSError):  # the exit code remains if nothing can be printed
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _flushed(code: int) -> int:
-    """`code`, unless what was printed could not be written; nothing is left that Python would complain of at its end."""
+    """Return `code`, or that of an output error. Flush all output, so that Python does not complain at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            # else it is said: some Pythons keep what failed
+            # Some Pythons keep the output that failed, and would complain again.
             if stream is sys.stdout and code != ComputeError.exit_code:
                 _say(f"error: output cannot be written: {error.strerror}")
                 code = ComputeError.exit_code

@@ -11,7 +11,7 @@ SpecArgument = Annotated[
     Path,
     typer.Argument(
         metavar="SPEC",
-        help="The spec, a YAML file. The shipped ones (spec/quickstart.yaml, ...) are found anywhere.",
+        help="The spec, a YAML file. The shipped specs (spec/quickstart.yaml, ...) are found from any folder.",
         show_default=False,
     ),
 ]
@@ -19,19 +19,19 @@ DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="Folder of CIFAR-10, of pictures, or of the spec's file of arrays; else TMREPRO_DATA, else what the spec says.",
+        help="Folder of CIFAR-10, of pictures, or of the spec's file of arrays. Default: TMREPRO_DATA, then the spec's path.",
         show_default=False,
     ),
 ]
 WorkersOption = Annotated[
-    int, typer.Option(min=1, help="Processes that train and evaluate, compute.threads threads each.")
+    int, typer.Option(min=1, help="Number of processes that train and evaluate, each with compute.threads threads.")
 ]
 SchedulerOption = Annotated[
     str | None,
     typer.Option(help="Compute with the workers of this Dask scheduler (docs/scale.md).", show_default=False),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")]
 
 
 def run(
@@ -40,7 +40,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")] = None,
     data_dir: DataOption = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch CIFAR-10 into the data folder if need be.")
+        bool, typer.Option("--download", help="Download CIFAR-10 into the data folder if it is missing.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: WorkersOption = 1,
@@ -56,7 +56,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NETWORK",
-            help="Train this network (cnn, or cnn.r1 for a replicate) and evaluate its surfaces, nothing else. May be repeated.",
+            help="Train only this network (cnn, or cnn.r1 for a replicate) and evaluate its surfaces. May be repeated.",
             show_default="all",
         ),
     ] = None,
@@ -64,17 +64,17 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="How surfaces are evaluated, instead of by rule; 'plain' is the definition itself.",
+            help="Use this evaluator for all surfaces. 'plain' computes the definition.",
             show_default="by rule",
         ),
     ] = None,
     preview: Annotated[
-        bool, typer.Option("--preview", help="Draw each surface early, from the points that there are, and say where.")
+        bool, typer.Option("--preview", help="Draw a preview of each surface while it is computed, and print its path.")
     ] = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001 - main() acts on it
 ) -> None:
-    """Run a spec: train, find minima, evaluate surfaces, draw figures. Continues what was interrupted.
+    """Run a spec: train, find minima, evaluate surfaces, draw figures. Continue an interrupted run.
 
     Examples:
       tmrepro run spec/quickstart.yaml
@@ -85,7 +85,7 @@ def run(
 
       tmrepro new spirals, then tmrepro run spirals.yaml
 
-    Parts of a run, side by side or on several machines, and then the run:
+    Compute parts of a run, in parallel or on several machines, and then combine them:
       tmrepro run mine.yaml --only cnn --out runs/part1
       tmrepro run mine.yaml --only resnet50 --out runs/part2
       tmrepro run mine.yaml --reuse runs/part1 --reuse runs/part2
@@ -115,11 +115,11 @@ def run(
     if quiet:
         return
     if result.already_complete:
-        typer.echo(f"{result.run} is complete and its bytes are what its manifest says: nothing to do\n")
+        typer.echo(f"{result.run} is complete and matches its manifest: nothing to do\n")
     if result.missing:
         typer.echo(
-            f"{result.run} has {', '.join(result.minima)}, and lacks {', '.join(result.missing)}: the same command without "
-            f"--only completes it; another folder takes over what it has with --reuse {result.run}"
+            f"{result.run} has {', '.join(result.minima)}, but lacks {', '.join(result.missing)}. The same command without "
+            f"--only completes it. Another folder can reuse it with --reuse {result.run}"
         )
         return
     closing_table(result.run, minima=result.minima, statistics=result.statistics, claims=result.claims)

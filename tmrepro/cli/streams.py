@@ -14,7 +14,7 @@ import sys
 from typing import TextIO
 
 LEAST_COLUMNS = 20
-_REPLACED: list[TextIO] = []  # a stream that nobody keeps closes its number
+_REPLACED: list[TextIO] = []  # replaced streams; without a reference, a stream closes its file descriptor
 
 
 def open_streams() -> None:
@@ -28,11 +28,11 @@ def open_streams() -> None:
             setattr(sys, name, _forgiving(number, stream))
     columns = os.environ.get("COLUMNS")
     if columns is not None and not (columns.isascii() and columns.isdigit() and int(columns) >= LEAST_COLUMNS):
-        del os.environ["COLUMNS"]  # tables of no width show nothing
+        del os.environ["COLUMNS"]  # tables without a width show nothing
 
 
 def _open_if_closed(number: int) -> None:
-    """Open /dev/null in place of a closed stream. Otherwise a file of the run could get its number."""
+    """Open /dev/null in place of a closed stream. Otherwise a file of the run could get its descriptor."""
     try:
         os.fstat(number)
     except OSError:
@@ -42,8 +42,8 @@ def _open_if_closed(number: int) -> None:
 def _discard(number: int) -> None:
     """Redirect the stream `number` to /dev/null, in this process and in its children."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    if nowhere == number:  # the lowest number that was free
-        os.set_inheritable(number, True)  # noqa: FBT003 - it takes no name
+    if nowhere == number:  # the lowest free descriptor
+        os.set_inheritable(number, True)  # noqa: FBT003 - it has no keyword argument
         return
     os.dup2(nowhere, number)
     os.close(nowhere)
@@ -75,7 +75,7 @@ class _Raw(io.FileIO):
     """The raw file below a text stream."""
 
     def write(self, data: object, /) -> int:
-        """Write `data`. Discard it if the reader is gone."""
+        """Write `data`. Discard it if there is no reader."""
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
@@ -85,6 +85,6 @@ class _Raw(io.FileIO):
             return super().write(data)  # type: ignore[arg-type]
 
     def _has_no_reader(self, error: OSError) -> bool:
-        """Return whether the pipe was closed, the shell reused the number for its own file, or the terminal is gone."""
+        """Return whether the pipe or the terminal was closed, or the shell reused the descriptor for its own file."""
         is_terminal = stat.S_ISCHR(os.fstat(self.fileno()).st_mode)
         return error.errno in {errno.EPIPE, errno.EBADF} or (error.errno == errno.EIO and is_terminal)

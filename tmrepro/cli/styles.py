@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-PLAIN_WIDTH = 160  # of a log, which has no width of its own
+PLAIN_WIDTH = 160  # for output that is not a terminal
 STYLES = {
     "identical": "green",
     "equal": "green",

@@ -54,7 +54,7 @@ def tell_outcome(update: "Update", *, accepted: bool, quiet: bool) -> int:
 def _ask(question: str) -> bool:
     try:
         return typer.confirm(question, default=False, err=True)
-    except typer.Abort:  # the end of the input is no yes
+    except typer.Abort:  # the end of the input means no
         typer.echo(err=True)
         return False
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tmrepro.verification import Check, Verdict
 
-NARROW = 100  # columns, below which four columns of words would break them
+NARROW = 100  # columns; below it, a table of four columns would not fit
 
 
 def show_verdict(verdict: "Verdict") -> None:

@@ -65,10 +65,10 @@ def verify(
     """Verify a run, or run a spec again and compare the result. Exit code 0: verified, 1: different, 3: damaged or missing.
 
     Levels, each including those before it:
-      integrity    are the files unchanged?
-      statistics   do the surfaces give the statistics and figures?
-      audit        do the models give the surfaces?
-      rerun        does the spec give the same run?
+      integrity    check that the files are unchanged
+      statistics   recompute statistics and figures from the surfaces
+      audit        recompute minima and sampled points from the models
+      rerun        run the spec again, and compare the result
 
     Examples:
       tmrepro verify
@@ -90,7 +90,7 @@ def verify(
     if yes and not update:
         raise UsageError("--yes requires --update")
     if update and (level is not None or replicate):
-        raise UsageError("--update chooses the level itself: leave out --level and --replicate")
+        raise UsageError("--update chooses the level itself: omit --level and --replicate")
     how: dict[str, Any] = {
         "reference": reference, "share": share, "seed": seed, "data_dir": data_dir, "device": device, "workers": workers,
         "trust_code": trust_code,

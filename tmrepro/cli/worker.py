@@ -1,4 +1,4 @@
-"""`tmrepro worker`, and the options of every command that talks to a scheduler."""
+"""`tmrepro worker`, and the options of every command that connects to a scheduler."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,16 +31,16 @@ def worker(
     *,
     address: Annotated[
         str | None,
-        typer.Argument(
-            metavar="ADDRESS", help="Where `dask scheduler` listens: tcp://127.0.0.1:8786, tls://HOST:8786."
-        ),
+        typer.Argument(metavar="ADDRESS", help="Address of `dask scheduler`: tcp://127.0.0.1:8786, tls://HOST:8786."),
     ] = None,
     scheduler_file: SchedulerFileOption = None,
-    nworkers: Annotated[int, typer.Option(min=1, help="Processes here; one a GPU, else cores / compute.threads.")] = 1,
+    nworkers: Annotated[
+        int, typer.Option(min=1, help="Processes here: one per GPU, otherwise cores / compute.threads.")
+    ] = 1,
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Read the data in this folder and compare them, instead of receiving them.", show_default=False
+            help="Read the data from this folder and compare them, instead of receiving them.", show_default=False
         ),
     ] = None,
     tls_ca: TlsCaOption = None,
@@ -48,14 +48,14 @@ def worker(
     tls_key: TlsKeyOption = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
 ) -> None:
-    """Compute for the runs of a scheduler, until ctrl-C. Wait for the scheduler, also when it restarts.
+    """Compute for the runs of a scheduler, until ctrl-C. If the scheduler is not there, or restarts, wait for it.
 
     Examples:
       dask scheduler --host 127.0.0.1
       tmrepro worker tcp://127.0.0.1:8786 --nworkers 4
       tmrepro run spec/quickstart.yaml --scheduler tcp://127.0.0.1:8786
 
-    Between machines, only with TLS: docs/scale.md.
+    Between machines, TLS is required: docs/scale.md.
     """
     from tmrepro.runner.cluster.link import Link
     from tmrepro.runner.cluster.serve import serve

@@ -1,4 +1,4 @@
-"""Runs side by side. Neither torch nor the data are needed.
+"""Comparison of runs. Neither torch nor the data are needed.
 
 runs.py         `tmrepro diff`: the first difference between two runs
 provenance.py   likely reasons for it, from the provenance of both

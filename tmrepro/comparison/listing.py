@@ -1,4 +1,4 @@
-"""What lies below a folder: runs, finished or not, and references. Looked at, not verified: no file is hashed."""
+"""The runs, finished or not, and references below a folder. They are read but not verified: no file is hashed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tmrepro.store.run_files import BANDS, MANIFEST, PROVENANCE, SPEC, STORE
 from tmrepro.store.specs import read_spec
 
 DEEPEST = 4  # levels below the folder
-MOST_FOLDERS = 10_000  # that are looked into
+MOST_FOLDERS = 10_000  # folders to read at most
 
 State = Literal["finished", "unfinished", "damaged"]
 
@@ -26,7 +26,7 @@ State = Literal["finished", "unfinished", "damaged"]
 class Entry:
     """One run or reference. `folder` is relative to the listed folder.
 
-    `networks` are the categories of the trained networks, replicates included; None of one that is not trained yet.
+    `networks` are the categories of the networks, replicates included; None for a network that is not trained yet.
     `trouble` says what is damaged.
     """
 
@@ -44,14 +44,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """The runs and references in and below `folder`, by path. `complete`: all of it was looked at."""
+    """The runs and references in and below `folder`, by path. `complete`: the whole folder was read."""
 
     folder: str
     entries: tuple[Entry, ...]
     complete: bool = True
 
     def document(self) -> dict[str, Any]:
-        """The listing as plain JSON values."""
+        """Return the listing as plain JSON values."""
         return {
             "folder": self.folder,
             "runs": [asdict(entry) | {"surfaces": list(entry.surfaces)} for entry in self.entries],
@@ -60,10 +60,10 @@ class Listing:
 
 
 def list_folder(folder: Path) -> Listing:
-    """The runs and references in and below `folder`; links are not followed.
+    """Return the runs and references in and below `folder`. Links are not followed.
 
     Raises:
-        ArtefactError: it is not there, or no folder.
+        ArtefactError: the folder is missing, or is a file.
     """
     if not folder.is_dir():
         raise ArtefactError(f"{folder}: expected a folder of runs, found {'a file' if folder.exists() else 'nothing'}")
@@ -73,14 +73,14 @@ def list_folder(folder: Path) -> Listing:
 
 
 class _Walk:
-    """Goes through folders, at most `MOST_FOLDERS` of them; remembers whether that was all."""
+    """Goes through folders, at most `MOST_FOLDERS` of them, and records whether that was all."""
 
     def __init__(self) -> None:
         self.complete = True
         self._left = MOST_FOLDERS
 
     def runs(self, folder: Path, *, depth: int = 0) -> Iterator[Path]:
-        """The folders that hold a spec.yaml as runs and references do, in order of their paths; none inside of another."""
+        """Yield the folders that hold a spec.yaml of a run or reference, in order of their paths, but not folders inside them."""
         if not self._left or depth > DEEPEST:
             self.complete = False
             return
@@ -120,7 +120,7 @@ def _entry(folder: Path, name: str) -> Entry:
 
 
 def _started(folder: Path) -> str:
-    """When the run began, as provenance.json has it; it is written last."""
+    """Return when the run began, from provenance.json, which is written last."""
     if not os.path.lexists(folder / PROVENANCE):
         return ""
     document = read_json(safe_path(folder, PROVENANCE), name=PROVENANCE)

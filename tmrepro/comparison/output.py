@@ -12,13 +12,13 @@ from tmrepro.comparison.several import Cell, Comparison, Row
 from tmrepro.reporting.report import number, page_environment
 from tmrepro.statistics import STATISTICS
 
-# A cell of a spreadsheet that begins so is a formula; folders may be called anything.
+# A spreadsheet takes a cell with such a beginning for a formula. A folder can have any name.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?")
 
 
 def listing_csv(listing: Listing) -> str:
-    """A line for each run or reference."""
+    """Return a line for each run or reference."""
     return _csv(
         ("folder", "kind", "state", "name", "data", "started", "networks", "surfaces", "spec_hash", "trouble"),
         (
@@ -32,7 +32,7 @@ def listing_csv(listing: Listing) -> str:
 
 
 def comparison_csv(found: Comparison) -> str:
-    """A column for each run; `table` says what a line is about, `place` where it stands. Undefined is an empty cell."""
+    """Return a column for each run. `table` and `place` identify a line. Undefined is an empty cell."""
     tables = {
         "origin": found.origins,
         "spec": found.spec,
@@ -46,31 +46,31 @@ def comparison_csv(found: Comparison) -> str:
 
 
 def listing_page(listing: Listing) -> str:
-    """The page of `tmrepro ls`, HTML."""
+    """Return the page of `tmrepro ls`, HTML."""
     page = page_environment().get_template("listing.html.j2")
     return page.render(listing=listing, networks=networks_in_words)
 
 
 def comparison_page(found: Comparison) -> str:
-    """The page of `tmrepro compare`, HTML."""
+    """Return the page of `tmrepro compare`, HTML."""
     page = page_environment().get_template("comparison.html.j2")
     meanings = {info.name: info.description for info in STATISTICS}
     return page.render(found=found, cell=cell_in_words, meanings=meanings, statistics=_grouped(found.statistics))
 
 
 def networks_in_words(entry: Entry) -> str:
-    """Networks with their categories, as in "dnn TM, cnn GM"."""
+    """Return networks with their categories, as in "dnn TM, cnn GM"."""
     found = entry.networks or {}
     return ", ".join(f"{name} {category or 'not trained yet'}" for name, category in found.items())
 
 
 def cell_in_words(value: Cell) -> str:
-    """A number in four digits, a dash where there is none, text as it is."""
+    """Return a number with four digits, a dash for None, and text unchanged."""
     return value if isinstance(value, str) else number(value)
 
 
 def _grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """The rows of each surface and network."""
+    """Return the rows of each surface and network."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         found.setdefault((row.place[0], row.place[1]), []).append(row)
@@ -87,7 +87,7 @@ def _csv(header: Iterable[str], rows: Iterable[Iterable[Cell]]) -> str:
 
 
 def _harmless(value: Cell) -> Cell:
-    """Text that no spreadsheet takes for a formula; a number stays a number, in its shortest exact form."""
+    """Return text that spreadsheets do not take for a formula. A number stays a number, in its shortest exact form."""
     if not isinstance(value, str):
         return repr(value)
     return f"'{value}" if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else value

@@ -1,4 +1,4 @@
-"""Compares the provenance of two runs: what can change a bit, and what a level of determinism promises about it.
+"""Compares the provenance of two runs: values that can change a bit, and which levels of determinism they affect.
 
 `PLACES` is the one list of what is compared. `likely_reasons` names what differs, for `tmrepro diff`. `verification.platforms`
 decides from the same list whether two runs should be bitwise identical.
@@ -17,15 +17,15 @@ Path = tuple[str, ...]
 class Place:
     """A value in provenance.json that can change a bit.
 
-    `breaks`: the levels of determinism whose promise ends where it differs. "all": both levels that promise bits. "machine": only
-    level machine. "none": it is only a likely reason.
+    `breaks`: the levels of determinism that promise nothing if the value differs. "all": both levels that promise bits.
+    "machine": only level machine. "none": the value is only a likely reason.
     """
 
     path: Path
     breaks: Literal["all", "machine", "none"]
 
 
-# In the order in which they are reported. A new version of a validation library changes no bit, so not every package counts.
+# In the order of the report. A new version of a validation library changes no bit, so not every package is listed.
 PLACES: tuple[Place, ...] = (
     Place(("platform", "device"), "all"),
     Place(("platform", "determinism", "asked"), "all"),

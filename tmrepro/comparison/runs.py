@@ -1,9 +1,9 @@
 """Finds the first difference between two finished runs, compared bit by bit, and likely reasons for it.
 
-The stages are gone through in the order in which they feed each other, so the first difference is where to look: all later
-ones may follow from it. What tells the time of day is left out: provenance.json, ro-crate-metadata.json, report.html and
-claims.json, the last column of history.csv, and the keys of minimum.json that end in `_seconds`. Neither torch nor the data
-are needed. How well two runs agree, if not to the bit, is for `tmrepro verify` to grade.
+The stages are compared in the order in which they feed each other. So the first difference is where to look: all later ones
+may follow from it. Times are ignored: provenance.json, ro-crate-metadata.json, report.html and claims.json, the last column of
+history.csv, and the keys of minimum.json that end in `_seconds`. Neither torch nor the data are needed. `tmrepro verify` grades
+how well two runs agree that are not bitwise identical.
 """
 
 from __future__ import annotations

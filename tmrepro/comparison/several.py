@@ -1,4 +1,4 @@
-"""Finished runs and references side by side: where their specs differ, what their networks are, their statistics."""
+"""Finished runs and references side by side: the differences of their specs, their networks, their statistics."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tmrepro.store.finished import Finished, read_finished
 Cell = float | int | str | None
 
 FEWEST = 2
-# Of minimum.json: what a table shows of a network.
+# The fields of minimum.json in the table of networks.
 OF_NETWORKS = (
     "category", "epochs", "train_loss_at_minimum", "validation_loss", "relabelled_loss", "train_accuracy", "validation_accuracy",
     "parameters", "seed", "lm_first_epoch", "gm_first_epoch",
 )  # fmt: skip
-_PAPER = "Paper"  # of a masthead: the same for all
+_PAPER = "Paper"  # a masthead line that is the same for all
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing of every run. `values` [runs] are None where a run does not have it, or where it is undefined.
+    """A row of the table. `values` [runs] are None if a run does not have it, or if it is undefined.
 
     `place` names it: the field of a spec; network and field; surface, network and statistic.
     """
@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several runs, a column for each: `runs` are their folders as they were named."""
+    """Several runs, a column for each. `runs` are their folders as given."""
 
     runs: tuple[str, ...]
     names: tuple[str, ...]
@@ -59,7 +59,7 @@ class Comparison:
     statistics: tuple[Row, ...]
 
     def document(self) -> dict[str, Any]:
-        """The comparison as plain JSON values."""
+        """Return the comparison as plain JSON values."""
         keys = {
             "origins": ("term",),
             "spec": ("field",),
@@ -75,16 +75,16 @@ class Comparison:
         return {"runs": list(self.runs), "names": list(self.names), **tables}
 
     def text(self) -> str:
-        """`document` as JSON."""
+        """Return `document` as JSON."""
         return json.dumps(self.document(), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def compare_folders(folders: Sequence[Path]) -> Comparison:
-    """Read at least two finished runs or references, and put them side by side.
+    """Read and compare at least two finished runs or references.
 
     Raises:
-        UsageError: there are fewer, or one of them is no run.
-        DamagedError: one is not finished, or not what its manifest says.
+        UsageError: there are fewer, or one of them is not a run.
+        DamagedError: one is not finished, or differs from its manifest.
     """
     if len(folders) < FEWEST:
         raise UsageError(f"expected at least {FEWEST} runs to compare, got {len(folders)}; list runs with 'tmrepro ls'")
@@ -103,10 +103,10 @@ def compare_folders(folders: Sequence[Path]) -> Comparison:
 
 
 def _spec_rows(runs: Sequence[Finished]) -> Iterator[Row]:
-    """Every field in which the specs differ, in the order of the schema.
+    """Yield a row for every field in which the specs differ, in the order of the schema.
 
-    A network or surface that only some of the specs have is one row, and its fields are compared among those that have it.
-    What a network has from the section `training` is not told again for each network.
+    A network or surface that only some of the specs have is one row. Its fields are compared among those that have it. A network
+    has no rows for what it inherits from the section `training`.
     """
     specs = [dict(_fields(canonical_dict(run.spec))) for run in runs]
     rows = {
@@ -127,7 +127,7 @@ def _spec_rows(runs: Sequence[Finished]) -> Iterator[Row]:
 
 
 def _fields(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every value of a spec with its place, in the spec's own notation; networks and surfaces by their names."""
+    """Yield every value of a spec with its place in the spec's notation. Networks and surfaces are identified by name."""
     if isinstance(value, Mapping) and value:
         for key, below in value.items():
             yield from _fields(below, f"{place}.{key}" if place else str(key))

@@ -26,7 +26,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Caption:
-    """`text` stands below a figure; `alternative` says the same as the picture, with its numbers."""
+    """`text` is below a figure. `alternative` describes the picture with its numbers, for readers who do not see it."""
 
     text: str
     alternative: str
@@ -41,7 +41,7 @@ def figure_captions(
         spec: the resolved spec.
         minima: by network.
         statistics: of the surfaces, replicates included.
-        directions: by surface of the spec, which directions it has, in words.
+        directions: by surface of the spec, a description of its directions.
     """
     unit = LOSS_UNITS[spec.models[0].training.loss]
     found = {"training.curves": _curves(minima, unit)}
@@ -74,7 +74,7 @@ def figure_captions(
 
 
 def figure_in_words(name: str) -> str:
-    """What a figure shows, as far as its name tells: figures/paper.shared.png."""
+    """Return a description of a figure from its file name, such as figures/paper.shared.png."""
     stem = name.rpartition("/")[2].removesuffix(".png")
     if stem == "training.curves":
         return "training curves: losses on the left, accuracies on the right, a row for each network"
@@ -85,7 +85,7 @@ def figure_in_words(name: str) -> str:
 
 
 def below_theta(values: Values) -> str | None:
-    """How far a plane goes below its "minimum", in words; None where it doesn't, or where that may be rounding."""
+    """Return how far a plane goes below its "minimum"; None if it does not, or if the difference may be rounding."""
     depth, home = values.get("depth_below_minimum"), values.get("loss_at_minimum")
     if depth is None or home is None or depth <= loss_bound(home):
         return None
@@ -110,7 +110,7 @@ def _in_numbers(values: Values, unit: str) -> str:
 
 
 def _over_replicates(surfaces: Mapping[tuple[str, str], Values], unit: str) -> str:
-    """The largest loss of a map, over the replicates of each network."""
+    """Return the largest losses of the maps, over the replicates of each network."""
     largest: dict[str, list[float]] = {}
     for (_, model), values in surfaces.items():
         high = values.get("loss_max")

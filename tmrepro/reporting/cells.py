@@ -1,6 +1,6 @@
-"""Small tables and pictures for a notebook's cells: every name and number in them is escaped, and none runs a script.
+"""Small tables and pictures for a notebook's cells. Every name and number is escaped, and no cell runs a script.
 
-A run folder may be hostile. A figure that cannot be read is left out, because showing a result must not fail.
+A run folder may be hostile. An unreadable figure is left out, because showing a result must not fail.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tmrepro.store.minima import read_minimum
 from tmrepro.store.statistics import read_statistics
 
 MOST_ROWS = 12  # of a table in a cell
-FIGURE_PIXELS = 560, 1120  # width and height at most of a figure in a cell; its file is larger
+FIGURE_PIXELS = 560, 1120  # largest width and height of a figure in a cell; its file is larger
 SHOWN_STATISTICS = ("loss_min", "loss_max", "half_rise_radius", "roughness", "convex_fraction", "error_over_bound")
 
 _LEFT, _RIGHT = "text-align: left", "text-align: right"
@@ -32,7 +32,7 @@ _Statistics = Mapping[str, Mapping[str, Mapping[str, float | int | None]]]
 def run_html(
     folder: Path, *, title: str, minima: Mapping[str, Minimum], statistics: _Statistics, lines: Sequence[str] = ()
 ) -> str:
-    """A run: what theta* of each network is, the main statistics of its surfaces, and the figure of the first."""
+    """Return the view of a run: categories of its networks, main statistics of its surfaces, and the figure of the first."""
     parts = [paragraph(title, strong=True), *(paragraph(line) for line in lines)]
     if minima:
         headings = ("network", "category", "epochs", "T*", "V", "V~", "accuracy")
@@ -49,7 +49,7 @@ def run_html(
 
 
 def folder_html(folder: Path, *, title: str, models: Sequence[str]) -> str:
-    """`run_html` of what a run folder holds, as far as it is there and can be believed."""
+    """Return `run_html` of a run folder. Files that are missing or invalid are left out."""
     minima: Mapping[str, Minimum] = {}
     statistics: _Statistics = {}
     lines = []
@@ -62,12 +62,12 @@ def folder_html(folder: Path, *, title: str, models: Sequence[str]) -> str:
 
 
 def paragraph(text: str, *, strong: bool = False) -> str:
-    """A line of text."""
+    """Return a line of text."""
     return f"<p><strong>{escape(text)}</strong></p>" if strong else f"<p>{escape(text)}</p>"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, text: int) -> str:
-    """The first rows, and how many more there are; the first `text` columns are words, all others numbers."""
+    """Return a table of the first rows, and how many more there are. The first `text` columns are words, all others numbers."""
     styles = [_LEFT if column < text else _RIGHT for column in range(len(headings))]
     shown = [_row("td", row, styles) for row in rows[:MOST_ROWS]]
     more = paragraph(f"{len(rows) - MOST_ROWS} more rows") if len(rows) > MOST_ROWS else ""
@@ -75,7 +75,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, text: int) 
 
 
 def figure(folder: Path, relative: str) -> str:
-    """A figure of a run, made smaller; nothing where it is missing or no picture of ours."""
+    """Return a reduced figure of a run; an empty string if it is missing or invalid."""
     try:
         content = read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_BYTES, name=relative)
         small = b64encode(_smaller(content)).decode("ascii")
@@ -85,7 +85,7 @@ def figure(folder: Path, relative: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four digits; a dash for what is undefined."""
+    """Return a number with four digits; a dash if it is undefined."""
     if value is None:
         return "\N{EN DASH}"
     return str(value) if isinstance(value, int) else f"{value:.4g}"

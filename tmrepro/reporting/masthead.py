@@ -1,6 +1,6 @@
 """The head of every page: data, number of images, time, machine, and the paper.
 
-Taken from provenance.json, which may be a stranger's: what isn't there, or isn't what it should be, is left out.
+The content comes from provenance.json, which may be untrusted. Missing and invalid values are left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST = 1e9  # seconds: thirty years
 
 
 def masthead(*provenances: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the provenances of runs say, in words: term -> words, in the order of showing; each different thing once."""
+    """Return what the provenances of runs say: term -> text, in the order of showing. Equal texts appear once."""
     lines: dict[str, list[str]] = {}
     for provenance in provenances:
         for term, words in _lines(provenance):

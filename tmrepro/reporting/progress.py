@@ -1,4 +1,4 @@
-"""What a long computation tells whoever watches it. `cli` shows it; from Python a notebook alone does, unless asked."""
+"""Progress of a long computation. `cli` shows it. In Python, the default shows it only in a notebook."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ Action = Literal["runs", "continues", "done", "reused"]
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Receives what happens, in order. Nothing it does can change a result."""
+    """Receives events in order. It cannot change a result."""
 
     def stage(self, name: str, action: Action, reason: str) -> None:
-        """A stage starts, continues, was done already, or is taken over from another run; `reason` says why."""
+        """Report that a stage starts, continues, was done already, or is reused from another run; `reason` says why."""
         ...
 
     def ended(self, name: str) -> None:
-        """A stage that started or continued has ended. With several workers, several are under way."""
+        """Report the end of a stage that started or continued. With several workers, several stages are under way."""
         ...
 
     def epoch(self, model: str, epoch: Epoch, *, seed: int, max_epochs: int) -> None:
-        """An epoch of training has ended."""
+        """Report the end of an epoch of training."""
         ...
 
     def chunk(self, surface: str, model: str, *, points_done: int, points: int) -> None:
-        """A chunk of a surface is stored; counts are grid points of this surface and model."""
+        """Report that a chunk of a surface is stored. Counts are grid points of this surface and model."""
         ...
 
     def note(self, message: str) -> None:
-        """Something the reader of the result should know."""
+        """Report a message for the reader of the result."""
         ...
 
 
@@ -57,15 +57,15 @@ class Silent:
         """See `Reporter.note`."""
 
 
-FIRST_LINE_SECONDS = 10.0  # of a stage, after the line that says that it starts
+FIRST_LINE_SECONDS = 10.0  # from the start of a stage to its first line of progress
 LONGEST_SILENCE_SECONDS = 300.0
 
 
 class Lines:
-    """Plain lines on standard output: one for each stage and note, and now and then how far a stage is.
+    """Plain lines on standard output: one for each stage and note, and the progress of a stage at intervals.
 
-    After ten seconds, then after twice as long each time, up to five minutes: a run of hours does not fill a notebook. Needs
-    neither a terminal nor widgets.
+    The first interval is ten seconds. Each is twice as long as the one before, up to five minutes, so that a run of hours does
+    not fill a notebook. Lines need neither a terminal nor widgets.
     """
 
     def __init__(self) -> None:
@@ -102,12 +102,12 @@ class Lines:
 
     def _say(self, text: str) -> None:
         harmless = "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
-        print(harmless, flush=True)  # noqa: T201 - what it is for
+        print(harmless, flush=True)  # noqa: T201 - the purpose of this class
 
 
 @contextmanager
 def under_way(reporter: Reporter, name: str, reason: str) -> Iterator[None]:
-    """A stage that runs as long as the block; its end is told whatever happens."""
+    """Report a stage that starts and ends with the block, also on an error."""
     reporter.stage(name, "runs", reason)
     try:
         yield
@@ -116,12 +116,12 @@ def under_way(reporter: Reporter, name: str, reason: str) -> Iterator[None]:
 
 
 def default_reporter() -> Reporter:
-    """`Lines` in a notebook, where nobody would see anything else; silence elsewhere."""
+    """Return `Lines` in a notebook, where other output would not be seen; `Silent` elsewhere."""
     return Lines() if in_notebook() else Silent()
 
 
 def in_notebook() -> bool:
-    """Whether this is the kernel of a notebook (Jupyter, Colab, an editor); IPython at a terminal has none."""
+    """Return whether this is the kernel of a notebook (Jupyter, Colab, an editor). IPython at a terminal is not."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
     return shell is not None and getattr(shell, "kernel", None) is not None

@@ -32,8 +32,8 @@ from tmrepro.store.finished import path_outside
 Number = float | int | None
 
 UNDEFINED = "–"
-PAGE_BYTES = 1_500_000  # a page that a mail program and a telephone still take
-NOT_ON_THE_PAGE = {"parameters", "stages"}  # of provenance.json: pages of names and hashes, for programs
+PAGE_BYTES = 1_500_000  # a size that mail programs and phones can handle
+NOT_ON_THE_PAGE = {"parameters", "stages"}  # parts of provenance.json: long lists of names and hashes, for programs
 
 _BEST_FIRST = ("TM", "GM", "LM", "none", "collapsed", "diverged")
 _FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with an exponent
@@ -48,7 +48,7 @@ class PathSummary:
 
     @property
     def last_cosine(self) -> float | None:
-        """Of the angle between the last step but the one that ends at theta*, and the direction to theta*."""
+        """The cosine of the angle between the last step before the one that ends at theta*, and the direction to theta*."""
         home = next((index for index, point in enumerate(self.points) if point.distance == 0), len(self.points))
         steps = [point.cosine for point in self.points[:home] if point.cosine is not None]
         return steps[-1] if steps else None
@@ -56,23 +56,23 @@ class PathSummary:
 
 @dataclass(frozen=True)
 class ReportContext:
-    """What the page shows.
+    """The content of the page.
 
     Args:
         title: the heading.
         spec_text: the resolved spec, YAML.
         spec_hash: its hash, in hexadecimal.
-        minima: what theta* of each network is, in the order of the rows.
-        statistics: surface -> model -> statistic -> value; None where undefined.
+        minima: theta* of each network, in the order of the rows.
+        statistics: surface -> model -> statistic -> value; None if undefined.
         figures: name -> PNG bytes, in the order of showing.
         provenance: JSON-like.
         warnings: what a reader should know before trusting the numbers.
         commands: what a command does -> the command line.
-        captions: name of a figure -> what is to be seen in it.
-        links: name of a figure -> words -> address of its files, relative to the page (`figure_links`).
+        captions: name of a figure -> its caption.
+        links: name of a figure -> text -> address of its files, relative to the page (`figure_links`).
         paths: the recorded paths of training, by network.
-        claims: the paper's, judged; None where the networks that they compare are not there.
-        unit: of the losses, in words.
+        claims: the paper's claims, judged; None if the run lacks the networks that they compare.
+        unit: of the losses.
     """
 
     title: str
@@ -120,7 +120,7 @@ def render_with_pictures(
     filters: Mapping[str, Callable[..., str]] = MappingProxyType({}),
     **values: Any,
 ) -> str:
-    """Return the page `template`, in which the PNG files `pictures` are embedded as large as the page's size allows.
+    """Return the page `template` with the PNG files `pictures` embedded, as large as the page's size allows.
 
     Raises:
         DamagedError: one of them cannot be read.
@@ -133,7 +133,7 @@ def render_with_pictures(
 
 
 def figure_links(folder: Path, *, page: Path) -> dict[str, dict[str, str]]:
-    """Return where the files of the figures of the run `folder` lie, seen from `page`: name -> words -> address."""
+    """Return the addresses of the figure files of the run `folder`, relative to `page`: name -> text -> address."""
     home = os.path.relpath((folder / "figures").resolve(), page.resolve().parent)
     found: dict[str, dict[str, str]] = {}
     for kind, words in (("pdf", "PDF"), ("png", "full-size picture (PNG)")):
@@ -152,7 +152,7 @@ def write_claims(claims: Judgement, path: Path, *, outside: Sequence[Path] = ())
     """Write the page of `tmrepro claims` to `path`, which must not lie in one of the folders `outside`.
 
     Raises:
-        UsageError: it does; their manifests would no longer hold.
+        UsageError: it does; the folder's manifest would become invalid.
         StorageError: `path` cannot be written.
     """
     write_page(render_claims(claims), path, outside=outside)
@@ -162,7 +162,7 @@ def write_page(page: str, path: Path, *, outside: Sequence[Path] = ()) -> None:
     """Write `page` to `path`, which must not lie in one of the folders `outside`.
 
     Raises:
-        UsageError: it does; their manifests would no longer hold.
+        UsageError: it does; the folder's manifest would become invalid.
         StorageError: `path` cannot be written.
     """
     for folder in outside:
@@ -175,7 +175,7 @@ def write_page(page: str, path: Path, *, outside: Sequence[Path] = ()) -> None:
 
 
 def page_environment() -> Environment:
-    """The template engine of every page: all that is shown is escaped, and a name that is not there is an error."""
+    """Return the template engine of every page. It escapes all content. An undefined name is an error."""
     environment = Environment(
         loader=PackageLoader("tmrepro.reporting", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -188,7 +188,7 @@ def page_environment() -> Environment:
 
 
 def number(value: Number) -> str:
-    """Return a number with four significant digits, as a person writes it; a dash where it is undefined."""
+    """Return a number with four significant digits; a dash if it is undefined."""
     if value is None:
         return UNDEFINED
     if isinstance(value, int):
@@ -216,7 +216,7 @@ def seconds(value: Number) -> str:
 
 
 def tree_lines(tree: Any, path: str = "") -> list[tuple[str, str]]:
-    """A JSON-like tree as (path, value) lines."""
+    """Return a JSON-like tree as (path, value) lines."""
     if isinstance(tree, Mapping) and tree:
         return [
             line for key, value in tree.items() for line in tree_lines(value, f"{path}.{key}" if path else str(key))
@@ -246,12 +246,12 @@ class _Table:
 
     @property
     def folded(self) -> bool:
-        """Whether it is another pair of directions of a surface, shown to whoever asks."""
+        """Whether it is of an additional pair of directions, which the page shows folded."""
         return "." in self.surface
 
 
 def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
-    """The statistics in the catalogue's order; one that isn't in the catalogue comes last, under its bare name."""
+    """Return the statistics in the catalogue's order. Those that are not in the catalogue come last, under their names."""
     known = {info.name: info for info in STATISTICS}
     present = dict.fromkeys(name for values in models.values() for name in values)
     names = [name for name in known if name in present] + [name for name in present if name not in known]
@@ -266,7 +266,7 @@ def _table(surface: str, models: Mapping[str, Mapping[str, Number]]) -> _Table:
 
 
 def _planes(model: str, statistics: StatisticsTree) -> tuple[str, ...]:
-    """The planes in which theta* is no minimum, each in words; what may be rounding is not said."""
+    """Return a text for each plane in which theta* is not a minimum. Differences that may be rounding are left out."""
     lines = {surface: below_theta(models.get(model, {})) for surface, models in statistics.items()}
     return tuple(f"{surface}: {line}" for surface, line in lines.items() if line)
 

@@ -1,4 +1,4 @@
-"""The checkpoint of a training that is under way, as a file of the run folder: .work/checkpoints/NAME.KEY.safetensors."""
+"""The checkpoint of an unfinished training, a file of the run folder: .work/checkpoints/NAME.KEY.safetensors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tmrepro.spec.limits import WEIGHTS_BYTES
 from tmrepro.store.atomic import WORK, read_bytes, remove, work_folder, write_bytes
 from tmrepro.training.checkpoint import read_progress
 
-# A checkpoint costs its own time on the disk; so many times that is trained in between, but not less than the seconds.
+# Time between two checkpoints: this many times the time that writing one takes, but at least CHECKPOINT_SECONDS.
 CHECKPOINT_COST_FACTOR = 20
-CHECKPOINT_SECONDS = 10.0  # or what this variable says; 0: after every epoch
+CHECKPOINT_SECONDS = 10.0  # the variable below overrides it; 0: after every epoch
 CHECKPOINT_SECONDS_VARIABLE = "TMREPRO_CHECKPOINT_SECONDS"
 DIGEST_BYTES = 32
 
 
 class Checkpoint:
-    """The checkpoint file of one training: written now and then, read when a run continues."""
+    """The checkpoint file of one training. It is written at intervals, and read when a run continues."""
 
     def __init__(self, run: Path, name: str, *, key: str) -> None:
         self.relative = f"{WORK}/checkpoints/{name}.{key[:16]}.safetensors"
@@ -32,7 +32,7 @@ class Checkpoint:
         self._next = time.monotonic() + self.seconds
 
     def save(self, pack: Callable[[], bytes]) -> None:
-        """Write what `pack` returns, if it is time."""
+        """Write what `pack` returns if the interval is over."""
         begin = time.monotonic()
         if begin < self._next:
             return
@@ -46,26 +46,26 @@ class Checkpoint:
         write_bytes(self._path, content, work=self._work)
 
     def content(self) -> bytes | None:
-        """The last checkpoint, sealed; None if there is none, or if it isn't what was written."""
+        """Return the last checkpoint, sealed; None if it is missing or damaged."""
         data = self.load()
         return None if data is None else sealed(data)
 
     def load(self) -> bytes | None:
-        """The last checkpoint; None if there is none, or if it isn't what was written."""
+        """Return the last checkpoint; None if it is missing or damaged."""
         return read_checkpoint(self._path)
 
     def remove(self) -> None:
-        """The training is over."""
+        """Remove the file, after the end of the training."""
         remove(self._path)
 
 
 def sealed(data: bytes) -> bytes:
-    """A checkpoint behind its SHA-256."""
+    """Return a checkpoint with its SHA-256 in front."""
     return hashlib.sha256(data).digest() + data
 
 
 def read_checkpoint(path: Path) -> bytes | None:
-    """What was sealed; None if nothing is there, or something else."""
+    """Return the data of a sealed checkpoint; None if the file is missing or damaged."""
     try:
         content = read_bytes(path, limit_bytes=WEIGHTS_BYTES)
         digest, data = content[:DIGEST_BYTES], content[DIGEST_BYTES:]

@@ -1,4 +1,4 @@
-"""What the stages of a run share, and how one stage is run, continued, found done, or taken over from another run."""
+"""What the stages of a run share, and how one stage is computed, continued, reused, or copied from another run."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from tmrepro.usercode import CodeRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Context(Workspace):
-    """One run in one folder. `platform` is the part of every stage's inputs that is not in the spec.
+    """A run in its folder.
 
-    `code` is the user's, by the names of the custom models. `home` is the folder of the spec file.
-    `failures` end the run without a manifest.
+    `platform` is the part of every stage's inputs that is not in the spec. `code` is the user's code, by the names of the
+    custom models. `home` is the folder of the spec file. If there are `failures`, the run ends without a manifest.
     """
 
     book: StageBook
@@ -52,12 +52,12 @@ class Context(Workspace):
 
     @property
     def work(self) -> Path:
-        """Where temporary files go."""
+        """The folder of temporary files."""
         return work_folder(self.run)
 
 
 def examples_on(dataset: Dataset, *, scaling: Literal["standardize", "unit"] | None, device: torch.device) -> Examples:
-    """Both parts of the data on `device`, as networks see them."""
+    """Return both parts of the data on `device`, in the form that networks take."""
     return Examples(
         inputs=network_inputs(dataset, dataset.train, scaling=scaling, device=device),
         labels=torch.from_numpy(dataset.train.labels).to(device),
@@ -71,7 +71,7 @@ class Donor:
     """A folder named by --reuse, and the stages in it.
 
     Raises:
-        DamagedError: no run is there, or what it records of its stages is damaged.
+        DamagedError: the folder has no run, or the records of its stages are damaged.
     """
 
     def __init__(self, run: Path) -> None:
@@ -79,20 +79,20 @@ class Donor:
         try:
             self.stages = recorded_stages(run)
         except DamagedError as error:
-            raise DamagedError(f"--reuse {run}: no run whose stages could be taken over: {error}") from error
+            raise DamagedError(f"--reuse {run}: no run with stages to reuse: {error}") from error
 
     def find(self, name: str, key: str) -> StageRecord | None:
-        """A complete stage of the same kind with the same key, whatever its model or surface is called."""
+        """Return a complete stage of the same kind with the same key. The name of its model or surface may differ."""
         kind = name.partition("/")[0]
         same = [stage for stage in self.stages if stage.key == key and stage.name.partition("/")[0] == kind]
         return next((stage for stage in same if stage.complete), None)
 
     def has(self, name: str) -> bool:
-        """Whether there is a stage called `name`, with whatever key."""
+        """Return whether there is a stage called `name`, with any key."""
         return any(stage.name == name for stage in self.stages)
 
     def refusal(self, name: str, inputs: dict[str, Any]) -> str:
-        """Why no stage of the folder serves `name`."""
+        """Return why no stage of the folder can be used for `name`."""
         namesake = next((stage for stage in self.stages if stage.name == name), None)
         if namesake is None:
             return f"{self.run} has no such stage"
@@ -111,10 +111,10 @@ def run_stage(
     compute: Callable[[], tuple[Sequence[str], dict[str, Any]]],
     may_continue: bool = False,
 ) -> StageRecord:
-    """The record of stage `name`, whose files lie under `folder`, computing it if that is needed.
+    """Return the record of stage `name`, whose files are under `folder`. Compute the stage if needed.
 
-    `compute` returns the files it made and the facts to record. With `may_continue`, an incomplete record is put first,
-    so that an interrupted stage of many files can tell that what it finds is its own.
+    `compute` returns the files it made and the facts to record. With `may_continue`, an incomplete record is stored first,
+    so that an interrupted stage of many files can recognise its own files.
     """
     key = stage_key(inputs)
     earlier = context.book.get(name)
@@ -123,7 +123,7 @@ def run_stage(
     if earlier is not None and same and earlier.complete and not damaged:
         context.reporter.stage(name, "done", "same inputs, files whole")
         return earlier
-    for relative in damaged:  # else a chunk that was forged with a checksum of its own would be taken for a whole one
+    for relative in damaged:  # otherwise a chunk forged with its own checksum would count as valid
         remove(safe_path(context.run, relative))
     reason = _reason(earlier, inputs=inputs, same=same, damaged=damaged)
     record = _take_over(context, name, key=key, inputs=inputs, folder=folder)
@@ -146,7 +146,7 @@ def run_stage(
 
 @contextmanager
 def computing(what: str, *, users_code: str | None = None) -> Iterator[None]:
-    """Turn what a machine can lack, and what `users_code` (the factory of a custom model) does, into an error that says so.
+    """Turn failures of the machine, and of `users_code` (the factory of a custom model), into errors with a clear message.
 
     Raises:
         ComputeError: out of memory, the device was lost, or the user's own network failed.
@@ -173,7 +173,7 @@ def computing(what: str, *, users_code: str | None = None) -> Iterator[None]:
 
 
 def _reason(earlier: StageRecord | None, *, inputs: dict[str, Any], same: bool, damaged: list[str]) -> str:
-    """Why a stage is not done."""
+    """Return why a stage is not done."""
     if earlier is None:
         return "not there yet"
     if not same:
@@ -185,7 +185,7 @@ def _reason(earlier: StageRecord | None, *, inputs: dict[str, Any], same: bool, 
 
 
 def _take_over(context: Context, name: str, *, key: str, inputs: dict[str, Any], folder: str) -> StageRecord | None:
-    """The record of a stage whose files were copied from the donor, or None."""
+    """Return the record of a stage whose files were copied from a donor, or None."""
     for donor in context.donors:
         old = donor.find(name, key)
         if old is None:
@@ -193,7 +193,7 @@ def _take_over(context: Context, name: str, *, key: str, inputs: dict[str, Any],
         try:
             files = _copy(context, donor.run, old, folder=folder)
         except DamagedError as error:
-            context.reporter.note(f"{name} is not taken over from {donor.run}: {error}")
+            context.reporter.note(f"{name} is not reused from {donor.run}: {error}")
             continue
         reason = f"same inputs as {old.name} in {donor.run}, bytes checked"
         context.reporter.stage(name, "reused", reason)
@@ -202,7 +202,7 @@ def _take_over(context: Context, name: str, *, key: str, inputs: dict[str, Any],
 
 
 def _refusals(context: Context, name: str, inputs: dict[str, Any]) -> list[str]:
-    """Why no folder named by --reuse has stage `name`; of several, those that have one of that name tell, or none does."""
+    """Return why no folder named by --reuse has stage `name`. Of several folders, only those with a stage of that name count."""
     donors = context.donors if len(context.donors) == 1 else [donor for donor in context.donors if donor.has(name)]
     if context.donors and not donors:
         return ["no folder named by --reuse has such a stage"]
@@ -210,7 +210,7 @@ def _refusals(context: Context, name: str, inputs: dict[str, Any]) -> list[str]:
 
 
 def _copy(context: Context, donor: Path, old: StageRecord, *, folder: str) -> dict[str, str]:
-    """Copy the files of a stage to their place under `folder`, none of them unless all are what was recorded."""
+    """Copy the files of a stage to their place under `folder`. Copy none unless all have the recorded checksums."""
     wrong = damaged_files(donor, old)
     if wrong:
         raise DamagedError(f"{wrong[0]} is missing or damaged there")
@@ -219,14 +219,14 @@ def _copy(context: Context, donor: Path, old: StageRecord, *, folder: str) -> di
         target = _moved(relative, old.facts.get("folder", folder), folder)
         data = read_bytes(safe_path(donor, relative), limit_bytes=FILE_BYTES, name=relative)
         if hashlib.sha256(data).hexdigest() != digest:
-            raise DamagedError(f"{relative} changes while it is read")
+            raise DamagedError(f"{relative} was changed while it was read")
         write_bytes(safe_path(context.run, target), data, work=context.work)
         files[target] = digest
     return files
 
 
 def _moved(relative: str, old_folder: object, folder: str) -> str:
-    """Where a file of the donor's stage goes; it may lie nowhere but under that stage's folder."""
+    """Return the new place of a file of the donor's stage. The file must be under that stage's folder."""
     if not isinstance(old_folder, str) or not relative.startswith(f"{old_folder}/"):
         raise DamagedError(f"{relative} is not a file of that stage")
     return f"{folder}/{relative.removeprefix(f'{old_folder}/')}"

@@ -1,7 +1,7 @@
-"""`tmrepro curvature RUN`: how the loss bends at theta* of a finished run's networks, kept in the run folder.
+"""`tmrepro curvature RUN`: the curvature of the loss at theta* of a finished run's networks, stored in the run folder.
 
-Computed first, all of it; then the files are written and the manifest is made anew, with signals held back for that moment, so
-that an interruption leaves the folder as it was, or whole.
+Everything is computed first. Then the files and the manifest are written with signals held back, so that an interruption
+leaves the folder either unchanged or complete.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NO_POINT = frozenset({"collapsed", "diverged"})
 
 @dataclass(frozen=True)
 class Asked:
-    """`models`: names, or None for all that are a point; `images`: the first of X~, or None for all of them."""
+    """What to compute. `models`: names, or None for all with a theta*. `images`: how many of X~, from the first; None: all."""
 
     models: Sequence[str] | None
     images: int | None
@@ -60,12 +60,12 @@ def curvature_of_run(
     workers: int = 1,
     link: Link | None = None,
 ) -> tuple[dict[str, CurvatureDocument], bool]:
-    """Compute and keep the curvature of the run's networks; returns it, and whether all of it was there already.
+    """Compute and store the curvature of the run's networks. Return it, and whether all of it was stored before.
 
     Raises:
-        UsageError: no such network, more images than there are, or settings that cannot be.
-        DamagedError: the run is not finished, or not what its manifest says.
-        ComputeError: the Hessian is not finite, or memory is not enough.
+        UsageError: a network is unknown, there are not as many images, or a setting is invalid.
+        DamagedError: the run is not finished, or differs from its manifest.
+        ComputeError: the Hessian is not finite, or memory is full.
     """
     run, names = view.folder, _names(view, asked.models, reporter)
     if findings := check_manifest(run):
@@ -97,10 +97,10 @@ def curvature_of_run(
 
 
 def draw_spectra(run: Path, spec: Spec, *, folder: Path, write: Callable[[Path, bytes], None]) -> None:
-    """Draw the spectra of all networks whose curvature `run` keeps, into `folder`, through `write`; nothing where it keeps none.
+    """Draw the spectra of all networks whose curvature is stored in `run`, into `folder`, through `write`.
 
     Raises:
-        DamagedError: a curvature.json is none.
+        DamagedError: a curvature.json is invalid.
     """
     spectra = {
         model.name: _spectrum(read_curvature(run, model.name))
@@ -112,7 +112,7 @@ def draw_spectra(run: Path, spec: Spec, *, folder: Path, write: Callable[[Path, 
 
 
 def forget_stale_curvature(run: Path, spec: Spec, *, work: Path) -> None:
-    """Remove the curvature of networks or labels that the run no longer has, or all trace of one that is damaged."""
+    """Remove the curvature of networks or labels that the run no longer has, and curvature that is damaged."""
     for model in expand_models(spec):
         folder = run / "models" / model.name
         if (folder / CURVATURE).exists() or (folder / VECTORS).exists():
@@ -129,7 +129,7 @@ def forget_stale_curvature(run: Path, spec: Spec, *, work: Path) -> None:
 
 
 def slices_of(run: Path, spec: Spec, model: str, *, mean: float) -> dict[str, SliceDocument]:
-    """For each surface along two random unit directions in all parameters: its own second differences at theta* and tr(H)/N."""
+    """Return second differences at theta*, and tr(H)/N, of each surface along two random unit directions in all parameters."""
     found = {}
     for drawn in expand_surfaces(spec):
         if model in drawn.models and _is_random(drawn):
@@ -146,7 +146,7 @@ def slices_of(run: Path, spec: Spec, model: str, *, mean: float) -> dict[str, Sl
 
 
 def settings_of(document: CurvatureDocument) -> Settings:
-    """The settings with which it was computed."""
+    """Return the settings with which `document` was computed."""
     return Settings(
         top=len(document.eigenvalues),
         seed=document.seed,
@@ -168,14 +168,14 @@ def _names(view: RunView, wanted: Sequence[str] | None, reporter: Reporter) -> l
     for name in wanted or view.models:
         category = view.minimum(name).category
         if category in NO_POINT:
-            reporter.note(f"{name} {category}: it has no theta* whose curvature means something")
+            reporter.note(f"{name} {category}: it has no theta* whose curvature is meaningful")
         else:
             names.append(name)
     return list(dict.fromkeys(names))
 
 
 def _kept(view: RunView, name: str, asked: Asked) -> CurvatureDocument | None:
-    """What the run keeps of a network, if that is what is asked for."""
+    """Return the stored curvature of a network, if it was computed with the settings of `asked`."""
     if not (view.folder / "models" / name / CURVATURE).exists():
         return None
     document = read_curvature(view.folder, name)
@@ -258,13 +258,13 @@ def _spectrum(document: CurvatureDocument) -> Spectrum:
 
 
 def _is_random(drawn: DrawnSurface) -> bool:
-    """Whether tr(H)/N predicts something of it: seeded directions of unit norm that move all parameters."""
+    """Return whether tr(H)/N predicts its second differences: seeded directions of unit norm that move all parameters."""
     directions = drawn.spec.directions
     return directions.kind == "random" and directions.normalization == "l2" and directions.moves == "all"
 
 
 def _second_difference(surface: Surface, home: tuple[int, int], *, axis: int, step: float) -> float | None:
-    """Central where theta* has neighbours on both sides, else from theta* on; None where there is no such number."""
+    """Return the central difference, or a one-sided one if theta* is at the edge; None if a loss is missing or not finite."""
     line = surface.loss[:, home[1]] if axis == 0 else surface.loss[home[0]]
     begin = max(home[axis] - 1, 0)
     if begin + 3 > len(line):
@@ -276,7 +276,7 @@ def _second_difference(surface: Surface, home: tuple[int, int], *, axis: int, st
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold back ctrl-C and a request to end until the body is done."""
+    """Hold back ctrl-C and SIGTERM until the body is done."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

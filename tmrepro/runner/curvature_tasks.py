@@ -26,7 +26,7 @@ from tmrepro.runner.workspace import Workspace
 from tmrepro.spec import CustomModel, TrainedModel
 
 TOLD_SECONDS = 10.0  # at most one line of progress in this time
-WHY = "not there yet, or asked for otherwise"
+WHY = "missing, or computed with other settings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def measure_all(
 def inputs_and_targets(
     view: RunView, model: TrainedModel, *, images: int, device: torch.device
 ) -> tuple[torch.Tensor, Targets]:
-    """The first `images` of X~ on `device`."""
+    """Return the first `images` of X~ on `device`, and their targets."""
     labels = view.labels(model.name)[:images].to(device)
     return view.inputs()[:images].to(device), targets_of(
         labels, loss=model.spec.training.loss, clip=model.spec.training.clip_probability
@@ -103,7 +103,7 @@ def inputs_and_targets(
 
 
 def _teller(reporter: Reporter, name: str) -> Callable[[str], None]:
-    """Tells the first line (memory), then one every few seconds."""
+    """Return a function that notes the first line (memory), and then one line every few seconds."""
     last = -TOLD_SECONDS
 
     def tell(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Stage directions/SURFACE/NAME: the two directions of a surface that no seed gives, stored since nobody can draw them again."""
+"""Stage directions/SURFACE/NAME: the two directions of a surface that do not come from seeds, and so are stored."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tmrepro.spec import DrawnSurface, TrainedModel, expand_models
 from tmrepro.store.directions import Vectors, save_directions
 from tmrepro.store.stages import StageRecord
 
-LEAST_ANGLE = 1e-6  # of the part of a direction that is orthogonal to the other, as a share of its length
+LEAST_ANGLE = 1e-6  # least length of the part of a direction that is orthogonal to the other, as a share of its length
 
 
 def store_surface_directions(
@@ -40,7 +40,7 @@ def store_surface_directions(
     """Write models/NAME/directions-SURFACE.safetensors. `trained` are the training stages of all networks.
 
     Raises:
-        ComputeError: there are no two directions: the path is a line, or three minima lie on one.
+        ComputeError: the directions do not span a plane: the path is a line, or three minima lie on one.
     """
     spec, folder = drawn.spec.directions, f"models/{model.name}"
     inputs: dict[str, Any] = {"platform": context.platform, "surface": drawn.name, "kind": spec.kind}
@@ -53,7 +53,7 @@ def store_surface_directions(
         case "between":
             inputs |= {"theta": trained[model.name].key, "between": [trained[name].key for name in spec.between or ()]}
         case _:
-            raise TypeError(spec.kind)  # seeds give random directions
+            raise TypeError(spec.kind)  # random directions come from seeds
 
     def compute() -> tuple[list[str], dict[str, Any]]:
         with computing(f"the directions of {drawn.name} around {model.name}", users_code=users_code(model.spec)):
@@ -91,7 +91,7 @@ def _pca(context: Context, model: TrainedModel, training: StageRecord) -> tuple[
 
 
 def _between(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tuple[Vectors, dict[str, Any]]:
-    """From theta* to the two others."""
+    """Return the directions from theta* to the two other minima."""
     models = {one.name: one for one in expand_models(context.spec)}
 
     def theta(name: str) -> np.ndarray:
@@ -106,7 +106,7 @@ def _between(context: Context, drawn: DrawnSurface, model: TrainedModel) -> tupl
 
 @dataclass(frozen=True, kw_only=True)
 class TopEigenvectors(Task[tuple[Vectors, dict[str, Any], tuple[str, ...]]]):
-    """The eigenvectors of the two largest eigenvalues of the Hessian at theta*, facts, and notes."""
+    """Compute the eigenvectors of the two largest eigenvalues of the Hessian at theta*. Return them, facts, and notes."""
 
     drawn: DrawnSurface
     model: TrainedModel

@@ -1,4 +1,4 @@
-"""The documents about a run as a whole: claims.json, report.html for people, ro-crate-metadata.json for other tools."""
+"""The documents about a whole run: claims.json, report.html for people, ro-crate-metadata.json for other tools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tmrepro.store.run_files import CLAIMS, CRATE, HISTORY, MANIFEST, REPORT, SP
 from tmrepro.store.stages import stages_in
 from tmrepro.store.surfaces import read_facts
 
-# The crate tells of these in its own way.
+# The crate describes these separately.
 _OF_THE_CRATE = frozenset({SPEC, CRATE, MANIFEST})
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 
@@ -31,7 +31,7 @@ LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 def store_claims(
     context: Context, *, minima: Mapping[str, Minimum], statistics: Statistics, provenance: Mapping[str, Any]
 ) -> Judgement | None:
-    """Write claims.json, if the run has the networks that the paper's claims compare."""
+    """Write claims.json if the run has the networks that the paper's claims compare. Return the judgement, or None."""
     judged = judge_run(context.run, spec=context.spec, minima=minima, statistics=statistics, provenance=provenance)
     if judged is None:
         remove(context.run / CLAIMS)
@@ -48,7 +48,7 @@ def judge_run(
     statistics: Statistics,
     provenance: Mapping[str, Any],
 ) -> Judgement | None:
-    """The paper's claims over the replicates of one run; None if it lacks a network that they compare."""
+    """Judge the paper's claims over the replicates of one run. Return None if it lacks a network that they compare."""
     claims = load_claims()
     histories = {name: load_history(run / model_file(name, HISTORY)) for name in minima}
     source = Source(str(run), spec, minima, histories, statistics, data_of(provenance), provenance)
@@ -83,7 +83,7 @@ def report_page(
     claims: Judgement | None,
     page: Path,
 ) -> str:
-    """The page of a run, from what the run stores. It will lie at `page`, from where its links lead to the figures."""
+    """Return the page of a run, from the files of the run. Links to the figures are relative to `page`, its future path."""
     paths = {name: run / "figures" / f"{name}.png" for name in figure_names(spec)}
     figures = {name: read_bytes(path, limit_bytes=FIGURE_BYTES) for name, path in paths.items() if path.is_file()}
     noted = [
@@ -118,7 +118,7 @@ def report_page(
 def _paths(
     run: Path, *, spec: Spec, minima: Mapping[str, Minimum], provenance: Mapping[str, Any]
 ) -> dict[str, PathSummary]:
-    """The paths of training; the shares of variance are what their stages recorded."""
+    """Return the paths of training. The shares of variance are those that the stages recorded."""
     stages, found = {stage.name: stage for stage in stages_in(provenance)}, {}
     for name, minimum in minima.items():
         points = read_path(run, minimum, spec=spec)
@@ -131,7 +131,7 @@ def _paths(
 
 
 def error_notes(run: Path, statistics: Statistics) -> list[str]:
-    """What is to be said of surfaces beyond the bound, or whose error is unknown: "SURFACE/MODEL: words" each."""
+    """Return "SURFACE/MODEL: NOTE" for each surface whose error is over the bound or unknown."""
     errors = {
         f"{surface}/{model}": read_facts(run, surface, model).error
         for surface, models in statistics.items()
@@ -141,7 +141,7 @@ def error_notes(run: Path, statistics: Statistics) -> list[str]:
 
 
 def store_crate(context: Context, *, provenance: Mapping[str, Any]) -> None:
-    """Write ro-crate-metadata.json, which lists every file that is there but itself, the spec and the manifest."""
+    """Write ro-crate-metadata.json. It lists every file of the folder except itself, the spec and the manifest."""
     facts = CrateFacts(
         name=context.spec.name,
         spec_hash=spec_hash(context.spec),
@@ -180,5 +180,5 @@ def _files(run: Path) -> list[CrateFile]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a numbered user without a name, as in a container
+    except (OSError, KeyError):  # a user ID without a name, as in a container
         return "unknown"

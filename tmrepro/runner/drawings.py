@@ -1,4 +1,4 @@
-"""The figures of a run, from what it stores: its surfaces, the sheets of their replicates, the training curves."""
+"""The figures of a run, drawn from its files: surfaces, sheets of replicates, training curves."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.trajectories import load_trajectory
 
-# No surface can have a dot in its name, so no surface's figure is overwritten.
+# The name of a surface has no dot, so this never overwrites the figure of a surface.
 CURVES = "training.curves"
 SHARED, REPLICATES = ".shared", ".replicates"
 
 
 def figure_names(spec: Spec) -> list[str]:
-    """Every figure that a run of `spec` may have, in the order in which they are shown."""
+    """Return the names of all figures that a run of `spec` may have, in the order in which they are shown."""
     surfaces = [surface.name for surface in spec.surfaces]
     return [*(f"{name}{kind}" for name in surfaces for kind in ("", SHARED, REPLICATES)), CURVES]
 
@@ -58,16 +58,17 @@ def store_figures(
     relabelled: Mapping[str, StageRecord],
     paths: Mapping[str, StageRecord],
 ) -> StageRecord:
-    """Stage figures: a row per network for each surface, with own and (of several) with shared scales, and the training curves.
+    """Stage figures: the training curves, and for each surface a figure with one row per network.
 
-    `relabelled` has the minimum stage of every network that has one, `paths` that of the path of training.
+    A surface with several networks gets a second figure, in which all rows have the same scale. `relabelled` has the minimum
+    stage of every network that has one, `paths` the stage of its path of training.
     """
     inputs = {
         "tmrepro": context.platform["tmrepro"],
         "matplotlib": mpl.__version__,
         "name": context.spec.name,
         "figures": context.spec.figures.model_dump(mode="json"),
-        # Lists, since the order of the rows is drawn too.
+        # Lists, since the order of the rows matters.
         "surfaces": [[surface, model, record.key] for (surface, model), record in surfaces.items()],
         "minima": [[name, record.key] for name, record in relabelled.items()],
         **({"paths": [[name, record.key] for name, record in paths.items()]} if paths else {}),
@@ -137,7 +138,7 @@ def drawings_of(
 ) -> Iterator[Drawing]:
     """Yield all figures of a run, from what it stores.
 
-    A surface's figure shows the first training and pair of directions of each network; replicates are on a sheet of theirs.
+    A surface's figure shows the first training and pair of directions of each network. Replicates have a separate sheet.
     """
     paths = {name: read_path(run, minimum, spec=spec) for name, minimum in minima.items()}
     models = {model.name: model for model in expand_models(spec)}
@@ -154,7 +155,7 @@ def drawings_of(
 
         rows = [panel(base, model) for model in drawn.models if models[model].replicate == 0]
         panels = [row for row in rows if row is not None]
-        for shared in (False, True)[: len(panels)]:  # one network has nothing to share
+        for shared in (False, True)[: len(panels)]:  # one network has no scale to share
             draw = partial(
                 draw_landscape,
                 panels,
@@ -175,7 +176,7 @@ def drawings_of(
     histories: dict[str, list[History]] = {}
     for name in minima:
         history = load_history(run / model_file(name, HISTORY))
-        if history.epochs:  # none: diverged in the first
+        if history.epochs:  # empty if training diverged in the first epoch
             histories.setdefault(models[name].base, []).append(history)
     first = {base: found[0] for base, found in histories.items()}
     rest = {base: found[1:] for base, found in histories.items()}
@@ -189,7 +190,7 @@ def _sheets(
     minima: Mapping[str, Minimum],
     panel: Callable[[str, str], Panel | None],
 ) -> list[ReplicateSheet]:
-    """The replicates of one surface, network by network. A training that left no minimum.json diverged in its first epoch."""
+    """Return the replicates of one surface by network. A training without minimum.json diverged in its first epoch."""
     trained: dict[str, list[str]] = {}
     for model in models:
         trained.setdefault(model.base, []).append(model.name)
@@ -205,14 +206,14 @@ def _sheets(
 
 
 def panel_of(run: Path, surface: str, minimum: Minimum, *, path: Sequence[TrajectoryPoint]) -> Panel:
-    """The row of a figure that shows `surface` around the point of `minimum`, and the `path` of training to it."""
+    """Return the row of a figure that shows `surface` around the point of `minimum`, and the `path` of training to it."""
     values, facts, home, _ = read_surface(run, surface, minimum.model)
     places = tuple(point.places[surface] for point in path)
     return Panel(model=minimum.model, category=minimum.category, surface=values, facts=facts, home=home, path=places)
 
 
 def read_path(run: Path, minimum: Minimum, *, spec: Spec) -> tuple[TrajectoryPoint, ...]:
-    """The path of training that led to `minimum`; empty where the spec records none, or the network collapsed."""
+    """Return the path of training that led to `minimum`. Empty if the spec records none, or the network collapsed."""
     wanted = next(one.spec.training.trajectory for one in expand_models(spec) if one.name == minimum.model)
     if wanted is None or not minimum.has_surface:
         return ()

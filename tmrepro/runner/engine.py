@@ -1,4 +1,4 @@
-"""Which engine does the tasks of a run. For one worker, nothing of Dask is imported."""
+"""The engine that does the tasks of a run. For one worker, nothing of Dask is imported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def engine_of(
     link: Link | None,
     reporter: Reporter,
 ) -> Iterator[Engine]:
-    """This process for one worker; else those of a scheduler, or processes of its own. Ended whatever happens."""
+    """Yield the engine: this process if `workers` is 1, else workers of a scheduler or new processes. Always close it."""
     if link is None and workers <= 1:
         yield InProcess()
         return
@@ -48,7 +48,7 @@ def engine_of(
     cluster = Cluster(setup, reporter=reporter, link=link, workers=workers)
     try:
         if link is not None:
-            cluster.connect()  # before hours of anything else; processes here start when they are needed
+            cluster.connect()  # fail before hours of work; local processes start when they are needed
             if cluster.dashboard is not None:
                 reporter.note(f"Dask's dashboard: {cluster.dashboard}")
         yield cluster

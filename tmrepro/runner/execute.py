@@ -55,10 +55,10 @@ from tmrepro.usercode import CodeRecord
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run. `already_complete`: the folder held it before, and nothing was done.
+    """The result of a run. `already_complete`: the folder held the finished run before, and nothing was computed.
 
-    `notes`: what of its data and code could not be looked at, in words. `claims`: the paper's, where the run has the
-    networks that they compare. `missing`: the trained networks that --only left out, without which the run is not complete.
+    `notes`: which data and code could not be checked. `claims`: the judgement of the paper's claims, if the run has the
+    networks that they compare. `missing`: the networks that --only left out. The run is incomplete until they are computed.
     """
 
     run: Path
@@ -92,7 +92,7 @@ def execute(
     home: Path | None = None,
     link: Link | None = None,
 ) -> RunResult:
-    """Run `spec` into the folder `out`, continuing what is there (see `tmrepro.run` for the arguments and errors)."""
+    """Run `spec` in the folder `out`; continue a run that is there. See `tmrepro.run` for the arguments and errors."""
     chosen = choose_device(device)
     wanted = chosen_models(spec, only)
     if link is not None:
@@ -102,16 +102,18 @@ def execute(
     open_folder(out, spec)
     if not os.path.lexists(out / WORK) and is_complete(out):
         notes = require_unchanged(out, spec, data_dir=data_dir, download=download)
-        return _complete(out, spec, notes, reporter)  # without the lock, which would leave a trace in the folder
+        return _complete(out, spec, notes, reporter)  # without the lock, which would change the folder
     donors = [open_donor(folder, out=out) for folder in reuse]
     with run_lock(out), leaving_no_trace(out):
-        open_folder(out, spec)  # again, now that nobody else can write there
-        if is_complete(out):  # the process that finished it was killed while it tidied up
+        open_folder(out, spec)  # check again under the lock
+        if is_complete(out):  # the process that finished it was killed before it removed .work
             notes = require_unchanged(out, spec, data_dir=data_dir, download=download)
             remove_work(out)
             return _complete(out, spec, notes, reporter)
         if tells_of_its_stages(out):
-            require_unchanged(out, spec, data_dir=data_dir, download=download)  # else it would be made something else
+            require_unchanged(
+                out, spec, data_dir=data_dir, download=download
+            )  # otherwise another result would replace it
         reopen(out, reporter, also=curvature_files(spec))
         dataset = load_dataset(spec.data, data_dir=data_dir, download=download)
         require_fitting(spec, dataset)
@@ -151,10 +153,10 @@ def execute(
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device that --device asks for.
+    """Return the torch device that --device names.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the name is unknown, or the machine has no such device.
     """
     if name not in {"auto", "cpu", "cuda"}:
         raise UsageError(f"--device {name}: choose auto, cpu or cuda")
@@ -164,15 +166,15 @@ def choose_device(name: str) -> torch.device:
 
 
 def chosen_models(spec: Spec, only: Sequence[str]) -> frozenset[str]:
-    """The names of the trained networks that --only asks for; all, if it asks for none.
+    """Return the names of the networks that --only selects; all networks if it is not given.
 
     Raises:
-        UsageError: a name is none of the run's, or a surface around one needs another network.
+        UsageError: a network is unknown, or a surface around one needs another network.
     """
     names = [model.name for model in expand_models(spec)]
     for name in only:
         if name not in names:
-            raise UsageError(f"--only {name}: no network of this run; it has {', '.join(names)}")
+            raise UsageError(f"--only {name}: this run has no such network; it has {', '.join(names)}")
     chosen = frozenset(only or names)
     for drawn in expand_surfaces(spec):
         needed = set(drawn.spec.directions.between or ()) - chosen
@@ -185,21 +187,21 @@ def chosen_models(spec: Spec, only: Sequence[str]) -> frozenset[str]:
 
 
 def open_donor(reuse: Path, *, out: Path) -> Donor:
-    """A run folder named by --reuse.
+    """Open a run folder named by --reuse.
 
     Raises:
-        UsageError: it is the folder of this run itself.
-        DamagedError: it holds no run.
+        UsageError: it is the folder of this run.
+        DamagedError: it has no run.
     """
     if reuse.resolve() == out.resolve():
-        raise UsageError(f"--reuse {reuse} is the run folder itself, which is continued anyway; leave it out")
+        raise UsageError(f"--reuse {reuse} is the run folder itself, which is continued anyway; remove this option")
     return Donor(reuse)
 
 
 def _try_models(spec: Spec, examples: Examples, *, signature: Signature, only_custom: bool) -> dict[str, CodeRecord]:
-    """Build every network once: a wrong factory or width is refused before hours of training, not after them.
+    """Build every network once, so that a wrong factory or width raises an error before hours of training.
 
-    So is a network of a user's own that is no function of one picture at a time. Returns the code of the custom ones, which
+    A custom network must also compute each example independently of the others. Return the code of the custom networks, which
     are always built.
     """
     code = {}
@@ -216,7 +218,7 @@ def _try_models(spec: Spec, examples: Examples, *, signature: Signature, only_cu
 
 
 def _part(context: Context, wanted: Collection[str], missing: tuple[str, ...]) -> RunResult:
-    """The stages of the networks `wanted`; the folder stays unfinished."""
+    """Run the stages of the networks `wanted`. The folder stays unfinished."""
     _first_start(context.run)
     found = run_stages(context, wanted)
     if context.failures:
@@ -227,7 +229,7 @@ def _part(context: Context, wanted: Collection[str], missing: tuple[str, ...]) -
 def _run(context: Context) -> RunResult:
     begin, out, work = time.monotonic(), context.run, context.work
     started = _first_start(out)
-    remove(work)  # what a killed process left
+    remove(work)  # files of a killed process
     found = run_stages(context, {model.name for model in expand_models(context.spec)}, with_statistics=True)
     surfaces, relabelled = found.surfaces, found.relabelled
     forget_stale(context, [*found.minima], [*surfaces], paths=[*found.paths], directions=[*found.directions])
@@ -255,7 +257,7 @@ def _run(context: Context) -> RunResult:
 
 
 def _failure(context: Context, *, closing: str) -> ComputeError:
-    """One error for all networks that failed."""
+    """Return one error for all networks that failed."""
     first, *more = context.failures
     told = "\n".join(str(failure) for failure in context.failures)
     kind = type(first) if all(type(failure) is type(first) for failure in more) else ComputeError
@@ -277,7 +279,7 @@ def _first_start(out: Path) -> str:
 
 
 def _complete(out: Path, spec: Spec, notes: tuple[str, ...], reporter: Reporter) -> RunResult:
-    """The result of a run that the folder held before."""
+    """Return the result of a run that was already finished."""
     for note in notes:
         reporter.note(note)
     minima = {model.name: read_minimum(out, model.name) for model in expand_models(spec)}
@@ -285,7 +287,7 @@ def _complete(out: Path, spec: Spec, notes: tuple[str, ...], reporter: Reporter)
     known = {info.name for info in STATISTICS}
     if any(set(values) != known for models in statistics.values() for values in models.values()):
         raise DamagedError(
-            f"{out / 'statistics.json'}: not the statistics that are defined; recompute the run in another folder"
+            f"{out / 'statistics.json'}: missing or unexpected statistics; recompute the run in another folder"
         )
     provenance = read_json(out / PROVENANCE, name=PROVENANCE)
     claims = judge_run(out, spec=spec, minima=minima, statistics=statistics, provenance=provenance)

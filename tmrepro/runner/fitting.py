@@ -1,4 +1,4 @@
-"""Does the spec fit the data? What only the data can tell is refused before anything is trained, with the field to blame."""
+"""Checks that the spec fits the data. They need the data, run before training, and name the invalid field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tmrepro.store.tensors import LABELS_LIMIT_BYTES
 
 
 def require_fitting(spec: Spec, dataset: Dataset) -> None:
-    """Raise FieldError where losses, networks or surfaces ask for other data than there are."""
+    """Raise FieldError unless losses, networks and surfaces fit the data."""
     _check_losses(spec, dataset)
     _check_networks(spec, dataset)
     examples = len(dataset.train.images)
@@ -19,7 +19,7 @@ def require_fitting(spec: Spec, dataset: Dataset) -> None:
         if surface.samples is not None and surface.samples > examples:
             raise FieldError(
                 ("surfaces", index, "samples"),
-                f"must be at most {examples}, the examples there are (got {surface.samples})",
+                f"must be at most {examples}, the number of examples (got {surface.samples})",
             )
 
 
@@ -45,7 +45,7 @@ def _check_losses(spec: Spec, dataset: Dataset) -> None:
 
 
 def _check_networks(spec: Spec, dataset: Dataset) -> None:
-    """The paper's networks take pictures, and batch norm no batch of one."""
+    """Raise FieldError if a network of the paper gets no pictures, or batch norm gets a batch of one."""
     signature, examples = dataset.signature, len(dataset.train.images)
     for index, model in enumerate(spec.models):
         if isinstance(model, CustomModel):

@@ -1,4 +1,4 @@
-"""The run folder as a whole: is it ours, is it finished, what in it is damaged, and what has no business in it."""
+"""The run folder as a whole: whether it belongs to the spec, is finished, is damaged, or has unexpected files."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tmrepro.store.stages import StageBook, StageRecord, finished_stages
 
 
 def open_folder(out: Path, spec: Spec) -> None:
-    """Make sure that `out` is a folder which can hold a run of `spec`, without changing what is in it.
+    """Check that `out` can hold a run of `spec`. Nothing in it is changed.
 
     Raises:
         UsageError: it is a file, holds something else, or holds the run of another spec.
-        DamagedError: its spec.yaml is not one, or not the one with which the run was finished.
+        DamagedError: its spec.yaml is invalid, or differs from that of the finished run.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose a folder with --out")
@@ -43,7 +43,7 @@ def open_folder(out: Path, spec: Spec) -> None:
     if all(find_litter(name) for name in names):
         refuse_litter(out)
     if _lists_spec(out, dump_spec(spec).encode()):
-        return  # whatever became of its spec.yaml, this is a run of `spec`
+        return  # a run of `spec`, even if its spec.yaml is damaged
     if not os.path.lexists(out / SPEC):
         raise UsageError(f"{out} is not empty and holds no run; choose another --out, or empty it")
     remedy = "choose another --out, or put the file back as it was"
@@ -64,11 +64,11 @@ def open_folder(out: Path, spec: Spec) -> None:
 
 @contextmanager
 def leaving_no_trace(out: Path) -> Iterator[None]:
-    """Leave no `.work` where nothing was begun: in a new folder (it would refuse the corrected spec), or a finished one."""
+    """On an error, remove `.work` if the folder is new (it would block the corrected spec) or finished."""
     try:
         yield
     except BaseException:
-        with suppress(OSError, StorageError):  # what is wrong has been said already
+        with suppress(OSError, StorageError):  # the first error is the one to report
             nothing_begun = {item.name for item in out.iterdir()} == {WORK}
             if nothing_begun or (out / MANIFEST).exists():
                 remove_work(out)
@@ -78,17 +78,17 @@ def leaving_no_trace(out: Path) -> Iterator[None]:
 
 
 def is_complete(out: Path) -> bool:
-    """Whether the folder holds a finished run whose bytes are what its manifest says."""
+    """Return whether the folder holds a finished run that agrees with its manifest."""
     return (out / MANIFEST).exists() and not check_manifest(out, working=True)
 
 
 def reopen(out: Path, reporter: Reporter, *, also: AbstractSet[str] = frozenset()) -> None:
-    """Bring back the stage records of a finished run that was damaged since, so that what is whole is kept.
+    """Restore the stage records of a finished run that was damaged later, so that undamaged stages are kept.
 
-    `also` are files that may be there beside those of its stages.
+    `also` are files that may exist besides those of its stages.
 
     Raises:
-        DamagedError: there are files in it that no run writes, or links.
+        DamagedError: the folder has unexpected files or links.
     """
     refuse_litter(out)
     if not (out / MANIFEST).exists():
@@ -105,7 +105,7 @@ def reopen(out: Path, reporter: Reporter, *, also: AbstractSet[str] = frozenset(
         check_foreign(out, records, also=also)
     for note in notes:
         reporter.note(note)
-    remove(out / WORK / "stages")  # of an earlier try to do what is done here
+    remove(out / WORK / "stages")  # of an interrupted attempt to reopen
     book = StageBook(out)
     for record in records:
         book.put(record)
@@ -113,22 +113,22 @@ def reopen(out: Path, reporter: Reporter, *, also: AbstractSet[str] = frozenset(
 
 
 def _put_back(out: Path, reporter: Reporter) -> list[IntegrityFinding]:
-    """Undo what a transport did to text files, since the manifest says what they were; returns what is wrong after that."""
+    """Undo changes of line ends in text files, using the hashes of the manifest. Return the findings that remain."""
     findings = check_manifest(out, working=True)
     converted = [found.path for found in findings if found.problem == "converted" and found.path != MANIFEST]
     for path in converted:
         content = old_content(out, path)
         if content is not None:
             write_bytes(safe_path(out, path), content, work=work_folder(out))
-            reporter.note(f"{out / path}: its line ends are put back")
+            reporter.note(f"{out / path}: its line ends were restored")
     return check_manifest(out, working=True) if converted else findings
 
 
 def check_foreign(out: Path, records: Sequence[StageRecord], *, also: AbstractSet[str] = frozenset()) -> None:
-    """Raise unless every file in `out` is written by the stages `records` or by the closing of a run, or is one of `also`.
+    """Check that every file in `out` is written by the stages `records`, by the end of a run, or is in `also`.
 
     Raises:
-        DamagedError: one is not; a manifest would vouch for it.
+        DamagedError: a file is not; the manifest would include it.
     """
     surfaces = [record.name.split("/")[1] for record in records if record.name.startswith("surface/")]
     known = CLOSING | {f"{STORE}/{surface}/zarr.json" for surface in surfaces} | also
@@ -147,7 +147,7 @@ def forget_stale(
     paths: Sequence[str],
     directions: Sequence[tuple[str, str]],
 ) -> None:
-    """Remove what earlier attempts made and this run does not want: of a network that now fails, on another device."""
+    """Remove what earlier attempts made and this run does not need, such as files of a network that failed this time."""
     wanted = {f"{stage}/{name}" for stage in ("training", "minimum", "planes") for name in models}
     wanted |= {f"surface/{surface}/{model}" for surface, model in surfaces} | {"figures"}
     wanted |= {f"trajectory/{name}" for name in paths}
@@ -160,19 +160,19 @@ def forget_stale(
             remove(safe_path(context.run, f"{STORE}/{'/'.join(names)}"))
             if names[0] not in {surface for surface, _ in surfaces}:
                 remove(safe_path(context.run, f"{STORE}/{names[0]}"))
-        early = [model_file(names[0], MINIMUM)] if kind == "minimum" else []  # before `planes` it belongs to no stage
+        early = [model_file(names[0], MINIMUM)] if kind == "minimum" else []  # it belongs to no stage before `planes`
         for relative in [*record.files, *early]:
             remove(safe_path(context.run, relative))
         context.book.drop([record.name])
 
 
 def _lists_spec(out: Path, content: bytes) -> bool:
-    """Whether the manifest of a finished run says that its spec.yaml is `content`."""
+    """Return whether the manifest of a finished run lists `content` as its spec.yaml."""
     return listed_hash(out, SPEC) == sha256(content).hexdigest()
 
 
 def _files(out: Path) -> Iterator[str]:
-    """Every path below `out` that is no folder, but those in `.work`."""
+    """Yield the path of every file and link below `out`, except those in `.work`."""
     for folder, names, files in os.walk(out):
         links = [name for name in names if os.path.islink(os.path.join(folder, name))]  # noqa: PTH118, PTH114
         for name in [*files, *links]:

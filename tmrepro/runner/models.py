@@ -33,7 +33,7 @@ from tmrepro.training.layout import RULE, may_be_channels_last
 from tmrepro.training.minimum import Relabelled, diverged_minimum, find_minimum
 from tmrepro.usercode import CodeRecord
 
-DIVERGED = "diverged"  # of a training's facts: why, where a replicate did
+DIVERGED = "diverged"  # a fact of a training: why a replicate diverged
 
 
 def train_model(context: Context, model: TrainedModel) -> StageRecord:
@@ -76,7 +76,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
 
     record = run_stage(context, f"training/{name}", inputs=inputs, folder=folder, compute=compute)
     Checkpoint(context.run, name, key=key).remove()
-    if DIVERGED in record.facts and model.replicate == 0:  # taken over from a run in which it was a replicate
+    if DIVERGED in record.facts and model.replicate == 0:  # reused from a run in which it was a replicate
         raise DivergedError(str(record.facts[DIVERGED]))
     return record
 
@@ -84,7 +84,7 @@ def train_model(context: Context, model: TrainedModel) -> StageRecord:
 def relabel_model(context: Context, model: TrainedModel, *, training: StageRecord) -> tuple[StageRecord, Minimum]:
     """Stage minimum/NAME: labels.npy, and the numbers of minimum.json, which `planes` completes.
 
-    A collapse is noted as a failure of the run; of a replicate, it is only told, and so is divergence.
+    If the network collapsed, this is a failure of the run. If a replicate collapsed or diverged, it is only noted.
     """
     name, spec = model.name, context.spec
     folder = f"models/{name}"
@@ -103,7 +103,7 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
     where = f"what stage {record.name} recorded"
     minimum = minimum_from(record.facts.get("minimum"), model=name, name=where)
     if not _tells_of(context, minimum):
-        save_minimum(context.run, minimum, work=context.work)  # to look at, until `planes` comes
+        save_minimum(context.run, minimum, work=context.work)  # preliminary, until `planes` writes it
     if minimum.stopped == "max_epochs":
         context.reporter.note(
             f"{name}: training ended at max_epochs ({minimum.epochs}) with category {minimum.category}: {minimum.reason}"
@@ -126,7 +126,7 @@ def relabel_model(context: Context, model: TrainedModel, *, training: StageRecor
 
 @dataclass(frozen=True, kw_only=True)
 class Relabel(Task[Relabelled]):
-    """Algorithm 1, and the category of theta*; `training` is the stage that found it, whose files are needed."""
+    """Algorithm 1, and the category of theta*. `training` is the stage that found theta*; its files are needed."""
 
     model: TrainedModel
     training: StageRecord
@@ -144,7 +144,7 @@ class Relabel(Task[Relabelled]):
 
 
 def _record_of_divergence(context: Context, model: TrainedModel, training: StageRecord) -> Minimum:
-    """What minimum.json says of a replicate that diverged, from what its training recorded."""
+    """Return the minimum.json of a replicate that diverged, from the record of its training."""
     facts = training.facts
     match facts:
         case {"diverged": str() as reason, "seed": int() as seed, "seeds_collapsed": list() as seeds} if all(
@@ -168,7 +168,7 @@ def _record_of_divergence(context: Context, model: TrainedModel, training: Stage
 
 
 def _tells_of(context: Context, minimum: Minimum) -> bool:
-    """Whether minimum.json is there already, with planes or without."""
+    """Return whether minimum.json already has this content, apart from its planes."""
     try:
         found = read_minimum(context.run, minimum.model)
     except DamagedError:
@@ -177,7 +177,7 @@ def _tells_of(context: Context, minimum: Minimum) -> bool:
 
 
 def restore(context: Workspace, model: TrainedModel, training: StageRecord) -> Trained:
-    """What training returned, from what it stored, which may come from somebody else's run folder."""
+    """Return the result of a training from its files, which may come from an untrusted run folder."""
     module = load_theta(context.run, model, signature=context.dataset.signature)
     history = load_history(context.run / model_file(model.name, HISTORY))
     try:
@@ -203,7 +203,7 @@ def restore(context: Workspace, model: TrainedModel, training: StageRecord) -> T
 
 @dataclass(frozen=True)
 class _TrainingFacts:
-    """What a training stage records beside its files."""
+    """The facts that a training stage records besides its files."""
 
     folder: str
     seed: int
@@ -221,7 +221,7 @@ def _build(context: Workspace, spec: ModelSpec, *, seed: int) -> nn.Module:
 
 
 def relabelled(context: Workspace, name: str) -> torch.Tensor:
-    """y~ of the network `name`, in data order, on the device of the run."""
+    """Return y~ of the network `name`, in data order, on the device of the run."""
     relative, examples = model_file(name, LABELS), context.examples
     labels = load_labels(context.run / relative, name=relative)
     check_labels(labels, images=len(examples.labels), outputs=context.dataset.signature.outputs, name=relative)
@@ -229,24 +229,24 @@ def relabelled(context: Workspace, name: str) -> torch.Tensor:
 
 
 def data_inputs(spec: Spec, *, fingerprint: str, code: CodeRecord | None) -> dict[str, Any]:
-    """What a training depends on of the data; of those that a factory makes, with all code that it loads."""
+    """Return the inputs of a training that come from the data. Data of a factory include all code that it loads."""
     inputs: dict[str, Any] = {"fingerprint": fingerprint, "scaling": spec.data.scaling}
     return inputs if code is None else {**inputs, "code": code.document()}
 
 
 def _training_inputs(spec: TrainingSpec) -> dict[str, Any]:
-    """What of the section changes theta*: a path does not. Without averaging the key is that of versions which had none."""
+    """Return the settings that affect theta*, without the path. Without averaging, the key equals that of older versions."""
     unused = {"averaging"} if spec.averaging is None else set()
     return spec.model_dump(mode="json", exclude={"seed", "trajectory", *unused})
 
 
 def _memory_inputs(context: Context, spec: TrainingSpec) -> dict[str, Any]:
-    """The rule for memory formats, where it could choose another than the contiguous one."""
+    """Return the rule for memory formats, if it could choose another format than the contiguous one."""
     asked = may_be_channels_last(context.examples.inputs, batch_size=spec.batch_size)
     return {"memory_format": RULE} if asked else {}
 
 
 def model_inputs(spec: ModelSpec, *, code: CodeRecord | None) -> dict[str, Any]:
-    """The network without its name; of a user's factory, with all code that it loads."""
+    """Return the network without its name. A custom network includes all code that its factory loads."""
     inputs: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "training"})
     return inputs if code is None else {**inputs, "code": code.document()}

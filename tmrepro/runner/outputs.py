@@ -1,4 +1,4 @@
-"""From surfaces to what people read: statistics, figures, provenance, crate, report, manifest."""
+"""Statistics and provenance of a run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def by_surface(values: Mapping[tuple[str, str], dict[str, Value]]) -> Statistics
 
 
 def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """All of provenance.json."""
+    """Return the content of provenance.json."""
     dataset = context.dataset
     return {
         "spec_hash": spec_hash(context.spec),
@@ -97,12 +97,12 @@ def provenance(context: Context, *, started: str, layouts: Mapping[str, Any], se
 
 
 def _of_inputs(dataset: Dataset) -> dict[str, Any]:
-    """The constants with which pictures are scaled; of other data, what networks take and give."""
+    """Return the constants with which pictures are scaled; for other data, the signature of the networks."""
     if dataset.mean is None or dataset.deviation is None:
         return {SIGNATURE: signature_document(dataset.signature)}
     return {"mean": list(dataset.mean), "deviation": list(dataset.deviation)}
 
 
 def now() -> str:
-    """The time of day, ISO 8601 in UTC."""
+    """Return the present time, ISO 8601 in UTC."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

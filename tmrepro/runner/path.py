@@ -1,7 +1,7 @@
-"""Stage trajectory/NAME: the path of training, from the points that were put aside while the network trained.
+"""Stage trajectory/NAME: the path of training, from the points that were stored while the network trained.
 
-The points lie in .work and are gone with it, unless the spec keeps them. Where one is missing (the training was taken over from
-another run) the network is trained again, which gives the same bits.
+The points are in .work and are removed with it, unless the spec keeps them. If one is missing (the training was reused from
+another run), the network is trained again, with a bitwise identical result.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tmrepro.training.loop import reestimate_batch_norm
 
 @dataclass(frozen=True)
 class TrainingPath:
-    """The points of a path of training: `files` are the states at `epochs`; `module` holds theta*, from where they are seen."""
+    """The points of a path of training. `files` are the states at `epochs`; `module` is the network at theta*, their origin."""
 
     module: nn.Module
     epochs: tuple[int, ...]
@@ -62,30 +62,30 @@ class TrainingPath:
         return theta_of(self.module)
 
     def state(self, index: int) -> dict[str, np.ndarray]:
-        """Parameters and buffers at point `index`."""
+        """Return parameters and buffers at point `index`."""
         return load_tensors(self.files[index], name=f"the path of {self.name} at epoch {self.epochs[index]}")
 
     def theta(self, index: int) -> np.ndarray:
-        """The parameters [n] at point `index`."""
+        """Return the parameters [n] at point `index`."""
         state = self.state(index)
         return np.concatenate([state[parameter.name].reshape(-1) for parameter in self.layout])
 
     def components(self) -> Components:
-        """The principal components of the path.
+        """Return the principal components of the path.
 
         Raises:
-            UsageError: it has no two: it is too short, or a line.
+            UsageError: it has fewer than two: it is too short, or a line.
         """
         buffers = frozenset(self.module.state_dict()) - {parameter.name for parameter in self.layout}
         return principal_components(self.files, origin=self.theta_star, layout=self.layout, others=buffers)
 
 
 Planes = Mapping[str, tuple[Any, Callable[[], DirectionPair] | None]]
-"""By surface, what identifies its plane, and a function that gives its directions; None where they could not be computed."""
+"""By surface: what identifies its plane, and a function that returns its directions; None if they could not be computed."""
 
 
 def training_path(context: Context, model: TrainedModel, training: StageRecord) -> TrainingPath:
-    """The points that were put aside while `model` trained. Where one is missing, it is trained again.
+    """Return the points that were stored while `model` trained. If one is missing, train the network again.
 
     Raises:
         ComputeError: training again gave another theta*.
@@ -99,13 +99,13 @@ def training_path(context: Context, model: TrainedModel, training: StageRecord) 
     )
     path = TrainingPath(trained.model, epochs, files, model.name)
     if not all(file.exists() for file in files):
-        context.reporter.note(f"{model.name} is trained again for its path, the points of which were not kept")
+        context.reporter.note(f"{model.name} is trained again for its path, since the points were not kept")
         again = train_with_checkpoints(context, model, key=training.key)
         theta = np.concatenate([again.tensors[parameter.name].reshape(-1) for parameter in path.layout])
         if not np.array_equal(theta, path.theta_star):
             raise ComputeError(
-                f"{model.name}: trained again for its path, it reached another theta*; without --reuse, both come from one "
-                "training"
+                f"{model.name}: training again for its path gave another theta*; run without --reuse, so that both come "
+                "from one training"
             )
     return path
 
@@ -113,7 +113,7 @@ def training_path(context: Context, model: TrainedModel, training: StageRecord) 
 def store_trajectory(
     context: Context, model: TrainedModel, *, training: StageRecord, minimum: StageRecord, planes: Planes
 ) -> StageRecord:
-    """Write models/NAME/trajectory.csv, and the weights if they are wanted."""
+    """Write models/NAME/trajectory.csv, and the weights if the spec asks for them."""
     folder, spec, name = f"models/{model.name}", trajectory_of(model), model.name
     inputs = {
         "minimum": minimum.key,
@@ -140,9 +140,9 @@ def store_trajectory(
 def describe(
     path: TrainingPath, planes: Planes, *, measure: Callable[[int], tuple[float, float]]
 ) -> tuple[list[TrajectoryPoint], Components | None]:
-    """The points of a path, with their places in `planes`, and its principal components where it has two.
+    """Return the points of a path with their places in `planes`, and its principal components if it has two.
 
-    `measure` gives the loss and the gradient norm of a point by its index.
+    `measure` returns the loss and the gradient norm of a point by its index.
     """
     found = _components(path)
     points = follow(
@@ -165,9 +165,9 @@ def describe(
 def measure_point(
     module: nn.Module, state: Mapping[str, np.ndarray], *, examples: Examples, targets: Targets, training: TrainingSpec
 ) -> tuple[float, float]:
-    """Loss and gradient norm of a point; `module` is changed, `targets` are y~ of X~.
+    """Return loss and gradient norm of a point. `module` is changed; `targets` are y~ of X~.
 
-    Batch norm is re-estimated at the point where `training` does so for theta*.
+    Batch norm is re-estimated at the point if `training` does so for theta*.
     """
     module.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     if training.reestimate_batch_norm:
@@ -178,7 +178,7 @@ def measure_point(
 
 @dataclass(frozen=True, kw_only=True)
 class MeasurePoint(Task[tuple[int, tuple[float, float]]]):
-    """Measure one point of a path; `state` is its file among `needs`. The result has the index again."""
+    """Measure one point of a path. `state` is its file among `needs`. The result includes the index."""
 
     model: TrainedModel
     index: int
@@ -203,7 +203,7 @@ class MeasurePoint(Task[tuple[int, tuple[float, float]]]):
 def _measured(
     context: Context, model: TrainedModel, path: TrainingPath, training: StageRecord, minimum: StageRecord
 ) -> dict[int, tuple[float, float]]:
-    """Loss and gradient norm of each point, by index."""
+    """Return loss and gradient norm of each point, by index."""
     theta = model_file(model.name, THETA)
     shared = {theta: training.files[theta], **minimum.files}
 
@@ -218,7 +218,7 @@ def _measured(
 
 
 def _components(path: TrainingPath) -> Components | None:
-    """The principal components; None where the path has no two."""
+    """Return the principal components, or None if the path has fewer than two."""
     try:
         return path.components()
     except UsageError:
@@ -226,7 +226,7 @@ def _components(path: TrainingPath) -> Components | None:
 
 
 def planes_of(context: Context, model: TrainedModel, stored: Mapping[tuple[str, str], StageRecord]) -> Planes:
-    """The planes of all surfaces around `model`; `stored` has the stages of the directions that no seed gives."""
+    """Return the planes of all surfaces around `model`. `stored` has the stages of directions that do not come from seeds."""
     planes: dict[str, tuple[Any, Callable[[], DirectionPair] | None]] = {}
     for drawn in expand_surfaces(context.spec):
         record = stored.get((drawn.name, model.name))
@@ -245,7 +245,7 @@ def _directions(context: Context, drawn: DrawnSurface, model: TrainedModel) -> D
 
 
 def trajectory_of(model: TrainedModel) -> TrajectorySpec:
-    """The spec's wish for the path of `model`, which must be there."""
+    """Return the settings of the path of `model`, which must exist."""
     trajectory = model.spec.training.trajectory
     assert trajectory is not None  # noqa: S101
     return trajectory

@@ -1,7 +1,7 @@
-"""Stage planes/NAME: minimum.json as it stays, with how far each plane around theta* goes below it.
+"""Stage planes/NAME: the final minimum.json, with how far the loss goes below that of theta* in each plane.
 
-What theta* is, is known before there is any surface, and `minimum/NAME` records it; a "minimum" that is none in a plane of its
-own is found out last. So minimum.json belongs to this stage; until then an earlier one, without planes, is there to look at.
+`minimum/NAME` records theta* before there are surfaces. Only the surfaces show whether a lower point exists. So
+minimum.json belongs to this stage; until then, there is a preliminary one without planes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEPTH = "depth_below_minimum"
 
 
 def depths_of(statistics: Statistics, model: str) -> dict[str, float | None]:
-    """By surface, how far its lowest point lies below theta* of `model` (nats); None where theta* has no finite loss."""
+    """Return by surface how far its lowest point is below theta* of `model` (nats); None if the loss at theta* is not finite."""
     return {surface: models[model][DEPTH] for surface, models in statistics.items() if model in models}
 
 
@@ -32,7 +32,7 @@ def store_planes(
     surfaces: Mapping[tuple[str, str], StageRecord],
     statistics: Statistics,
 ) -> Minimum:
-    """Write models/NAME/minimum.json; `stage` is the one that found `minimum`, `surfaces` are those of the run."""
+    """Write models/NAME/minimum.json. `stage` is the one that found `minimum`; `surfaces` are those of the run."""
     folder = f"models/{minimum.model}"
     own = {surface: record.key for (surface, model), record in surfaces.items() if model == minimum.model}
 

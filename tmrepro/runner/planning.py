@@ -1,6 +1,6 @@
-"""The tasks of one surface of one model: by which evaluator, its chunks, and how far off they are.
+"""The tasks of one surface of one model: choose the evaluator, evaluate the chunks, measure the error.
 
-What they share (the network, its directions, the evaluator) is made once where they are done, and kept in the workspace.
+They share the network, its directions and the evaluator. Each process makes these once, and keeps them in the workspace.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tmrepro.surface.selection import Rejection, Selector
 
 @dataclass(frozen=True)
 class Plan:
-    """How a surface is evaluated: where, by which evaluator and why; `tried` were rejected before anything was evaluated."""
+    """How a surface is evaluated: the grid, the evaluator and why; `tried` were rejected before any evaluation."""
 
     grid: Grid
     facts: SurfaceFacts
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The measured error of a surface; None with the reason, where the evaluator is rejected by it."""
+    """The measured error of a surface; None with the reason if the evaluator is rejected."""
 
     error: SurfaceError | None
     rejected: Rejection | None
@@ -57,25 +57,25 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class SurfaceTask:
-    """Which surface of which model."""
+    """A task of one surface of one model."""
 
     drawn: DrawnSurface
     model: TrainedModel
 
     @property
     def users_code(self) -> str | None:
-        """Whose failures are not ours."""
+        """The factory of a custom model, for messages about its failures."""
         return users_code(self.model.spec)
 
     @property
     def what(self) -> str:
-        """In words."""
+        """The name of the surface in messages."""
         return f"surface {self.drawn.name} of {self.model.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSurface(SurfaceTask, Task[Plan]):
-    """Choose the evaluator; `rejected` are those that were beyond the bound before."""
+    """Choose the evaluator. `rejected` are those whose error was over the bound."""
 
     rejected: tuple[Rejection, ...]
 
@@ -150,18 +150,18 @@ class _Prepared:
         self._evaluator: Evaluator | None = None
 
     def evaluator(self, name: str) -> Evaluator:
-        """The evaluator of that name, made once."""
+        """Return the evaluator of that name. It is made once."""
         if self._evaluator is None or self._evaluator.name != name:
             self._evaluator = find_evaluator(name)(self.problem)
         return self._evaluator
 
     def forget_evaluator(self) -> None:
-        """Free its memory."""
+        """Free the memory of the evaluator."""
         self._evaluator = None
 
 
 def _prepared(task: Any, workspace: Workspace) -> _Prepared:
-    """What is kept of the surface of `task`, and of no other one."""
+    """Return what the tasks of the surface of `task` share. That of another surface is dropped."""
     key = task.drawn.name, task.model.name, tuple(task.needs.items())
     if key not in workspace.prepared:
         workspace.prepared.clear()
@@ -180,7 +180,7 @@ def surface_problem(
     labels: torch.Tensor,
     training: TrainingSpec,
 ) -> tuple[Problem, Grid, SurfaceFacts]:
-    """What is evaluated, where, and what makes its axes mean something: all that follows from theta* and the spec."""
+    """Return the problem, the grid and the facts of a surface, from theta* and the spec."""
     theta, layout = theta_of(module), layout_of(module)
     pair = surface_directions(spec.directions, seeds=seeds, vectors=vectors, theta=theta, layout=layout)
     theta_norm = norm_of(theta)
@@ -195,12 +195,12 @@ def surface_problem(
 
 
 def lattice_of(grid: Grid, *, chunk: int) -> Lattice:
-    """The points of a run's surface, for who measures it."""
+    """Return the points of a run's surface, for measuring its error."""
     return Lattice(grid.a, grid.b, grid.home, min(chunk, len(grid.a)))
 
 
 def _marks(spec: SurfaceSpec, vectors: Vectors | None, pair: DirectionPair) -> tuple[Mark, ...]:
-    """Where the two other minima of a plane between minima are in it."""
+    """Return the positions of the two other minima in a plane between minima."""
     marks = []
     for name, vector in zip(spec.directions.between or (), vectors or (), strict=False):
         place = place_in(vector, pair.delta, pair.eta)

@@ -1,6 +1,6 @@
-"""A first look at a surface while it is computed, for `tmrepro run --preview`: drawn from the chunks that there are.
+"""The preview of a surface while it is computed, for `tmrepro run --preview`: drawn from the chunks so far.
 
-It lies in .work, which goes when the run is complete: nothing of the finished folder depends on it.
+It is in .work, which is removed when the run is complete. Nothing in the finished folder depends on it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOLDER = "preview"
 def draw_preview(
     context: Context, drawn: DrawnSurface, model: str, *, grid: Grid, facts: SurfaceFacts, points_done: int
 ) -> Path:
-    """Draw RUN/.work/preview/SURFACE.MODEL.png from the chunks that are there, and say where it is."""
+    """Draw RUN/.work/preview/SURFACE.MODEL.png from the chunks so far, note its path, and return it."""
     surface = read_part(context.run, drawn.name, model, grid=grid)
     category = read_minimum(context.run, model).category
     panel = Panel(model=model, category=category, surface=surface, facts=facts, home=grid.home)

@@ -1,4 +1,4 @@
-"""What ran where: code, packages, platform, device. The part of a run that two honest machines may differ in."""
+"""Code, packages, platform and device of a run: the part in which runs on two machines may differ."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ PACKAGES = (
 
 
 def package_versions() -> dict[str, str]:
-    """Version of each package whose change could change a byte."""
+    """Return the version of each package whose version can affect a byte of the result."""
     return {name: metadata.version(name) for name in PACKAGES}
 
 
 def stage_platform(device: torch.device, *, determinism: Determinism) -> dict[str, Any]:
-    """What every stage depends on beside the spec: code, the packages that compute, device and determinism.
+    """Return what every stage depends on besides the spec: code, packages that compute, device and determinism.
 
-    Only `portable` gives the same bytes on another processor; below it, a run that moves to one starts anew.
+    Only `portable` gives bitwise identical results on another processor. At other levels, a run that moves to one starts anew.
     """
     return {
         "machine": platform.machine(),
         "processor": None if determinism.level == "portable" else _processor(),
         "tmrepro": metadata.version("tmrepro"),
-        "torch": str(torch.__version__),  # as JSON gives it back; torch has a class of its own for it
+        "torch": str(torch.__version__),  # a plain string, as JSON gives it back; torch has its own class
         "numpy": np.__version__,
         "device": device_name(device),
         "determinism": determinism.level,
@@ -45,7 +45,7 @@ def stage_platform(device: torch.device, *, determinism: Determinism) -> dict[st
 
 
 def platform_facts(device: torch.device, *, determinism: Determinism) -> dict[str, Any]:
-    """Python, operating system, processor, device, and the determinism that was asked for and reached."""
+    """Return Python, operating system, processor, device, and the determinism that was requested and reached."""
     wanted = settled({}, environment(determinism))
     devices = {torch.device("cpu"), torch.device(device.type)}
     return {
@@ -64,18 +64,18 @@ def platform_facts(device: torch.device, *, determinism: Determinism) -> dict[st
             "threads": determinism.threads,
             "environment": {name: os.environ.get(name) for name in wanted},
         },
-        # A GPU's run computes on the CPU as well: initial weights, directions, statistics.
+        # A run on a GPU also computes on the CPU: initial weights, directions, statistics.
         "fingerprint": {kind.type: fingerprint(kind) for kind in sorted(devices, key=str)},
     }
 
 
 def device_name(device: torch.device) -> str:
-    """The word cpu, or the GPU's own name."""
+    """Return "cpu", or the GPU's own name."""
     return "cpu" if device.type == "cpu" else f"{device.type}: {torch.cuda.get_device_name(device)}"
 
 
 def code_facts() -> dict[str, Any]:
-    """Version and commit of tmrepro; the commit is None where neither git nor TMREPRO_REVISION tells it."""
+    """Return version and commit of tmrepro. The commit is None if neither git nor TMREPRO_REVISION gives it."""
     return {"version": metadata.version("tmrepro"), "commit": os.environ.get("TMREPRO_REVISION") or _git_commit()}
 
 

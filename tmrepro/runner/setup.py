@@ -1,4 +1,4 @@
-"""What a run asks of its workers: settings, then the same code, packages, arithmetic and data as here."""
+"""What a run requires of its workers: its settings, and the same code, packages, arithmetic and data as the coordinator."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSetup:
-    """A run, as workers must know it before they load torch (see `tmrepro.runner.cluster.admission.Setup`).
+    """The description of a run that workers get before they load torch (see `tmrepro.runner.cluster.admission.Setup`).
 
-    `identity` is what `identity_of` gave for the coordinator, `code` the user's code by the names of custom models;
+    `identity` is what `identity_of` returned for the coordinator, `code` the user's code by the names of custom models.
     `fingerprint` and `signature` are those of the data.
     """
 
@@ -45,19 +45,19 @@ class RunSetup:
 
     @cached_property
     def key(self) -> str:
-        """A hash of all of it."""
+        """A hash of all fields."""
         code = {name: record.document() for name, record in self.code.items()}
         inputs = {"spec": spec_hash(self.spec), "data": self.fingerprint, "code": code, "identity": dict(self.identity)}
         return stage_key(inputs | {"evaluator": self.evaluator})[:16]
 
     def prepare(self) -> str | None:
-        """Set this process up; returns the first thing in which it differs from the coordinator."""
+        """Set up this process. Return the first difference from the coordinator, or None."""
         if self.device != "cpu":
             _take_one_gpu()
         try:
             prepare(self.determinism)
         except LoadedTooEarlyError:
-            return "it has computed with other settings before; start it again"
+            return "it has computed with other settings before; restart it"
         import torch
 
         from tmrepro.networks import code_of_model
@@ -79,11 +79,11 @@ class RunSetup:
         return None if found is None else f"it differs from the coordinator ({found})"
 
     def own_data(self) -> Dataset | None:
-        """The data from the folder that `tmrepro worker --data-dir` named.
+        """Return the data from the folder that `tmrepro worker --data-dir` named.
 
         Raises:
-            DataError: they are not there.
-            UsageError: they are others.
+            DataError: the data are missing.
+            UsageError: the data differ from the coordinator's.
         """
         from tmrepro.data import load_dataset
 
@@ -92,13 +92,13 @@ class RunSetup:
         dataset = load_dataset(self.spec.data, data_dir=Path(os.environ[WORKER_DATA]))
         if dataset.fingerprint != self.fingerprint:
             raise UsageError(
-                f"the data in its --data-dir are others than the coordinator's (fingerprint {self.fingerprint[:16]} there, "
+                f"the data in its --data-dir differ from the coordinator's (fingerprint {self.fingerprint[:16]} there, "
                 f"{dataset.fingerprint[:16]} here)"
             )
         return dataset
 
     def open(self, dataset: Dataset) -> Workspace:
-        """The workspace of all tasks, still without files."""
+        """Return the workspace of all tasks, without files."""
         import torch
 
         from tmrepro.runner.context import examples_on
@@ -116,16 +116,16 @@ class RunSetup:
         )
 
     def begin(self) -> None:
-        """Some settings of torch are a thread's own."""
+        """Apply the settings of torch that belong to a thread."""
         apply(self.determinism)
 
     def at(self, workspace: Workspace, run: Path) -> Workspace:
-        """The workspace with the files of a task."""
+        """Return the workspace with the files of a task."""
         return replace(workspace, run=run)
 
 
 def identity_of(device: torch.device, determinism: Determinism) -> dict[str, Any]:
-    """What must be the same wherever a part of a run is computed; under `determinism`, which is in force."""
+    """Return what must be equal in all processes that compute a run. `determinism` is in force."""
     import torch
 
     from tmrepro.numerics.fingerprint import fingerprint
@@ -142,7 +142,7 @@ def identity_of(device: torch.device, determinism: Determinism) -> dict[str, Any
 
 
 def _take_one_gpu() -> None:
-    """Leave one GPU to this worker, by its number on this machine; before torch looks for them."""
+    """Make one GPU visible to this worker, by its number on this machine. This must run before torch looks for GPUs."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = given.split(",") if given else [str(index) for index in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
     if found and WORKER_NUMBER in os.environ:

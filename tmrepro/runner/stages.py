@@ -1,7 +1,7 @@
-"""The stages of a run's networks and surfaces, and what each must wait for. Whatever can run beside something else does.
+"""The stages of a run's networks and surfaces, and their order. Stages that do not depend on each other run in parallel.
 
-A network that diverged or collapsed is noted as a failure of the run, a replicate as a warning; the others are finished all the
-same, so a stage begins by looking whether what it waited for is there.
+A network that diverged or collapsed is a failure of the run, a replicate only gives a note. The other networks are finished
+anyway, so a stage first checks that its inputs exist.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PATHS_ARE_DONE = "paths"
 
 @dataclass
 class Found:
-    """What the stages of a run found: by network, and by (SURFACE, MODEL)."""
+    """The results of the stages of a run, by network and by (SURFACE, MODEL)."""
 
     trained: dict[str, StageRecord] = field(default_factory=dict)
     minima: dict[str, Minimum] = field(default_factory=dict)
@@ -41,12 +41,12 @@ class Found:
     directions: dict[tuple[str, str], StageRecord] = field(default_factory=dict)
 
     def has_point(self, name: str) -> bool:
-        """Whether theta* of a network is a point to draw around."""
+        """Return whether theta* of a network is a point with surfaces."""
         return name in self.minima and self.minima[name].has_surface
 
 
 def run_stages(context: Context, names: Collection[str], *, with_statistics: bool = False) -> Found:
-    """The stages of the networks `names`; failures are added to the context's, in the order of the spec."""
+    """Run the stages of the networks `names`. Failures are added to the context's, in the order of the spec."""
     models = {model.name: model for model in expand_models(context.spec) if model.name in names}
     graph = _Graph(context, models, with_statistics=with_statistics)
     context.engine.graph(graph.stages)
@@ -55,7 +55,7 @@ def run_stages(context: Context, names: Collection[str], *, with_statistics: boo
 
 
 class _Graph:
-    """Stages, each with a list of failures of its own: they end in any order."""
+    """The stages, each with its own list of failures, since they end in any order."""
 
     def __init__(self, context: Context, models: dict[str, TrainedModel], *, with_statistics: bool) -> None:
         self._context, self._models, self._found = context, models, Found()
@@ -81,7 +81,7 @@ class _Graph:
                     (f"minimum/{name}", *own),
                     partial(self._follow, name=name),
                 )
-        # Gigabytes, which nothing needs once paths and directions are there.
+        # The states take gigabytes. Nothing needs them after paths and directions are stored.
         kinds = ("training/", "trajectory/", "directions/")
         made = tuple(stage.name for stage in self.stages if stage.name.startswith(kinds))
         self._add(PATHS_ARE_DONE, made, lambda context: remove(states_folder(context.run)))
@@ -100,7 +100,7 @@ class _Graph:
                 )
 
     def in_order(self) -> Found:
-        """What was found, in the order of the spec."""
+        """Return what was found, in the order of the spec."""
         found = self._found
 
         def ordered(kind: str, values: dict) -> dict:  # type: ignore[type-arg]

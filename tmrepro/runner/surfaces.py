@@ -1,4 +1,4 @@
-"""The stage of one surface of one model: directions, grid, chunks. Resumed chunk by chunk."""
+"""The stage of one surface of one model: directions, grid, chunks. It is resumed chunk by chunk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tmrepro.surface.executors import Chunk
 from tmrepro.surface.order import coarse_first, lattice_step
 from tmrepro.surface.selection import Rejection
 
-REJECTED = "evaluators_rejected"  # of a stage's facts
+REJECTED = "evaluators_rejected"  # a fact of a stage
 _REJECTIONS = TypeAdapter(list[Rejection])
 
 
@@ -41,15 +41,15 @@ def evaluate_surface(
     minimum: StageRecord,
     directions: StageRecord | None,
 ) -> StageRecord:
-    """Stage surface/SURFACE/MODEL: the zarr group, its chunks first to last.
+    """Stage surface/SURFACE/MODEL: the zarr group, with all chunks.
 
-    `directions` is the stage that stored the directions, where no seed gives them.
+    `directions` is the stage that stored the directions, if they do not come from seeds.
     """
     spec, name = drawn.spec, f"surface/{drawn.name}/{model.name}"
     folder = f"{STORE}/{drawn.name}/{model.name}"
     inputs = {
         "platform": context.platform,
-        # X~ depends on how the data were relabelled; X does not.
+        # X~ depends on how the data were relabelled. X does not.
         "model": minimum.key if spec.labels == "relabelled" else training.key,
         "surface": spec.model_dump(mode="json", exclude={"name", "models"})
         | {"directions": directions_inputs(drawn, directions)},
@@ -68,7 +68,7 @@ def evaluate_surface(
     earlier = context.book.get(name)
     rejected = None if earlier is None or earlier.key != key else _recorded_rejections(earlier)
     if rejected is None:
-        remove(context.run / folder)  # chunks that answer another question, or of nobody knows which evaluator
+        remove(context.run / folder)  # chunks with other inputs, or from an unknown evaluator
     return run_stage(context, name, inputs=inputs, folder=folder, compute=compute, may_continue=True)
 
 
@@ -81,9 +81,9 @@ def _fill(
     needs: Needs,
     rejected: Sequence[Rejection],
 ) -> dict[str, Any]:
-    """Evaluate, measure and store a surface, by the next evaluator if the first is beyond the bound.
+    """Evaluate, measure and store a surface. If the error is over the bound, do it again with the next evaluator.
 
-    Returns how, for provenance.json.
+    Return the facts for provenance.json.
     """
     spec, engine = drawn.spec, context.engine
     told = f"{drawn.name}/{model.name}"
@@ -107,8 +107,8 @@ def _fill(
         if found.rejected is None:
             break
         rejected = [*rejected, found.rejected]
-        context.reporter.note(f"{told}: {found.rejected.reason}; the next evaluator is taken")
-        # First the chunks, then the record: whoever continues takes no chunk for one of another evaluator.
+        context.reporter.note(f"{told}: {found.rejected.reason}; the next evaluator is used")
+        # First the chunks, then the record: otherwise a continued run could use chunks of another evaluator.
         remove(context.run / f"{STORE}/{drawn.name}/{model.name}")
         _record_rejections(context, stage, rejected)
     context.prepared.clear()
@@ -133,7 +133,7 @@ def _fill(
 def _evaluate_missing(
     context: Context, drawn: DrawnSurface, model: TrainedModel, *, group: SurfaceGroup, plan: Plan, needs: Needs
 ) -> None:
-    """Evaluate and store every chunk that is not there whole."""
+    """Evaluate and store every chunk that is missing or damaged."""
     spec, grid = drawn.spec, plan.grid
     wanted, done, total = [], 0, spec.grid.K**2
     for index, rows, columns in group.layout.chunks():
@@ -155,7 +155,7 @@ def _evaluate_missing(
         )
         for index, rows, columns in wanted
     )
-    with closing(context.engine.each(tasks, context)) as results:  # whatever happens here drops what is under way
+    with closing(context.engine.each(tasks, context)) as results:  # an error here cancels the tasks under way
         for result in results:
             group.write(result.index, result.loss, result.accuracy)
             done += result.loss.size
@@ -167,7 +167,7 @@ def _evaluate_missing(
 
 
 def _recorded_rejections(record: StageRecord) -> list[Rejection] | None:
-    """The evaluators that were rejected before a run was interrupted; None where somebody else wrote something else."""
+    """Return the evaluators that were rejected before an interruption; None if the record is damaged."""
     try:
         return _REJECTIONS.validate_json(json.dumps(record.facts.get(REJECTED, [])), strict=True)
     except ValueError:
@@ -189,7 +189,7 @@ def surface_needs(
     minimum: StageRecord,
     directions: StageRecord | None,
 ) -> Needs:
-    """The files that the tasks of a surface read: theta*, y~ if it is of them, stored directions."""
+    """Return the files that the tasks of a surface read: theta*, y~ if the surface is on X~, stored directions."""
     theta = model_file(model.name, THETA)
     needs = {theta: training.files[theta]}
     if drawn.spec.labels == "relabelled":
@@ -198,7 +198,7 @@ def surface_needs(
 
 
 def directions_inputs(drawn: DrawnSurface, stored: StageRecord | None) -> dict[str, Any]:
-    """What the directions of a surface depend on beside theta*; `stored` is the stage of those that no seed gives."""
+    """Return what the directions depend on besides theta*. `stored` is the stage of directions that do not come from seeds."""
     spec = drawn.spec.directions.model_dump(mode="json", exclude={"kind", "between"})
     if stored is not None:
         return {"normalization": spec["normalization"], "stored": stored.key}

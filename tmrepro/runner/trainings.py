@@ -1,7 +1,7 @@
-"""One training of one network: continued from its checkpoint, and put aside point by point where the spec wants its path.
+"""One training of one network. It continues from its checkpoint, and stores the points of its path if the spec asks for it.
 
-In this process it runs through, and saves a checkpoint now and then. In workers it is done in slices: a task trains for some
-seconds and gives its checkpoint back, from which the next one goes on, there or elsewhere. So a worker that dies costs a slice.
+In this process, training runs through and saves a checkpoint at intervals. In workers, it is done in slices: a task trains for
+some seconds and returns its checkpoint. The next task continues from it on any worker. So a worker that dies costs one slice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Tensors = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training gave: theta* as tensors by name, and the numbers beside it (`training.Trained`)."""
+    """The result of a training: theta* as tensors by name, and its numbers (`training.Trained`)."""
 
     tensors: Tensors
     history: History
@@ -49,7 +49,7 @@ class Outcome:
 
 
 class Attempt:
-    """The try under way of one training, for the record of one that diverges: its seed and its finished epochs."""
+    """The current attempt of a training: its seed and finished epochs. They are recorded if the training diverges."""
 
     def __init__(self, seed: int) -> None:
         self.first = self.seed = seed
@@ -57,22 +57,22 @@ class Attempt:
         self.continued: bytes | None = None
 
     def begin(self, seed: int) -> int:
-        """A network is built for another try, or for the one that a checkpoint continues."""
+        """Note that a network is built for a new attempt, or for the attempt of a checkpoint. Return the seed."""
         self.epochs = [] if self.continued is None else list(read_progress(self.continued).history)
         self.continued, self.seed = None, seed
         return seed
 
     def facts(self) -> dict[str, Any]:
-        """What the stage records of it."""
+        """Return what the stage records."""
         return {"seed": self.seed, "seeds_collapsed": list(range(self.first, self.seed, RESEED_STRIDE))}
 
 
 def train_with_checkpoints(
     context: Context, model: TrainedModel, *, key: str, attempt: Attempt | None = None
 ) -> Outcome:
-    """Train `model`, continuing from its last checkpoint; the points of its path are put aside where the spec wants them.
+    """Train `model`, continuing from its last checkpoint. Store the points of its path if the spec asks for it.
 
-    `key` is that of the training stage; `attempt` learns what a training that diverges is recorded by.
+    `key` is that of the training stage. `attempt` is kept up to date, for the record of a training that diverges.
     """
     attempt = attempt or Attempt(model.seed)
     with computing(f"training {model.name}", users_code=users_code(model.spec)):
@@ -115,7 +115,7 @@ def _train_in_slices(context: Context, model: TrainedModel, *, key: str, attempt
         done = context.engine.call(
             TrainSlice(needs=needs, model=model, seconds=seconds, with_states=spec.trajectory is not None), context
         )
-        if slices > 0:  # before the first one, the worker may have started
+        if slices > 0:  # the first slice may include the start of the worker
             overhead = min(overhead, time.monotonic() - begin - done.seconds)
         slices += 1
         if done.is_fresh:
@@ -136,10 +136,10 @@ def _train_in_slices(context: Context, model: TrainedModel, *, key: str, attempt
 
 @dataclass(frozen=True)
 class Slice:
-    """What a slice of a training did: the epochs that it `told` of with their seeds, and the states of the path.
+    """The result of a slice of a training: the finished epochs with their seeds (`told`), and the states of the path.
 
-    It ended with an outcome, because it diverged, or with a checkpoint to continue from. `seed` and `history` are those of
-    the try under way, `seconds` what it took in all.
+    A slice ends with an outcome, a divergence, or a checkpoint to continue from. `seed` and `history` are those of the current
+    attempt, `seconds` the time of the slice.
     """
 
     told: tuple[tuple[Epoch, int], ...]
@@ -155,7 +155,7 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSlice(Task[Slice]):
-    """Train for so many seconds from the checkpoint among `needs`, if any, to the end of an epoch."""
+    """Train for `seconds`, to the end of an epoch, from the checkpoint among `needs` if there is one."""
 
     model: TrainedModel
     seconds: float
@@ -198,12 +198,12 @@ class TrainSlice(Task[Slice]):
         return Slice(tuple(told), tuple(states), attempt.seed, tuple(attempt.epochs), seconds, bool(fresh), **ended)
 
     def to_hold(self, result: Slice) -> tuple[bytes, ...]:
-        """The checkpoint: the next slice may come here."""
+        """Return the checkpoint: the next slice may run on the same worker."""
         return () if result.saved is None else (result.saved,)
 
 
 class _SliceEnds(BaseException):
-    """Leaves a training with its checkpoint; no error, and nothing that catches errors may catch it."""
+    """Ends a training with its checkpoint. Not an error: code that catches `Exception` must not catch it."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -220,7 +220,7 @@ def _train(
     on_state: Callable[[int, int, State], None] | None,
     save: Callable[[Callable[[], bytes]], None],
 ) -> Outcome:
-    """`training.train`; where `saved` is no checkpoint of this training, `on_fresh` is told, and it starts afresh."""
+    """Call `training.train`. If `saved` is not a checkpoint of this training, call `on_fresh` and start from the beginning."""
 
     def tell(epoch: Epoch, seed: int) -> None:
         attempt.epochs.append(epoch)
@@ -264,16 +264,16 @@ def _outcome(trained: Trained) -> Outcome:
 
 
 def _arrays(state: State) -> Tensors:
-    """Copies: training goes on with the tensors themselves."""
+    """Return copies, since training continues to change the tensors."""
     return {name: np.array(value.detach().cpu().numpy()) for name, value in state.items()}
 
 
 def _fresh(name: str) -> str:
-    return f"the checkpoint of {name} is not one of this training, which starts afresh"
+    return f"the checkpoint of {name} is not one of this training; the training starts from the beginning"
 
 
 def _states_aside(context: Context, name: str, *, key: str) -> Callable[[int, int, Any], None]:
-    """Writes each state that it is called with to its `state_path`."""
+    """Return a function that writes each state to its `state_path`."""
 
     def write(epoch: int, seed: int, state: State | Tensors) -> None:
         tensors = {name: np.asarray(value) for name, value in state.items()}
@@ -283,21 +283,21 @@ def _states_aside(context: Context, name: str, *, key: str) -> Callable[[int, in
 
 
 def state_path(run: Path, name: str, *, key: str, seed: int, epoch: int) -> Path:
-    """Where a point of the path of training is kept while the run is under way."""
+    """Return where a point of the path of training is kept during the run."""
     return states_folder(run) / f"{name}.{key[:16]}" / str(seed) / f"{epoch}.safetensors"
 
 
 def states_folder(run: Path) -> Path:
-    """The folder of all points of all paths, until these are described."""
+    """Return the folder of the points of all paths, which is kept until the paths are described."""
     return run / WORK / "path"
 
 
 def training_of(spec: ModelSpec) -> TrainingSpec:
-    """The merged training section, which every model of a resolved spec has."""
+    """Return the merged training section, which every model of a resolved spec has."""
     assert isinstance(spec.training, TrainingSpec)  # noqa: S101
     return spec.training
 
 
 def users_code(spec: ModelSpec) -> str | None:
-    """The factory of a custom model, whose failures are not ours."""
+    """Return the factory of a custom model, for messages about its failures; None for other models."""
     return spec.factory if isinstance(spec, CustomModel) else None

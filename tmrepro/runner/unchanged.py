@@ -1,7 +1,7 @@
-"""Are data and code still those that a finished run was computed from? Asked before anybody is told that there is nothing to do.
+"""Checks whether data and code are those of a finished run, before tmrepro reports that there is nothing to do.
 
-A run that is not finished computes again what depends on something else now. A finished one is not made another silently:
-that is refused, as for another spec.
+An unfinished run recomputes what is out of date. A finished run is not overwritten: changed data or code are an error, as
+another spec is.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from tmrepro.store.stages import StageRecord, first_changed_input, recorded_code
 from tmrepro.usercode import CodeRecord, changes_since
 from tmrepro.usercode import is_at_hand as code_is_at_hand
 
-# Their versions belong to the platform, and that of a finished run may be another one.
+# Their versions belong to the platform. A finished run may have been computed on another platform.
 _PLATFORM = frozenset({"torch", "numpy"})
 
 
 def require_unchanged(out: Path, spec: Spec, *, data_dir: Path | None, download: bool) -> tuple[str, ...]:
-    """Check that the finished run in `out` was computed from data and code as they are now. Nothing is written.
+    """Check that the data and code of the finished run in `out` are unchanged. Nothing is written.
 
     Returns:
-        What could not be looked at because it is not at hand, in words.
+        Notes on what could not be checked because it is not available.
 
     Raises:
-        UsageError: the data or the code are other ones now.
-        DataError: the folder that is named holds no such data, as for a new run.
-        DamagedError: what the run tells of itself is damaged.
+        UsageError: the data or the code have changed.
+        DataError: the given folder has no such data.
+        DamagedError: the records of the run are damaged.
     """
     provenance = read_json(safe_path(out, PROVENANCE), name=PROVENANCE)
     stages, notes = stages_in(provenance), list[str]()
-    # Networks are built for the shapes of the data; without the data, the run says what these are.
+    # The networks have the shapes of the data. If the data are not available, the shapes come from the run's record.
     signature = recorded_signature(provenance, spec)
     notes += _check_data(out, spec, stages, data_dir=data_dir, download=download)
     notes += _check_code(out, spec, stages, signature=signature)
@@ -51,7 +51,7 @@ def require_unchanged(out: Path, spec: Spec, *, data_dir: Path | None, download:
 
 
 def tells_of_its_stages(out: Path) -> bool:
-    """Whether `out` was finished, and its provenance.json is the one it was finished with, whatever else is damaged."""
+    """Return whether `out` was finished and its provenance.json is unchanged. Other files may be damaged."""
     if not os.path.lexists(out / MANIFEST):
         return False
     try:
@@ -66,8 +66,8 @@ def _check_data(
 ) -> list[str]:
     if not is_at_hand(spec.data, data_dir=data_dir):
         if isinstance(spec.data, CustomDataSpec):
-            return [f"the data were not checked: {spec.data.factory} is not found; is its folder on PYTHONPATH?"]
-        return [f"the data were not checked: neither --data-dir nor {DATA_DIR_VARIABLE} says where they are"]
+            return [f"the data were not checked: {spec.data.factory} was not found; put its folder on PYTHONPATH"]
+        return [f"the data were not checked: give their folder with --data-dir or {DATA_DIR_VARIABLE}"]
     try:
         if isinstance(spec.data, CustomDataSpec):
             _check_code_of_data(out, spec.data, stages)
@@ -98,7 +98,7 @@ def _check_code_of_data(out: Path, data: CustomDataSpec, stages: Sequence[StageR
     versions = [words for name, words in changes.versions if name not in _PLATFORM]
     if changes.files or versions:
         told = "; ".join([*changes.files, *versions])
-        raise _other(out, f"with other code of its data: {told}", "put the code back as it was")
+        raise _other(out, f"with other code of its data: {told}", "restore the code of the run")
 
 
 def _check_code(out: Path, spec: Spec, stages: Sequence[StageRecord], *, signature: Signature) -> list[str]:
@@ -108,7 +108,7 @@ def _check_code(out: Path, spec: Spec, stages: Sequence[StageRecord], *, signatu
             continue
         if not code_is_at_hand(model.factory):
             notes.append(
-                f"the code of {model.name} was not checked: {model.factory} is not found; is its folder on PYTHONPATH?"
+                f"the code of {model.name} was not checked: {model.factory} was not found; put its folder on PYTHONPATH"
             )
             continue
         trained = [trained.name for trained in expand_models(spec) if trained.base == model.name]
@@ -119,12 +119,12 @@ def _check_code(out: Path, spec: Spec, stages: Sequence[StageRecord], *, signatu
             )
         for number, record in enumerate(records):
             if record in records[:number]:
-                continue  # replicates have the same code
+                continue  # replicates share the code
             changes = code_changes(model, record, signature=signature)
             versions = [words for name, words in changes.versions if name not in _PLATFORM]
             if changes.files or versions:
                 told = "; ".join([*changes.files, *versions])
-                raise _other(out, f"with other code of {model.name}: {told}", "put the code back as it was")
+                raise _other(out, f"with other code of {model.name}: {told}", "restore the code of the run")
     return notes
 
 

@@ -143,7 +143,7 @@ class RunView:
 
     @cached_property
     def data_code_changes(self) -> CodeChanges:
-        """How the present code of a data factory differs from that of the run. Imports the code, if it is trusted.
+        """Return how the present code of a data factory differs from that of the run. This imports the code, if it is trusted.
 
         Raises:
             DamagedError: the run has no record of the code.
@@ -159,7 +159,7 @@ class RunView:
 
     @cached_property
     def signature(self) -> Signature:
-        """The shapes and types of inputs and outputs of the run's networks."""
+        """Return the shapes and types of inputs and outputs of the run's networks."""
         return recorded_signature(self.provenance, self.spec)
 
     @cached_property
@@ -170,7 +170,7 @@ class RunView:
 
     @property
     def data_place(self) -> Path | None:
-        """The folder of the data: `data_dir`, or the place that the run recorded."""
+        """Return the folder of the data: `data_dir`, or the place that the run recorded."""
         home = recorded_home(self.folder, self._recorded_data())
         return place_of(self.spec.data, data_dir=self._data_dir, home=home)
 
@@ -256,7 +256,7 @@ class RunView:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data of the spec, loaded again, and compared with the run's fingerprint.
+        """Return the data of the spec. They are loaded again, and compared with the run's fingerprint.
 
         Raises:
             DamagedError: these are not the data of the run.
@@ -277,7 +277,7 @@ class RunView:
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes; empty if targets are numbers."""
+        """Return the names of the classes; empty if targets are numbers."""
         classes = self._recorded_data().get("classes")
         if not isinstance(classes, list) or (not classes and isinstance(self.spec.data, DataSpec)):
             raise DamagedError("provenance.json: expected the classes of the data, found none")

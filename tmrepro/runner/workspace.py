@@ -1,4 +1,4 @@
-"""What a task of a run sees: the spec, the data on a device, and a folder with files of the run."""
+"""The input of a task of a run: the spec, the data on a device, and a folder with files of the run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tmrepro.training import Examples
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """`run` is the run folder, or a folder with those of its files that a task needs.
+    """The input of a task. `run` is the run folder, or a folder with the files of the run that the task needs.
 
-    `evaluator` is one forced by name. `prepared` keeps what the tasks of one surface share.
+    `evaluator` is the name of a forced evaluator. `prepared` keeps what the tasks of one surface share.
     """
 
     spec: Spec

@@ -1,4 +1,4 @@
-"""`tmrepro verify`. It never trusts what it checks.
+"""`tmrepro verify`. It never trusts the files that it checks.
 
 grades.py       grades of numbers, arrays and counts: identical, equal, different
 verdict.py      the verdict: checks with their numbers and figures, remarks, the exit code
@@ -6,7 +6,7 @@ document.py     the verdict as JSON, and its schema; junit.py: as JUnit XML
 page.py         the verdict as a page, with the lines of drawing.py; cell.py: in a notebook
 band.py         the band of a number (grade consistent); bands.py: measures bands on replicates, on the scales of scales.py
 platforms.py    whether two platforms should give bitwise identical results
-folders.py      tells runs, references and kept surfaces apart
+folders.py      determines the kind of a folder: run, reference or kept surface
 kept_surface.py checks a surface kept by tmrepro.loss_surface
 level_integrity.py   checks that the files are unchanged
 level_statistics.py  checks that the stored surfaces give the stored statistics and figures
@@ -14,7 +14,7 @@ level_audit.py       checks that the stored models give the stored surfaces and,
 comparison.py   compares a run with another run or a reference, with minima.py and figures.py
 reference.py    builds and reads references; update.py: replaces a reference by a run
 levels.py       runs the levels in order, for a run and for a spec; higher_levels.py: the levels above integrity
-options.py      the options of a caller
+options.py      the options of a verification
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""bands.json: what a reference knows of other replicates, as bands.py measured it, read without trusting it."""
+"""Reads bands.json: the bands that bands.py measured on the replicates of a reference. The file is not trusted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tmrepro.store.atomic import shown
 from tmrepro.verification.grades import as_number
 from tmrepro.verification.scales import judges_nothing, within
 
-ROUNDING = 1e-9  # relative: a number that stands at the end of its range may be off it by a last bit
+ROUNDING = 1e-9  # relative: a number at the end of its range may be outside by a last bit
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -27,7 +27,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class Band:
     """The interval of one number: n replicates, their mean and deviation (on the scale), both ends (in the number's unit).
 
-    `judges_nothing`: it is so wide that lying in it says nothing (scales.py).
+    `judges_nothing`: the band is too wide to find an error (scales.py).
     """
 
     n: Annotated[int, Field(ge=2)]
@@ -39,7 +39,7 @@ class Band:
     judges_nothing: bool = False
 
     def holds(self, value: object) -> bool:
-        """Whether `value` is a number inside."""
+        """Return whether `value` is a number inside the band."""
         number = as_number(value)
         if number is None:
             return False
@@ -50,12 +50,12 @@ class Band:
 class Bands:
     """All bands of a reference.
 
-    No band has a number that was undefined in some replicate, or has no place on its scale, or a statistic that took
-    the same value in half of them: most of the time at its bound, it does not show how far it leaves that.
+    A number has no band if it was undefined in a replicate, or has no place on its scale. A statistic that had the same value in
+    half of the replicates has no band either: it is usually at its bound, so its spread is unknown.
 
     `statistics`: SURFACE -> MODEL -> statistic -> band; `minima`: MODEL -> number of minimum.json -> band; `categories`:
-    MODEL -> category -> how many replicates ended there. `comparisons` is the number m of bands that hold together, each at
-    the level 1 - (1 - confidence) / m; `coverage` is what they can promise together.
+    MODEL -> category -> number of replicates. `comparisons` is the number m of bands that hold jointly, each at the level
+    1 - (1 - confidence) / m. `coverage` is the probability that they guarantee jointly.
     """
 
     n: int
@@ -72,20 +72,20 @@ class Bands:
         return self.n >= 2
 
     def of_statistic(self, surface: str, model: str, statistic: str) -> Band | None:
-        """The band of a statistic of a surface."""
+        """Return the band of a statistic of a surface, or None."""
         return self.statistics.get(surface, {}).get(model, {}).get(statistic)
 
     def of_number(self, model: str, name: str) -> Band | None:
-        """The band of a number of minimum.json."""
+        """Return the band of a number of minimum.json, or None."""
         return self.minima.get(model, {}).get(name)
 
     def judging_nothing(self) -> list[str]:
-        """The numbers whose bands are too wide to judge by, as SURFACE/MODEL/NAME or MODEL/NAME."""
+        """Return the numbers whose bands are too wide to find an error, as SURFACE/MODEL/NAME or MODEL/NAME."""
         places = [("/".join(place), band) for place, band in self.places()]
         return [name for name, band in places if band.judges_nothing]
 
     def places(self) -> Iterator[tuple[tuple[str, ...], Band]]:
-        """Every band with its place: (SURFACE, MODEL, statistic) or (MODEL, number of minimum.json)."""
+        """Yield every band with its place: (SURFACE, MODEL, statistic) or (MODEL, number of minimum.json)."""
         for surface, models in self.statistics.items():
             for model, bands in models.items():
                 yield from (((surface, model, name), band) for name, band in bands.items())
@@ -93,7 +93,7 @@ class Bands:
             yield from (((model, name), band) for name, band in bands.items())
 
     def changed(self, change: Callable[[tuple[str, ...], Band], Band]) -> Bands:
-        """The same with each band as `change` makes it of its place and itself."""
+        """Return a copy in which `change` was applied to the place and the value of each band."""
         return replace(
             self,
             statistics={
@@ -116,15 +116,15 @@ class Bands:
 
 
 def read_bands(document: object, *, name: str) -> Bands:
-    """Bands from their JSON form.
+    """Return bands from their JSON form.
 
-    Those of older versions could reach beyond what a number can be; they are cut to that.
+    Bands of older versions could exceed the range of their number. They are cut to it.
 
     Raises:
-        DamagedError: it is none, or a band holds nothing that its number can be.
+        DamagedError: the document is invalid, or a band has no number within the range.
     """
     try:
-        # As JSON, since strict Python would want the dataclasses themselves.
+        # Validate JSON, because strict validation of Python objects would require the dataclasses.
         found = _ADAPTER.validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         first = error.errors()[0]

@@ -33,16 +33,16 @@ Statistics = Mapping[str, Mapping[str, Mapping[str, float | int | None]]]
 
 @dataclass(frozen=True)
 class Replicate:
-    """What one run contributes: SURFACE -> MODEL -> statistic -> value, and the minimum of each model."""
+    """The results of one run: SURFACE -> MODEL -> statistic -> value, and the minimum of each model."""
 
     statistics: Statistics
     minima: Mapping[str, Minimum]
 
 
 def own_replicates(spec: Spec, run: Replicate) -> list[Replicate]:
-    """The replicates of training inside one run of `spec`, each as a run of its own: in the j-th, NAME.rk is what NAME.r(k+j) is.
+    """Return the training replicates inside one run of `spec`, each as a run. The j-th has NAME.r(k+j) as NAME.rk.
 
-    So the band of each of them is measured over all. With one training of each network it is the run alone.
+    So the band of each of them is measured over all. With one training of each network, return only the run.
     """
     names: dict[str, list[str]] = {}
     for model in expand_models(spec):
@@ -67,11 +67,11 @@ def measure_bands(
     sizes: Mapping[tuple[str, ...], Mapping[Size, float | int]] | None = None,
     ranges: Mapping[str, Range] = RANGES,
 ) -> Bands:
-    """The bands of everything that `replicates` measured; none from fewer than two.
+    """Measure the bands of all numbers of `replicates`; there are none with fewer than two replicates.
 
-    `points` is K of each surface and `images` the numbers of training and validation images: what is counted has steps,
-    and replicates that agree by chance have not shown that there is no spread. `sizes` (`sizes_of`) says what else ends the
-    numbers of a (SURFACE, MODEL) or of a (MODEL,). `ranges` has every number; one that it lacks is a LookupError.
+    `points` is K of each surface, `images` the numbers of training and validation images. They give the step of counted numbers:
+    replicates that agree by chance do not prove that there is no spread. `sizes` (`sizes_of`) has the other limits of the numbers
+    of a (SURFACE, MODEL) or of a (MODEL,). `ranges` must have every number; a missing one is a LookupError.
     """
     n = len(replicates)
     categories: dict[str, dict[str, int]] = {
@@ -83,7 +83,7 @@ def measure_bands(
 
     def range_of(at: tuple[str, ...]) -> Range:
         if at[-1] not in ranges:
-            raise LookupError(f"{at[-1]}: nobody said what this number can be; see tmrepro/statistics/catalogue.py")
+            raise LookupError(f"{at[-1]}: the range of this number is missing; see tmrepro/statistics/catalogue.py")
         known: dict[Size, float | int] = dict((sizes or {}).get(at[:-1], {}))
         if len(at) == 3:
             K = points[at[0]]
@@ -106,7 +106,7 @@ def measure_bands(
 
 
 def sizes_of(spec: Spec) -> dict[tuple[str, ...], dict[Size, float | int]]:
-    """What of a spec ends the numbers of each (SURFACE, MODEL) and (MODEL,): the grid's reach, clipping, max_epochs."""
+    """Return what in a spec limits the numbers of each (SURFACE, MODEL) and (MODEL,): the grid, clipping, max_epochs."""
     found: dict[tuple[str, ...], dict[Size, float | int]] = {}
     for model in expand_models(spec):
         training = model.spec.training
@@ -124,7 +124,7 @@ def sizes_of(spec: Spec) -> dict[tuple[str, ...], dict[Size, float | int]]:
 
 @dataclass(frozen=True)
 class _Sample:
-    """A number's values, a replicate each, and what it can be."""
+    """The values of a number, one per replicate, and its range."""
 
     values: tuple[float, ...]
     range: Range
@@ -133,12 +133,12 @@ class _Sample:
         return place(value, self.range)
 
     def spread(self) -> tuple[float, float]:
-        """Mean and deviation on the scale of the band."""
+        """Return mean and deviation on the scale of the band."""
         places, n = [self.place(value) for value in self.values], len(self.values)
         mean = math.fsum(places) / n
         assert isinstance(self.range.step, float)  # noqa: S101 - sized
         step = self.range.step * slope(math.fsum(self.values) / n, self.range) if self.range.step else 0.0
-        # A number that moves in steps hides a spread of up to step^2 / 12, the variance of rounding to it (Sheppard 1898).
+        # A number with steps hides a spread of up to step^2 / 12, the variance of rounding to it (Sheppard 1898).
         variance = math.fsum((at - mean) ** 2 for at in places) / (n - 1) + step * step / 12
         return mean, math.sqrt(variance)
 
@@ -149,9 +149,9 @@ class _Sample:
 def _samples(
     replicates: Sequence[Replicate], *, range_of: Callable[[tuple[str, ...]], Range]
 ) -> dict[tuple[str, ...], _Sample]:
-    """Every number that has a band by its nature, is defined in all replicates, and has a place on its scale."""
+    """Return every number that can have a band, is defined in all replicates, and has a place on its scale."""
     values: dict[tuple[str, ...], list[float | int | None]] = {}
-    # A replicate whose network collapsed or diverged lacks its surface: no number there is defined in all of them.
+    # A replicate whose network collapsed or diverged has no surface, so the numbers there are not defined in all replicates.
     for one in replicates:
         for surface, models in one.statistics.items():
             for model, statistics in models.items():
@@ -182,14 +182,14 @@ def _quantile(n: int, *, comparisons: int) -> float:
 
 
 def _confidence(quantile: float, *, n: int, comparisons: int) -> float:
-    """The joint confidence whose quantile that is; the inverse of `_quantile`."""
+    """Return the joint confidence of a quantile; the inverse of `_quantile`."""
     from scipy import stats
 
     return 1 - 2 * max(comparisons, 1) * float(stats.t.sf(quantile, n - 1))
 
 
 def _farthest_left_out(samples: Mapping[tuple[str, ...], _Sample], *, n: int) -> float:
-    """How much wider the bands of n - 1 replicates must be to hold the one left out, whichever that is."""
+    """Return how much wider the bands of n - 1 replicates must be to include the remaining one, for any of them."""
     if n < 3:
         return 1.0
     farthest = 0.0

@@ -1,4 +1,4 @@
-"""A verdict in a notebook's cell: the headline, what did not pass before what did, and the remarks."""
+"""A verdict in a notebook's cell: the headline, the failed checks, the passed checks, and the remarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def verdict_html(verdict: Verdict) -> str:
-    """The cell; every text in it is escaped."""
+    """Return the cell. All text in it is escaped."""
     checks = sorted(verdict.checks, key=lambda check: GRADES.index(check.grade), reverse=True)
     rows = [(check.level, check.subject, check.grade, check.detail) for check in checks]
     parts = [paragraph(verdict.headline, strong=True)]

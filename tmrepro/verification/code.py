@@ -13,11 +13,13 @@ from tmrepro.usercode import CodeRecord, file_changes, version_changes
 from tmrepro.verification.verdict import Check, Level
 
 CODE = "code"  # the subject of these checks
-_PACKAGES = frozenset({"torch", "torchvision", "numpy", "scipy", "scikit-learn"})  # told as packages of the platform
+_PACKAGES = frozenset(
+    {"torch", "torchvision", "numpy", "scipy", "scikit-learn"}
+)  # reported as packages of the platform
 
 
 def check_code(view: RunView) -> tuple[list[Check], tuple[str, ...]]:
-    """Compare the present code with the recorded code. Also return, in words, packages with another version.
+    """Compare the present code with the recorded code. Also return a text for each package with another version.
 
     Raises:
         UsageError: the code cannot be used, and no changed file explains why.

@@ -53,7 +53,7 @@ from tmrepro.verification.verdict import Against, Check, FigureComparison, Level
 
 @dataclass(frozen=True)
 class Side:
-    """What a run is compared with: a reference, or another run of the same spec; `bands` where they were measured."""
+    """What a run is compared with: a reference, or another run of the same spec. `bands` if they were measured."""
 
     folder: Path
     statistics: Mapping[str, Any]
@@ -63,7 +63,7 @@ class Side:
 
 
 class Comparison:
-    """A run compared with a `Side`, part by part. With `replicate` only what another seed must agree in is compared."""
+    """A run compared with a `Side`, part by part. With `replicate`, only what does not depend on the seed is compared."""
 
     def __init__(self, view: RunView, other: Side, *, level: Level, replicate: bool) -> None:
         self.view, self.other, self.level, self.replicate = view, other, level, replicate
@@ -75,7 +75,7 @@ class Comparison:
         self.shown: list[FigureComparison] = []
 
     def checks(self) -> list[Check]:
-        """Code, data, minima, surfaces and their statistics, figures."""
+        """Return the checks of code, data, minima, surfaces and their statistics, and figures."""
         code = compare_code(self.view.provenance, self.other.provenance, spec=self.view.spec, level=self.level)
         checks = [*code, self._data()]
         for model in self.view.models:
@@ -90,12 +90,12 @@ class Comparison:
         return self._against(checks)
 
     def weights(self) -> list[Check]:
-        """theta* of every model, tensor by tensor; from another platform, only what agrees is a finding."""
+        """Return the checks of theta* of every model, by tensor. On another platform, differences are not a finding."""
         checks = []
         for model in self.view.models:
             relative = model_file(model, THETA)
             try:
-                if self.view.minimum(model).category == "diverged":  # compared where minima are
+                if self.view.minimum(model).category == "diverged":  # compared with the minima
                     continue
                 ours, theirs = (
                     load_tensors(safe_path(folder, relative), name=relative)
@@ -113,7 +113,7 @@ class Comparison:
 
     @property
     def remarks(self) -> Remarks:
-        """What could not be judged, and the provenance of both sides."""
+        """Return what could not be judged, and the provenance of both sides."""
         warnings = (f"not judged: {'; '.join(self.unjudged)}",) if self.unjudged else ()
         if self.idle:
             said = f"bands that are too wide to find an error ({JUDGES_NOTHING}): {'; '.join(self.idle)}"
@@ -155,13 +155,13 @@ class Comparison:
             said = f"{ours.category}, the reference's replicates: {often}"
             return Check(self.level, subject, "different", said, numbers=numbers)
         of_numbers, words = self._in_bands(subject, pairs, {name: self.bands.of_number(model, name) for name in pairs})
-        # What differs is none of these numbers, or lies in its band: consistent at best.
+        # The differing numbers are not among these, or are in their bands: at best consistent.
         grade, detail = worst([of_numbers, "consistent"]), words if of_numbers != "identical" else detail
         said = f"{ours.category} after {ours.epochs} epochs; {detail}"
         return Check(self.level, subject, grade, said, numbers=numbers)
 
     def _path(self, model: str) -> list[Check]:
-        """trajectory.csv, where the spec records one; no replicates tell how far a path may stray."""
+        """Check trajectory.csv, if the spec records one. Replicates give no bands for a path."""
         subject = f"models/{model}/{TRAJECTORY}"
         try:
             ours = self.view.trajectory(model)
@@ -227,7 +227,7 @@ class Comparison:
     def _in_bands(
         self, subject: str, pairs: Mapping[str, tuple[Any, Any]], bands: Mapping[str, Band | None]
     ) -> tuple[Grade, str]:
-        """Grade (found, expected) pairs, by their bands where they differ and there are bands to judge by."""
+        """Grade (found, expected) pairs. If they differ, grade them by their bands, if there are bands."""
         grades: dict[str, Grade] = {}
         for name, (found, expected) in pairs.items():
             grade = self._judge(name, found, expected, bands[name])
@@ -241,7 +241,7 @@ class Comparison:
             return grade, f"{len(grades)} numbers"
         names = [name for name, one in grades.items() if one == grade]
         if grade == "consistent":
-            assert self.bands is not None  # noqa: S101 - nothing else makes a number consistent
+            assert self.bands is not None  # noqa: S101 - only a band makes a number consistent
             said = f"{len(names)} of {len(grades)} numbers differ, each inside its band ({self.bands.n} replicates"
             idle = [name for name in names if (of := bands[name]) is not None and of.judges_nothing]
             if idle:
@@ -254,9 +254,9 @@ class Comparison:
         return grade, f"{first}: {pairs[first][0]}, expected {pairs[first][1]}{reach}{rest}"
 
     def _judge(self, name: str, found: object, expected: object, band: Band | None) -> Grade | None:
-        """Grade a number, by its band if it differs; None where others have bands and it has none, or no value.
+        """Grade a number, by its band if it differs. None if it has no value, or no band although others have one.
 
-        A number that no replicates can tell is no better told by one run of another platform.
+        A number without a band on replicates cannot be judged by one run of another platform either.
         """
         grade = grade_number(found, expected)
         if name == ERROR and grade == "different" and (self.replicate or not self.platforms.exact):
@@ -272,7 +272,7 @@ class Comparison:
     def _numbers(
         self, surface: str | None, model: str, pairs: Mapping[str, tuple[Any, Any]]
     ) -> tuple[NumberComparison, ...]:
-        """What stands behind a check; with the bands that were measured, whether or not they are what decides."""
+        """Return the numbers behind a check, with all measured bands, even if they do not decide."""
         held = []
         for name, (found, expected) in pairs.items():
             of = self._band(surface, model, name)
@@ -288,7 +288,7 @@ class Comparison:
         return bands.of_number(model, name) if surface is None else bands.of_statistic(surface, model, name)
 
     def _figures(self, grades: set[Grade]) -> list[Check]:
-        """Both sides' pictures, unless they show surfaces that differ for a good reason."""
+        """Compare both sides' figures, unless they show surfaces that may differ."""
         if "consistent" in grades:
             self.unjudged.append("figures (they show differences within the bands)")
             self._show_figures()
@@ -307,7 +307,7 @@ class Comparison:
         return checks
 
     def _show_figures(self) -> None:
-        """Put both sides' pictures side by side, for people to look at."""
+        """Show both sides' figures without a grade."""
         for relative in self._figure_names():
             with contextlib.suppress(ArtefactError):
                 ours, theirs = (_figure(folder, relative) for folder in (self.view.folder, self.other.folder))
@@ -316,12 +316,12 @@ class Comparison:
     def _figure_names(self) -> list[str]:
         folders = (self.view.folder, self.other.folder)
         names = {f"figures/{path.name}" for folder in folders for path in folder.glob("figures/*.png")}
-        # Curvature is asked for on one side and not on the other.
+        # Curvature may exist on one side only, because it is optional.
         spectrum = f"figures/{spectrum_stem(self.view.spec)}.png"
         return sorted(names - ({spectrum} if any(not (folder / spectrum).exists() for folder in folders) else set()))
 
     def _grade_history(self, model: str) -> tuple[Grade, str]:
-        """Grade everything in history.csv but the seconds."""
+        """Grade everything in history.csv except the seconds."""
         relative = model_file(model, HISTORY)
         sides = (self.view.history(model), load_history(safe_path(self.other.folder, relative), name=relative))
         found = []
@@ -340,7 +340,7 @@ class Comparison:
         return grade, next(words for one, words in found if one == grade)
 
     def _accuracy_tolerance(self, images: int) -> float:
-        """How far an accuracy over so many images may move: not at all on one platform, but for rounding a share."""
+        """Return the tolerance of an accuracy over `images` images: 0 on one platform, except for rounding a share."""
         return ABSOLUTE + (0.0 if self.platforms.exact else images_that_may_move(images) / images)
 
 
@@ -366,7 +366,7 @@ def _fingerprint(provenance: Mapping[str, Any]) -> str | None:
 
 
 def _images(provenance: Mapping[str, Any]) -> tuple[int, int]:
-    """The numbers of training and validation images, at least 1."""
+    """Return the numbers of training and validation images, at least 1."""
     data = provenance.get("data")
     found = [data.get(part) if isinstance(data, Mapping) else None for part in ("train", "validation")]
     train, validation = (count if isinstance(count, int) and count > 0 else 1 for count in found)

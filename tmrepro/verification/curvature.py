@@ -16,9 +16,9 @@ from tmrepro.store.curvature import CurvatureDocument, read_curvature, read_vect
 from tmrepro.store.run_files import CURVATURE
 from tmrepro.verification.verdict import Check
 
-# Of the Frobenius norm, which is computed again: a stored `scale` may be forged. What another platform's float32 may change.
+# As a share of the Frobenius norm, which is recomputed, because a stored `scale` may be forged. Rounding of another platform.
 WITHIN = 1e-4
-FARTHEST = 4.0  # Frobenius norms, as one vector estimates them, that the largest absolute eigenvalue may be
+FARTHEST = 4.0  # limit of the largest absolute eigenvalue, in Frobenius norms as estimated from one vector
 
 
 def has_curvature(view: RunView, model: str) -> bool:
@@ -30,7 +30,7 @@ def check_slices(view: RunView) -> list[Check]:
     """Check that the slices of curvature.json are the second differences of the surfaces at theta*.
 
     Raises:
-        ArtefactError: a file of them is damaged.
+        ArtefactError: a file for this check is damaged.
     """
     checks = []
     for model in view.models:
@@ -54,10 +54,10 @@ def check_slices(view: RunView) -> list[Check]:
 def check_curvature(view: RunView, model: TrainedModel, *, seed: int, device: torch.device, exact: bool) -> Check:
     """Check that theta* gives the stored eigenvalues, residuals, and one sample of the trace, drawn by `seed`.
 
-    Only the form of the density is checked: recomputing it would need as many products as the first time.
+    Only the form of the density is checked: recomputing it needs as many products as computing it.
 
     Raises:
-        ArtefactError: something that is needed for that is missing or damaged.
+        ArtefactError: a file for this check is missing or damaged.
     """
     subject = f"models/{model.name}/{CURVATURE}"
     document = read_curvature(view.folder, model.name)

@@ -158,25 +158,25 @@ class _Schema(GenerateJsonSchema):
 
 
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as plain JSON values."""
+    """Return the verdict as plain JSON values."""
     return VerdictDocument.model_validate(verdict).model_dump(mode="json")
 
 
 def error_document(subject: str, error: TmreproError) -> dict[str, Any]:
-    """The same for a verification that came to no verdict."""
+    """Return the same document for a verification that ended without a verdict."""
     return VerdictDocument(
         headline=f"not verified: {subject}", subject=subject, exit_code=error.exit_code, error=str(error)
     ).model_dump(mode="json")
 
 
 def verdict_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of both."""
+    """Return the JSON Schema (2020-12) of both documents."""
     schema = VerdictDocument.model_json_schema(mode="serialization", schema_generator=_Schema)
     return {"$schema": SCHEMA_DIALECT, **schema, "title": "A verdict of tmrepro verify"}
 
 
 def dump_verdict_schema() -> str:
-    """The schema as the text of spec/verdict.schema.json."""
+    """Return the schema as the text of spec/verdict.schema.json."""
     return dump_json(verdict_schema())
 
 

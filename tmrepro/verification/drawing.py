@@ -1,7 +1,7 @@
-"""A statistic's band as a picture: where band, mean, reference and value lie on one line.
+"""A statistic's band as a picture: the positions of band, mean, reference and value on one line.
 
-Only positions are worked out here, in parts of the line's length; the page draws them. The line reaches beyond all of them
-by a margin, but never so far that the band becomes a speck: what lies further out is put at the line's end, with an arrow.
+This module computes only positions, as shares of the line's length; the page draws them. The line includes all of them with a
+margin, but it is limited so that the band stays visible. A number beyond the limit is an arrow at the line's end.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from tmrepro.statistics.ranges import Range
 from tmrepro.verification.bands import Band
 from tmrepro.verification.scales import place
 
-_MARGIN = 0.12  # of what is shown, on either side
-_FARTHEST = 4.0  # band widths beyond the band; further out is drawn as an arrow at the line's end
+_MARGIN = 0.12  # on either side, as a share of the range shown
+_FARTHEST = 4.0  # band widths beyond the band; a number beyond is an arrow at the line's end
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A place on the line, 0 to 1; `beyond` is -1 or 1 where the true place is off the line to the left or right."""
+    """A position on the line, 0 to 1. `beyond` is -1 or 1 if the true position is beyond the left or right end."""
 
     at: float
     beyond: int = 0
@@ -28,7 +28,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class BandPicture:
-    """Places on a line from 0 to 1. None: undefined, so there is no such mark."""
+    """Positions on a line from 0 to 1. None: undefined, so there is no such mark."""
 
     low: Mark
     high: Mark
@@ -38,18 +38,18 @@ class BandPicture:
 
 
 def draw_band(band: Band, *, value: Value, expected: Value) -> BandPicture | None:
-    """Place a band and the two numbers on a line with the scale of the band.
+    """Return the positions of a band and the two numbers on a line with the scale of the band.
 
-    None where the numbers are too large to be drawn.
+    Return None if the numbers are too large to be drawn.
     """
-    scale, mean = Range(band.scale), band.mean  # which is on the scale already
-    # An end of the scale (a share of 0 or 1, the logarithm of 0) has no place: it is drawn as far out as the other end is.
+    scale, mean = Range(band.scale), band.mean  # the mean is on the scale already
+    # An end of the scale (a share of 0 or 1, the logarithm of 0) has no position. It is drawn as far out as the other end.
     low, high = place(band.low, scale), place(band.high, scale)
     spread = next((abs(end - mean) for end in (high, low) if math.isfinite(end)), 4 * band.deviation)
     low, high = (end if math.isfinite(end) else mean + math.copysign(spread, end) for end in (low, high))
     numbers = {"value": value, "expected": expected}
     places = {name: place(float(number), scale) for name, number in numbers.items() if number is not None}
-    # What stands at an end of the scale that the band holds stands at that end of the band.
+    # A number at an end of the scale that the band includes is drawn at that end of the band.
     places = {
         name: min(max(at, low), high) if math.isinf(at) and band.holds(numbers[name]) else at
         for name, at in places.items()

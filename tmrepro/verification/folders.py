@@ -1,4 +1,4 @@
-"""Tells the kind of a folder from its files: a run, a reference, or a surface kept by `tmrepro.loss_surface`."""
+"""Determines the kind of a folder from its files: a run, a reference, or a surface kept by `tmrepro.loss_surface`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Kind = Literal["run", "reference", "surface"]
 
 _WHY_NOT = {
     "reference": "is a reference without weights, so only levels integrity and statistics are possible: "
-    "leave out --level, or run its spec again with 'tmrepro verify {folder}/spec.yaml --reference {folder}'",
-    "surface": "is a surface kept by tmrepro.loss_surface, without network, data and spec: leave out --level; "
+    "omit --level, or run its spec again with 'tmrepro verify {folder}/spec.yaml --reference {folder}'",
+    "surface": "is a surface kept by tmrepro.loss_surface, without network, data and spec: omit --level; "
     "to recompute it, make the same call with another out=",
 }
 

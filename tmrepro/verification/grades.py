@@ -15,8 +15,8 @@ Grade = Literal["identical", "equal", "consistent", "different", "litter", "dama
 GRADES: tuple[Grade, ...] = get_args(Grade)  # from the best to the worst
 RELATIVE = 1e-4  # the rounding differences of another platform
 ABSOLUTE = 1e-6
-# An accuracy is a count: where two logits all but tie, rounding moves a whole image. Between float32 and float64, which
-# differ more than two platforms do, one image moved in 83,000; one of any set may.
+# An accuracy is a count: if two logits are almost equal, rounding changes the class of an image. Between float32 and float64,
+# which differ more than two platforms do, one image in 83,000 changed. At least one image of any set may change.
 IMAGES_MOVED = 1e-4
 
 
@@ -36,7 +36,7 @@ def as_number(value: object) -> float | None:
 
 
 def grade_number(value: object, expected: object) -> Grade:
-    """Grade a number against the expected one; None is undefined and agrees with None only."""
+    """Grade a number against the expected one. None means undefined, and equals only None."""
     if value is None and expected is None:
         return "identical"
     found, wanted = as_number(value), as_number(expected)
@@ -46,7 +46,7 @@ def grade_number(value: object, expected: object) -> Grade:
 
 
 def grade_accuracy(value: object, expected: object, *, images: int) -> Grade:
-    """Grade a share of `images` against that of another platform: as a number, or a few images moved."""
+    """Grade a share of `images` against that of another platform: as a number, or with a few images changed."""
     grade = grade_number(value, expected)
     found, wanted = as_number(value), as_number(expected)
     if grade != "different" or found is None or wanted is None:
@@ -66,7 +66,7 @@ def grade_array(
     absolute: float = ABSOLUTE,
     relative: float = RELATIVE,
 ) -> tuple[Grade, str]:
-    """Grade an array. The words describe the largest difference. Non-finite values must be equal.
+    """Grade an array. The text describes the largest difference. Non-finite values must be equal.
 
     All nan are equal, because their bit pattern depends on the machine.
     """

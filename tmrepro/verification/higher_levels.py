@@ -44,11 +44,11 @@ def deepen(
     code: list[Check] = []
     if level in {"audit", "rerun"}:
         _refuse_untrusted_code(view)
-        code, _ = check_code(view)  # what was computed with other code has other numbers, so this is said first
+        code, _ = check_code(view)  # the first check, because other code gives other numbers
     here = this_platform(view.spec, choose_device(options.device))
     checks, remarks = check_statistics(view, pdf=pdf)
     checks = code + checks
-    # Statistics and figures are made on the CPU, whatever the run was made on.
+    # Statistics and figures are always computed on the CPU.
     remarks += remarks_on_bits(checks, compare_platforms(view.provenance, here), what="when recomputed here")
     if reference is not None:
         found, said = against_reference(view, reference, level="statistics", replicate=replicate)
@@ -63,7 +63,7 @@ def deepen(
 
 
 def examine_fresh(run: Path, *, reference: Reference, replicate: bool, options: Options) -> tuple[list[Check], Remarks]:
-    """Return the checks of a new run of the caller's own spec, whose code may therefore be imported."""
+    """Return the checks of a new run of the caller's own spec. Its code may therefore be imported."""
     view = open_run(run, data_dir=options.data_dir, trust_code=True)
     checks, remarks = check_statistics(view)
     found, said = _audit(view, options)
@@ -75,7 +75,7 @@ def examine_fresh(run: Path, *, reference: Reference, replicate: bool, options: 
 def against_reference(
     view: RunView, reference: Reference, *, level: Level, replicate: bool
 ) -> tuple[list[Check], Remarks]:
-    """Compare a run with a reference; only the specs, if these differ."""
+    """Compare a run with a reference. If the specs differ, compare only the specs."""
     difference = spec_difference(view.spec, reference, level=level, replicate=replicate)
     if difference is not None:
         return [difference], Remarks(sides=Sides(view.provenance, reference.provenance, "reference"))

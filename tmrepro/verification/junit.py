@@ -1,4 +1,4 @@
-"""A verdict as JUnit XML: it says what the JSON says (document.py)."""
+"""A verdict as JUnit XML, with the same content as the JSON (document.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OF_THE_WHOLE = ("headline", "subject", "level", "reference", "replicate", "grad
 
 
 def write_junit(verdict: Verdict, path: Path) -> None:
-    """Write a test case per check, those that did not pass as failures; numbers as their output, all else as properties.
+    """Write a test case per check; failed checks are failures. Numbers are in the output, all else in properties.
 
     Raises:
         StorageError: `path` cannot be written.
@@ -63,7 +63,7 @@ def _number_text(number: NumberDocument) -> str:
 
 
 def _band_text(band: BandDocument | None) -> str:
-    """A band with every digit, in one line."""
+    """Return a band with every digit, in one line."""
     if band is None:
         return "no band"
     return (
@@ -81,7 +81,7 @@ def _figure_text(figure: FigureDocument) -> str:
 
 
 def _text(value: Any) -> str:
-    """A JSON value as a word: null, true and false as JSON has them, floats with every digit, text as it is."""
+    """Return a JSON value as a word: null, true and false as in JSON, floats with every digit, text unchanged."""
     match value:
         case None:
             return "null"
@@ -92,7 +92,7 @@ def _text(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """`text` without what XML cannot hold."""
+    """Return `text` with characters that XML does not allow replaced."""
     return "".join(
         character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for character in text

@@ -30,9 +30,9 @@ REMEDY = "to recompute it, repeat the same call of tmrepro.loss_surface"
 NOTHING_TO_HOLD = (
     "this is a surface kept by tmrepro.loss_surface: without the network and the data, its values cannot be audited"
 )
-AT_THETA = "loss at theta*"  # of question.json: the mean of the first inputs, in four digits
+AT_THETA = "loss at theta*"  # a field of question.json: the mean over the first inputs, with four digits
 DIGITS = 1e-3
-EVEN = 1e-9  # relative: how far apart steps of an evenly spaced axis may be
+EVEN = 1e-9  # relative: allowed rounding error of the steps of an evenly spaced axis
 
 
 def check_kept(folder: Path, *, level: Level) -> tuple[list[Check], Remarks]:

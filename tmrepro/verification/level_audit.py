@@ -1,8 +1,8 @@
-"""Level `audit`: do the stored models give the stored minima and surfaces?
+"""Level `audit`: checks that the stored models give the stored minima and surfaces.
 
-All of Algorithm 1 is done again for every model, which costs little; of each surface, a random sample of grid points is
-evaluated again from theta*, as `points` has it. If a share f of the points is forged, n points find that with probability
-1 - (1 - f)^n, or more since no point is drawn twice; the sample is drawn when the audit starts, so nobody can forge around it.
+Algorithm 1 is repeated for every model, which costs little. Of each surface, a random sample of grid points is recomputed from
+theta*, as described in `points`. If a share f of the points is forged, n points find that with a probability of at least
+1 - (1 - f)^n (sampling is without replacement). The sample is drawn when the audit starts, so a forger cannot know it.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def check_audit(
 ) -> tuple[list[Check], Remarks]:
     """Check the stage records, every model's minimum, and `share` of every surface's points.
 
-    `platforms` says how this machine differs from the run's; models `without` the code of the run are left out.
+    `platforms` has the differences of this machine from the run's. Models in `without` are skipped, because their code changed.
     """
     checks = [_check_records(view)]
     models = {model.name: model for model in expand_models(view.spec) if model.name not in without}
     for model in models.values():
-        with under_way(reporter, f"audit models/{model.name}", "Algorithm 1 again from theta*"):
+        with under_way(reporter, f"audit models/{model.name}", "repeating Algorithm 1 from theta*"):
             try:
                 checks.append(check_minimum(view, model, device=device, exact=platforms.exact))
                 path = check_path(view, model, device=device, exact=platforms.exact)
@@ -65,7 +65,7 @@ def check_audit(
                 checks.append(Check("audit", f"models/{model.name}", "damaged", str(error)))
     checks += _check_curvatures(view, models, seed=seed, device=device, platforms=platforms, reporter=reporter)
     recorded, surfaces = _recorded_evaluators(view), set(view.surfaces)
-    promises: dict[str, None] = {}  # said once, in order
+    promises: dict[str, None] = {}  # each once, in order
     for drawn in expand_surfaces(view.spec):
         K = drawn.spec.grid.K
         sample_points = sample_size(K, share=share)
@@ -103,11 +103,11 @@ def _check_curvatures(
     platforms: Platforms,
     reporter: Reporter,
 ) -> list[Check]:
-    """The eigenpairs of every network whose curvature was asked for, from its weights again."""
+    """Recompute the eigenpairs of every network with a curvature from its weights."""
     checks = []
     for model in models.values():
         if has_curvature(view, model.name):
-            what = "its eigenpairs and a sample of its trace again"
+            what = "recomputing its eigenpairs and a sample of its trace"
             with under_way(reporter, f"audit curvature/{model.name}", what):
                 try:
                     checks.append(check_curvature(view, model, seed=seed, device=device, exact=platforms.exact))
@@ -117,21 +117,21 @@ def _check_curvatures(
 
 
 def sample_size(K: int, *, share: float) -> int:
-    """Points to audit of a K x K surface."""
+    """Return the number of points to audit of a K x K surface."""
     return min(K * K, max(LEAST_POINTS, math.ceil(share * K * K)))
 
 
 def draw_sample(K: int, *, points: int, seed: int, subject: str) -> list[tuple[int, int]]:
-    """`points` different (i, j) of a K x K grid, each set equally likely; each subject has a sample of its own."""
+    """Return `points` different (i, j) of a K x K grid. Each set is equally likely; each subject has its own sample."""
     stream = np.random.Philox(key=seed + (zlib.crc32(subject.encode()) << 64))
     picked = np.random.Generator(stream).permutation(K * K)[:points]
     return [(int(index) // K, int(index) % K) for index in np.sort(picked)]
 
 
 def promise(points: int, *, of: int) -> str:
-    """What a sample of `points` grid points can promise, in words."""
+    """Return what a sample of `points` grid points guarantees, as text."""
     if points == of:
-        return f"audit: all {of} points of a surface were evaluated again, so no forged one goes unnoticed"
+        return f"audit: all {of} points of a surface were recomputed, so every forged point is found"
     shares = ((f, 1 - (1 - f) ** points) for f in (0.01, 0.1, 0.25))
     found = ", ".join(f"{f:.0%} with {probability:.1%}" for f, probability in shares)
     return (
@@ -141,7 +141,7 @@ def promise(points: int, *, of: int) -> str:
 
 
 def _check_records(view: RunView) -> Check:
-    """The files of every stage are those that it wrote down when it ended; a manifest alone is easily made anew."""
+    """Check the files of every stage against the hashes recorded at its end. A manifest alone is easily forged."""
     try:
         stages = recorded_stages(view.folder)
     except ArtefactError as error:
@@ -187,7 +187,7 @@ def _check_surface(
     if wrong:
         return Check("audit", subject, "different", wrong)
     sampled = Sampled(stored, grid, tuple(sample), chunk=drawn.spec.chunk)
-    # Twice what the run measured: other points than its sample may be somewhat further off.
+    # Twice the error that the run measured: other points than its sample may have a larger error.
     rounding = rounding_between(
         view.provenance, view.provenance, surface=drawn.spec, stage=f"surface/{drawn.name}/{model.name}"
     )
@@ -199,16 +199,16 @@ def _check_surface(
         grade, detail = of_error, words
     worst_of_all = worst([grade, *axes])
     if worst_of_all != grade:
-        detail = "its axes are not the same bits"
+        detail = "its axes are not bitwise identical"
     return Check("audit", subject, worst_of_all, f"{len(sample)} of {K * K} points: {detail}")
 
 
 def _recorded_evaluators(view: RunView) -> dict[str, str]:
-    """Stage -> the evaluator that it says it used."""
+    """Return stage -> the evaluator that it recorded."""
     try:
         stages = recorded_stages(view.folder)
     except ArtefactError:
-        return {}  # said where the records are checked
+        return {}  # the check of the records reports this
     named = {stage.name: stage.facts.get("evaluator") for stage in stages}
     return {stage: name for stage, name in named.items() if isinstance(name, str)}
 

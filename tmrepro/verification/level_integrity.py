@@ -51,8 +51,8 @@ MOST_FINDINGS = 1000
 def check_integrity(run: Path, *, reference: bool = False) -> list[Check]:
     """Check the manifest, the spec and its hash, the list of files, and every checksum inside the surfaces.
 
-    `run` may be a `reference`: other files, and bands, and what is left of a run has the bytes that the run recorded.
-    Each finding names its file. A folder that fails here is not looked at any further: what it says cannot be believed.
+    `run` may be a `reference`: it has other files, and bands, and its files must match the hashes that the run recorded.
+    Each finding names its file. A folder that fails here is not checked further, because its content cannot be trusted.
     """
     if not any(os.path.lexists(run / name) for name in (SPEC, MANIFEST)):
         return [_damaged(str(run), "no run found; create one with 'tmrepro run SPEC --out RUN'")]
@@ -106,7 +106,7 @@ def _check_hash(run: Path, spec: Spec) -> Check:
 
 
 def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[str]) -> list[Check]:
-    """Check that the folder has exactly the files of a finished run of `spec`, whatever its manifest says."""
+    """Check that the folder has exactly the files of a finished run of `spec`. The manifest does not matter here."""
     top, of_model = required_files(reference=reference)
     what = "reference" if reference else "run"
     failed = failed_replicates(run, spec)
@@ -117,12 +117,12 @@ def _check_files(run: Path, spec: Spec, *, reference: bool, litter: AbstractSet[
     expected.update(_surface_files(spec, without=failed))
     expected.update(_path_files(run, spec, without=failed, reference=reference))
     found = {path.relative_to(run).as_posix() for path in run.rglob("*") if not path.is_dir()}
-    # Which figures there are is for those who draw them again: level `statistics`.
+    # Level `statistics` redraws the figures, so it checks which ones must exist.
     found = {path for path in found if not path.startswith("figures/") and not _is_one_of(path, litter)}
-    # Once somebody asked for it; a reference keeps no weights, and no vectors of their size.
+    # Curvature is optional. A reference has no weights, and no vectors of their size.
     found -= {path for path in curvature_files(spec) if not (reference and path.endswith(VECTORS))}
     if not reference:
-        found.discard(CLAIMS)  # runs of networks that the claims don't compare, and earlier runs, have none
+        found.discard(CLAIMS)  # older runs have none, nor have runs without the networks that the claims compare
     missing = [_damaged(path, f"missing: a {what} of this spec must have it") for path in sorted(expected - found)]
     return first_findings(
         missing
@@ -168,14 +168,14 @@ def _is_one_of(path: str, litter: AbstractSet[str]) -> bool:
 
 
 def failed_replicates(run: Path, spec: Spec) -> dict[str, Category]:
-    """The replicates of which minimum.json says that they collapsed or diverged: a run is finished without their surfaces.
+    """Return the replicates that collapsed or diverged according to minimum.json. A run is finished without their surfaces.
 
-    The first of each network has no such excuse.
+    The first training of each network must have its surfaces.
     """
     found: dict[str, Category] = {}
     for model in expand_models(spec):
         if model.replicate:
-            with contextlib.suppress(ArtefactError):  # what is wrong with it is said where files are listed and read
+            with contextlib.suppress(ArtefactError):  # other checks report what is wrong with the file
                 found[model.name] = read_minimum(run, model.name).category
     return {name: category for name, category in found.items() if category in FAILED}
 
@@ -195,7 +195,7 @@ def _surface_files(spec: Spec, *, without: Container[str]) -> Iterator[str]:
 
 
 def _path_files(run: Path, spec: Spec, *, without: Container[str], reference: bool) -> Iterator[str]:
-    """Check paths of training and stored directions of every network with a surface. A reference has no weights."""
+    """Yield paths of training and stored directions of every network with a surface. A reference has no weights."""
     for model in expand_models(spec):
         around, wanted = surfaces_around(spec, model.name), model.spec.training.trajectory
         if model.name in without:
@@ -207,7 +207,7 @@ def _path_files(run: Path, spec: Spec, *, without: Container[str], reference: bo
         stored = {drawn.name for drawn in expand_surfaces(spec) if drawn.spec.directions.kind != "random"}
         yield from (directions_file(surface, model.name) for surface in around if surface in stored)
         if wanted is not None and wanted.weights:
-            with suppress(ArtefactError):  # what is wrong with the file itself is found where it is read
+            with suppress(ArtefactError):  # other checks report what is wrong with the file
                 yield from (
                     kept_state(model.name, point.epoch) for point in load_trajectory(run, model.name, surfaces=around)
                 )
@@ -232,7 +232,7 @@ def _check_curvature(run: Path, spec: Spec, *, reference: bool) -> list[Check]:
         subject, vectors = f"{folder}/{CURVATURE}", f"{folder}/{VECTORS}"
         if not os.path.lexists(run / subject):
             if os.path.lexists(run / vectors):
-                checks.append(_damaged(vectors, f"{subject} is missing, which says what it holds"))
+                checks.append(_damaged(vectors, f"{subject} is missing, which describes this file"))
             continue
         try:
             document = read_curvature(run, model.name)

@@ -80,7 +80,7 @@ def _compare_statistics(stored: object, computed: Statistics) -> list[Check]:
 
 
 def _check_claims(view: RunView, computed: Statistics) -> tuple[list[Check], Remarks]:
-    """Judge the claims again if the run has a claims.json of the present claims."""
+    """Judge the claims again, if the run has a claims.json for the present claims."""
     if not os.path.lexists(view.folder / CLAIMS):
         return [], Remarks()
     try:
@@ -122,7 +122,7 @@ def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Che
             unknown.append(relative)
         else:
             figure = None if is_pdf else FigureComparison(relative, expected=expected, found=stored)
-            checks.append(Check("statistics", relative, grade, f"drawn again: {detail}", figure=figure))
+            checks.append(Check("statistics", relative, grade, f"redrawn: {detail}", figure=figure))
     checks += [
         Check("statistics", f"figures/{name}", "different", "unexpected figure: it does not follow from the surfaces")
         for name in sorted(extra)

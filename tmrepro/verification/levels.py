@@ -31,7 +31,7 @@ def open_reference(folder: Path) -> Reference | tuple[Check, ...]:
     """Return the reference in `folder`, or its damage. It is checked before anything is compared with it.
 
     Raises:
-        DamagedError: there is none, or what its own manifest vouches for is no reference.
+        DamagedError: it is missing, or the files in its manifest are not those of a reference.
     """
     findings = reference_findings(folder)
     if not findings:

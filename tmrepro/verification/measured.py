@@ -1,4 +1,4 @@
-"""The measured error of every surface: shown, compared with what statistics.json says, and measured again from theta*."""
+"""The measured error of every surface: shown, compared with statistics.json, and measured again from theta*."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ERROR = "error_over_bound"
 
 
 def remarks_on_errors(view: RunView) -> Remarks:
-    """What is known of each surface's error: a line for those within the bound, a warning for each of the others.
+    """Return the known errors of the surfaces: one note for those within the bound, a warning for each of the others.
 
-    What a lower precision costs was asked for by the spec, and is no warning.
+    The error of a lower precision is no warning, because the spec requests that precision.
     """
     precisions = {drawn.name: drawn.spec.precision for drawn in expand_surfaces(view.spec)}
     within: list[str] = []
@@ -46,7 +46,7 @@ def remarks_on_errors(view: RunView) -> Remarks:
 
 
 def check_depths(view: RunView, computed: Statistics) -> list[Check]:
-    """Whether each minimum.json says of every plane what the surface itself does."""
+    """Check that each minimum.json has the depths that the surfaces give."""
     checks = []
     for model in view.models:
         stored, expected = view.minimum(model).depth_below_minimum, depths_of(computed, model)
@@ -75,10 +75,11 @@ def check_error(
     exact: bool,
     same_bits: bool,
 ) -> tuple[Grade, str]:
-    """Whether a surface's error is what is measured again: by its own values, or, on the same platform, its evaluator.
+    """Check a surface's error by measuring it again: from its own values, or, on the same platform, with its evaluator.
 
-    `recorded` is the evaluator that the run names; `exact`, whether this platform owes the run's bits. Where the sampled points
-    differ by rounding on a platform that owes the bits (not `same_bits`), so does the error: two within the bound are equal.
+    `recorded` is the evaluator that the run names. `exact`: this platform should give bitwise identical results. If the sampled
+    points differ by rounding although they should not (`same_bits` is false), the error differs too: two errors within the bound
+    are equal.
     """
     if stored is None:
         return "different", "its error was not measured"
@@ -100,9 +101,9 @@ def check_error(
 
 
 def grade_error(found: object, expected: object) -> Grade | None:
-    """Grade the error of another platform or seed: rounding has no value in common, and is equal where both keep the bound.
+    """Grade the error of another platform or seed. Two errors within the bound are equal, since rounding is not comparable.
 
-    None where the expected one doesn't keep it either, or one of them is undefined.
+    Return None if the expected error is over the bound too, or one of them is undefined.
     """
     ours, theirs = as_number(found), as_number(expected)
     if ours is None or theirs is None:
@@ -113,7 +114,7 @@ def grade_error(found: object, expected: object) -> Grade | None:
 
 
 def _lattice(sampled: Sampled) -> Lattice:
-    """The points of a stored surface."""
+    """Return the points of a stored surface."""
     grid = sampled.grid
     return Lattice(grid.a, grid.b, grid.home, min(sampled.chunk, len(grid.a)))
 

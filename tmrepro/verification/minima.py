@@ -1,4 +1,4 @@
-"""How well two minimum.json agree, field by field."""
+"""Grades the agreement of two minimum.json, field by field."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from tmrepro.records import Minimum
 from tmrepro.verification.grades import Grade, grade_accuracy, grade_number, worst
 
 DEPTH = "depth_below_minimum"
-_SECONDS = "_seconds"  # the end of every field that is a duration, and so no two runs have in common
+_SECONDS = "_seconds"  # the end of the name of every duration; durations differ between runs
 
 
 def grade_minimum(
     stored: Minimum, expected: Minimum, *, images: tuple[int, int], exact: bool, same_run: bool, other: str = "expected"
 ) -> tuple[Grade, str]:
-    """Grade a record against the expected one; the words name the first field of the worst grade.
+    """Grade a record against the expected one. The text names the first field of the worst grade.
 
-    `images` are the numbers of training and validation images. `exact`: one platform, so an accuracy is a number like any
-    other. `same_run`: durations must agree too. `other` says in the words what the second record is.
+    `images` are the numbers of training and validation images. `exact`: one platform, so an accuracy is graded as a number.
+    `same_run`: durations must agree too. `other` describes the second record in the text.
     """
     ours, theirs = asdict(stored), asdict(expected)
     grades: dict[str, Grade] = {}
     for field in fields(Minimum):
         name = field.name
-        # The depth of planes is a number of the surfaces, compared where their statistics are.
+        # The depths of planes are compared with the statistics of the surfaces.
         if name in {"reason", DEPTH} or (name.endswith(_SECONDS) and not same_run):
             continue
         grades[name] = _grade_field(name, ours[name], theirs[name], images=images, exact=exact)
     grade = worst(grades.values())
-    if grade == "identical" and stored.reason != expected.reason:  # words about numbers: they follow from those
+    if grade == "identical" and stored.reason != expected.reason:  # a text that follows from the numbers
         grade, grades["reason"] = "different", "different"
     if grade == "identical":
         return grade, f"{len(grades) + 1} fields"

@@ -1,7 +1,7 @@
 """Repeats Algorithm 1: checks that theta*, the data and the history give the stored labels and minimum.json.
 
-Losses, accuracies, norms and the category are recomputed. The history itself could only be checked by a new training. Checked
-are that it ends where the rules of the spec end it, and that its seed is valid.
+Losses, accuracies, norms and the category are recomputed. Only a new training could check the history itself. The checks are
+that it ends where the rules of the spec end it, and that its seed is valid.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
     """Check that labels.npy and minimum.json of `model` follow from theta*, the data and history.csv.
 
     Raises:
-        ArtefactError: something that is needed for that is missing or damaged.
+        ArtefactError: a file for this check is missing or damaged.
     """
     subject, training = f"models/{model.name}", model.spec.training
     found, history = view.minimum(model.name), view.history(model.name)
@@ -48,7 +48,7 @@ def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, e
     ):
         if wrong:
             return Check("audit", subject, "different", wrong)
-    assert found.stopped != "diverged"  # noqa: S101 - that has another category, as whoever reads the record checks
+    assert found.stopped != "diverged"  # noqa: S101 - reading the record checks that this has another category
     collapsed = is_collapsed(module, examples, spec=training)
     again = find_minimum(
         Trained(
@@ -110,7 +110,7 @@ def _check_divergence(view: RunView, model: TrainedModel, found: Minimum, histor
         "audit",
         subject,
         grade,
-        "the record follows from the history; that training diverged, only level rerun can tell",
+        "the record follows from the history; only level rerun can check that the training diverged",
     )
 
 
@@ -143,7 +143,7 @@ def _wrong_parameters(view: RunView, name: str, module: nn.Module) -> str | None
 
 
 def _wrong_seed(found: Minimum, *, seed: int, reseeds: int) -> str | None:
-    """Check that the seed is the spec's, or that of the next try after collapses; the last one if all collapsed."""
+    """Check that the seed is the spec's, or that of the next attempt after collapses; the last one if all collapsed."""
     tries = [seed + attempt * RESEED_STRIDE for attempt in range(reseeds + 1)]
     if found.category == "collapsed" and found.seed == tries[-1] and list(found.seeds_collapsed) == tries:
         return None
@@ -174,7 +174,7 @@ def _wrong_end(again: Minimum, history: History, training: TrainingSpec, *, imag
         for epoch in range(1, len(losses) + 1)
         if is_lm(losses[:epoch], epsilon=stop.epsilon, patience=stop.patience, warmup_epochs=warmup)
     ]
-    # Whether eval mode confirmed an earlier GM, only the weights of that epoch could tell; an earlier LM is in the history.
+    # Only the weights of that epoch could show whether eval mode confirmed an earlier GM. An earlier LM is in the history.
     allowed = {
         "lm": stop.at == "lm" and (lm_epochs == [len(losses)] or (gm and not lm_epochs)),
         "gm": stop.at == "gm" and gm,

@@ -1,4 +1,4 @@
-"""How a caller wants to verify: nothing in here changes what is true of a run."""
+"""The options of a verification. They do not change what is true of a run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tmrepro.reporting.progress import Reporter
 from tmrepro.spec import Spec
 
 Rerun = Callable[[Spec, Path, Path | None], None]
-"""Runs a spec into a folder; `tmrepro.api` supplies it, with the caller's data and progress."""
+"""Runs a spec into a folder. `tmrepro.api` supplies this function, with the caller's data and progress."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """`share` of each surface's points and `seed` of their sample (None: a fresh one); `device` of the audit."""
+    """`share` of each surface's points and `seed` of their sample (None: random); `device` of the audit."""
 
     share: float
     seed: int | None

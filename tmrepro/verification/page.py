@@ -25,7 +25,7 @@ from tmrepro.verification.grades import GRADES, Grade
 from tmrepro.verification.scales import JUDGES_NOTHING, place_back
 from tmrepro.verification.verdict import Against, Check, FigureComparison, NumberComparison, Verdict
 
-DIGITS = 7  # enough to see where two numbers part that are equal within 1e-4
+DIGITS = 7  # enough to show the difference of two numbers that are equal within 1e-4
 
 _EXPECTED: dict[Against, str] = {"itself": "Recomputed", "reference": "Reference", "rerun": "Run again"}
 
@@ -70,22 +70,22 @@ def render_page(verdict: Verdict, *, links: Mapping[str, Mapping[str, str]] = Ma
 
 
 def digits(value: Value) -> str:
-    """Return a number with seven significant digits; counts whole; a dash where it is undefined."""
+    """Return a number with seven significant digits, counts in full, a dash if it is undefined."""
     if value is None:
         return UNDEFINED
     return str(value) if isinstance(value, int) else f"{value:.{DIGITS}g}"
 
 
 def exact(value: Value) -> str:
-    """Return a number with every digit it has, for machines."""
+    """Return a number with every digit, for machines."""
     return "" if value is None else repr(value)
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """A figure on both sides, and where they differ; None: there is no such picture.
+    """A figure on both sides, and its differences; None: there is no such picture.
 
-    `passed`: as it should be, so folded. `told`: without a picture, since its comparison with the other side is shown as well.
+    `passed`: shown folded. `told`: shown without a picture, because its comparison with the other side is shown as well.
     """
 
     figure: FigureComparison
@@ -99,7 +99,7 @@ class _Figure:
 
     @property
     def sides(self) -> tuple[tuple[str, bytes | None], ...]:
-        """What is shown, each with its heading: one picture where both sides have the same."""
+        """Return the pictures to show, each with its heading; only one if both sides have the same."""
         other = _EXPECTED[self.figure.against]
         if self.found is not None and self.pixels is not None and self.pixels.identical:
             return ((f"{other} and this run, the same picture", self.found),)
@@ -107,13 +107,13 @@ class _Figure:
 
     @property
     def words(self) -> str:
-        """What it shows."""
+        """A description of the figure."""
         return figure_in_words(self.figure.name)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A number; `apart` how far value and expectation are, `mean`, `spread` and `says` its band in words."""
+    """A number. `apart`: the difference of value and expectation; `mean`, `spread` and `says`: its band as text."""
 
     compared: NumberComparison
     apart: str
@@ -127,7 +127,7 @@ class _Row:
 class _Table:
     """The statistics of one surface of one network, or the numbers of its minimum.
 
-    `told`: its own files agree with each other, which says nothing new where it is compared with another's as well.
+    `told`: a check of the run's own files, which adds nothing to a comparison with other files.
     """
 
     check: Check
@@ -143,12 +143,12 @@ class _Table:
 
     @property
     def below_theta(self) -> str | None:
-        """How far the plane goes below theta*, in words; None where it doesn't."""
+        """How far the plane goes below theta*, as text; None if it does not."""
         return below_theta({row.compared.name: row.compared.value for row in self.rows})
 
 
 def _figures(verdict: Verdict) -> list[_Figure]:
-    """What did not pass or nobody can grade comes first, then the rest, both in the order of the checks."""
+    """Return the failed and the ungraded figures first, then the others, each in the order of the checks."""
     graded = [(check, check.figure) for check in verdict.checks if check.figure is not None]
     elsewhere = {figure.name for _, figure in graded if figure.against != "itself"}
     elsewhere |= {figure.name for figure in verdict.ungraded_figures}
@@ -176,7 +176,7 @@ def _figure(figure: FigureComparison, check: Check | None, *, told: bool) -> _Fi
 
 
 def _picture(png: bytes | None) -> bytes | None:
-    """`png` if it is a picture: a browser need not meet what is none."""
+    """Return `png` if it is a valid picture, otherwise None."""
     try:
         return None if png is None or not compare_png(png, png).identical else png
     except DamagedError:
@@ -204,7 +204,7 @@ def _tables(check: Check, checks: Sequence[Check]) -> list[_Table]:
 
 
 def _counts(checks: Sequence[Check]) -> list[tuple[Grade, int]]:
-    """How many checks have each grade, from the best."""
+    """Return how many checks have each grade, from the best."""
     return [(grade, n) for grade in GRADES if (n := sum(check.grade == grade for check in checks))]
 
 
@@ -213,7 +213,7 @@ def _badness(check: Check) -> int:
 
 
 def _adds_nothing(check: Check, *, elsewhere: bool) -> bool:
-    """That a run agrees with its own files says nothing new where it is compared with another's as well."""
+    """Return whether a check of the run's own files adds nothing, because they are also compared with other files."""
     return check.against == "itself" and check.grade == "identical" and elsewhere
 
 
@@ -225,7 +225,7 @@ def _row(compared: NumberComparison) -> _Row:
         compared,
         _apart(compared),
         picture=draw_band(band, value=compared.value, expected=compared.expected),
-        # Logarithms are for machines: people read the geometric mean and a factor, of the odds where it is a share.
+        # Logarithms are for machines. The page shows the geometric mean and a factor (of the odds, for a share).
         mean=place_back(band.mean, Range(band.scale)),
         spread=_spread(band),
         says=f"{compared.name}: {digits(compared.value)} on a band from {number(band.low)} to {number(band.high)}",

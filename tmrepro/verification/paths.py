@@ -1,7 +1,7 @@
-"""Do theta* and the spec give the stored paths of training and the stored directions?
+"""Checks that theta* and the spec give the stored paths of training and the stored directions.
 
-Where the weights along the path were kept, all of trajectory.csv is computed again. Where they were not, what theta* alone
-tells is checked: its own row, the epochs, and that distances in and from each plane are those of one point.
+If the weights along the path were kept, all of trajectory.csv is recomputed. Otherwise, the checks are those that theta* allows:
+its own row, the epochs, and that the distances in and from each plane belong to one point.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from tmrepro.training import path_epochs
 from tmrepro.verification.grades import Grade, grade_array, worst
 from tmrepro.verification.verdict import Check
 
-CLOSE = 1e-6  # of a length: a point's parts in and across a plane are computed in float64 from float32 directions
-UNIT = 1e-5  # how far float32 leaves a unit vector from unit norm
+CLOSE = 1e-6  # of a length: the parts in and across a plane are computed in float64 from float32 directions
+UNIT = 1e-5  # largest deviation of a float32 unit vector from unit norm
 
 
 def check_path(view: RunView, model: TrainedModel, *, device: torch.device, exact: bool) -> Check | None:
-    """Check trajectory.csv of `model`; None where there is none.
+    """Check trajectory.csv of `model`. Return None if there is none.
 
     Raises:
-        ArtefactError: something that is needed for that is missing or damaged.
+        ArtefactError: a file for this check is missing or damaged.
     """
     stored = view.trajectory(model.name)
     if not stored:
@@ -52,7 +52,7 @@ def check_path(view: RunView, model: TrainedModel, *, device: torch.device, exac
         model.spec.training.trajectory,
         view.minimum(model.name),
     )
-    assert wanted is not None  # noqa: S101 - else nothing is stored
+    assert wanted is not None  # noqa: S101 - otherwise nothing is stored
     epochs = path_epochs(every=wanted.every, epochs=minimum.epochs, best_epoch=minimum.best_epoch)
     if tuple(point.epoch for point in stored) != epochs:
         return Check("audit", subject, "different", "its epochs are not those at which the spec records the path")
@@ -97,17 +97,17 @@ def check_path(view: RunView, model: TrainedModel, *, device: torch.device, exac
 
 
 def grade_path(stored: Sequence[TrajectoryPoint], expected: Sequence[TrajectoryPoint]) -> tuple[Grade, str]:
-    """How well two paths agree, row by row."""
+    """Grade the agreement of two paths, row by row."""
     if [point.epoch for point in stored] != [point.epoch for point in expected]:
         return "different", "other epochs"
     return grade_array(_numbers(stored), _numbers(expected))
 
 
 def check_directions(view: RunView, drawn: DrawnSurface, model: TrainedModel, *, device: torch.device) -> Check | None:
-    """Check the stored directions of a surface; None where seeds give them.
+    """Check the stored directions of a surface. Return None if they come from seeds.
 
     Raises:
-        ArtefactError: something that is needed for that is missing or damaged.
+        ArtefactError: a file for this check is missing or damaged.
     """
     kind = drawn.spec.directions.kind
     if kind == "random":
@@ -128,7 +128,7 @@ def check_directions(view: RunView, drawn: DrawnSurface, model: TrainedModel, *,
 
 
 def _is_one_point(point: TrajectoryPoint, place: PlanePlace, pair: DirectionPair) -> bool:
-    """Whether the parts in the plane and across it make up the distance from theta*."""
+    """Return whether the parts in the plane and across it give the distance from theta*."""
     if place.a is None or place.b is None or place.distance is None:
         return place == PlanePlace(None, None, None) and abs(pair.cosine) > 1 - CLOSE
     dd, ee, de = dot(pair.delta, pair.delta), dot(pair.eta, pair.eta), dot(pair.delta, pair.eta)
@@ -144,7 +144,7 @@ def _check_home(
     *,
     exact: bool,
 ) -> Check:
-    """Check the row of theta* by what minimum.json says, which is checked by itself."""
+    """Check the row of theta* against minimum.json, which is checked separately."""
     home = next(point for point in stored if point.epoch == best_epoch)
     flat = [
         home.distance,
@@ -152,13 +152,13 @@ def _check_home(
         *(value for place in home.places.values() for value in (place.a, place.b)),
     ]
     if any(value for value in flat):
-        return Check("audit", subject, "different", f"epoch {best_epoch} is theta*, and stands at a distance from it")
+        return Check("audit", subject, "different", f"epoch {best_epoch} is theta*, but its distance is not 0")
     found = (home.loss, home.gradient_norm)
     grade, words = grade_array(*(np.array([math.nan if v is None else v for v in row]) for row in (found, expected)))
     if grade == "equal" and exact:
         grade, words = "different", f"on the same platform; {words}"
     said = (
-        "the row of theta*, the epochs and the distances hold; the other weights were not kept, so no more can be told"
+        "the row of theta*, the epochs and the distances are valid; without the other weights, nothing else is checked"
     )
     return Check("audit", subject, grade, said if grade == "identical" else f"the row of theta*: {words}")
 
@@ -181,7 +181,7 @@ def _check_eigenvectors(
     *,
     device: torch.device,
 ) -> tuple[Grade, str]:
-    """One product with the Hessian for each: eigenvalue and residual are what the run recorded."""
+    """Check with one Hessian product per vector that eigenvalue and residual are those that the run recorded."""
     name = f"directions/{drawn.name}/{model.name}"
     facts = next((stage.facts for stage in recorded_stages(view.folder) if stage.name == name), {})
     recorded = [facts.get(key) for key in ("eigenvalues", "residuals")]
@@ -202,7 +202,7 @@ def _check_eigenvectors(
     )
     scale = float(np.max(np.abs(values), initial=0.0))
     of_values, words = grade_array(values, found, absolute=1e-4 * scale)
-    # What a residual is made of is rounding, so it is compared with the eigenvalue it is a residual of.
+    # A residual consists of rounding errors, so it is compared relative to its eigenvalue.
     of_residuals, more = grade_array(residuals, left, absolute=1e-4 * scale)
     grade = worst([of_values, of_residuals])
     if grade == "different":
@@ -214,7 +214,7 @@ def _check_eigenvectors(
 
 
 def _check_components(view: RunView, model: TrainedModel, vectors: tuple[np.ndarray, np.ndarray]) -> tuple[Grade, str]:
-    """Unit vectors, orthogonal to each other; where the weights were kept, those that these give."""
+    """Check that these are orthogonal unit vectors and, if the weights were kept, that these give them."""
     lengths, product = [norm_of(vector) for vector in vectors], dot(*vectors)
     if any(abs(length - 1) > UNIT for length in lengths) or abs(product) > UNIT:
         return (
@@ -225,7 +225,7 @@ def _check_components(view: RunView, model: TrainedModel, vectors: tuple[np.ndar
     if wanted is None or not wanted.weights:
         return (
             "identical",
-            "two orthogonal unit vectors; the weights along the path were not kept, so no more can be told",
+            "two orthogonal unit vectors; the weights along the path were not kept, so nothing else is checked",
         )
     epochs = path_epochs(every=wanted.every, epochs=minimum.epochs, best_epoch=minimum.best_epoch)
     files = tuple(safe_path(view.folder, kept_state(model.name, epoch)) for epoch in epochs)
@@ -237,7 +237,7 @@ def _check_components(view: RunView, model: TrainedModel, vectors: tuple[np.ndar
 
 
 def _numbers(points: Sequence[TrajectoryPoint]) -> np.ndarray:
-    """All numbers of the rows; nan where there is none."""
+    """Return all numbers of the rows; nan for None."""
     rows = []
     for point in points:
         row = [point.loss, point.distance, point.gradient_norm, point.cosine, *(point.components or (None, None))]

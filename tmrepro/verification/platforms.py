@@ -19,16 +19,16 @@ from tmrepro.spec import Spec
 from tmrepro.verification.code import other_distributions
 from tmrepro.verification.verdict import Check, Remarks
 
-# Packages that compute numbers or draw pictures; a new version of pydantic moves no bit.
+# Packages that compute numbers or draw pictures. A new version of pydantic, for example, changes no bit.
 COMPUTING = ("tmrepro", "torch", "torchvision", "numpy", "scipy", "gudhi", "scikit-learn")
 DRAWING = ("tmrepro", "numpy", "matplotlib", "pillow")
-DRAWING_OPERATIONS = ("NumPy", "C library")  # of a fingerprint: what matplotlib and the statistics are computed with
-BY_RULE = "by rule"  # what a surface's stage says when nobody forced an evaluator
+DRAWING_OPERATIONS = ("NumPy", "C library")  # of a fingerprint: used by matplotlib and the statistics
+BY_RULE = "by rule"  # recorded in a surface's stage if no evaluator was forced
 
 
 @dataclass(frozen=True)
 class Platforms:
-    """The differences of two platforms, in words. Without differences, results should be bitwise identical (`exact`)."""
+    """The differences of two platforms, as text. Without differences, results should be bitwise identical (`exact`)."""
 
     differences: tuple[str, ...]
 
@@ -56,7 +56,7 @@ def compare_platforms(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Pla
 
 
 def drawn_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Platforms:
-    """Compare only what a figure's bytes depend on: a tick whose place is rounded otherwise is another pixel."""
+    """Compare only what the bytes of a figure depend on. If the position of a tick is rounded differently, a pixel changes."""
     found = [("packages", name) for name in DRAWING]
     return Platforms((*_differing(ours, theirs, found), *_computing_otherwise(ours, theirs, only=DRAWING_OPERATIONS)))
 
@@ -68,7 +68,7 @@ def this_platform(spec: Spec, device: torch.device) -> dict[str, Any]:
 
 
 def remarks_on_bits(checks: Sequence[Check], platforms: Platforms, *, what: str) -> Remarks:
-    """Say if a passed check is not bitwise identical, and whether it should be. `what` follows "not bitwise identical"."""
+    """Report passed checks that are not bitwise identical, and whether they should be. `what` ends that sentence."""
     loose = [check for check in checks if check.grade in {"equal", "consistent"}]
     if not loose:
         return Remarks()

@@ -23,7 +23,7 @@ Points = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Sampled:
-    """A stored surface on its grid in chunks, and the points (i, j) to look at."""
+    """A stored surface on its grid in chunks, and the points (i, j) to check."""
 
     stored: Surface
     grid: Grid
@@ -34,13 +34,13 @@ class Sampled:
 def check_points(
     problem: Problem, sampled: Sampled, *, recorded: str | None, exact: bool, rounding: Rounding
 ) -> tuple[Grade, str]:
-    """How well theta* gives the stored points, with the first wrong one in words.
+    """Grade how well theta* gives the stored points. The text describes the first wrong one.
 
-    `recorded` is the evaluator that the run names; `exact`, whether this platform owes the run's bits; `rounding`, what the
-    numbers may differ by where it doesn't.
+    `recorded` is the evaluator that the run names. `exact`: this platform should give bitwise identical results. `rounding` is
+    the tolerance otherwise.
     """
     plainly = recorded in {None, PlainEvaluator.name}
-    # A lower precision, where its bits aren't owed, is held against what the run measured its own error against.
+    # For a lower precision whose bits are not promised: compare with what the run measured its own error against.
     in_float32 = problem.precision in LOWER and not (plainly and exact)
     definition = PlainEvaluator(replace(problem, precision="float32") if in_float32 else problem)
     again = _at_points(definition, sampled)
@@ -61,7 +61,7 @@ def check_points(
 
 
 def _at_points(evaluator: Evaluator, sampled: Sampled) -> np.ndarray:
-    """Losses and accuracies [2, n] at the sampled points, each evaluated alone."""
+    """Return losses and accuracies [2, n] at the sampled points, each evaluated alone."""
     again = np.empty((2, len(sampled.points)))
     for position, (i, j) in enumerate(sampled.points):
         loss, accuracy = evaluator.block(sampled.grid.a[i : i + 1], sampled.grid.b[j : j + 1])
@@ -70,7 +70,7 @@ def _at_points(evaluator: Evaluator, sampled: Sampled) -> np.ndarray:
 
 
 def _in_chunks(evaluator: Evaluator, sampled: Sampled) -> tuple[Points, np.ndarray]:
-    """All points of the chunks that hold sampled points, and their losses and accuracies [2, n]."""
+    """Return all points of the chunks that contain sampled points, and their losses and accuracies [2, n]."""
     K, size, grid = len(sampled.grid.a), sampled.chunk, sampled.grid
     points: list[tuple[int, int]] = []
     again = []
@@ -85,7 +85,7 @@ def _in_chunks(evaluator: Evaluator, sampled: Sampled) -> tuple[Points, np.ndarr
 def _grade(
     sampled: Sampled, points: Points, again: np.ndarray, problem: Problem, *, exact: bool, rounding: Rounding
 ) -> tuple[Grade, str]:
-    """The worst of losses and accuracies. Where bits aren't owed, a few images may change sides."""
+    """Return the worst grade of losses and accuracies. If bits are not promised, a few images may change class."""
     at = tuple(np.array(points).T)
     images = len(problem.inputs)
     of_losses, moved = Rounding(), ABSOLUTE
@@ -106,7 +106,7 @@ def _grade(
 def _first_wrong_point(
     name: str, points: Points, kept: np.ndarray, again: np.ndarray, *, absolute: float, relative: float
 ) -> str:
-    """The first point of the worst grade, in words."""
+    """Describe the first point of the worst grade."""
     grades = [
         grade_array(kept[index : index + 1], again[index : index + 1], absolute=absolute, relative=relative)[0]
         for index in range(len(points))

@@ -19,7 +19,7 @@ LARGEST = 0.05
 
 @dataclass(frozen=True)
 class Rounding:
-    """Tolerances of losses, |d| <= relative |S| + absolute, and what an accuracy may move beyond what float32's may."""
+    """Tolerances of losses, |d| <= relative |S| + absolute, and the additional tolerance of accuracies beyond float32's."""
 
     relative: float = RELATIVE
     absolute: float = ABSOLUTE
@@ -29,7 +29,7 @@ class Rounding:
 def rounding_between(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], *, surface: SurfaceSpec, stage: str
 ) -> Rounding:
-    """What two sides may differ by, given their provenance: both errors added. `stage` is surface/SURFACE/MODEL."""
+    """Return the tolerance between two sides, given their provenance: both errors added. `stage` is surface/SURFACE/MODEL."""
     if surface.precision not in LOWER:
         return Rounding()
     loss, accuracy = (sum(_recorded(side, stage, name) for side in (ours, theirs)) for name in ("loss", "accuracy"))

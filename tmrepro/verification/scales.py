@@ -10,15 +10,15 @@ import math
 
 from tmrepro.statistics.ranges import Range
 
-LARGEST_EXPONENT = 700.0  # e to more than that is no float
-# A band judges nothing if it holds this share of all that the number can be, or reaches over this factor.
+LARGEST_EXPONENT = 700.0  # larger powers of e overflow a float
+# A band judges nothing if it covers this share of the range of its number, or spans more than this factor.
 WIDEST_SHARE = 0.9
 WIDEST_FACTOR = 1000.0
 JUDGES_NOTHING = f"over {WIDEST_SHARE:.0%} of the range of the number, or a factor of more than {WIDEST_FACTOR:.0f}"
 
 
 def has_place(value: float, range_: Range) -> bool:
-    """Whether `value` has a place on the scale of `range_`: neither has 0 a logarithm, unless a floor lends it one."""
+    """Return whether `value` has a place on the scale of `range_`: 0 has no logarithm, unless there is a floor."""
     floor = range_.floor or 0.0
     match range_.scale:
         case "log":
@@ -30,7 +30,7 @@ def has_place(value: float, range_: Range) -> bool:
 
 
 def place(value: float, range_: Range) -> float:
-    """`value` on the scale of `range_`; infinite where it has no place but an end of the scale."""
+    """Return `value` on the scale of `range_`; infinite if it is at an end of the scale."""
     floor = range_.floor or 0.0
     match range_.scale:
         case "log":
@@ -44,7 +44,7 @@ def place(value: float, range_: Range) -> float:
 
 
 def place_back(at: float, range_: Range) -> float:
-    """The number at a place of the scale, in its own unit; the inverse of `place`."""
+    """Return the number at a place of the scale, in its own unit; the inverse of `place`."""
     at_most = max(-LARGEST_EXPONENT, min(at, LARGEST_EXPONENT))
     match range_.scale:
         case "log":
@@ -56,7 +56,7 @@ def place_back(at: float, range_: Range) -> float:
 
 
 def slope(value: float, range_: Range) -> float:
-    """How far the place moves for a small change of `value`, per unit of it."""
+    """Return how far the place moves for a small change of `value`, per unit of `value`."""
     floor = range_.floor or 0.0
     match range_.scale:
         case "log":
@@ -69,9 +69,9 @@ def slope(value: float, range_: Range) -> float:
 
 
 def band_ends(mean: float, reach: float, range_: Range) -> tuple[float, float]:
-    """Both ends of a band around a place, in the number's unit and within what it can be.
+    """Return both ends of a band around a place, in the number's unit and within its range.
 
-    What counts as an end of the scale (the floor) is that end: the band holds all that lies beyond it.
+    An end at or below the floor becomes the end of the scale: the band includes everything beyond it.
     """
     low, high = mean - reach, mean + reach
     least, most = _number(range_.least, -math.inf), _number(range_.most, math.inf)
@@ -82,7 +82,7 @@ def band_ends(mean: float, reach: float, range_: Range) -> tuple[float, float]:
 
 
 def judges_nothing(low: float, high: float, range_: Range) -> bool:
-    """Whether a band is so wide that lying in it says nothing of the number."""
+    """Return whether a band is so wide that it cannot find an error."""
     least, most = _number(range_.least, -math.inf), _number(range_.most, math.inf)
     if math.isfinite(most - least) and high - low >= WIDEST_SHARE * (most - least):
         return True
@@ -90,10 +90,10 @@ def judges_nothing(low: float, high: float, range_: Range) -> bool:
 
 
 def within(low: float, high: float, range_: Range) -> tuple[float, float]:
-    """The part of a band that the number can reach; empty (low above high) where it can reach none."""
+    """Return the part of a band that is within the range of the number; empty (low above high) if there is none."""
     return max(low, _number(range_.least, -math.inf)), min(high, _number(range_.most, math.inf))
 
 
 def _number(end: float | str, unknown: float) -> float:
-    """An end of a range; one that waits for a size limits nothing."""
+    """Return an end of a range. An end that depends on an unknown size limits nothing."""
     return unknown if isinstance(end, str) else end

@@ -72,7 +72,7 @@ def accept_update(update: Update) -> Path:
         DamagedError: the run no longer matches its manifest.
         StorageError: the reference's folder cannot be written.
     """
-    assert update.to is not None  # noqa: S101 - whoever was refused has been told why
+    assert update.to is not None  # noqa: S101 - otherwise the update was refused
     view, reference = open_run(update.run), Reference(update.to)
     if _computes_the_same(view.spec, reference.spec):
         replace_reference(update.run, to=update.to, bands=reference.bands)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from tmrepro.reporting.figures import PixelDifference
 
 Level = Literal["integrity", "statistics", "audit", "rerun"]
-# What a run is compared with: what follows from its own files, a reference, or the same spec run again.
+# What a run is compared with: results from its own files, a reference, or a rerun of the spec.
 Against = Literal["itself", "reference", "rerun"]
 
-# Two runs on one machine differ in these too, so they are shown and never marked.
+# These differ between two runs on one machine too, so they are shown but never marked.
 _TIMES = ("started", "ended", "seconds", "timings")
 
 
@@ -55,23 +55,23 @@ class NumberComparison:
         grade: Grade | None,
         band: Band | None = None,
     ) -> NumberComparison:
-        """Compare two values of a (surface, model, name). They may come from a stranger's file; what is no number is None."""
+        """Compare two values of a (surface, model, name). They may be untrusted; a value that is not a number becomes None."""
         return cls(*place, _number(value), _number(expected), grade, band)
 
     @property
     def info(self) -> StatisticInfo:
-        """What the number means, and its unit; of an unknown one its bare name."""
+        """The meaning and the unit of the number; only its name if it is unknown."""
         return number_info(self.name, of_surface=self.surface is not None)
 
     @property
     def unit(self) -> str:
-        """Its unit; empty for a pure number."""
+        """The unit; empty for a pure number."""
         return self.info.unit
 
 
 @dataclass(frozen=True)
 class FigureComparison:
-    """A figure (PNG) and the expected one; None where that side has none that can be read."""
+    """A figure (PNG) and the expected one; None if it is missing or unreadable."""
 
     name: str
     expected: bytes | None = field(repr=False)
@@ -80,7 +80,7 @@ class FigureComparison:
 
     @property
     def pixels(self) -> PixelDifference | None:
-        """How far the figure is from the expected one; None where one is missing or is no picture of ours."""
+        """The differences from the expected figure; None if one is missing or invalid."""
         from tmrepro.reporting.figures import PixelDifference, compare_png
 
         if self.expected is None or self.found is None:
@@ -107,7 +107,7 @@ class FigureComparison:
 
 @dataclass(frozen=True)
 class ProvenanceLine:
-    """One line of provenance: what each side says (None: nothing), and whether that is a difference that matters."""
+    """One line of provenance: the value on each side (None: missing), and whether it is a difference that matters."""
 
     path: str
     run: str | None
@@ -117,7 +117,7 @@ class ProvenanceLine:
 
 @dataclass(frozen=True)
 class Sides:
-    """The provenance of the run, and of what it was compared with; `against` says what that is."""
+    """The provenance of the run, and of what it was compared with; `against` names the latter."""
 
     run: Mapping[str, Any]
     expected: Mapping[str, Any] | None = None
@@ -125,7 +125,7 @@ class Sides:
 
     @property
     def lines(self) -> tuple[ProvenanceLine, ...]:
-        """Both provenances line by line, in the run's order; what only the other side has comes last."""
+        """Both provenances line by line, in the run's order. Lines of the other side only come last."""
         run, expected = dict(_lines(self.run)), dict(_lines(self.expected or {}))
         return tuple(
             ProvenanceLine(
@@ -140,9 +140,9 @@ class Sides:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was examined: `subject` is what, `detail` what was found, in words and numbers.
+    """The result of one check: `subject` is what was checked, `detail` the finding as text.
 
-    `numbers` and `figure` are what was compared `against` the other side, where the check is about them.
+    `numbers` and `figure` are what was compared `against` the other side, if the check is about them.
     """
 
     level: Level
@@ -161,10 +161,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Remarks:
-    """What no grade says: `notes` explain the verdict, `warnings` limit it and must not be missed.
+    """Remarks without a grade: `notes` explain the verdict, `warnings` limit it and must not be missed.
 
-    `figures` may differ, so they are shown without a grade. `sides` is the provenance of what was compared; of two
-    remarks, the first that has one keeps it.
+    `figures` may differ, so they are shown without a grade. `sides` is the provenance of what was compared. A sum of two
+    remarks has the first `sides` that is not None.
     """
 
     notes: tuple[str, ...] = ()
@@ -183,9 +183,9 @@ class Remarks:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks of one verification, and remarks on what they do and do not say.
+    """All checks of one verification, and remarks on their meaning and limits.
 
-    `replicate`: only agreement within the bands was asked for, since the seeds are others.
+    `replicate`: only agreement within the bands was checked, because the seeds differ.
     """
 
     subject: str
@@ -197,31 +197,31 @@ class Verdict:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What explains the checks."""
+        """Explanations of the checks."""
         return self.remarks.notes
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the checks do not cover, and promises that were not kept though every check passed."""
+        """What the checks do not cover, and results that should be bitwise identical but are not."""
         return self.remarks.warnings
 
     @property
     def ungraded_figures(self) -> tuple[FigureComparison, ...]:
-        """Figures to be looked at: what they show may differ, so they have no grade."""
+        """Figures without a grade, because their content may differ."""
         return self.remarks.figures
 
     @property
     def provenance(self) -> Sides | None:
-        """The provenance of both sides; None where none was examined, or none could be believed."""
+        """The provenance of both sides; None if none was compared, or it is damaged."""
         return self.remarks.sides
 
     @property
     def same_bits(self) -> bool | None:
-        """Whether all that was compared with another run is bitwise identical; None where nothing was.
+        """Whether all that was compared with another run is bitwise identical; None if nothing was compared.
 
         A grade within a tolerance can hide nondeterminism; this does not.
         """
-        # The check that the specs are the same compares no results, so no bits of any.
+        # The comparison of the specs compares no results, so it does not count.
         compared = [check for check in self.checks if check.against != "itself" and check.subject != SPEC]
         if self.replicate or not compared:
             return None
@@ -247,7 +247,7 @@ class Verdict:
 
     @property
     def grade(self) -> Grade:
-        """The worst grade of all checks: a strong failure is never hidden behind weaker passes."""
+        """The worst grade of all checks."""
         return worst(check.grade for check in self.checks)
 
     @property

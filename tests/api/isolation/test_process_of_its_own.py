@@ -189,7 +189,7 @@ def test_a_process_that_is_killed_is_a_clear_error(write_spec, tmp_path):
 @pytest.mark.usefixtures("too_late")
 def test_a_process_that_leaves_is_a_clear_error_and_what_it_started_is_not_waited_for(write_spec, tmp_path):
     told = tmp_path / "pid"
-    with pytest.raises(ComputeError, match=r"ended with exit code 3 and no result; .*its last words: gone for good"):
+    with pytest.raises(ComputeError, match=r"ended with exit code 3 and no result; .*its last output: gone for good"):
         tmrepro.run(write_spec("own_networks:leaving", f'{{told: "{told}"}}'), out=tmp_path / "run")
     os.kill(int(told.read_text(encoding="utf-8")), signal.SIGKILL)  # it was there all the time
 

@@ -57,13 +57,13 @@ def test_certificates_come_together_and_fit_the_address(certificates, tmp_path):
         Link("tls://head:8786", **certificates | {"tls_key": tmp_path / "none.key"}).check()
     with pytest.raises(UsageError, match="TLS needs --tls-ca"):
         Link("tls://head:8786").check()
-    with pytest.raises(UsageError, match="a scheduler without TLS"):
+    with pytest.raises(UsageError, match="an address without TLS"):
         Link("tcp://head:8786", **certificates).check()
 
 
 def test_one_scheduler_is_named(tmp_path):
     for link in (Link(), Link("127.0.0.1:1", scheduler_file=tmp_path / "f")):
-        with pytest.raises(UsageError, match="name one scheduler"):
+        with pytest.raises(UsageError, match="either the scheduler's address or --scheduler-file"):
             link.check()
 
 

@@ -1,11 +1,11 @@
-"""A process of its own for what must be computed under settings that this process cannot have any more (design, section 7).
+"""A separate process for computations that need settings which this process can no longer have (design, section 7).
 
-caller.py     starts it, and listens: progress, output, then a result or an error
+caller.py     starts it, and receives progress, output, then a result or an error
 child.py      runs in it
 messages.py   results and errors as JSON, and back
 
-In a notebook torch is loaded long before a run is asked for. Its settings count only before, so the run is computed by a fresh
-Python, never by a fork, and the caller sees no difference.
+In a notebook, torch is often loaded long before a run. Its settings must be made before that. So the run is computed by a new
+Python process, never by a fork, and the caller sees no difference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _is_claimed: ContextVar[bool] = ContextVar("is_claimed", default=False)
 
 @contextmanager
 def claimed() -> Iterator[None]:
-    """This process is tmrepro's own, a command or the process started here: nothing in it starts another one."""
+    """Mark this process as tmrepro's own (a command or the process started here): it starts no other one."""
     token = _is_claimed.set(True)
     try:
         yield
@@ -37,9 +37,9 @@ def claimed() -> Iterator[None]:
 
 
 def isolated_if_needed(compute: Callable[P, R]) -> Callable[P, R]:
-    """`compute`, a function of `tmrepro.api`, which is called in a process of its own where torch was loaded too early.
+    """Decorate a function of `tmrepro.api`: if torch was loaded too early, it is called in a separate process.
 
-    What it raises too early must be raised before it has changed anything.
+    The function must raise that error before it changes anything.
     """
 
     @functools.wraps(compute)

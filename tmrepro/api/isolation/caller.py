@@ -1,4 +1,4 @@
-"""Starts a process that computes, listens to it until it ends, and takes it along when the caller is interrupted."""
+"""Starts a process that computes, receives its messages until it ends, and ends it if the caller is interrupted."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tmrepro.errors import ComputeError
 from tmrepro.records import Epoch
 from tmrepro.reporting.progress import Reporter, default_reporter
 
-LOOK_SECONDS = 0.5  # how often it is asked whether the process is still there, when it says nothing
-GRACE_SECONDS = 20.0  # for tidying up, then it is killed; a folder continues after that as well
-SHOWN_CHARACTERS = 2000  # of what it wrote to standard error, where it ended without a word
+LOOK_SECONDS = 0.5  # interval of checks that the process is alive, if it sends nothing
+GRACE_SECONDS = 20.0  # for cleaning up before it is killed; a killed run can be continued as well
+SHOWN_CHARACTERS = 2000  # of its standard error, if it ended without a message
 
-# The paths come first: tmrepro itself may be found by one that the caller added.
+# The paths are set first, because tmrepro itself may be in one that the caller added.
 _COMMAND = (
     "import json, sys; request = json.loads(sys.stdin.buffer.readline()); sys.path[:] = request['path']; "
     "from tmrepro import api; from tmrepro.api.isolation.child import serve; serve(request, vars(api))"
@@ -32,10 +32,10 @@ _COMMAND = (
 
 
 def call_isolated(function: Callable[..., Any], arguments: dict[str, Any], *, environment: Mapping[str, str]) -> Any:
-    """Call `function` of `tmrepro.api` in a fresh interpreter with `environment`, and return or raise what it does.
+    """Call `function` of `tmrepro.api` in a new interpreter with `environment`, and return or raise what it does.
 
-    Its modules are found where this process finds its own (sys.path). Progress goes to the `reporter` among the arguments,
-    what it prints to this process's sys.stdout and sys.stderr. Any exception here, such as KeyboardInterrupt, ends it first.
+    Modules are found with the sys.path of this process. Progress goes to the `reporter` among the arguments, output to
+    sys.stdout and sys.stderr of this process. An exception here, such as KeyboardInterrupt, ends the process first.
 
     Raises:
         ComputeError: the process cannot be started, or ended without a result.
@@ -64,7 +64,7 @@ def call_isolated(function: Callable[..., Any], arguments: dict[str, Any], *, en
 
 
 def _start(environment: Mapping[str, str], *, keep: int) -> subprocess.Popen[bytes]:
-    """A group of its own, so that an interrupt from the terminal or of a notebook reaches it only through its caller."""
+    """Start the process in its own group, so that an interrupt of the terminal or the notebook reaches only its caller."""
     try:
         return subprocess.Popen(  # noqa: S603
             [sys.executable or "", "-P", "-c", _COMMAND],
@@ -76,14 +76,17 @@ def _start(environment: Mapping[str, str], *, keep: int) -> subprocess.Popen[byt
             process_group=0,
         )
     except OSError as error:
-        raise ComputeError(f"a process of its own cannot be started ({sys.executable}): {error.strerror}") from error
+        raise ComputeError(f"a separate process cannot be started ({sys.executable}): {error.strerror}") from error
 
 
 def _follow(process: subprocess.Popen[bytes], channel: Any, heard: _Heard, *, request: Mapping[str, Any]) -> None:
-    """Ask, then listen until the process has ended; an exception here ends it."""
-    assert process.stdin is not None  # noqa: S101 - _start asked for it
+    """Send the request, then receive messages until the process has ended. An exception here ends it."""
+    assert process.stdin is not None  # noqa: S101 - `_start` requested it
     try:
-        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it ended already: why, is said below
+        with (
+            contextlib.suppress(BrokenPipeError),
+            process.stdin as stdin,
+        ):  # if it ended already, the reason follows below
             stdin.write(json.dumps(request).encode() + b"\n")
         _listen(process, channel, heard)
     except BaseException:
@@ -92,7 +95,7 @@ def _follow(process: subprocess.Popen[bytes], channel: Any, heard: _Heard, *, re
             process.send_signal(signal.SIGINT)
             _listen(process, channel, heard)
         finally:
-            process.kill()  # no more than a formality, unless whoever asked asks again
+            process.kill()  # has an effect only if another interrupt came first
         raise
 
 
@@ -112,7 +115,7 @@ def _listen(process: subprocess.Popen[bytes], channel: Any, heard: _Heard) -> No
                 key.data(data)
             is_late = time.monotonic() > deadline
             if has_ended and (is_late or not events):
-                break  # what holds a pipe open is something else, which its code started
+                break  # another process, which its code started, holds a pipe open
             if is_late:
                 process.kill()
             if (has_ended or heard.is_over) and deadline == math.inf:
@@ -121,13 +124,13 @@ def _listen(process: subprocess.Popen[bytes], channel: Any, heard: _Heard) -> No
 
 
 class _Heard:
-    """What a process has said: events and output are passed on as they come, the last word is kept."""
+    """The messages of a process: events and output are passed on at once, the last output is kept."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.result: str | None = None
         self.error: Mapping[str, Any] | None = None
         self.last_words = ""
-        self.is_over = False  # a result or an error is there, or nobody waits for one
+        self.is_over = False  # True: there is a result or an error, or no one is expected
         self.is_muted = False
         self._reporter = reporter
         self._rest = b""
@@ -181,5 +184,5 @@ def _unexplained(code: int, last_words: str) -> ComputeError:
             name = f"signal {-code}"
         why = ", most likely because memory was not enough" if -code == signal.SIGKILL else ""
         return ComputeError(f"the process that computed was ended by {name}{why}; {goes_on}")
-    said = f"; its last words: {last_words.strip()}" if last_words.strip() else ""
+    said = f"; its last output: {last_words.strip()}" if last_words.strip() else ""
     return ComputeError(f"the process that computed ended with exit code {code} and no result; {goes_on}{said}")

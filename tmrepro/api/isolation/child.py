@@ -1,7 +1,7 @@
-"""The process that computes: it is started by caller.py and tells it what happens, a JSON object a line.
+"""The process that computes. caller.py starts it, and it sends messages, one JSON object per line.
 
-{"stage": [...]}, {"epoch": [...]}, {"chunk": [...]} and {"note": TEXT} as it works, then {"result": TEXT} or {"error": {...}}.
-Ended by a signal it tidies up as a command does, and dies of that signal, so its caller can see which it was.
+{"stage": [...]}, {"epoch": [...]}, {"chunk": [...]} and {"note": TEXT} while it works, then {"result": TEXT} or {"error": {...}}.
+After a signal it cleans up as a command does, and ends by that signal, so that its caller sees which one it was.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from tmrepro.errors import ComputeError
 from tmrepro.records import Epoch
 from tmrepro.reporting.progress import Action, Reporter
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel ends this process when its caller was killed
+PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel ends this process if its caller is killed
 
 
 class _Stopped(BaseException):
-    """A signal that asks to stop, as an exception, so that locks, workers and temporary folders are left properly."""
+    """A signal to stop, as an exception, so that locks, workers and temporary folders are released."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 def serve(request: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> NoReturn:
-    """Do what `request` asks of `functions`, tell the caller, and end."""
+    """Call the function that `request` names, send the result to the caller, and end."""
     channel = _Channel(request["channel"])
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -47,7 +47,7 @@ def serve(request: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]
     except _Stopped as stopped:
         signal.signal(stopped.number, signal.SIG_DFL)
         os.kill(os.getpid(), stopped.number)
-    gc.freeze()  # Python's last look for garbage would take two seconds
+    gc.freeze()  # Python's final garbage collection would take two seconds
     sys.exit(0)
 
 
@@ -59,7 +59,7 @@ def _compute(
         with claimed():
             result = function(**load_arguments(request["arguments"]), reporter=reporter)
         return {"result": dump_result(function, result)}
-    except SystemExit as error:  # nothing of ours ends so
+    except SystemExit as error:  # tmrepro's own code does not exit this way
         ended = ComputeError(f"code that the spec names ended the program (sys.exit({error.code!r}))")
         return {"error": dump_error(ended)}
     except Exception as error:  # noqa: BLE001 - the caller raises it again
@@ -78,10 +78,10 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 class _Channel:
-    """A line at a time to the caller."""
+    """Sends one line at a time to the caller."""
 
     def __init__(self, number: int) -> None:
-        os.set_inheritable(number, False)  # noqa: FBT003 - it takes no name
+        os.set_inheritable(number, False)  # noqa: FBT003 - it has no keyword argument
         self._file = open(number, "w", encoding="utf-8")  # noqa: SIM115 - it is open as long as this process is
 
     def tell(self, message: Mapping[str, Any]) -> None:
@@ -90,7 +90,7 @@ class _Channel:
 
 
 class _Forwarding:
-    """Tells the caller's reporter what it would be told in one process."""
+    """Forwards all events to the caller's reporter."""
 
     def __init__(self, channel: _Channel) -> None:
         self._channel = channel

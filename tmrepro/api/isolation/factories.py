@@ -1,4 +1,4 @@
-"""Factories of a spec that no other process can find."""
+"""Checks that another process can import the factories of a spec."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tmrepro.spec.canonical import canonical_dict
 
 
 def require_importable(spec: Spec) -> None:
-    """Nothing, if every factory that `spec` names may be found by another process.
+    """Raise UsageError unless another process can import every factory that `spec` names.
 
     Raises:
         UsageError: one is defined in a notebook, at the prompt, or in the program that Python was started with.
@@ -20,14 +20,14 @@ def require_importable(spec: Spec) -> None:
         module, _, function = factory.partition(":")
         if module == "__main__":
             raise UsageError(
-                f"factory {factory!r} is defined in a notebook or in the program itself, where the process that computes "
-                "cannot find it: put it into a file that can be imported, such as networks.py beside it, and name it "
+                f"factory {factory!r} is defined in a notebook or in the program itself, so the process that computes "
+                "cannot import it: put it into a file that can be imported, such as networks.py beside it, and name it "
                 f"'networks:{function}'"
             )
 
 
 def _factories(plain: Any) -> Iterator[str]:
-    """Every "package.module:function" below `plain`; what a factory's own arguments hold is none."""
+    """Yield every "package.module:function" below `plain`, except in the arguments of a factory."""
     if isinstance(plain, dict):
         for key, value in plain.items():
             if key == "factory" and isinstance(value, str):

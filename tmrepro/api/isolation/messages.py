@@ -1,7 +1,7 @@
-"""What crosses between two processes: requests, results and errors as JSON, and back. Nothing is unpickled.
+"""Messages between two processes: requests, results and errors as JSON, and back. Nothing is unpickled.
 
-A result is read back by its type, so it is the same frozen record as in one process. An error is one of tmrepro or of Python
-itself, made again from its arguments; any other becomes a RuntimeError that names it.
+A result is read back by its type, so it is the same frozen record as in one process. An error of tmrepro or of Python itself is
+recreated from its arguments. Any other error becomes a RuntimeError that names it.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_
 
 
 def dump_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a function of `tmrepro.api` as JSON values. A path stays what it means here: both work in one folder."""
+    """Return arguments of a function of `tmrepro.api` as JSON values. Both processes have the same working directory."""
     return {name: _dump_argument(value) for name, value in arguments.items()}
 
 
 def load_arguments(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that `dump_arguments` wrote."""
+    """Return the arguments that `dump_arguments` wrote."""
     return {name: parse_spec(value["spec"]) if isinstance(value, dict) else value for name, value in document.items()}
 
 
 def dump_result(function: Callable[..., Any], result: Any) -> str:
-    """What `function` returned, as JSON text."""
+    """Return the result of `function` as JSON text."""
     text: bytes = _adapter(function).dump_json((result,))
     return text.decode()
 
 
 def load_result(function: Callable[..., Any], text: str) -> Any:
-    """What `function` returned, in the types that it returns."""
+    """Return the result of `function` in its return type."""
     return _adapter(function).validate_json(text, strict=True)[0]
 
 
 def dump_error(error: BaseException) -> dict[str, Any]:
-    """An error as JSON values."""
+    """Return an error as JSON values."""
     findings = error.findings if isinstance(error, SpecError) else []
     return {
         "kind": type(error).__name__,
@@ -60,7 +60,7 @@ def dump_error(error: BaseException) -> dict[str, Any]:
 
 
 def load_error(document: Mapping[str, Any]) -> Exception:
-    """The error that `dump_error` wrote; one that is no TmreproError has the other process's traceback as a note."""
+    """Return the error that `dump_error` wrote. An error that is not a TmreproError has the child's traceback as a note."""
     name, message = document["kind"], document["message"]
     if document["is_ours"]:
         return _load_ours(getattr(errors, name), document)
@@ -85,7 +85,7 @@ def _load_ours(kind: type[TmreproError], document: Mapping[str, Any]) -> Tmrepro
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
-    """What an error is made again from; an OSError does not count its file among its arguments."""
+    """Return the arguments to recreate an error from. Those of an OSError do not include its file."""
     if isinstance(error, OSError) and error.filename is not None and len(error.args) == 2:
         return (*error.args, error.filename)
     return error.args
@@ -102,19 +102,19 @@ def _dump_argument(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, _PLAIN):
         return value
-    if hasattr(value, "item"):  # a number of NumPy
+    if hasattr(value, "item"):  # a NumPy number
         return value.item()
     return [_dump_argument(one) for one in value]
 
 
 def _adapter(function: Callable[..., Any]) -> Any:
-    """Reads and writes what `function` returns; a tuple around it, since no record takes another's configuration."""
+    """Return an adapter for the results of `function`. A tuple around the type, since records keep their own configuration."""
     kind: Any = tuple[_result_type(function.__name__)]  # type: ignore[misc]
     return TypeAdapter(kind, config=_CONFIG)
 
 
 def _result_type(name: str) -> Any:
-    """The types are named here, since those that `tmrepro.api` names are there for type checkers only."""
+    """Return a result type. The types are named here, because `tmrepro.api` imports them only for type checkers."""
     from tmrepro.runner.execute import RunResult
     from tmrepro.store.curvature import CurvatureDocument
     from tmrepro.verification import Verdict

@@ -34,17 +34,17 @@ def require_dataset(given: Any) -> xr.Dataset:
 
 
 def is_line(ds: xr.Dataset) -> bool:
-    """Whether it is of `loss_line`."""
+    """Return whether the Dataset is a line of `loss_line`."""
     return set(ds["loss"].dims) == {"a"}
 
 
 def axis_of(ds: xr.Dataset, axis: str) -> Float64[np.ndarray, " K"]:
-    """The points along an axis."""
+    """Return the points along an axis."""
     return np.asarray(ds[axis].values, dtype=np.float64)
 
 
 def surface_in(ds: xr.Dataset) -> Surface:
-    """The surface [a, b]; accuracies are nan where it has none."""
+    """Return the surface [a, b]. Accuracies are nan if it has none."""
     loss = np.asarray(ds["loss"].transpose("a", "b").values, dtype=np.float64)
     accuracy = np.full_like(loss, np.nan)
     if "accuracy" in ds:
@@ -53,13 +53,13 @@ def surface_in(ds: xr.Dataset) -> Surface:
 
 
 def home_of(*axes: np.ndarray) -> tuple[int, ...] | None:
-    """The indices of theta*, where all coordinates are 0; None if that is no point."""
+    """Return the indices of theta*, where all coordinates are 0; None if theta* is not a point."""
     found = [np.flatnonzero(axis == 0) for axis in axes]
     return tuple(int(where[0]) for where in found) if all(where.size for where in found) else None
 
 
 def number(ds: xr.Dataset, name: str, otherwise: float) -> float:
-    """An attribute that is a number."""
+    """Return an attribute that is a number."""
     value = ds.attrs.get(name, otherwise)
     try:
         return float(value)

@@ -10,11 +10,11 @@ from tmrepro.reporting.datasets.reading import home_of, is_line, number, require
 from tmrepro.statistics import Value
 from tmrepro.statistics import surface_statistics as statistics_of
 
-EVEN = 1e-9  # of a step: what rounding leaves of an even spacing
+EVEN = 1e-9  # of a step: allowed rounding error of evenly spaced points
 
 
 def surface_statistics(ds: xr.Dataset) -> dict[str, Value]:
-    """Return the statistics of a loss surface by name, as statistics.json has them for a run.
+    """Return the statistics of a loss surface by name, as in the statistics.json of a run.
 
     Args:
         ds: a surface from `loss_surface` or `open_run(RUN).surface(SURFACE, MODEL)`, in memory or loaded from a file. theta*
@@ -37,7 +37,7 @@ def surface_statistics(ds: xr.Dataset) -> dict[str, Value]:
     steps = np.concatenate([np.diff(surface.a), np.diff(surface.b)])
     if not steps.size or np.ptp(steps) > EVEN * steps.max():
         raise UsageError(
-            "statistics need evenly spaced points with the same step along a and b, but this surface has others"
+            "statistics need evenly spaced points with the same step along a and b, but this surface has other points"
         )
     step = number(found, "step", otherwise=_step_at(home, surface.a, surface.b))
     if abs(step - steps[0]) > EVEN * steps[0]:
@@ -49,7 +49,7 @@ def surface_statistics(ds: xr.Dataset) -> dict[str, Value]:
 
 
 def _step_at(home: tuple[int, ...], a: np.ndarray, b: np.ndarray) -> float:
-    """Return the spacing next to theta*, where nothing is rounded."""
+    """Return the spacing next to theta*, where there is no rounding."""
     for axis, index in ((a, home[0]), (b, home[1])):
         if index + 1 < len(axis):
             return float(axis[index + 1])

@@ -1,9 +1,9 @@
-"""The page of `tmrepro view`: surfaces to turn, a map with a cursor, all in one file that loads nothing.
+"""The page of `tmrepro view`: surfaces to rotate and a map with a cursor, in one file that loads no other resource.
 
-data        what the page shows, as JSON
+data        the content of the page, as JSON
 page        the file: template, scripts, their hashes in its content security policy
 assets/     the page's own scripts
-vendor/     plotly.js, its gl3d part, as `tools/vendor_plotly.py` fetched it
+vendor/     plotly.js, its gl3d part, downloaded by `tools/vendor_plotly.py`
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the page shows, as JSON values. Every number is one of the store's; a large grid is thinned out, never averaged."""
+"""The content of the page, as JSON values. Every number is a stored one; a large grid is thinned out, never averaged."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tmrepro.records import TrajectoryPoint
 from tmrepro.reporting.figures.style import COLORMAP
 from tmrepro.store.finished import Finished
 
-MOST_POINTS = 600_000  # of all surfaces together: some 25 MB of text, which a browser still reads at once
+MOST_POINTS = 600_000  # of all surfaces together: about 25 MB of text, which browsers read without delay
 COLOURS = 33  # stops of the colour map
 
 
 def page_data(run: Finished, *, most_points: int = MOST_POINTS) -> dict[str, Any]:
-    """What the page shows of `run`, whose surfaces have at most about `most_points` points together.
+    """Return the content of the page of `run`, whose surfaces have at most about `most_points` points together.
 
-    Numbers that are not finite are the texts nan, inf and -inf, which JSON has no numbers for.
+    Numbers that are not finite become the texts nan, inf and -inf, because JSON cannot represent them as numbers.
     """
     stride = _stride([drawn.spec.grid.K for drawn in run.surfaces.values()], most=most_points)
     paths = {model: run.trajectory(model) for model in run.models}
@@ -39,7 +39,7 @@ def page_data(run: Finished, *, most_points: int = MOST_POINTS) -> dict[str, Any
 
 
 def _stride(sizes: list[int], *, most: int) -> int:
-    """The least number n so that every n-th point along both axes makes at most `most` points."""
+    """Return the least n for which every n-th point along both axes makes at most `most` points."""
     stride = 1
     while sum(math.ceil(K / stride) ** 2 for K in sizes) > most and stride < max(sizes):
         stride += 1
@@ -76,10 +76,10 @@ def _surfaces(run: Finished) -> list[dict[str, Any]]:
 def _grid(
     run: Finished, surface: str, model: str, *, stride: int, path: tuple[TrajectoryPoint, ...]
 ) -> Mapping[str, Any]:
-    """One surface. `loss` and `accuracy` are [a][b]; `home` is the place of theta* among the points that are here."""
+    """Return one surface. `loss` and `accuracy` are [a][b]; `home` is the index of theta* among the points on the page."""
     found = run.dataset(surface, model)
     _, facts, home, _ = run.surface(surface, model)
-    stride = min(stride, max(home[0], len(found.a) - 1 - home[0]))  # two points along an axis at least
+    stride = min(stride, max(home[0], len(found.a) - 1 - home[0]))  # at least two points along an axis
     rows, columns = (slice(index % stride, None, stride) for index in home)
     accuracy = found.accuracy.values[rows, columns]
     places = [(point.epoch, point.places[surface]) for point in path]

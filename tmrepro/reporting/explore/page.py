@@ -1,6 +1,6 @@
-"""The file of `tmrepro view`. It runs its own scripts and no others, which its policy names by their hashes.
+"""The file of `tmrepro view`. Its content security policy lists the hashes of its own scripts and forbids all others.
 
-What a run says reaches the page as JSON in a block that no browser runs, and from there as text, never as markup.
+The content of a run is in the page as JSON, in a block that browsers do not run. It is shown as text, never as markup.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tmrepro.store.finished import Finished, path_outside, read_finished
 HERE = Path(__file__).parent
 PLOTLY = HERE / "vendor" / "plotly-gl3d.min.js"
 PLOTLY_LICENSE = HERE / "vendor" / "plotly-LICENSE.txt"
-PARTS = ("numbers.js", "map.js", "solid.js", "page.js")  # of the page's own script, in this order
+PARTS = ("numbers.js", "map.js", "solid.js", "page.js")  # files of the page's own script, in this order
 
 SHOWN_STATISTICS = (
     "loss_at_minimum", "loss_min", "loss_max", "loss_median", "half_rise_radius", "low_loss_fraction_1.0", "roughness",
@@ -32,11 +32,11 @@ SHOWN_STATISTICS = (
 
 
 def write_view(folder: Path, *, to: Path | None = None) -> Path:
-    """Write the page of the finished run or reference `folder` to the file `to`, NAME-view.html here by default.
+    """Write the page of the finished run or reference `folder` to the file `to`, by default NAME-view.html here.
 
     Raises:
-        UsageError: `to` is a folder or lies in the run; there is no surface to show.
-        DamagedError: the run is not what its manifest says.
+        UsageError: `to` is a folder or is in the run; or the run has no surface.
+        DamagedError: the run differs from its manifest.
         StorageError: `to` cannot be written.
     """
     run = read_finished(folder)
@@ -48,7 +48,7 @@ def write_view(folder: Path, *, to: Path | None = None) -> Path:
 
 
 def render_view(run: Finished) -> str:
-    """The page of `run`, HTML in UTF-8.
+    """Return the page of `run`, HTML in UTF-8.
 
     Raises:
         UsageError: it has no surfaces.
@@ -65,8 +65,8 @@ def render_view(run: Finished) -> str:
             masthead=masthead(run.provenance),
             spec_hash=spec_hash(run.spec),
             embedded={},
-            data=Markup(json_block(page_data(run))),  # noqa: S704 - escaped for where it stands
-            scripts=[Markup(plotly), Markup(own)],  # noqa: S704 - ours and the vendored one
+            data=Markup(json_block(page_data(run))),  # noqa: S704 - escaped for its block
+            scripts=[Markup(plotly), Markup(own)],  # noqa: S704 - our own script and the vendored one
             hashes=[script_hash(script) for script in (plotly, own)],
             license=PLOTLY_LICENSE.read_text(encoding="utf-8"),
             statistics=SHOWN_STATISTICS,
@@ -75,18 +75,18 @@ def render_view(run: Finished) -> str:
 
 
 def own_script() -> str:
-    """The page's own script."""
+    """Return the page's own script."""
     parts = "\n".join((HERE / "assets" / part).read_text(encoding="utf-8") for part in PARTS)
     return f'(() => {{\n"use strict";\n{parts}\n}})();'
 
 
 def script_hash(script: str) -> str:
-    """As a content security policy names a script."""
+    """Return the hash of a script for a content security policy."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 def json_block(value: Any) -> str:
-    """`value` as JSON that nothing in it can lead out of the script element it stands in."""
+    """Return `value` as JSON, escaped so that no content can end the script element around it."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,6 +1,6 @@
 """A BagIt bag (RFC 8493): the whole run as its payload, with the checksums of the run's own manifest.
 
-Every file is hashed while it is copied, and must have the SHA-256 that the manifest of the run promises.
+Every file is hashed while it is copied, and must have the SHA-256 in the run's manifest.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def write_bag(run: Finished, folder: Path) -> None:
     promised = listed_hashes(run.folder) | file_hashes(run.folder, [MANIFEST])
     octets, lines = 0, []
     for path in promised:
-        if "%" in path:  # RFC 8493 has it escaped, and not every reader unescapes it
+        if "%" in path:  # RFC 8493 escapes it, but not every reader unescapes it
             raise DamagedError(
-                f"{shown(path)}: a file name that the manifest of a bag cannot have; a run never writes such a file"
+                f"{shown(path)}: the manifest of a bag cannot contain this file name; a run never writes such a file"
             )
         digest, size = _copy(run.folder, path, folder / "data" / path)
         if digest != promised[path]:
@@ -53,7 +53,7 @@ def write_bag(run: Finished, folder: Path) -> None:
 
 
 def _copy(root: Path, relative: str, target: Path) -> tuple[str, int]:
-    """Copy a plain file. Returns the SHA-256 and the number of the bytes that were copied."""
+    """Copy a plain file. Return the SHA-256 and the number of the bytes that were copied."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     with open_plain(safe_path(root, relative), name=relative) as source, target.open("wb") as copy:

@@ -1,4 +1,4 @@
-"""Which format goes where: a new file or folder, whole or not at all, never inside the run."""
+"""Export of a run in one of the formats, into a new file or folder outside the run. It is complete or not written at all."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _ENDINGS: dict[Format, str] = {"netcdf": ".nc", "vtk": "-vtk", "csv": "-csv", "b
 
 
 def export_run(folder: Path, *, to: str, out: Path | None = None) -> Path:
-    """Write the finished run or reference `folder` as `to`, one of `FORMATS`. Returns the path of what was written.
+    """Write the finished run or reference `folder` in the format `to`, one of `FORMATS`. Return the path that was written.
 
     Args:
-        folder: a run or reference; it is checked against its manifest first, and stays as it is.
+        folder: a run or reference. It is checked against its manifest first, and is not changed.
         to: the format.
-        out: a file (netcdf) or folder that is not there yet; by default NAME.nc, NAME-vtk, NAME-csv or NAME-bag here.
+        out: a new file (netcdf) or folder; by default NAME.nc, NAME-vtk, NAME-csv or NAME-bag in the working directory.
 
     Raises:
-        UsageError: another format, or something is at `out`.
-        DamagedError: the run is not what its manifest says.
+        UsageError: the format is unknown, or `out` exists.
+        DamagedError: the run differs from its manifest.
         StorageError: the disk is full, or `out` cannot be written.
     """
     if to not in FORMATS:
@@ -46,7 +46,7 @@ def export_run(folder: Path, *, to: str, out: Path | None = None) -> Path:
 
 
 def _writer(kind: Format) -> Callable[[Finished, Path], None]:
-    """What writes a format. Its libraries are loaded here, and no other's."""
+    """Return the function that writes a format. Only the libraries of this format are loaded."""
     match kind:
         case "netcdf":
             from tmrepro.reporting.export.netcdf import write_netcdf
@@ -70,7 +70,7 @@ def _writer(kind: Format) -> Callable[[Finished, Path], None]:
 
 @contextmanager
 def _taking_its_place(target: Path) -> Iterator[Path]:
-    """A path beside `target`, with the same name, for a file or folder that becomes `target` if all goes well."""
+    """Yield a temporary path beside `target`, with the same name. It becomes `target` if there is no error."""
     make_folder(target.parent)
     try:
         work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))

@@ -1,7 +1,7 @@
 """One netCDF-4 file: groups surfaces/SURFACE/MODEL, as in surfaces.zarr, and training/MODEL.
 
-A surface has loss and accuracy over a and b, the points that its plane was laid through and the path of training in it, and its
-facts and statistics as attributes. A training has its history over `epoch`, and minimum.json as attributes.
+A surface has loss and accuracy over a and b, the points that define its plane, and the path of training in it. Its facts and
+statistics are attributes. A training has its history over `epoch`, and minimum.json as attributes.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _epochs(path: tuple[TrajectoryPoint, ...]) -> tuple[str, np.ndarray, dict[st
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:
-    """Undefined numbers are nan."""
+    """Return the values as an array, with nan for undefined."""
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 

@@ -1,6 +1,6 @@
-"""A folder of CSV tables, and columns.csv, which says what every column and every statistic is.
+"""A folder of CSV tables, with a columns.csv that describes every column and every statistic.
 
-Numbers are in their shortest exact form; an undefined one is an empty field, and losses may be nan, inf or -inf.
+Numbers are in their shortest exact form. An undefined number is an empty field; losses may be nan, inf or -inf.
 """
 
 from __future__ import annotations

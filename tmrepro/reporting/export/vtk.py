@@ -1,8 +1,8 @@
-"""A folder of VTK XML files, for ParaView: a .vts for each surface, a .vtp for paths and marks over it, a .vtm to open all.
+"""A folder of VTK XML files for ParaView: a .vts for each surface, a .vtp for its paths and marks, a .vtm to open all.
 
-A surface stands as high as half the plane is wide, so that it can be seen as it is opened; the height shows the loss on the scale
-of the spec's figures. Its arrays have the numbers as they are stored: loss, accuracy and log10_loss. Points whose loss is not
-finite are hidden (vtkGhostType), and so are losses that have no logarithm where the scale is log.
+The height of a surface is half the width of its plane, so that it is visible at once. The height shows the loss on the scale of
+the spec's figures. The arrays have the stored numbers: loss, accuracy and log10_loss. Points whose loss is not finite are
+hidden (vtkGhostType). On a log scale, so are points whose loss has no logarithm.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tmrepro.records import Surface
 from tmrepro.store.finished import Finished
 
 HIDDEN_POINT = 2  # vtkDataSetAttributes::HIDDENPOINT
-WIDE = 100  # `auto` is log where the largest loss is over so many times the least; as in figures/scale.py
-RISE = 0.5  # of the plane's width: the height of the highest point
+WIDE = 100  # `auto` is log if the largest loss is more than this many times the least; as in figures/scale.py
+RISE = 0.5  # height of the highest point, as a share of the plane's width
 
 _TYPES = {"float64": "Float64", "int64": "Int64", "uint8": "UInt8"}
 
@@ -49,7 +49,7 @@ def write_vtk(run: Finished, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Heights:
-    """z [Ka, Kb] of every point, nan where it has none; `scale` is linear or log."""
+    """z [Ka, Kb] of every point, nan if it has none; `scale` is linear or log."""
 
     z: Float64[np.ndarray, "Ka Kb"]
     scale: str
@@ -95,7 +95,7 @@ def _grid(surface: Surface, heights: _Heights) -> ET.Element:
 
 
 def _points(places: Sequence[tuple[float, float]], surface: Surface, heights: _Heights, *, joined: bool) -> ET.Element:
-    """A line through points, or points alone, at the height of the surface; at its foot where they lie outside."""
+    """Return a line through points, or points alone, at the height of the surface; at its foot if they are outside."""
     from scipy.interpolate import RegularGridInterpolator
 
     z = RegularGridInterpolator((surface.a, surface.b), heights.z, bounds_error=False)(np.array(places))
@@ -130,7 +130,7 @@ def _fields(parent: ET.Element, values: dict[str, np.ndarray]) -> None:
 
 
 def _array(parent: ET.Element, name: str, values: np.ndarray, **more: str) -> None:
-    """The numbers as they are in memory, after their length in bytes, in base64."""
+    """Add the numbers as in memory, in base64, preceded by their length in bytes."""
     shape = {"NumberOfComponents": str(values.shape[1])} if values.ndim == 2 else {}
     kind = _TYPES[values.dtype.name]
     about = {"type": kind, "Name": name, "format": "binary", **shape, **more}
@@ -140,7 +140,7 @@ def _array(parent: ET.Element, name: str, values: np.ndarray, **more: str) -> No
 
 
 def _in_order(values: np.ndarray) -> np.ndarray:
-    """Points in VTK's order, along a first."""
+    """Return points in VTK's order, a first."""
     return values.ravel(order="F")
 
 

@@ -16,11 +16,11 @@ from tmrepro.reporting.figures.scale import LossScale, loss_label
 from tmrepro.reporting.figures.style import FAINT, STAR, Place
 
 _LINES = 10
-_UNIT_NORM = 1e-3  # a direction whose norm is this near to 1 gives its axis the unit of distance
+_UNIT_NORM = 1e-3  # a direction whose norm differs from 1 by at most this gives its axis the unit of distance
 
 
 def draw_map(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) -> Axes:
-    """Draw the contours, a to the right and b upwards; points without a finite loss are a hatched gap."""
+    """Draw the contours, a to the right and b upwards. Points without a finite loss are a hatched gap."""
     axes = figure.add_axes(place, label=f"map {panel.model}")
     fill_map(axes, panel=panel, scale=scale)
     _add_shares(axes, panel.facts)
@@ -28,7 +28,7 @@ def draw_map(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) ->
 
 
 def fill_map(axes: Axes, *, panel: Panel, scale: LossScale, has_home: bool = True) -> None:
-    """Draw the contours into `axes` as they are; without the star where theta* is no point (`has_home`)."""
+    """Draw the contours into the given `axes`, without the star if theta* is not a point (`has_home`)."""
     axes.patch.set(facecolor="#e6e6e6", hatch="////", edgecolor="#9a9a9a")
     part = drawn_part(panel, most=MOST_MAP_POINTS)
     axes.set(xlim=(part.a.min(), part.a.max()), ylim=(part.b.min(), part.b.max()))
@@ -52,7 +52,7 @@ def fill_map(axes: Axes, *, panel: Panel, scale: LossScale, has_home: bool = Tru
 
 
 def axis_label(name: str, direction: str, *, norm: float) -> str:
-    """Return what an axis counts: distance in parameter space only where the direction has unit norm. nan: not known."""
+    """Return the label of an axis. It is a distance in parameter space only if the direction has unit norm. nan: unknown."""
     if np.isnan(norm):
         return name
     if abs(norm - 1) <= _UNIT_NORM:
@@ -61,7 +61,7 @@ def axis_label(name: str, direction: str, *, norm: float) -> str:
 
 
 def _add_shares(axes: Axes, facts: SurfaceFacts) -> None:
-    """The same distances as shares of ||theta*||: along a above the map, along b at its right."""
+    """Add the same distances as shares of ||theta*||: along a above the map, along b at its right."""
     if not (np.isfinite(facts.theta_norm) and facts.theta_norm > 0):
         return
     along_a, along_b = facts.delta.norm / facts.theta_norm, facts.eta.norm / facts.theta_norm

@@ -1,8 +1,8 @@
-"""Filled contours with labelled lines, drawn so that every label can be read.
+"""Filled contours with labelled lines. Every label is legible.
 
-matplotlib labels every piece of every line: on a rippled surface hundreds of labels lie over each other. Here a level
-has one label, on its longest piece, where it is farthest from the labels already there; a level that finds no free
-place has none.
+matplotlib labels every piece of every line. On a rippled surface, hundreds of labels would overlap. Here each level has one
+label, on its longest piece, at the greatest distance from the labels that are already there. A level without a free place has
+none.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.contour import QuadContourSet
 
 _CLEARANCE = 0.13  # distance between labels, and from theta*, as a share of the picture's side
-_EDGE = 0.07  # no label nearer to the frame than this
+_EDGE = 0.07  # least distance of a label from the frame
 _SHORTEST = 0.2  # a line shorter than this has no room for a label
-_POINTS_PER_SIDE = 100  # a line as long as the picture's side offers so many places for its label
-_DARK = 0.45  # lines are light where the colour below is darker than this
+_POINTS_PER_SIDE = 100  # candidate places for a label on a line as long as the picture's side
+_DARK = 0.45  # lines are light if the colour below is darker than this
 
 
 def draw_contours(
@@ -39,18 +39,18 @@ def draw_contours(
     norm: Normalize,
     keep_clear: tuple[float, float],
 ) -> None:
-    """Fill the axes with bands between the levels, a line and a label at each. A nan is a gap.
+    """Fill the axes with bands between the levels, with a line and a label at each level. A nan is a gap.
 
     Args:
         axes: where to draw; its limits must be set.
         a: places along x.
         b: places along y.
-        heights: what is drawn at (a[i], b[j]); not all nan.
+        heights: the values at (a[i], b[j]); not all nan.
         levels: ascending heights of the lines, and their labels ("" for none); empty for a constant surface.
         norm: from height to colour.
         keep_clear: a point in units of a and b where no label may be.
     """
-    drawn = np.ma.masked_invalid(heights).T  # contour wants [y, x]
+    drawn = np.ma.masked_invalid(heights).T  # contour takes [y, x]
     low, high = float(drawn.min()), float(drawn.max())
     pad = max(1e-6 * (high - low), 1e-9 * max(abs(low), abs(high)), 1e-300)
     bands = [low - pad, *levels, high + pad]
@@ -72,7 +72,7 @@ def _is_dark(levels: Float64[np.ndarray, " n"], norm: Normalize) -> Bool[np.ndar
 
 
 def _label_places(axes: Axes, lines: QuadContourSet, keep_clear: tuple[float, float]) -> list[tuple[float, float]]:
-    """One point, in data units, for each level that has a line long enough and room beside the others' labels."""
+    """Return one point, in data units, for each level that has a long enough line and room beside the other labels."""
     to_share = axes.transData + axes.transAxes.inverted()  # so that distances do not depend on the units of a and b
     taken = [to_share.transform(keep_clear)]
     chosen: list[tuple[float, float]] = []
@@ -95,7 +95,7 @@ def _label_places(axes: Axes, lines: QuadContourSet, keep_clear: tuple[float, fl
 
 
 def _dense(line: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "m 2"]:
-    """The same line with points at even distances, so that a straight piece offers places between its two ends."""
+    """Return the same line with points at even distances, so that a straight piece offers places between its ends."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
     places = np.linspace(0.0, along[-1], max(2, round(along[-1] * _POINTS_PER_SIDE)))
     return np.stack([np.interp(places, along, line[:, axis]) for axis in (0, 1)], axis=1)

@@ -16,15 +16,15 @@ from PIL import Image, features
 from tmrepro.reporting.figures.pixels import decode_png
 
 KEPT_BYTES = 16_384  # a PNG up to this size is embedded as it is
-# Share of the width, and levels of a channel: the first that fits is taken. Text of the figures is legible down to a half.
+# Share of the width, and levels of a channel. The first that fits is used. Text in figures is legible down to half size.
 _STEPS = ((1.0, 32), (0.65, 16), (0.5, 16), (0.35, 16), (0.25, 16))
 
-_LONGEST_SIDE = 16_383  # pixels, by WebP's format
+_LONGEST_SIDE = 16_383  # pixels, a limit of WebP
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture as a page holds it: its bytes as a `data:` address, and its width and height in pixels."""
+    """A picture in a page: its bytes as a `data:` address, and its width and height in pixels."""
 
     uri: str
     width: int
@@ -32,12 +32,12 @@ class Embedded:
 
 
 def embed(pictures: Iterable[bytes], *, most: int) -> dict[bytes, Embedded]:
-    """Return how a page holds each of the PNG files `pictures`, the same one once, in at most `most` characters together.
+    """Return the embedded form of each of the PNG files `pictures`, equal ones once, in at most `most` characters together.
 
-    Where even the smallest copies have more, these are returned.
+    If even the smallest copies need more, these are returned.
 
     Raises:
-        DamagedError: if one of them isn't a PNG, is cut off, or is too large to be a figure of ours.
+        DamagedError: a picture is not a PNG, is cut off, or is larger than any figure of tmrepro.
     """
     decoded = {png: Image.fromarray(decode_png(png, "embedded")).convert("RGB") for png in dict.fromkeys(pictures)}
     for share, levels in _STEPS[:-1]:

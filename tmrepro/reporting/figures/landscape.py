@@ -1,8 +1,8 @@
 """The paper's Figure 1: a row per network, its loss surface as labelled contours and in three dimensions.
 
-Everything is placed in inches, by hand: an automatic layout would move with the length of a label, and rows would no
-longer line up. A row's contour lines are round values of its own range even when the colours are shared by all rows, so
-that a row whose losses are small beside another's can still be read by its lines.
+All positions are fixed, in inches: with an automatic layout, the length of a label would move the rows out of line. A row's
+contour lines are round values of its own range even if all rows share the colours, so that lines also show rows with small
+losses.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def draw_landscape(
     Args:
         panels: the rows, from the top.
         title: the figure's heading.
-        scale: `linear`, `log` for log10 of the loss (losses <= 0 at the smallest positive one), or `auto`: log where the
-            largest loss of the figure is more than 100 times its least.
+        scale: `linear`, `log` for log10 of the loss (losses <= 0 at the smallest positive one), or `auto`: log if the largest
+            loss of the figure is more than 100 times its least.
         shared: one colour scale and one height axis for all rows, or one for each.
-        directions: which directions these are, in words.
-        labels: the labels that the loss is against, as in the spec.
-        unit: of the losses, in words.
+        directions: a description of the directions.
+        labels: the labels that the loss is computed with, as in the spec.
+        unit: the unit of the losses.
     """
     together = loss_scale([panel.surface.loss for panel in panels], kind=scale, unit=unit)
     height = _HEADER + _FOOTER + _ROW * max(1, len(panels))
@@ -89,7 +89,7 @@ def _row_notes(panel: Panel, unit: str) -> str:
     notes.append(f"loss at θ* {loss_label(home)}{_after_number(unit)}" if np.isfinite(home) else "no finite loss at θ*")
     if finite.size:
         notes.append(f"from {loss_label(float(finite.min()))} to {loss_label(float(finite.max()))}")
-        if home - float(finite.min()) > loss_bound(home):  # nan, and what is rounding, is not
+        if home - float(finite.min()) > loss_bound(home):  # false for nan and for differences that may be rounding
             notes.append(f"lowest point {loss_label(home - float(finite.min()))} below θ*")
     notes += path_words(panel)
     if finite.size < loss.size:

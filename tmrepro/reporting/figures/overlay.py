@@ -35,7 +35,7 @@ _MARK: dict[str, Any] = {
 
 
 def draw_over_map(axes: Axes, panel: Panel) -> None:
-    """Draw the path, from a circle on, and the other minima with their names, as far as they lie within the axes."""
+    """Draw the path, with a circle at its start, and the other minima with their names, within the axes."""
     points = panel.path_points
     if len(points):
         axes.plot(points[:, 0], points[:, 1], zorder=5, label="path", **_LINE)
@@ -60,7 +60,7 @@ def draw_over_map(axes: Axes, panel: Panel) -> None:
 
 
 def draw_over_solid(axes: Axes3D, panel: Panel, scale: LossScale) -> None:
-    """Draw the same on the surface in three dimensions, at its height there; what lies outside of the grid is left out."""
+    """Draw the same on the surface in three dimensions, at the surface's height. Points outside the grid are left out."""
     points = panel.path_points
     if len(points):
         heights = _heights_at(panel, scale, points)
@@ -74,7 +74,7 @@ def draw_over_solid(axes: Axes3D, panel: Panel, scale: LossScale) -> None:
 
 
 def path_words(panel: Panel) -> list[str]:
-    """What a reader must know of the path that is drawn: how far from the plane it runs, and how much of it is not to be seen."""
+    """Return what a reader must know of the drawn path: its distance from the plane, and how many points are outside."""
     points = panel.path_points
     if not len(points):
         return []
@@ -88,7 +88,7 @@ def path_words(panel: Panel) -> list[str]:
 
 
 def _heights_at(panel: Panel, scale: LossScale, points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, " n"]:
-    """The height of the drawn surface at each point [n], between the grid's points bilinearly; nan outside of it."""
+    """Return the height of the drawn surface at each point [n], by bilinear interpolation; nan outside of it."""
     a, b, heights = panel.surface.a, panel.surface.b, scale.heights(panel.surface.loss)
     found = np.full(len(points), np.nan)
     for index, (x, y) in enumerate(points):
@@ -101,6 +101,6 @@ def _heights_at(panel: Panel, scale: LossScale, points: Float64[np.ndarray, "n 2
 
 
 def _cell(axis: Float64[np.ndarray, " K"], value: float) -> tuple[int, float]:
-    """The index of the grid point before `value`, and how far towards the next one it is, as a share."""
+    """Return the index of the grid point before `value`, and the position between it and the next one, as a share."""
     index = min(max(int(np.searchsorted(axis, value, side="right")) - 1, 0), len(axis) - 2)
     return index, float((value - axis[index]) / (axis[index + 1] - axis[index]))

@@ -1,4 +1,4 @@
-"""One row of Figure 1 as it comes in, and which of its grid points are drawn."""
+"""The input of one row of Figure 1, and the selection of the grid points that are drawn."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from jaxtyping import Float64, Int
 
 from tmrepro.records import PlanePlace, Surface, SurfaceFacts
 
-MOST_MAP_POINTS = 401  # per axis: more could not be told apart on the page, and a PDF would hold them all
+MOST_MAP_POINTS = 401  # per axis: more could not be distinguished on the page, and would enlarge the PDF
 MOST_SOLID_POINTS = 81
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One row: a network's name and category, its surface, what is known of the directions, the (i, j) of theta*.
+    """One row: a network's name and category, its surface, facts about the directions, the (i, j) of theta*.
 
-    `path` is the path of training as the plane shows it, from its first point on; empty where none was recorded.
+    `path` is the projection of the path of training to the plane, from its first point; empty if none was recorded.
     """
 
     model: str
@@ -29,7 +29,7 @@ class Panel:
 
     @property
     def path_points(self) -> Float64[np.ndarray, "points 2"]:
-        """(a, b) of the points of the path that have a place in the plane."""
+        """(a, b) of the points of the path that have coordinates in the plane."""
         places = [(place.a, place.b) for place in self.path if place.a is not None and place.b is not None]
         return np.array(places, dtype=np.float64).reshape(-1, 2)
 

@@ -1,4 +1,4 @@
-"""Two pictures compared pixel by pixel, for verification: how much differs, and a picture of where."""
+"""Comparison of two pictures pixel by pixel, for verification: how much differs, and a picture of where."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tmrepro.errors import DamagedError
 from tmrepro.spec.limits import FIGURE_BYTES, PICTURE_PIXELS
 
 _SAME = 255
-_FADED = 0.18  # what is equal stays visible as a light ghost, so that one sees where the differences are
+_FADED = 0.18  # equal pixels stay visible faintly, to show where the differences are
 
 
 @dataclass(frozen=True)
 class PixelDifference:
-    """The differences of two pictures. Channel values are 0 to 255; pictures of two sizes differ everywhere.
+    """The differences of two pictures. Channel values are 0 to 255. Pictures of two sizes differ everywhere.
 
     `share_different` is the share of pixels of which any channel differs, `max_difference` and `mean_difference` are
     over all channels of all pixels.
@@ -36,7 +36,7 @@ def compare_png(reference: bytes, result: bytes) -> PixelDifference:
     """Compare two PNG files by their pixels.
 
     Raises:
-        DamagedError: if one of them isn't a PNG, is cut off, or is too large to be a figure of ours.
+        DamagedError: a picture is not a PNG, is cut off, or is larger than any figure of tmrepro.
     """
     first, second = decode_png(reference, "reference"), decode_png(result, "result")
     if first.shape != second.shape:
@@ -54,9 +54,9 @@ def compare_png(reference: bytes, result: bytes) -> PixelDifference:
 
 
 def difference_png(reference: bytes, result: bytes) -> bytes:
-    """Return a PNG that shows the result as a ghost and every pixel that differs in red, the stronger the darker.
+    """Return a PNG that shows the result faintly, and every pixel that differs in red; a larger difference is darker.
 
-    Where the pictures have two sizes, they are laid over each other from the top left; what only one has, differs.
+    Pictures of two sizes are aligned at the top left. Pixels that only one of them has count as different.
     """
     first, second = decode_png(reference, "reference"), decode_png(result, "result")
     height, width = (max(first.shape[axis], second.shape[axis]) for axis in (0, 1))
@@ -68,7 +68,7 @@ def difference_png(reference: bytes, result: bytes) -> bytes:
     ghost[: second.shape[0], : second.shape[1]] = np.rint(_SAME - _FADED * (255 - grey)).astype(np.uint8)
     differs = difference > 0
     picture = np.repeat(ghost[:, :, None], 3, axis=2)
-    # A difference of one grey step must be seen too: it starts at a clear red and darkens with its size.
+    # A difference of one grey level must be visible too: it is a clear red, which darkens with the difference.
     picture[differs, 0] = 255 - difference[differs] // 2
     picture[differs, 1] = picture[differs, 2] = 96 - (difference[differs] // 4)
     buffer = BytesIO()
@@ -84,7 +84,7 @@ def _absolute_difference(
 
 
 def decode_png(png: bytes, which: str) -> UInt8[np.ndarray, "h w 4"]:
-    """Return the pixels of a PNG file, red, green, blue and opacity; `which` figure it is stands in the error.
+    """Return the pixels of a PNG file: red, green, blue and opacity. `which` names the figure in the error.
 
     Raises:
         DamagedError: as `compare_png`.
@@ -93,9 +93,9 @@ def decode_png(png: bytes, which: str) -> UInt8[np.ndarray, "h w 4"]:
         raise DamagedError(f"the {which} figure has {len(png)} bytes; a figure has at most {FIGURE_BYTES}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # at the limit below, which refuses
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is checked instead
             image = Image.open(BytesIO(png), formats=["PNG"])
-            # A PNG of a few kilobytes can unpack to gigabytes: refused before anything is allocated.
+            # A PNG of a few kilobytes can unpack to gigabytes. Check before anything is allocated.
             if image.width * image.height > PICTURE_PIXELS:
                 raise DamagedError(
                     f"the {which} figure has {image.width} x {image.height} pixels; expected at most {PICTURE_PIXELS}"

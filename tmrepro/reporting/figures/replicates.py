@@ -29,7 +29,7 @@ _LINES = 8
 class ReplicateSheet:
     """The replicates of one network: `pairs` has, for each pair of directions, a panel for each training seed.
 
-    `names` and `categories` are those of the trainings. None stands where a network failed and has no surface.
+    `names` and `categories` are those of the trainings. A panel is None if the network failed and has no surface.
     """
 
     model: str
@@ -38,12 +38,12 @@ class ReplicateSheet:
     pairs: Mapping[str, Sequence[Panel | None]]
 
     def shown(self) -> dict[str, list[Panel | None]]:
-        """The part that is drawn."""
+        """Return the part that is drawn."""
         return {name: [*panels[:MOST_COLUMNS]] for name, panels in [*self.pairs.items()][:MOST_PAIRS]}
 
 
 def draw_replicates(sheets: Sequence[ReplicateSheet], *, title: str, scale: ScaleAsked, words: str) -> Figure:
-    """Draw small contour maps of all replicates; those of one network share a colour scale.
+    """Draw small contour maps of all replicates. Those of one network share a colour scale.
 
     Args:
         sheets: one for each network, from the top.

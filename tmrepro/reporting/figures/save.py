@@ -18,9 +18,9 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def save_figure(figure: Figure, stem: Path, write: Callable[[Path, bytes], None]) -> list[Path]:
-    """Hand `stem`.png and `stem`.pdf to `write`, one after the other, and return their paths.
+    """Call `write` with `stem`.png and `stem`.pdf, and return their paths.
 
-    The stem's own dots are kept: `landscape.d1` gives `landscape.d1.png`.
+    Dots in the stem are kept: `landscape.d1` gives `landscape.d1.png`.
     """
     formats: tuple[Literal["png", "pdf"], ...] = ("png", "pdf")
     paths = []

@@ -1,4 +1,4 @@
-"""From losses to what is drawn: heights on a linear or log scale, round levels between them, and labels one can read.
+"""From losses to a figure: heights on a linear or log scale, round levels between them, and legible labels.
 
 A height is the loss itself (linear) or log10 of it (log). Non-finite losses have no height (nan): they are gaps.
 """
@@ -20,17 +20,17 @@ ScaleKind = Literal["linear", "log"]
 ScaleAsked = Literal["auto", "linear", "log"]
 
 _ROUND_STEPS = (1, 2, 2.5, 5, 10)
-_FLAT = 1e-9  # relative range below which a surface is called constant: no label could tell its levels apart
+_FLAT = 1e-9  # relative range below which a surface counts as constant: labels could not distinguish its levels
 _FIXED_FROM, _FIXED_TO = 1e-3, 1e5  # numbers outside are written with a power of ten
 _MOST_DIGITS = 14
-_WIDE = 100  # a largest loss that is more times the least is drawn on a log scale, where the scale is `auto`
-_LARGEST = 1e100  # nats; beyond lies no loss of float32's, and somewhere there drawing begins to overflow
+_WIDE = 100  # with `auto`, the scale is log if the largest loss is more than this many times the least
+_LARGEST = 1e100  # nats; no float32 loss is larger, and drawing overflows at much larger numbers
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
 class LossScale:
-    """The scale that one or several surfaces share. `low` and `high` are heights; None when no loss is finite.
+    """The scale that one or several surfaces share. `low` and `high` are heights; None if no loss is finite.
 
     `floor` is the smallest positive loss and `floored` the number of losses <= 0 drawn at it (log scale only). `unit` is
     that of the losses.
@@ -44,10 +44,10 @@ class LossScale:
     unit: str = "nats"
 
     def heights(self, loss: Losses) -> Losses:
-        """Return what is drawn for each loss; nan where the loss is not finite, or too large to be drawn.
+        """Return the height of each loss; nan if the loss is not finite, or too large to be drawn.
 
-        Logarithms are the C library's, one by one: NumPy's differ in the last bit between processors, and a figure
-        must not.
+        Logarithms are computed one by one by the C library: NumPy's differ in the last bit between processors, but figures must
+        be bitwise identical.
         """
         finite = np.where(_is_drawn(loss), loss, np.nan)
         if self.kind == "linear":
@@ -57,7 +57,7 @@ class LossScale:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The lowest and the highest height drawn: the range of the losses, widened where that is a single value."""
+        """The lowest and the highest height: the range of the losses, widened if that is a single value."""
         if self.low is None or self.high is None:
             return 0.0, 1.0
         if is_flat(self.low, self.high):
@@ -67,12 +67,12 @@ class LossScale:
 
     @property
     def norm(self) -> Normalize:
-        """From a height to its place on the colour map."""
+        """The map from heights to positions on the colour map."""
         return Normalize(*self.limits)
 
     @property
     def label(self) -> str:
-        """The axis label, with the unit, and what was done to losses that have no logarithm."""
+        """The axis label, with the unit, and a note on losses that have no logarithm."""
         if self.kind == "linear":
             return f"loss ({self.unit})"
         note = f", {self.floored} losses ≤ 0 drawn at {loss_label(self.floor)}" if self.floored else ""
@@ -104,7 +104,7 @@ class LossScale:
 
 
 def loss_scale(losses: Iterable[Losses], *, kind: ScaleAsked, unit: str = "nats") -> LossScale:
-    """Return the scale that holds all finite losses of all surfaces; `auto` is log where they span more than a hundred."""
+    """Return the scale for all finite losses of all surfaces. `auto` is log if their ratio is more than a hundred."""
     flat = np.concatenate([np.ravel(loss) for loss in losses] or [np.empty(0)])
     finite = flat[_is_drawn(flat)]
     if kind == "auto":
@@ -120,12 +120,12 @@ def loss_scale(losses: Iterable[Losses], *, kind: ScaleAsked, unit: str = "nats"
 
 
 def is_flat(low: float, high: float) -> bool:
-    """Whether the range is too small to be drawn as anything but a plane."""
+    """Return whether the range is so small that the surface is drawn as a plane."""
     return high - low <= _FLAT * max(abs(low), abs(high))
 
 
 def loss_label(value: float, *, digits: int = 4) -> str:
-    """Return one number as a person writes it: 0.05, 12, 10⁻⁶, 2.5×10⁷; `digits` significant ones at most."""
+    """Return a number in a readable form: 0.05, 12, 10⁻⁶, 2.5×10⁷; with at most `digits` significant digits."""
     words = f"{value:.{digits}g}"
     if "e" not in words and (value == 0 or abs(value) >= _FIXED_FROM):
         return words
@@ -136,7 +136,7 @@ def loss_label(value: float, *, digits: int = 4) -> str:
 
 
 def loss_labels(values: Sequence[float]) -> list[str]:
-    """Return labels for different numbers on one linear axis, with as many decimals as tell them apart."""
+    """Return labels for different numbers on one linear axis, with enough decimals to distinguish them."""
     if len(values) < 2:
         return [loss_label(value) for value in values]
     if _FIXED_FROM <= max(abs(value) for value in values) < _FIXED_TO:
@@ -167,7 +167,7 @@ def _round_values(low: float, high: float, count: int) -> list[float]:
 
 
 def _round_logs(low: float, high: float, count: int) -> list[float]:
-    """Heights of round losses: decades, or 1-2-5, or (within a factor of five) plain round numbers."""
+    """Return heights of round losses: decades, or 1-2-5, or (within a factor of five) plain round numbers."""
     span = high - low
     if span < math.log10(5):
         return [math.log10(value) for value in _round_values(10**low, 10**high, count) if value > 0]
@@ -175,5 +175,5 @@ def _round_logs(low: float, high: float, count: int) -> list[float]:
     for mantissas in ((1, 2, 5), (1, 3), (1,)):
         if span * len(mantissas) <= count:
             return [decade + math.log10(mantissa) for decade in decades for mantissa in mantissas]
-    stride = math.ceil(0.75 * span / count)  # rather a third more lines than every other decade
+    stride = math.ceil(0.75 * span / count)  # prefer a third more lines to every other decade
     return [float(decade) for decade in decades if decade % stride == 0]

@@ -24,13 +24,13 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _SIDE = 5.8, 4.6, 0.85, 0.6, 3.6
 _BAR_LEFT, _BAR_WIDTH, _TICKS = 4.7, 0.17, 9
 _SOLID = (0.6, 0.2, 4.5, 4.0)
 _TITLE_BELOW_TOP = 0.3
-_FEW = 40  # points of a line; above it dots would only thicken it
+_FEW = 40  # with more points, markers would only thicken the line
 
 
 def draw_single(
     panel: Panel, *, kind: Literal["contour", "solid"], scale: LossScale, has_home: bool, title: str, axes: Axes | None
 ) -> Figure:
-    """Draw a surface from above or in three dimensions; `axes` of a solid are in 3d. Returns the figure it is in."""
+    """Draw a surface from above or in three dimensions. `axes` of a solid are 3d. Return its figure."""
     with isolated_settings():
         drawn = axes if axes is not None else _new_axes(title, projection="3d" if kind == "solid" else None)
         figure = cast("Figure", drawn.get_figure(root=True))
@@ -54,7 +54,7 @@ def draw_line(
     title: str,
     axes: Axes | None,
 ) -> Figure:
-    """Draw a loss over the points of a line, with a star at theta*; what is not finite is a gap."""
+    """Draw a loss over the points of a line, with a star at theta*. A loss that is not finite is a gap."""
     with isolated_settings():
         drawn = axes if axes is not None else _new_axes(title, projection=None)
         finite = np.where(np.isfinite(loss) & ((loss > 0) | (scale == "linear")), loss, np.nan)
@@ -77,7 +77,7 @@ def draw_line(
 
 
 def _new_axes(title: str, *, projection: str | None) -> Axes:
-    """Axes of a figure of their own."""
+    """Return axes in a new figure."""
     figure = new_figure(_WIDTH, _HEIGHT)
     if title:
         write(figure, _LEFT, _HEIGHT - _TITLE_BELOW_TOP, title, fontsize=11, weight="bold")

@@ -1,4 +1,4 @@
-"""The right half of a row: the same surface in three dimensions, seen over the corner of the paper's theta*."""
+"""The right half of a row: the same surface in three dimensions, seen from the corner that the paper's theta* is at."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _HEIGHT_TICKS = 6
 
 
 def draw_solid(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) -> Axes3D:
-    """Draw the faces of the grid in the colours of the map; a face with a corner that isn't finite is left out.
+    """Draw the faces of the grid in the colours of the map. A face with a corner that is not finite is left out.
 
-    The star is drawn over everything: theta* of a centred grid may stand behind a hill.
+    The star is drawn over everything, since theta* of a centred grid may be hidden behind a hill.
     """
     label = f"solid {panel.model}"
     axes = cast("Axes3D", figure.add_axes(place, projection="3d", computed_zorder=False, label=label))
@@ -34,7 +34,7 @@ def draw_solid(figure: Figure, place: Place, *, panel: Panel, scale: LossScale) 
 
 
 def fill_solid(axes: Axes3D, *, panel: Panel, scale: LossScale, has_home: bool = True) -> None:
-    """Draw the surface into `axes`; without the star where theta* is no point (`has_home`)."""
+    """Draw the surface into `axes`, without the star if theta* is not a point (`has_home`)."""
     axes.patch.set_visible(False)
     axes.view_init(elev=32, azim=-122)
     axes.set_box_aspect((1, 1, 0.72), zoom=0.92)
@@ -64,7 +64,7 @@ def _set_ticks(axes: Axes3D, scale: LossScale) -> None:
     axes.zaxis.set_tick_params(pad=6)
     axes.text2D(
         0.03, 0.79, f"loss ({scale.unit})", transform=axes.transAxes, fontsize=8
-    )  # a label along z would meet the map's
+    )  # a label along z would overlap the map's
     axes.set_xlabel("a", labelpad=2)
     axes.set_ylabel("b", labelpad=2)
 

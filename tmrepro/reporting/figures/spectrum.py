@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 WIDTH = 10.6
 _HEADER, _ROW, _FOOTER = 1.05, 2.75, 0.1
 _LEFT, _BOTTOM, _HEIGHT, _ACROSS = 0.85, 0.62, 1.7, 9.4
-_DECADES = 6  # of density below its peak
+_DECADES = 6  # shown below the peak of the density
 
 
 def draw_spectrum(spectra: Mapping[str, Spectrum]) -> Figure:
-    """Draw the spectra of networks by name, in their order."""
+    """Draw the spectra of networks by name, in the given order."""
     height = _HEADER + _ROW * max(1, len(spectra)) + _FOOTER
     with isolated_settings():
         figure = new_figure(WIDTH, height)
@@ -49,7 +49,7 @@ def _title(model: str, spectrum: Spectrum) -> str:
 
 
 def _draw(axes: Axes, spectrum: Spectrum) -> dict[str, Line2D]:
-    """Return the lines that the legend explains, by their words."""
+    """Return the lines for the legend, by their texts."""
     entries = {}
     if spectrum.density is not None:
         values, grid = spectrum.density.values, spectrum.density.grid

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DPI = 150
 FAMILY = "tmrepro-sans"
-COLORMAP = "viridis"  # its luminance rises monotonically: it survives greyscale print and colour blindness
+COLORMAP = "viridis"  # its luminance rises monotonically: it works in greyscale print and for colour-blind readers
 INK = "#1a1a1a"
 FAINT = "#595959"  # 7:1 on white: still legible when printed
 BLUE = "#0072b2"  # Okabe and Ito's palette, safe for the colour-blind
@@ -50,7 +50,7 @@ _CATEGORIES = {
     "collapsed": "not a minimum (collapsed)",
     "diverged": "not a minimum (diverged)",
 }
-_NOT_OURS = frozenset({"backend", "backend_fallback", "interactive", "toolbar"})  # they are the reader's windows
+_NOT_OURS = frozenset({"backend", "backend_fallback", "interactive", "toolbar"})  # settings of the reader's windows
 _FONT_FILES = {"normal": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}
 _SETTINGS = {
     "font.family": [FAMILY],
@@ -70,7 +70,7 @@ _SETTINGS = {
 
 @contextmanager
 def isolated_settings() -> Iterator[None]:
-    """Put back matplotlib's shipped defaults and this project's settings; the reader's own return afterwards."""
+    """Apply matplotlib's shipped defaults and this project's settings; restore the reader's settings afterwards."""
     _register_font()
     settings: dict[Any, Any] = {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if key not in _NOT_OURS}
     with mpl.rc_context(settings | _SETTINGS):
@@ -85,24 +85,24 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Place:
-    """Return where axes go, from inches."""
+    """Return the place of axes, given in inches."""
     across, up = figure.get_size_inches()
     return left / across, bottom / up, width / across, height / up
 
 
 def write(figure: Figure, left: float, bottom: float, words: str, **look: Any) -> Text:
-    """Write a line of text, from inches, as it stands (no markup), made to end inside the figure."""
+    """Write a line of text at a place in inches, without markup. It is shortened to end inside the figure."""
     across, up = figure.get_size_inches()
     return fit_text(figure.text(left / across, bottom / up, words, parse_math=False, **look), across - left - _MARGIN)
 
 
 def category_words(category: str) -> str:
-    """Return what a row says of its point. What is in no category is called so in the picture itself."""
+    """Return the text for the category of a point."""
     return _CATEGORIES.get(category, category)
 
 
 def fit_text(text: Text, width: float) -> Text:
-    """Make the text at most `width` inches wide: smaller letters first, then a cut with an ellipsis."""
+    """Make the text at most `width` inches wide: first with smaller letters, then with an ellipsis."""
     figure = text.get_figure(root=True)
     limit = width * (figure.dpi if figure is not None else DPI)
 
@@ -122,7 +122,7 @@ def fit_text(text: Text, width: float) -> Text:
 
 @cache
 def _register_font() -> None:
-    """Add the bundled font files under our family name; `cache` makes it happen once a process."""
+    """Add the bundled font files under our family name; `cache` makes this happen once per process."""
     folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
     for weight, name in _FONT_FILES.items():
         entry = font_manager.FontEntry(

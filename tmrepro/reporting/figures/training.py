@@ -1,6 +1,6 @@
-"""Training curves: a row per network, T_i and V_i with the epsilon line and the epochs that matter, and the accuracies.
+"""Training curves: a row per network with T_i, V_i, the epsilon line, the epochs that matter, and the accuracies.
 
-No time of day and no seconds are drawn: a figure must be the same on a faster machine.
+Times are not drawn, since a figure must be the same on a faster machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HEADER, _ROW, _FOOTER = 1.1, 3.2, 0.1
 _LEFT, _BOTTOM, _HEIGHT = 0.85, 0.65, 2.1
 _LOSS_WIDTH, _ACCURACY_LEFT, _ACCURACY_WIDTH = 5.2, 6.95, 3.3
 
-_FEW = 40  # epochs; above it dots would only thicken the line
+_FEW = 40  # with more epochs, markers would only thicken the line
 _TRAIN: dict[str, Any] = {"color": BLUE, "linewidth": 1.4}
 _OTHER: dict[str, Any] = {"color": BLUE, "linewidth": 0.6, "alpha": 0.4}
 _VALIDATION: dict[str, Any] = {"color": ORANGE, "linewidth": 1.4, "linestyle": (0, (4, 1.5))}
@@ -49,9 +49,9 @@ def draw_training(
     unit: str = "nats",
     others: Mapping[str, Sequence[History]] = MappingProxyType({}),
 ) -> Figure:
-    """Draw the histories, in their order; what `minima` says of a network is marked where it is given; `unit` is the losses'.
+    """Draw the histories in their order. Mark the epochs of each network in `minima`. `unit` is that of the losses.
 
-    `others`: histories of the same networks with other seeds, of which the training losses are drawn as faint lines.
+    `others`: histories of the same networks with other seeds. Their training losses are faint lines.
     """
     height = _HEADER + _ROW * max(1, len(histories)) + _FOOTER
     with isolated_settings():
@@ -87,7 +87,7 @@ def _row_title(model: str, minimum: Minimum | None) -> str:
 
 
 def _draw_losses(axes: Axes, history: History, minimum: Minimum | None, unit: str) -> dict[str, Line2D]:
-    """Return the lines that the legend explains, by their words."""
+    """Return the lines for the legend, by their texts."""
     epochs = _epochs(history)
     train, validation = _drawable(history.train_losses), _drawable(history.validation_losses)
     axes.set_yscale("log", nonpositive="mask")
@@ -122,7 +122,7 @@ def _draw_others(axes: Axes, others: Sequence[History]) -> dict[str, Line2D]:
 def _mark_epochs(
     axes: Axes, epochs: Float64[np.ndarray, " epochs"], train: Float64[np.ndarray, " epochs"], minimum: Minimum
 ) -> dict[str, Line2D]:
-    """Mark epochs on the training curve, by shapes that can be told apart when they lie on each other."""
+    """Mark epochs on the training curve, by shapes that remain distinct when they overlap."""
     marks: tuple[tuple[str, int | None, dict[str, Any]], ...] = (
         ("first LM", minimum.lm_first_epoch, {"marker": "o", "ms": 13, "mfc": "none", "mew": 1.2}),
         ("first GM", minimum.gm_first_epoch, {"marker": "s", "ms": 11, "mfc": "none", "mew": 1.2}),
@@ -165,7 +165,7 @@ def _finish(axes: Axes, epochs: Float64[np.ndarray, " epochs"], *, label: str) -
 
 
 def _label_decades(axes: Axes) -> None:
-    """Label decades, and 2 and 5 between them where the losses span less than two of them."""
+    """Label decades. If the losses span less than two decades, also label 2 and 5 between them."""
     low, high = axes.get_ylim()
     close = high < 100 * low
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if close else (1,), numticks=12 if close else 8))
@@ -178,5 +178,5 @@ def _epochs(history: History) -> Float64[np.ndarray, " epochs"]:
 
 
 def _drawable(losses: Float64[np.ndarray, " epochs"]) -> Float64[np.ndarray, " epochs"]:
-    """Losses as a log axis can show them: what is not positive or not finite is a gap in the line."""
+    """Return the losses for a log axis. A loss that is not positive or not finite is a gap in the line."""
     return np.where(np.isfinite(losses) & (losses > 0), losses, np.nan)

@@ -1,6 +1,6 @@
-"""Tasks done by the workers of a scheduler.
+"""The engine that uses the workers of a scheduler.
 
-Dask decides which worker does what; it may do a task twice, and a task that was lost with a scheduler is sent again.
+Dask decides which worker does a task, and may do a task twice. A task that was lost with a scheduler is sent again.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from tmrepro.runner.cluster.turns import Turns
 
 R = TypeVar("R")
 
-LONELY_SECONDS = 60.0  # without any worker before that is said
-ALLOWED_DEATHS = 3  # of workers that did the same task; Dask's own number, too
-START_TRIES = 3  # for a worker process here, until one is prepared
-LOOK_SECONDS = 1.0  # between two looks at the workers
-TASKS_PER_WORKER = 2  # sent ahead: one under way, one to follow. More would only fill the scheduler's memory
+LONELY_SECONDS = 60.0  # time without any worker before a note says so
+ALLOWED_DEATHS = 3  # workers that may die while they do the same task; Dask's own limit as well
+START_TRIES = 3  # attempts to start a local worker process until one is prepared
+LOOK_SECONDS = 1.0  # between two checks of the workers
+TASKS_PER_WORKER = 2  # one under way and one to follow; more would only fill the scheduler's memory
 
 
 @dataclass(eq=False)
 class _Job:
-    """A task that was sent; `supplied` are the workers that got what they lacked for it, of which `deaths` are gone."""
+    """A task that was sent. `supplied` are the workers that got missing files for it; `deaths` counts those that died."""
 
     task: Task[Any]
     client: Client
@@ -60,7 +60,7 @@ class _Job:
 
 
 class Cluster:
-    """An engine: the workers of a scheduler, or `workers` processes of its own."""
+    """An engine that uses the workers of a scheduler, or `workers` local processes."""
 
     in_process = False
 
@@ -71,19 +71,21 @@ class Cluster:
         self._client: Client | None = None
         self._cluster: Any = None
         self._admitted = 0
-        self._starts = 0.0  # of worker processes here, when one had last taken part
+        self._starts = 0.0  # number of started local worker processes when one last took part
         self._sent = 0  # tasks under way
-        self._sending: set[tuple[str, str]] = set()  # what is on its way to a worker: its address, and a SHA-256
-        self._arrived: dict[tuple[str, str], float] = {}  # and when it had arrived
+        self._sending: set[tuple[str, str]] = set()  # files being sent: address of the worker, SHA-256
+        self._arrived: dict[tuple[str, str], float] = {}  # files that have arrived, and when
         self._events: deque[Mapping[str, Any]] = deque()
         silence()
-        dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"})  # a surface to judge is large
+        dask.config.set(
+            {"distributed.admin.large-graph-warning-threshold": "1 TB"}
+        )  # a surface to be measured is large
 
     def connect(self) -> None:
-        """Reach the scheduler, or start one.
+        """Connect to the scheduler, or start one.
 
         Raises:
-            ComputeError: nobody answers at its address, or processes cannot be started here.
+            ComputeError: no scheduler answers at its address, or local processes cannot be started.
             UsageError: the link is wrong or unsafe.
         """
         if self._link is None:
@@ -97,17 +99,15 @@ class Cluster:
         try:
             listen(client, self._events.append)
         except LOST as error:
-            raise ComputeError(
-                "the scheduler was lost as soon as it was reached; the same command continues"
-            ) from error
+            raise ComputeError("the scheduler was lost right after connecting; the same command continues") from error
         self._client = client
-        # In the background: this ends when all workers are prepared, and one that hangs never is.
+        # In the background: this ends when all workers are prepared, and a worker that hangs never is.
         threading.Thread(target=register, args=(client, Admission(self._wanted)), daemon=True).start()
         threading.Thread(target=self._watch, args=(client, address), daemon=True).start()
 
     @property
     def dashboard(self) -> str | None:
-        """The address of Dask's dashboard, where it is on."""
+        """The address of Dask's dashboard, or None if it is off."""
         return None if self._client is None else dashboard_of(self._client)
 
     def call(self, task: Task[R], workspace: Place) -> R:
@@ -140,7 +140,7 @@ class Cluster:
                     self._drop(job)
 
     def graph(self, stages: Sequence[Stage]) -> None:
-        """See `Engine.graph`. At most one stage more than there are workers is under way, the first ones first."""
+        """See `Engine.graph`. The number of stages under way is at most the number of workers plus one."""
         self._turns.graph(stages, at_once=lambda: 1 + max(1, self._admitted or self._workers))
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class Cluster:
             elif client is not None and client.status == "running":
                 leaving = threading.Thread(target=leave, args=(client, self._name), daemon=True)
                 leaving.start()
-                leaving.join(CONNECT_SECONDS)  # a worker that hangs would be waited for
+                leaving.join(CONNECT_SECONDS)  # a limit, since a worker may hang
         for each in (client, self._cluster):
             if each is not None:
                 with suppress(*LOST):
@@ -162,7 +162,7 @@ class Cluster:
     def _send(self, task: Task[Any]) -> _Job:
         if self._client is None and self._link is None:
             self.connect()
-        self._turns.wait_for(lambda: self._client is not None)  # while the scheduler is gone
+        self._turns.wait_for(lambda: self._client is not None)  # the scheduler may be lost
         assert self._client is not None  # noqa: S101
         key = f"{type(task).__name__}-{uuid.uuid4().hex}"
         future = self._client.submit(perform, self._name, task, key=key, pure=False, resources={self._name: 1})
@@ -180,13 +180,13 @@ class Cluster:
         job.client, job.future, job.begun = again.client, again.future, again.begun
 
     def _receive(self, job: _Job, workspace: Place) -> None:
-        """The answer of a job that has ended; one that was lost, or lacked something, is sent again."""
+        """Return the answer of a job that has ended. Send a job again if it was lost or lacked files."""
         try:
             answer: Answer = self._turns.aside(job.future.result)
         except KilledWorker as error:
             raise _deadly(job.task, deaths=error.allowed_failures + 1) from error
         except LOST:
-            if job.future.status == "error":  # what the task itself raised
+            if job.future.status == "error":  # raised by the task itself
                 raise
             self._reach_again(job.client)
             self._send_again(job)
@@ -200,7 +200,7 @@ class Cluster:
         self._send_again(job)
 
     def _count_deaths(self, worker: str, job: _Job) -> None:
-        """Dask counts the deaths of a task's workers, but not beyond an answer, and a new worker always lacks something."""
+        """Count the worker's death. Dask's own count ends with an answer, and a new worker always answers that it lacks files."""
         if job.supplied:
             with suppress(*LOST):
                 gone = job.supplied.difference(self._turns.aside(lambda: workers_of(job.client)))
@@ -211,11 +211,11 @@ class Cluster:
         job.supplied.add(worker)
 
     def _supply(self, answer: Answer, job: _Job, workspace: Place) -> None:
-        """Give a worker what it lacks, unless that is on its way to it already, or there by now."""
+        """Send a worker what it lacks, unless that is being sent already, or has arrived."""
         task = job.task
         data = {(answer.worker, "data")} if answer.lacks_data else set[tuple[str, str]]()
         wanted = data | {(answer.worker, task.needs[path]) for path in answer.lacks}
-        # What arrived after the task was sent is not lacking any more, whatever the answer says.
+        # The answer is out of date for files that arrived after the task was sent.
         missing = {one for one in wanted if self._arrived.get(one, 0.0) < job.begun}
         mine = missing - self._sending
         self._sending |= mine
@@ -244,30 +244,30 @@ class Cluster:
             self._reach_again(client)
 
     def _reach_again(self, lost: Client) -> None:
-        """Connect to the scheduler that took the place of the one behind `lost`, once there is one."""
+        """Connect again to the scheduler of `lost`, or to its replacement, as soon as there is one."""
         if self._cluster is not None:
             raise ComputeError("the local scheduler was lost; the same command continues")
-        if self._client is not lost:  # somebody did, or does
+        if self._client is not lost:  # another thread has reconnected, or does so now
             self._turns.wait_for(lambda: self._client is not None)
             return
         self._client, self._admitted = None, 0
         threading.Thread(target=lost.close, kwargs={"timeout": CONNECT_SECONDS}, daemon=True).start()
-        self._reporter.note("the scheduler is gone; waiting for it, or for one that takes its place")
+        self._reporter.note("the scheduler is lost; waiting for it or its replacement")
         while True:
             try:
                 self._turns.aside(self.connect)
             except ComputeError:
                 self._turns.pause()
             else:
-                self._reporter.note("the scheduler is there again")
+                self._reporter.note("the scheduler is back")
                 self._turns.wake()
                 return
 
     def _watch(self, client: Client, address: str) -> None:
-        """Count the workers now and then, and tell what they say, until `client` is left."""
+        """Count the workers at intervals and pass on their messages, until `client` is replaced."""
         lonely_since, told = time.monotonic(), False
         while self._client is client:
-            with suppress(Exception):  # a client that is being closed; whoever waits for a task finds out why
+            with suppress(Exception):  # the client may be closing; waiting for a task raises the reason
                 admitted = sum(self._name in worker["resources"] for worker in workers_of(client).values())
                 with self._turns:
                     if self._client is client and admitted != self._admitted:
@@ -287,7 +287,7 @@ class Cluster:
             time.sleep(LOOK_SECONDS)
 
     def _took_part(self) -> None:
-        """A worker is prepared, or was: those processes here that were started so far did not all die before that."""
+        """Note that a worker is or was prepared. So not all local processes died before they could take part."""
         self._starts = self._started()
 
     def _started(self) -> float:

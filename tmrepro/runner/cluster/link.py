@@ -1,7 +1,7 @@
-"""Where a scheduler is, and whether it is safe to talk to it.
+"""The address of a scheduler, and whether the connection is secure.
 
-Dask unpickles what it is sent, so whoever reaches a scheduler or a worker runs code there. Plain TCP is for this machine
-alone; everything else needs TLS with certificates on both sides.
+Dask unpickles what it receives, so everybody who can connect to a scheduler or a worker can run code there. Plain TCP is
+allowed on this machine only. All other connections need TLS with certificates on both sides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCHEDULER_FILE_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Link:
-    """A scheduler by its address or by the file that it writes (`dask scheduler --scheduler-file`), and the certificates."""
+    """A scheduler, by its address or the file that it writes (`dask scheduler --scheduler-file`), and the certificates."""
 
     scheduler: str | None = None
     scheduler_file: Path | None = None
@@ -34,15 +34,15 @@ class Link:
         """Raise UsageError unless the link names one scheduler and may be used.
 
         Raises:
-            UsageError: it names none or two, certificates are missing, or it would go over a network without TLS.
+            UsageError: it names none or two, certificates are missing, or a network connection has no TLS.
         """
         if (self.scheduler is None) == (self.scheduler_file is None):
-            raise UsageError("name one scheduler: by its address, or by --scheduler-file")
+            raise UsageError("give either the scheduler's address or --scheduler-file")
         given = {"--tls-ca": self.tls_ca, "--tls-cert": self.tls_cert, "--tls-key": self.tls_key}
         missing = [name for name, path in given.items() if path is None]
         if 0 < len(missing) < len(given):
             raise UsageError(
-                f"TLS needs a certificate, its key and that of the authority; {', '.join(missing)} is missing"
+                f"TLS needs the certificate, its key and the certificate of the authority; {', '.join(missing)} is missing"
             )
         for name, path in given.items():
             if path is not None and not path.is_file():
@@ -51,11 +51,11 @@ class Link:
             self._check_address(self.scheduler)
 
     def address(self) -> str:
-        """The address, with its scheme; a scheduler file is read anew each time.
+        """Return the address with its scheme. A scheduler file is read each time.
 
         Raises:
-            UsageError: see `check`, or the file is none that a scheduler wrote.
-            FileNotFoundError: there is no such file (yet).
+            UsageError: see `check`; or `dask scheduler` did not write the file.
+            FileNotFoundError: the file does not exist (yet).
         """
         self.check()
         if self.scheduler_file is None:
@@ -73,7 +73,7 @@ class Link:
         return address
 
     def security(self) -> Security:
-        """The certificates, as Dask takes them, for clients and workers alike."""
+        """Return the certificates in Dask's form, for clients and workers."""
         from distributed import Security
 
         if self.tls_ca is None:
@@ -104,7 +104,9 @@ class Link:
                 f"{given}: TLS needs --tls-ca, --tls-cert and --tls-key; docs/scale.md says how to make them"
             )
         if scheme == "tcp" and self.tls_ca is not None:
-            raise UsageError(f"{given}: certificates are given, but the address is that of a scheduler without TLS")
+            raise UsageError(
+                f"{given}: this is an address without TLS, but certificates are given; use tls:// or omit them"
+            )
         if scheme == "tcp" and not _is_loopback(host):
             raise UsageError(
                 f"{given} is not on this machine, and without TLS anybody on the network could run code here: start the "

@@ -1,4 +1,4 @@
-"""A scheduler and workers on this machine, for `--workers N`: processes of our own, reached through the loopback interface."""
+"""A scheduler and workers on this machine, for `--workers N`: local processes that use the loopback interface."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from distributed.core import Status
 from tmrepro.runner.cluster.serve import WORKER_NUMBER, WORKER_SETTINGS
 
 LOOPBACK = "127.0.0.1"
-OWN_FILES, FILES_PER_WORKER = 40, 16  # 23 and 11 were measured; without them Dask waits, and says nothing
-HANGING_SECONDS = 60  # without a sign of life, a worker is killed and started again
+OWN_FILES, FILES_PER_WORKER = 40, 16  # 23 and 11 were measured; with fewer, Dask waits without a message
+HANGING_SECONDS = 60  # a worker without a heartbeat for this time is killed and restarted
 
 
 class CountingNanny(Nanny):
-    """Starts a worker process, and another one whenever that dies; knows how many it has started."""
+    """Starts a worker process, restarts it when it dies or hangs, and counts the starts."""
 
     starts = 0
 
@@ -33,10 +33,10 @@ class CountingNanny(Nanny):
 
 
 def local_cluster(workers: int) -> Any:
-    """A scheduler in this process and `workers` processes. Dask starts those again that die or hang.
+    """Start a scheduler in this process, and `workers` processes. Dask restarts those that die or hang.
 
     Raises:
-        OSError: this process may not open as many files as that takes.
+        OSError: the limit of open files is too low.
         RuntimeError: a process did not start.
     """
     _require_open_files(OWN_FILES + workers * FILES_PER_WORKER)
@@ -59,7 +59,7 @@ def local_cluster(workers: int) -> Any:
 
 
 def starts_of(cluster: Any) -> float:
-    """How many worker processes were started so far; infinitely many, where none will be started any more."""
+    """Return how many worker processes were started so far; infinity if no more will be started."""
     nannies = cluster.workers.values()
     if all(nanny.status == Status.closed for nanny in nannies):
         return math.inf
@@ -67,7 +67,7 @@ def starts_of(cluster: Any) -> float:
 
 
 def kill_workers(cluster: Any) -> None:
-    """End the worker processes at once: a task may take an hour, and whoever asked to stop does not wait for it."""
+    """End the worker processes at once, since a task may take an hour."""
 
     async def kill() -> None:
         for nanny in cluster.workers.values():

@@ -1,4 +1,4 @@
-"""`tmrepro worker`: worker processes for the scheduler of a link, which come back when it does."""
+"""`tmrepro worker`: worker processes for a scheduler. They reconnect when the scheduler is back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from distributed.core import Status
 
 from tmrepro.runner.cluster.link import Link
 
-WORKER_NUMBER = "TMREPRO_WORKER_NUMBER"  # of a worker on its machine: which GPU it takes
-WORKER_DATA = "TMREPRO_WORKER_DATA"  # the folder of the data, where a worker has it itself
+WORKER_NUMBER = "TMREPRO_WORKER_NUMBER"  # number of a worker on its machine; it selects the GPU
+WORKER_DATA = "TMREPRO_WORKER_DATA"  # folder of the data, if the worker has its own copy
 AGAIN_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
-START_SECONDS = 300.0  # for a process to start and to join; a busy machine takes its time
+START_SECONDS = 300.0  # for a process to start and to join; a busy machine is slow
 
-# One task at a time; and nothing that Dask would do about memory by itself: spill to disk, pause, kill.
+# One task at a time. Dask must not spill to disk, pause or kill because of memory.
 WORKER_SETTINGS: Mapping[str, Any] = {
     "nthreads": 1,
     "memory_limit": 0,
@@ -43,12 +43,12 @@ def serve(link: Link, *, workers: int, data_dir: Path | None) -> None:
     _log.setLevel(logging.INFO)
     silence()
     stopped = asyncio.run(_serve(link, workers=workers, data_dir=data_dir))
-    signal.raise_signal(stopped)  # as every command ends that is told to
+    signal.raise_signal(stopped)  # end by the signal, as every command does
 
 
 def silence() -> None:
-    """Dask's log is for who debugs Dask; what a user should know is said in words."""
-    for handler in logging.getLogger("distributed").handlers:  # one of all loggers that Dask sets up
+    """Turn off Dask's log, which is for debugging Dask. tmrepro's own messages inform the user."""
+    for handler in logging.getLogger("distributed").handlers:  # the handler that Dask gives to all its loggers
         handler.setLevel(logging.CRITICAL)
 
 
@@ -81,10 +81,10 @@ async def _serve(link: Link, *, workers: int, data_dir: Path | None) -> signal.S
 
 
 async def _stay(link: Link, *, folder: str, environment: Mapping[str, str]) -> None:
-    """One worker process, started again whenever it ends: with its scheduler, most likely."""
+    """Run one worker process, and start it again whenever it ends, usually with its scheduler."""
     is_waiting = False
     while True:
-        with suppress(FileNotFoundError, OSError, TimeoutError):  # no scheduler, or no longer
+        with suppress(FileNotFoundError, OSError, TimeoutError):  # there is no scheduler now
             address, security = link.address(), link.security()
             comm = await connect(address, timeout=CONNECT_SECONDS, **security.get_connection_args("worker"))
             await comm.close()
@@ -97,7 +97,7 @@ async def _stay(link: Link, *, folder: str, environment: Mapping[str, str]) -> N
 
 
 async def _work(address: str, security: Security, *, folder: str, environment: Mapping[str, str]) -> None:
-    """A worker process, and another one whenever that dies or hangs, as long as its scheduler is there."""
+    """Run a worker process, and restart it when it dies or hangs, as long as its scheduler is there."""
     nanny = Nanny(
         address,
         security=security,
@@ -112,7 +112,7 @@ async def _work(address: str, security: Security, *, folder: str, environment: M
         await nanny
         _log.info("worker %s is at %s, for %s", environment[WORKER_NUMBER], nanny.worker_address, address)
         await nanny.finished()
-    except (AssertionError, RuntimeError, ValueError) as error:  # what Dask makes of a scheduler that goes meanwhile
+    except (AssertionError, RuntimeError, ValueError) as error:  # Dask raises these if the scheduler is lost meanwhile
         _log.debug("%s", error)
     finally:
         if nanny.status != Status.closed:

@@ -1,4 +1,4 @@
-"""The files that a worker holds, by their SHA-256: each travels to it once."""
+"""The files that a worker holds, by their SHA-256. Each file is sent once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-LIMIT_BYTES = 2**33  # beyond, those that were used longest ago go
+LIMIT_BYTES = 2**33  # above it, the least recently used files are removed
 
 
 class Stock:
@@ -22,11 +22,11 @@ class Stock:
             each.mkdir(parents=True, exist_ok=True)
 
     def lacks(self, needs: Mapping[str, str]) -> tuple[str, ...]:
-        """The paths among `needs` (path -> SHA-256) whose content is not here."""
+        """Return the paths among `needs` (path -> SHA-256) whose content is missing here."""
         return tuple(path for path, digest in needs.items() if not (self._files / digest).exists())
 
     def put(self, content: bytes) -> str:
-        """Hold `content`; returns its SHA-256."""
+        """Store `content`. Return its SHA-256."""
         digest = hashlib.sha256(content).hexdigest()
         with tempfile.NamedTemporaryFile(dir=self._views, delete=False) as file:
             file.write(content)
@@ -36,7 +36,7 @@ class Stock:
 
     @contextmanager
     def view(self, needs: Mapping[str, str]) -> Iterator[Path]:
-        """A folder that has the files of `needs` in their places, for as long as one task needs it."""
+        """Yield a folder that has the files of `needs` in their places. It is removed after the task."""
         folder = Path(tempfile.mkdtemp(dir=self._views))
         try:
             for path, digest in needs.items():

@@ -1,4 +1,4 @@
-"""What the coordinator says to a scheduler and its workers, each in one call that may take its time or fail."""
+"""Calls of the coordinator to a scheduler and its workers. Each may be slow, or fail."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tmrepro.store.atomic import read_bytes, safe_path
 CONNECT_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
 ECHO_SECONDS = 0.1
-MOST_ECHO_SECONDS = 60.0  # a busy scheduler takes its time; one that never answers is as good as gone
-LOST = (FutureCancelledError, CommClosedError, OSError, TimeoutError)  # whoever was talked to is gone
+MOST_ECHO_SECONDS = 60.0  # a busy scheduler is slow; one that does not answer in this time counts as lost
+LOST = (FutureCancelledError, CommClosedError, OSError, TimeoutError)  # the other side is lost
 
 
 def client_of(link: Link) -> tuple[Client, str]:
-    """A client of the scheduler that `link` names, and the address.
+    """Return a client of the scheduler that `link` names, and the address.
 
     Raises:
-        ComputeError: nobody answers there.
+        ComputeError: no scheduler answers there.
         UsageError: the link is wrong or unsafe.
     """
     try:
@@ -47,18 +47,18 @@ def client_of(link: Link) -> tuple[Client, str]:
         return Client(address, security=link.security(), timeout=CONNECT_SECONDS, set_as_default=False), address
     except (OSError, TimeoutError) as error:
         raise ComputeError(
-            f"no scheduler answers at {address}: is `dask scheduler` running there, with TLS if and only if the address begins "
-            "with tls://?"
+            f"no scheduler answers at {address}. Start `dask scheduler` there. It must use TLS if and only if the address "
+            "begins with tls://"
         ) from error
 
 
 def listen(client: Client, hear: Callable[[Any], None]) -> None:
     """Call `hear` with each event of the workers from now on.
 
-    The scheduler takes note of that in its own time, and drops events that come before; so one of our own is awaited.
+    The scheduler subscribes with a delay, and drops earlier events. So this sends an event of its own and waits for it.
 
     Raises:
-        TimeoutError: it never comes.
+        TimeoutError: the event does not arrive.
     """
     token, heard = uuid.uuid4().hex, threading.Event()
 
@@ -78,13 +78,13 @@ def listen(client: Client, hear: Callable[[Any], None]) -> None:
 
 
 def workers_of(client: Client) -> Mapping[str, Any]:
-    """What the scheduler knows of its workers, by address."""
+    """Return the scheduler's information about its workers, by address."""
     workers: Mapping[str, Any] = client.scheduler_info(n_workers=-1)["workers"]
     return workers
 
 
 def dashboard_of(client: Client) -> str | None:
-    """The address of the dashboard, where there is one: a scheduler names it also where bokeh is not installed."""
+    """Return the address of the dashboard, or None. A scheduler names one even if bokeh is not installed, so it is tried."""
     with suppress(OSError, ValueError, KeyError):
         link: str = client.dashboard_link
         with urlopen(link, timeout=CONNECT_SECONDS) as page:  # noqa: S310 - the scheduler's own
@@ -93,31 +93,31 @@ def dashboard_of(client: Client) -> str | None:
 
 
 def leave(client: Client, name: str) -> None:
-    """No worker that joins later is prepared for the run any more."""
+    """Stop preparing workers that join later."""
     with suppress(*LOST):
         client.unregister_worker_plugin(name)
 
 
 def register(client: Client, admission: Admission) -> None:
-    """Prepare all workers for a run, those that join later too. Tried again where one of them could not be reached."""
+    """Prepare all present and later workers for a run. Try again if one of them could not be reached."""
     while client.status == "running":
         try:
             client.register_plugin(admission, name=admission.name)
-        except Exception:  # noqa: BLE001 - whatever is wrong with one worker or the scheduler; who waits for tasks finds out
+        except Exception:  # noqa: BLE001 - any fault of a worker or the scheduler; waiting for tasks raises the reason
             time.sleep(AGAIN_SECONDS)
         else:
             return
 
 
 def content_of(workspace: Place, path: str, *, digest: str) -> bytes:
-    """The bytes of a file of the run folder.
+    """Return the bytes of a file of the run folder.
 
     Raises:
-        DamagedError: they are not those of `digest`.
+        DamagedError: their SHA-256 is not `digest`.
     """
     content = read_bytes(safe_path(workspace.run, path), limit_bytes=FILE_BYTES, name=path)
     if hashlib.sha256(content).hexdigest() != digest:
         raise DamagedError(
-            f"{workspace.run / path}: not the bytes that were recorded; the same command recomputes them"
+            f"{workspace.run / path}: damaged (SHA-256 differs from the record); the same command recomputes it"
         )
     return content

@@ -1,4 +1,4 @@
-"""Tasks, which a worker can do; stages, which use them; and the engine of a run in one process, which does both in order."""
+"""Tasks, which a worker can do; stages, which use tasks; and the engine of a run in one process, which does both in order."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Place(Protocol):
 
     @property
     def dataset(self) -> Any:
-        """The data, which travel to workers that lack them."""
+        """The data, which are sent to workers that lack them."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC, Generic[R]):
-    """A piece of work that can be done anywhere, any number of times, with the same result.
+    """A piece of work that any process can do, any number of times, with the same result.
 
     `needs` are the files of the run folder that it reads: relative path -> SHA-256.
     """
@@ -37,16 +37,16 @@ class Task(ABC, Generic[R]):
 
     @abstractmethod
     def compute(self, workspace: Any) -> R:
-        """Do it, with the files of `needs` under `workspace.run`."""
+        """Do the task, with the files of `needs` under `workspace.run`, and return its result."""
 
     def to_hold(self, result: R) -> Iterable[bytes]:  # noqa: ARG002
-        """Contents of files, made by this task, that the worker keeps for the next one."""
+        """Return contents of files made by this task, which the worker keeps for the next task."""
         return ()
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a run: it may begin when the stages named in `after` have ended."""
+    """A stage of a run. It may begin when the stages named in `after` have ended."""
 
     name: str
     after: tuple[str, ...]
@@ -55,29 +55,29 @@ class Stage:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Does tasks, here or elsewhere."""
+    """Does tasks, in this process or elsewhere."""
 
     in_process: bool
 
     def call(self, task: Task[R], workspace: Place) -> R:
-        """The result of one task."""
+        """Do one task, and return its result."""
         ...
 
     def each(self, tasks: Iterable[Task[R]], workspace: Place) -> Generator[R, None, None]:
-        """The result of each task as soon as it is there, in any order. Closing it drops the tasks under way."""
+        """Yield the result of each task as soon as it is there, in any order. Closing the generator cancels tasks under way."""
         ...
 
     def graph(self, stages: Sequence[Stage]) -> None:
-        """Run all stages, each after those that it names; `stages` are in such an order. The first error ends all."""
+        """Run all stages, each after those that it names. `stages` are in a valid order. The first error ends all."""
         ...
 
     def close(self) -> None:
-        """Leave the workers, at once."""
+        """Leave the workers at once."""
         ...
 
 
 class InProcess:
-    """One task after the other, in this process."""
+    """Does one task after the other, in this process."""
 
     in_process = True
 

@@ -1,7 +1,7 @@
-"""The threads of the stages, of which one works at a time: whoever has the turn.
+"""The threads of the stages. Only the thread that has the turn runs.
 
-A stage passes the turn on while it waits, and only then. So all that stages do here (files, records, progress) happens as in one
-thread, and nothing of it needs a lock of its own.
+A stage passes the turn on only while it waits. So the stages' work here (files, records, progress) runs as in one thread and
+needs no locks.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from tmrepro.runner.cluster.tasks import Stage
 
 R = TypeVar("R")
 
-LOOK_SECONDS = 1.0  # between two looks at what is waited for, if nobody says that it happened
-TALKS = 64  # that are waited for at once
+LOOK_SECONDS = 1.0  # between two checks of a condition, if no thread signals it
+TALKS = 64  # calls under way at once
 
 
 class _Stopped(BaseException):
-    """The run ends: a stage that waits does not go on."""
+    """Ends a waiting stage, because the run ends."""
 
 
 class Turns:
-    """The turn, and what happens while it is passed on. `with turns:` takes it, for as long as it takes."""
+    """The turn. `with turns:` takes it, and `wait_for` passes it on until a condition holds."""
 
     def __init__(self) -> None:
         self._turn = threading.Condition()
@@ -39,10 +39,10 @@ class Turns:
         self._turn.release()
 
     def graph(self, stages: Sequence[Stage], *, at_once: Callable[[], int]) -> None:
-        """Run all stages, each after those that it names, at most so many at once, the first ones first.
+        """Run all stages, each after those that it names, in the given order, and at most `at_once()` at a time.
 
         Raises:
-            BaseException: what the first stage that failed raised, when all others have stopped.
+            BaseException: the error of the first stage that failed, raised after all others have stopped.
         """
         waiting, ended, threads = list(stages), set[str](), list[threading.Thread]()
 
@@ -80,12 +80,12 @@ class Turns:
             raise self._failure
 
     def fail(self, error: BaseException) -> None:
-        """Whoever waits, and whoever will, gets `error`."""
+        """Raise `error` in every thread that waits, now or later."""
         self._failure = error
         self.wake()
 
     def wait_for(self, happens: Callable[[], bool]) -> None:
-        """Pass the turn on until something has happened."""
+        """Pass the turn on until `happens` returns True."""
         while not happens():
             if self._failure is not None:
                 raise self._failure
@@ -98,17 +98,17 @@ class Turns:
         self._turn.wait(LOOK_SECONDS)
 
     def aside(self, talk: Callable[[], R]) -> R:
-        """What `talk` returns, which takes its time in a thread of its own."""
+        """Call `talk` in another thread, pass the turn on meanwhile, and return its result."""
         future = self._talks.submit(talk)
         future.add_done_callback(self.wake)
         self.wait_for(future.done)
         return future.result()
 
     def wake(self, _: Any = None) -> None:
-        """Something may have happened that somebody waits for."""
+        """Wake all waiting threads, so that they check their conditions."""
         with self:
             self._turn.notify_all()
 
     def close(self) -> None:
-        """No more talks."""
+        """Start no more calls."""
         self._talks.shutdown(wait=False, cancel_futures=True)
