@@ -16,7 +16,7 @@ MAX_LAYERS = 64
 Initialization = Literal["he", "glorot", "torch"]
 _INIT_REASON = "the paper names none; He's keeps the scale of activations in ReLU layers; Keras's default is glorot"
 _NAME_REASON = "names the folder and the row of the figure"
-_OVERRIDE_REASON = "the paper trains all networks alike; another network may need other settings"
+_OVERRIDE_REASON = "the paper trains all networks in the same way; another network may need other settings"
 
 
 def _odd(kernel: int) -> int:

@@ -22,7 +22,7 @@ def user_path(given: Path | str) -> Path:
     text = os.fspath(given)
     if not text or "\0" in text:
         raise UsageError(f"expected a path, got {text!r}")
-    path = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises where a file has a name of that form
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises if a file has such a name
     first = path.parts[0] if path.parts else ""
     if not first.startswith("~"):
         return path

@@ -80,7 +80,7 @@ def close(names: Iterable[str], *, files: Iterable[str] = (), before: Collection
 
 
 def _held(name: str) -> Iterator[str]:
-    """Yield the names of modules that a loaded module refers to, itself or a class or function of theirs."""
+    """Yield the names of modules that a loaded module refers to, directly or by a class or function."""
     module = sys.modules.get(name)
     for value in list(vars(module).values()) if module is not None else ():
         if isinstance(value, ModuleType):
