@@ -27,7 +27,7 @@ def scale(
     """Return pictures as float32, on the device where they are.
 
     `standardize`: (pixel - mean) / deviation per channel, `mean` and `deviation` rounded to float32 first. `unit`:
-    pixel / 255. Each pixel is subtracted and divided once, correctly rounded (IEEE 754), so all devices agree.
+    pixel / 255. Each subtraction and division is correctly rounded (IEEE 754), so all devices agree.
     """
     scaled = images.to(torch.float32, copy=True)
     match scaling:

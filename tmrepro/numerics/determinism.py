@@ -41,7 +41,7 @@ FOREIGN = re.compile(
     r"(OMP|GOMP|KMP|MKL|ONEDNN|DNNL|ATEN|CUBLAS|NPY|OPENBLAS|ZARR|NUMBA(?!_CACHE_DIR$))_"
     r"|(TORCH_ALLOW_TF32_CUBLAS|NVIDIA_TF32)_OVERRIDE$"
 )
-# With fewer threads than torch expects, it sums memory that no thread has written.
+# With fewer threads than it expects, torch sums memory that no thread has written.
 HARMFUL = ("OMP_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS")
 REPLACED = "TMREPRO_REPLACED"  # names of the caller's settings that a command replaced, for `tmrepro doctor`
 _READ_AT_THE_START = ("PYTHONOPTIMIZE", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -102,7 +102,7 @@ def settled(given: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, st
 
 
 def started_with(given: Mapping[str, str]) -> dict[str, str]:
-    """Return `given` without the invalid settings that Python or the C library read at their start."""
+    """Return `given` without the forbidden settings that Python or the C library read at their start."""
     kept = {name: value for name, value in given.items() if name != "PYTHONOPTIMIZE"}
     if "glibc.cpu" in kept.get("GLIBC_TUNABLES", ""):
         del kept["GLIBC_TUNABLES"]
