@@ -1,6 +1,6 @@
 """All errors of tmrepro, with the exit code of each.
 
-    TmreproError                 (never raised itself)
+    TmreproError                 (never raised directly)
     ├── UsageError          2    the command line, an argument or the environment is invalid
     │   ├── SpecError       2    the spec is invalid; every finding has file, line and column
     │   ├── FieldError      2    a field of the spec does not fit, for example, the data

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 Category = Literal["none", "collapsed", "diverged", "LM", "GM", "TM"]
-Relabelling = Literal["hard", "soft", "outputs"]  # y~: classes, distributions, or numbers as the network gives them
+Relabelling = Literal["hard", "soft", "outputs"]  # y~: classes, distributions, or the network's outputs
 
-# What ends as no point at all, and never reached an LM or GM.
+# Categories without a point: such a network never reached an LM or GM.
 FAILED: frozenset[Category] = frozenset({"collapsed", "diverged"})
 
 GRID_ORIGINS = ("corner", "center")
@@ -20,7 +20,7 @@ GRID_ORIGINS = ("corner", "center")
 def loss_bound(loss: float) -> float:
     """Return the allowed error of a surface where float64 gives `loss`: 1e-5 (|loss| + 0.01).
 
-    A purely relative bound means nothing where the loss is 5e-6.
+    A purely relative bound is meaningless for a loss of 5e-6.
     """
     return 1e-5 * (abs(loss) + 0.01)
 
@@ -29,8 +29,8 @@ def loss_bound(loss: float) -> float:
 class Grid:
     """The points of a surface: theta* + a[i] delta^ + b[j] eta^ (the paper, Algorithm 2).
 
-    `a` and `b` are distances in parameter space when the directions have unit norm. `home` is the (i, j) of theta*;
-    `step` the spacing of `a` and of `b` in those units.
+    `a` and `b` are distances in parameter space when the directions have unit norm. `home` is the (i, j) of theta*.
+    `step` is the spacing of `a` and of `b` in those units.
     """
 
     a: Float64[np.ndarray, " K"]
@@ -41,9 +41,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class Surface:
-    """A loss surface: loss[i, j] (nats) and accuracy[i, j] (share) at (a[i], b[j]). nan and inf are results.
+    """A loss surface: loss[i, j] (nats) and accuracy[i, j] (share) at (a[i], b[j]). nan and inf are valid results.
 
-    With numbers as targets the loss is a mean squared error, and every accuracy nan.
+    With numbers as targets, the loss is a mean squared error and every accuracy is nan.
     """
 
     loss: Float64[np.ndarray, "Ka Kb"]
@@ -56,7 +56,7 @@ class Surface:
 class Signature:
     """Inputs of a network, [n, *shape] of a NumPy `dtype`, and its outputs: logits [n, classes], or numbers [n, *numbers].
 
-    `least` and `largest` are those of integers, such as tokens; 0 of other inputs. `classes` is None where targets are numbers.
+    `least` and `largest` are the range of integers, such as tokens; 0 for other inputs. `classes` is None if targets are numbers.
     """
 
     shape: tuple[int, ...]
@@ -78,7 +78,7 @@ class Signature:
 
     @property
     def side(self) -> int | None:
-        """Height and width of RGB pictures of that size; None where inputs are no such pictures."""
+        """Height and width if inputs are square RGB pictures, else None."""
         match self:
             case Signature(shape=(3, height, width), dtype="float32") if height == width:
                 return height
@@ -88,9 +88,9 @@ class Signature:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of history.csv. Losses in nats; `seconds` since training began, pauses left out.
+    """One row of history.csv. Losses are in nats. `seconds` is the time since training began, without pauses.
 
-    With numbers as targets losses are mean squared errors, and there are no accuracies.
+    With numbers as targets, losses are mean squared errors and accuracies are None.
     """
 
     epoch: int
@@ -121,14 +121,14 @@ class History:
 
 @dataclass(frozen=True)
 class Minimum:
-    """What theta* is, and the numbers behind it (the paper, Table 1 and Algorithm 1). Field names are minimum.json's.
+    """The facts about theta* (the paper, Table 1 and Algorithm 1). Field names are those of minimum.json.
 
-    Losses in nats, or mean squared errors where `labels` are outputs; None where undefined (accuracies of numbers) or never.
-    `train_loss_last` is T_i of the last epoch and `train_loss_previous` T_{i-1}; `train_loss_at_minimum` is T*, the eval-mode
-    loss on the training part; `validation_loss` V, the eval-mode loss on the held-out part, both with the given labels;
-    `relabelled_loss` V~, the loss on X~. First epochs are those at which a condition first held. `depth_below_minimum`: by
-    surface, how far the lowest point of its plane lies below theta*; empty until the surfaces are there. A network that
-    diverged has no theta*: what is about it is None, `best_epoch` 0 where no epoch was finished.
+    Losses are in nats, or mean squared errors if `labels` is outputs. A field is None if it is undefined (accuracies of
+    numbers) or if its condition never held. `train_loss_last` is T_i of the last epoch, `train_loss_previous` is T_{i-1}.
+    `train_loss_at_minimum` is T*, the eval-mode loss on the training part; `validation_loss` is V, that on the held-out part;
+    both with the given labels. `relabelled_loss` is V~, the loss on X~. First epochs are those at which a condition first
+    held. `depth_below_minimum` has, by surface, how far the lowest point of its plane lies below theta*. It is empty until
+    the surfaces exist. If a network diverged, there is no theta*: its fields are None, and `best_epoch` is 0 if no epoch ended.
     """
 
     model: str
@@ -181,12 +181,12 @@ class PlanePlace:
 
 @dataclass(frozen=True)
 class TrajectoryPoint:
-    """One point of the path of training; epoch 0 is the one before the first update.
+    """One point of the path of training; epoch 0 is before the first update.
 
-    `loss` (nats) is that on X~ in eval mode, with batch norm statistics taken as those of theta* are; `gradient_norm` is the
-    norm of its gradient. `distance` is ||theta - theta*||; `cosine` that of the angle between the step from the point before
-    and the direction from there to theta*. `components` are the coordinates along the two principal components of the path,
-    counted from theta*, where it has two; `places` those in the plane of each surface, by its name.
+    `loss` (nats) is the loss on X~ in eval mode, with batch norm statistics as for theta*. `gradient_norm` is the norm of its
+    gradient. `distance` is ||theta - theta*||. `cosine` is that of the angle between the step from the previous point and the
+    direction from there to theta*. `components` are the coordinates along the two principal components of the path, relative
+    to theta*; None if it has fewer. `places` are the coordinates in the plane of each surface, by its name.
     """
 
     epoch: int
@@ -214,8 +214,8 @@ class Direction:
 class SurfaceError:
     """The measured error of a surface: the largest |S - S64| / (1e-5 (|S64| + 0.01)). S64 is the definition in float64.
 
-    `over_bound` is None where float64 cannot be computed, or where S is finite and S64 isn't, or the other way round;
-    `points` are the (i, j) where it was measured, on the first `images`; `note` says in words why it is None, or above 1.
+    `over_bound` is None if float64 cannot be computed, or if only one of S and S64 is finite. `points` are the (i, j) at which
+    it was measured, on the first `images` images. `note` says why it is None or above 1.
     """
 
     over_bound: float | None
@@ -237,7 +237,7 @@ class Mark:
 class SurfaceFacts:
     """The attributes of a surface that describe its axes and data; stored in its zarr group.
 
-    `theta_norm` is ||theta*||_2 over all parameters; `cosine` that of the angle between delta^ and eta^. `error` is None
+    `theta_norm` is ||theta*||_2 over all parameters; `cosine` is that of the angle between delta^ and eta^. `error` is None
     until the surface is complete and measured. `marks` are the other points that define the plane.
     """
 
@@ -255,7 +255,7 @@ class SurfaceFacts:
 class Density:
     """The density of a Hessian's eigenvalues: `values` [g] at `grid` [g], whose integral is 1.
 
-    Each eigenvalue found with `probes` random vectors is a Gaussian of deviation `width`.
+    Each eigenvalue found with `probes` random vectors is a Gaussian of standard deviation `width`.
     """
 
     grid: Float64[np.ndarray, " g"]
@@ -269,10 +269,10 @@ class Curvature:
     """The curvature of the mean loss over `images` inputs at theta*: results about its Hessian H over `parameters` numbers.
 
     `eigenvalues` [top] are the algebraically largest ones, largest first; `residuals` [top] are ||H v - lambda v|| of their unit
-    `vectors` [top, n] (float32). There is an eigenvalue of H within its residual of each. `converged` [top]: the residual is
+    `vectors` [top, n] (float32). H has an eigenvalue within the residual of each. `converged` [top]: the residual is
     within `tolerance` times `scale`, the largest absolute eigenvalue that was seen, and the search ended by itself.
-    `trace` is the mean of `trace_samples` [probes], what as many vectors of random signs say (Hutchinson); `trace_error` is its
-    standard error. `products`: how many products of H with a vector all of this took.
+    `trace` is the mean of `trace_samples` [probes], one estimate per vector of random signs (Hutchinson); `trace_error` is its
+    standard error. `products` is the number of products of H with a vector that were computed.
     """
 
     eigenvalues: Float64[np.ndarray, " top"]
@@ -298,7 +298,7 @@ class Curvature:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The data of a figure of a Hessian: its largest `eigenvalues` [top], its mean one with its standard error, its density."""
+    """The data of a figure of a Hessian: its largest `eigenvalues` [top], its `mean` with its standard error, its `density`."""
 
     eigenvalues: Float64[np.ndarray, " top"]
     converged: bool

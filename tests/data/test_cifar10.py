@@ -186,7 +186,7 @@ def test_a_folder_without_cifar10_says_what_to_do(tmp_path, section):
     with pytest.raises(DataError, match=rf"(?s){FOLDER}: no such folder.*--data-dir.*--download"):
         load_dataset(section("cifar10"), data_dir=tmp_path / "gone")
     (tmp_path / "cifar-10-batches-bin").mkdir()
-    with pytest.raises(DataError, match="the version for C; needed is the one for Python"):
+    with pytest.raises(DataError, match="cifar-10-batches-bin is the version for C"):
         load_dataset(section("cifar10"), data_dir=tmp_path)
 
 

@@ -101,7 +101,7 @@ def test_every_kind_of_name_that_torchvision_takes_is_taken():
 def test_what_is_no_picture_is_refused_whatever_its_name(tmp_path, content, reason):
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=rf"a\.jpg: cannot be read as a picture \({reason}.*replace the file"):
+    with pytest.raises(DataError, match=rf"a\.jpg: cannot be read as a picture \({reason}.*replace or remove the file"):
         read_picture(path, size=4)
 
 
@@ -185,7 +185,7 @@ DEEP_FILES = {
 @pytest.mark.parametrize("name", DEEP_FILES)
 def test_more_than_eight_bits_a_channel_are_refused_and_neither_clipped_nor_turned_black(tmp_path, name):
     (tmp_path / name).write_bytes(DEEP_FILES[name])
-    with pytest.raises(DataError, match=rf"{name}: .*more than 8 bits a channel.*convert it to 8"):
+    with pytest.raises(DataError, match=rf"{name}: .*more than 8 bits per channel.*convert it to 8"):
         read_picture(tmp_path / name, size=2)
 
 

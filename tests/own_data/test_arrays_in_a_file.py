@@ -143,7 +143,7 @@ def test_one_part_may_lack_a_class(tmp_path, classes):
         ({part: np.arange(n) % 3 + 1 for part, n in PARTS}, "classes 1, 2, 3; expected 0, 1"),
         ({"train_targets": np.arange(60) % 3 * 2}, "classes 0, 1, 2, 4; expected 0, 1"),
         ({"train_targets": np.arange(60) % 3 - 1}, "classes -1, 0, 1, 2; expected 0, 1"),
-        ({"train_targets": np.zeros(60, np.int64)}, "train_targets: class 0 alone; expected at least two"),
+        ({"train_targets": np.zeros(60, np.int64)}, "train_targets: only class 0; expected at least two"),
         ({"validation_targets": np.full(20, 4)}, "validation_targets: classes 0, 1, 2, 4; expected 0, 1"),
         ({"validation_targets": np.full(20, -1)}, "validation_targets: classes -1"),
         ({"validation_targets": np.zeros(20)}, "train_targets are int64 .* each, validation_targets float32"),

@@ -29,7 +29,7 @@ def findings_if_any(text):
 BAD_FIELDS = [
     (
         "surfaces: [{name: a, grid: {K: 4096}, chunk: 15}]",
-        "4:39: surfaces[0].chunk: cuts 4096 x 4096 points into 75076 chunks; must be at least 16 (got 15)",
+        "4:39: surfaces[0].chunk: divides 4096 x 4096 points into 75076 chunks; must be at least 16 (got 15)",
     ),
     (
         "surfaces: [{name: a, grid: {K: 4096}}, {name: b, grid: {K: 4096}}]",
@@ -82,7 +82,7 @@ BAD_FIELDS = [
     ("surfaces: [{name: a, samples: 1025}]", "4:22: surfaces[0].samples: must be at most data.train, 1024 (got 1025)"),
     (
         "surfaces: [{name: a}, {name: a}]",
-        "4:24: surfaces[1].name: 'a' is the name of surfaces[0] already; names must differ",
+        "4:24: surfaces[1].name: 'a' is already the name of surfaces[0]; names must be unique",
     ),
     ("training: {optimizer: {lr: 0}}", "4:24: training.optimizer.lr: must be above 0 (got 0)"),
     ("training: {optimizer: {lr: .nan}}", "4:24: training.optimizer.lr: must be finite (got nan)"),
@@ -98,7 +98,7 @@ BAD_FIELDS = [
     ),
     (
         "training: {optimizer: {name: sgd, betas: [0, 0]}}",
-        "4:35: training.optimizer.betas: unknown field; known here: name, lr, momentum, weight_decay",
+        "4:35: training.optimizer.betas: unknown field; known fields: name, lr, momentum, weight_decay",
     ),
     ("training: {clip_probability: 0.5}", "4:12: training.clip_probability: must be below 0.5 (got 0.5)"),
     ("training: {stop: {patience: 0}}", "4:19: training.stop.patience: must be at least 1 (got 0)"),
@@ -120,7 +120,7 @@ BAD_FIELDS = [
     ),
     (
         "models: [{name: a, kind: dnn}, {name: b, kind: cnn}, {name: a, kind: cnn}]",
-        "4:55: models[2].name: 'a' is the name of models[0] already; names must differ",
+        "4:55: models[2].name: 'a' is already the name of models[0]; names must be unique",
     ),
     (
         "models: [{name: a, kind: dnn, widths: [20, 11]}]",
@@ -132,7 +132,7 @@ BAD_FIELDS = [
     ),
     (
         "models: [{name: a, kind: cnn, kernel: 2}]",
-        "4:31: models[0].kernel: must be odd, so that a padding of half of it keeps the middle (got 2)",
+        "4:31: models[0].kernel: must be odd, because the padding is half of it (got 2)",
     ),
     (
         "models: [{name: a, kind: custom, factory: 'os.getcwd'}]",
@@ -155,7 +155,7 @@ BAD_FIELDS = [
     ),
     (
         "training: {optimizer: {name: sgd}}\nmodels: [{name: a, kind: dnn, training: {optimizer: {lr: 1}}}]",
-        "5:42: models[0].training.optimizer: needs a name: it replaces training.optimizer, which is sgd, whole",
+        "5:42: models[0].training.optimizer: needs a name: it replaces the whole training.optimizer, which is sgd",
     ),
     (
         "minimum: {labels: had}",
@@ -176,11 +176,14 @@ def test_a_wrong_field_is_named_with_its_line_and_column(added, expected):
     ("data", "expected"),
     [
         ("name: digits, train: 1600, validation: 200", "3:22: data.train: train + validation must be at most 1797"),
-        ("name: digits, train: 9", "3:22: data.train: must be at least 10, an image of each class (got 9)"),
+        ("name: digits, train: 9", "3:22: data.train: must be at least 10, one image of each class (got 9)"),
         ("name: digits, size: 7", "3:22: data.size: must be at least 8 (got 7)"),
-        ("name: cifar10, train: 50001", "3:23: data.train: must be at most 50000, all that CIFAR-10 has (got 50001)"),
+        (
+            "name: cifar10, train: 50001",
+            "3:23: data.train: must be at most 50000, the number that CIFAR-10 has (got 50001)",
+        ),
         ("name: cifar10, validation: 10001", "3:23: data.validation: must be at most 10000"),
-        ("name: cifar10, size: 64", "3:23: data.size: must be 32 for cifar10 (got 64); name: images can be resized"),
+        ("name: cifar10, size: 64", "3:23: data.size: must be 32 for cifar10 (got 64); use name: images to resize"),
         ("name: mnist", "3:8: data.name: must be one of cifar10, images, digits, arrays, custom (got text 'mnist')"),
         ("train: 10", "3:1: data.name: is missing"),
         ("name: images, train: 0", "3:22: data.train: must be at least 1 (got 0)"),
@@ -206,11 +209,11 @@ def test_more_images_than_there_are_is_refused_before_any_is_loaded(data, expect
         ("version: 1\nname: 'tiny", "2:12: is not YAML while scanning a quoted scalar"),
         ("version: 1\n name: tiny", "2:6: is not YAML: mapping values are not allowed here"),
         (SMALLEST + "---\n" + SMALLEST, "4:1: a second document"),
-        ("%YAML 1.1\n---\n" + SMALLEST, "1:1: a spec takes no % directives"),
+        ("%YAML 1.1\n---\n" + SMALLEST, "1:1: % directives are not allowed"),
         (SMALLEST + "\x07", "4:1: the character U+0007 is not allowed in YAML"),
-        (SMALLEST + "name: other\n", "4:1: name: is there twice (first in line 2)"),
-        (SMALLEST + "figures: &f {scale: log}\n", "4:1: figures: anchors are not allowed (&f); leave it out"),
-        (SMALLEST + "figures: !!map {scale: log}\n", "4:1: figures: tags are not allowed (!!map); leave it out"),
+        (SMALLEST + "name: other\n", "4:1: name: is repeated (first in line 2)"),
+        (SMALLEST + "figures: &f {scale: log}\n", "4:1: figures: anchors are not allowed (&f); remove it"),
+        (SMALLEST + "figures: !!map {scale: log}\n", "4:1: figures: tags are not allowed (!!map); remove it"),
         (SMALLEST + "figures: !python/object:os.system {}\n", "4:1: figures: tags are not allowed (!python/object"),
         (SMALLEST + "figures: {1: 2}\n", "4:11: figures: a key must be text"),
         (SMALLEST + "figures: {[a]: 2}\n", "4:11: figures: a key must be text"),
@@ -222,7 +225,7 @@ def test_more_images_than_there_are_is_refused_before_any_is_loaded(data, expect
             SMALLEST + "training: {seed: " + "9" * 500 + "}",
             "4:12: training.seed: must be at most 9007199254740991 (got 9",
         ),
-        (SMALLEST + 'figures: {scale: "\\uD800"}', "4:11: figures.scale: half a surrogate pair is no character"),
+        (SMALLEST + 'figures: {scale: "\\uD800"}', "4:11: figures.scale: half a surrogate pair is not a character"),
         (SMALLEST + 'figures: {scale: "\\UFFFFFFFF"}', "1:1: is not readable as YAML"),
         (SMALLEST + "x: " + "[" * 200_000, "4:35: x[0][0]: nested deeper than 32 levels"),
         (SMALLEST + "#" * 2**20, "1:1: is larger than 1048576 bytes"),
@@ -247,7 +250,7 @@ def test_a_document_that_is_only_an_alias_is_refused_for_that_alone():
 
 def test_a_key_of_any_text_neither_floods_nor_steers_the_terminal():
     (steering,) = findings(SMALLEST + '"\\e[31mred": 1')
-    assert steering.startswith("spec/x.yaml:4:1: '\\x1b[31mred': unknown field; known here: version")
+    assert steering.startswith("spec/x.yaml:4:1: '\\x1b[31mred': unknown field; known fields: version")
     (flooding,) = findings(SMALLEST + "a" * 1000 + ": 1")
     assert f": {'a' * 60}...: unknown field" in flooding
 

@@ -37,7 +37,7 @@ def test_a_file_that_changes_after_a_first_run_is_refused_in_a_second(write, cod
     write({"net.py": NET, "helper.py": HELPER})
     code("net:make")
     write({"helper.py": HELPER.replace(*change)})
-    with pytest.raises(UsageError, match=r"helper\.py was changed after this Python loaded it.*start Python again"):
+    with pytest.raises(UsageError, match=r"helper\.py was changed after this Python loaded it.*restart Python"):
         code("net:make")
     forget()
     changed = code("net:make")
@@ -86,5 +86,5 @@ def test_bytecode_of_another_source_is_refused(write, code):
     times = path.stat()
     path.write_text(HELPER.replace("return x", "return 1"), encoding="utf-8")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as cp -p does
-    with pytest.raises(UsageError, match=r"the bytecode of helper\.py in __pycache__ is of another source"):
+    with pytest.raises(UsageError, match=r"the bytecode of helper\.py in __pycache__ is from another source"):
         code("net:make")

@@ -1,9 +1,9 @@
-"""The data room: CIFAR-10, a folder of pictures, scikit-learn's digits or arrays of one's own, with a fingerprint.
+"""The data room: CIFAR-10, a folder of pictures, scikit-learn's digits or the user's own arrays, with a fingerprint.
 
-Every picture is decoded once. What leaves this room is a `Dataset`: two parts of uint8 pictures [n, 3, h, w] that fit
-on the device whole, and the numbers with which `scale` turns them into what a network sees, there; or two parts of
-arrays of any shape, which networks see as they are. The sources (`cifar10`, `folder`, `digits`, `arrays`, `factory`) know
-nothing of each other; each is imported only when it is asked for.
+Every picture is decoded once. The result is a `Dataset`. Either it has two parts of uint8 pictures [n, 3, h, w] that fit
+on the device whole, and the constants with which `scale` scales them there. Or it has two parts of arrays of any shape,
+which networks get unchanged. The sources (`cifar10`, `folder`, `digits`, `arrays`, `factory`) do not import each other.
+Each is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ def load_dataset(
     download: bool = False,
     on_image: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """The pictures that the `data` section of a spec asks for, drawn, decoded and fingerprinted.
+    """Return the data that the `data` section of a spec describes, drawn, decoded and fingerprinted.
 
     Args:
-        data: the section; its `name` picks the source.
-        data_dir: where the files are; None: the environment variable TMREPRO_DATA. Digits and functions need none.
-        download: CIFAR-10 may be fetched into `data_dir` if it is not there whole. The other sources never need it.
-        on_image: called as on_image(done, total) after each picture that had to be decoded from its own file.
+        data: the section; its `name` selects the source.
+        data_dir: the folder of the files; None: the environment variable TMREPRO_DATA. Digits and functions need no folder.
+        download: download CIFAR-10 into `data_dir` if it is missing or incomplete. The other sources ignore this.
+        on_image: called as on_image(done, total) after each picture that was decoded from its own file.
 
     Raises:
         DataError: the files are missing, incomplete, altered or unreadable.
-        UsageError: more pictures are asked for than there are; arrays, or a function of the user's, are not what is expected.
+        UsageError: more pictures are asked for than there are, or the user's arrays or function are invalid.
         StorageError: a download cannot be written.
     """
     try:
         return _loaded(data, data_dir=data_dir, download=download, on_image=on_image)
     except OSError as error:
-        # What the sources don't foresee: a folder that may not be entered, a disk that fails, a name too long.
+        # What the sources do not handle: a folder without permission, a failing disk, a name that is too long.
         where = shown(Path(error.filename)) if isinstance(error.filename, str) else f"data '{data.name}'"
         raise DataError(
             f"{where}: cannot be read ({error.strerror or error}); correct this, or name another file"
@@ -76,9 +76,9 @@ def load_dataset(
 
 
 def is_at_hand(data: DataSection | ArraysSpec | CustomDataSpec, *, data_dir: Path | None) -> bool:
-    """Whether anybody has said where the data are, or they need nothing; files may be missing all the same.
+    """Return whether the place of the data is known, or none is needed. Files may still be missing.
 
-    Arrays must be there, as must the module of a factory, which is found without being imported.
+    The file of arrays must exist, and so must the module of a factory, which is not imported.
     """
     match data:
         case ArraysSpec():
@@ -90,10 +90,10 @@ def is_at_hand(data: DataSection | ArraysSpec | CustomDataSpec, *, data_dir: Pat
 
 
 def place_of(data: AnyDataSpec, *, data_dir: Path | None, home: Path | None) -> Path | None:
-    """The folder of the data: `data_dir`; else, where TMREPRO_DATA doesn't name one, what the section says.
+    """Return the folder of the data: `data_dir`; else, if TMREPRO_DATA does not name one, what the section says.
 
-    Paths in the section start from `home`, the folder of the spec file; None: the working directory. TMREPRO_DATA may be meant
-    for other data than a file of arrays, so there it counts only if it has the file.
+    Paths in the section are relative to `home`, the folder of the spec file; None: the working directory. TMREPRO_DATA may be
+    meant for other data. So for a file of arrays it counts only if it has the file.
     """
     named = user_path(os.environ[DATA_DIR_VARIABLE]) if os.environ.get(DATA_DIR_VARIABLE) else None
     match data:
@@ -110,7 +110,7 @@ def place_of(data: AnyDataSpec, *, data_dir: Path | None, home: Path | None) -> 
 
 
 def arrays_file(data: ArraysSpec, *, data_dir: Path | None) -> Path:
-    """Where the file of a section is: below `data_dir`; None: below TMREPRO_DATA if it is there, else the working directory."""
+    """Return the path of the arrays: below `data_dir`; None: below TMREPRO_DATA if it is there, else the working directory."""
     folder = place_of(data, data_dir=data_dir, home=None) or Path()
     return folder / user_path(data.file)
 
@@ -118,7 +118,7 @@ def arrays_file(data: ArraysSpec, *, data_dir: Path | None) -> Path:
 def network_inputs(
     dataset: Dataset, part: Part, *, scaling: Scaling | None, device: torch.device
 ) -> Shaped[Tensor, "n ..."]:
-    """The inputs of a part as networks see them, on `device`: pixels travel there and are scaled there."""
+    """Return the inputs of a part as networks get them. Pixels are copied to `device`, then scaled there."""
     values = torch.from_numpy(part.images).to(device)
     if dataset.mean is None or dataset.deviation is None or scaling is None:
         return values
@@ -169,7 +169,7 @@ def _loaded(
 
 
 def _holds_cifar10(folder: Path) -> bool:
-    """Whether a folder for pictures has, or is, CIFAR-10 as its authors publish it, and no folder `train`."""
+    """Return whether a folder for pictures has, or is, the published CIFAR-10, and has no folder `train`."""
     return (folder.name == CIFAR10_FILES or (folder / CIFAR10_FILES).is_dir()) and not (folder / "train").exists()
 
 
@@ -179,7 +179,7 @@ def _data_dir(data_dir: Path | None, *, name: str) -> Path:
     if from_environment := os.environ.get(DATA_DIR_VARIABLE):
         return user_path(from_environment)
     holds = {
-        "cifar10": f"{CIFAR10_FILES} (add --download to have it fetched into there)",
+        "cifar10": f"{CIFAR10_FILES} (add --download to download it into DIR)",
         "images": f"train/CLASS/* and test/CLASS/*, or {CIFAR10_FILES}",
     }
     msg = (

@@ -18,7 +18,7 @@ from tmrepro.data.picture import shown
 from tmrepro.errors import DataError, FieldError
 from tmrepro.spec.limits import DATA_BYTES
 
-# A file that says it becomes so many times larger is no data: zeros alone compress further.
+# A file that claims to expand further is not data: only zeros compress more.
 EXPANSION_MAX = 200
 EXPANSION_FREE_BYTES = 2**28  # below this, any expansion is harmless
 MEMBERS_MAX = 1000
@@ -28,11 +28,11 @@ _AT = ("data", "file")
 
 
 def load(path: Path) -> Dataset:
-    """The data in a .npz file that `numpy.savez` or `savez_compressed` wrote.
+    """Return the data in a .npz file that `numpy.savez` or `savez_compressed` wrote.
 
     Raises:
-        DataError: it is not there, no such file, or damaged.
-        FieldError: it holds other things than four arrays of numbers that fit together.
+        DataError: the file is missing, of another format, or damaged.
+        FieldError: it does not hold four arrays of numbers that fit together.
     """
     size = size_of_regular_file(path, unreadable=_unreadable)
     if size > DATA_BYTES:
@@ -67,14 +67,14 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     if total > EXPANSION_FREE_BYTES and total > EXPANSION_MAX * packed:
         raise FieldError(
             _AT,
-            f"{shown(path)}: {packed} bytes that become {total}, over {EXPANSION_MAX} times as many; save it without compression",
+            f"{shown(path)}: {packed} bytes expand to {total}, over {EXPANSION_MAX} times as many; save it without compression",
         )
     return members
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name: str) -> Shaped[np.ndarray, ...]:
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise _unreadable(path, f"{name}: a compression that NumPy doesn't write")
+        raise _unreadable(path, f"{name}: a compression method that NumPy does not write")
     with cast("zipfile.ZipExtFile", archive.open(info)) as file:
         shape, fortran, dtype = _header(file, path=path, name=name)
         if dtype.hasobject:
@@ -90,7 +90,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name:
 
 
 def _header(file: zipfile.ZipExtFile, *, path: Path, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """NumPy reads the header as a Python literal of bounded length, never as code."""
+    """Return shape, Fortran order and dtype. NumPy reads the header as a Python literal of bounded length, never as code."""
     try:
         version = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -101,7 +101,7 @@ def _header(file: zipfile.ZipExtFile, *, path: Path, name: str) -> tuple[tuple[i
 
 
 def _fill(file: zipfile.ZipExtFile, into: Shaped[np.ndarray, " bytes"], *, path: Path, name: str) -> None:
-    """Read exactly so many bytes; the checksum is compared at their end."""
+    """Fill `into` exactly. The checksum is compared at the end."""
     view, done = memoryview(cast("Any", into)), 0
     while done < len(view):
         block = file.read(min(_BLOCK_BYTES, len(view) - done))
@@ -110,7 +110,7 @@ def _fill(file: zipfile.ZipExtFile, into: Shaped[np.ndarray, " bytes"], *, path:
         view[done : done + len(block)] = block
         done += len(block)
     if file.read(1):
-        raise _unreadable(path, f"{name}: goes on after {done} bytes")
+        raise _unreadable(path, f"{name}: has more than {done} bytes")
 
 
 def _unreadable(path: Path, reason: str) -> DataError:

@@ -1,7 +1,7 @@
-"""CIFAR-10 as its authors publish it for Python, read by torchvision after every file's MD5 has been checked.
+"""CIFAR-10 as its authors publish it for Python, read by torchvision after the MD5 of every file has been checked.
 
-The files are pickles, and unpickling runs what is in them: so nothing is unpickled that isn't byte for byte the
-published file. torchvision checks too, but says only "not found or corrupted"; here each wrong file has its name.
+The files are pickles, and unpickling can run code. So only files that are bitwise identical to the published ones are
+unpickled. torchvision checks too, but reports only "not found or corrupted"; here each wrong file is named.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EP
 
 
 def load(data: DataSection, *, data_dir: Path, download: bool) -> Dataset:
-    """Training part and test part (the validation), each drawn with the same seed.
+    """Return the training part and the test part (the validation), each drawn with the same seed.
 
-    `data_dir` holds cifar-10-batches-py, or is it. `indices` count the pictures in the files' own order. With
-    `download` a set that isn't there whole is fetched, or unpacked if the whole archive is there already.
+    `data_dir` holds cifar-10-batches-py, or is that folder. `indices` count the pictures in the order of the files. With
+    `download`, a missing or incomplete set is downloaded, or unpacked if the complete archive is there.
 
     Raises:
-        DataError: a file is missing or altered, the archive isn't unpacked, or it can't be fetched.
-        UsageError: more pictures than the set has, or a size other than 32.
+        DataError: a file is missing or altered, the archive is not unpacked, or the download fails.
+        UsageError: more pictures are asked for than the set has, or a size other than 32.
         StorageError: the download cannot be written.
     """
     if data.size != _SIDE:
@@ -56,7 +56,7 @@ def load(data: DataSection, *, data_dir: Path, download: bool) -> Dataset:
 
 def _published(root: Path, *, train: bool) -> CIFAR10:
     with warnings.catch_warnings():
-        # The pickles were written by a NumPy of 2009, and today's warns of their way to describe a dtype.
+        # The pickles were written by a NumPy of 2009. Today's NumPy warns about how they describe a dtype.
         warnings.simplefilter("ignore")
         return CIFAR10(root, train=train, download=False)
 
@@ -70,7 +70,7 @@ def _part(published: CIFAR10, *, asked: int | None, field: str, where: str, seed
 
 
 def _require_whole(root: Path) -> None:
-    """An error naming every file that is missing or isn't the published one, and what to do in this very case."""
+    """Raise DataError if files are missing or altered. The message names each of them, and says what to do."""
     faults = _faults(root)
     if not faults:
         return
@@ -80,7 +80,7 @@ def _require_whole(root: Path) -> None:
     elif not archive.is_file():
         remedy = "give its folder with --data-dir, or run again with --download"
         if (root / "cifar-10-batches-bin").is_dir():
-            remedy += " (cifar-10-batches-bin is the version for C; needed is the one for Python)"
+            remedy += " (cifar-10-batches-bin is the version for C; the version for Python is needed)"
     elif (found := _md5(archive)) == CIFAR10.tgz_md5:
         remedy = f"{shown(archive)} is complete but not unpacked: run again with --download, which unpacks it"
     else:
@@ -108,7 +108,7 @@ def _faults(root: Path) -> list[str]:
 
 def _fetch(root: Path) -> None:
     try:
-        # torchvision leaves out the transfer if the archive is there whole.
+        # torchvision skips the download if the archive is complete.
         download_and_extract_archive(CIFAR10.url, root, filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
     except (OSError, HTTPException, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:

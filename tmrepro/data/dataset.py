@@ -1,4 +1,4 @@
-"""The records that leave the data room, and the fingerprint that says which pixels and labels they hold."""
+"""The records of the data room, and the fingerprint that identifies their pixels and labels."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FINGERPRINT_HEADER = b"tmrepro dataset 1\n"
 
 @runtime_checkable
 class DataSection(Protocol):
-    """What this room reads of a `data` section of pictures; `tmrepro.spec` has the model itself.
+    """The fields of a `data` section of pictures that this room reads; the model itself is in `tmrepro.spec`.
 
-    `train` and `validation` are numbers of pictures (None: all there are), `size` the side of a picture in pixels.
+    `train` and `validation` are numbers of pictures (None: all). `size` is the side of a picture in pixels.
     """
 
     @property
@@ -38,10 +38,10 @@ class DataSection(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Examples in data order: inputs, targets, and where each stood in its source's own order.
+    """Examples in data order: inputs, targets, and the index of each in its source.
 
-    Pictures are RGB pixels 0..255, uint8 [n, 3, h, w], with class numbers int64 [n]. Arrays of one's own are inputs of any
-    shape and targets int64 [n] (classes) or float32 [n, ...] (numbers).
+    Pictures are RGB pixels 0..255, uint8 [n, 3, h, w], with class numbers int64 [n]. The user's own arrays are inputs of any
+    shape, and targets int64 [n] (classes) or float32 [n, ...] (numbers).
     """
 
     images: Shaped[np.ndarray, "n ..."]
@@ -53,10 +53,10 @@ class Part:
 class Dataset:
     """A training part and a held-out part, disjoint, of the same classes.
 
-    `classes[y]` is the name of class y; there are none where targets are numbers. `source` says in words where the data come
-    from (never a path: the same data give the same words everywhere). `mean` and `deviation` are per channel over the training
-    part, in pixel units 0..255; None of arrays, which networks see as they are. `fingerprint` is that of both parts. `notes`
-    are what whoever uses the data should know of their source. `code` is that of the factory that made them.
+    `classes[y]` is the name of class y; empty if targets are numbers. `source` describes the source of the data (never a path:
+    the same data have the same description everywhere). `mean` and `deviation` are per channel over the training part, in pixel
+    units 0..255; None for arrays, which networks get unchanged. `fingerprint` covers both parts. `notes` are messages about the
+    source for the user. `code` is the record of the factory's code.
     """
 
     train: Part
@@ -71,7 +71,7 @@ class Dataset:
 
     @cached_property
     def signature(self) -> Signature:
-        """What networks take and give."""
+        """The inputs and outputs of networks for these data."""
         inputs, targets = self.train.images, self.train.labels
         if self.mean is not None:
             return Signature.of_pictures(classes=len(self.classes), size=inputs.shape[-1])
@@ -90,7 +90,7 @@ class Dataset:
 def assemble(
     *, train: Part, validation: Part, classes: tuple[str, ...], source: str, notes: tuple[str, ...] = ()
 ) -> Dataset:
-    """A Dataset with its constants for scaling and its fingerprint worked out."""
+    """Return a Dataset with its scaling constants and its fingerprint."""
     mean, deviation = channel_statistics(train.images)
     return Dataset(
         train=train,
@@ -105,11 +105,12 @@ def assemble(
 
 
 def fingerprint(train: Part, validation: Part) -> str:
-    """SHA-256 (hex) of pixels and labels, in data order.
+    """Return the SHA-256 (hex) of pixels and labels, in data order.
 
     The bytes hashed are FINGERPRINT_HEADER, then for the training part and then for the validation part: the four
     numbers n, 3, h, w as little-endian int64; the pixels, one byte each, in C order; the n labels as little-endian
-    int64. So a pixel, a label, the order, a shape or a swap of the parts changes it; a file's name or format doesn't.
+    int64. So a change of a pixel, a label, the order or a shape changes it, and so does a swap of the parts. The name and the
+    format of a file do not.
     """
     digest = hashlib.sha256(FINGERPRINT_HEADER)
     for part in (train, validation):

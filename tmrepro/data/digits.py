@@ -1,7 +1,7 @@
-"""scikit-learn's handwritten digits: 1,797 small grey pictures that come with the package, so no file and no network.
+"""scikit-learn's handwritten digits: 1,797 small grey pictures of the package. They need no file and no network.
 
-A picture is 8 x 8 with values 0..16. Each value v becomes rint(255 v / 16), the picture is brought to size x size by
-Pillow's bilinear filter (whole-number arithmetic, the same on every machine) and stands in all three channels.
+A picture is 8 x 8 with values 0..16. Each value v becomes rint(255 v / 16). Pillow's bilinear filter (integer arithmetic,
+the same on every machine) resizes the picture to size x size. All three channels are the same.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _VALUE_MAX = 16
 
 
 def load(data: DataSection) -> Dataset:
-    """The digits, the training part drawn first and the validation part from what is left.
+    """Return the digits. The training part is drawn first, the validation part from the rest.
 
-    `train` or `validation` None means all that the other leaves.
+    If `train` or `validation` is None, that part has the rest.
 
     Raises:
-        UsageError: the two parts together are more than the set, or neither is given.
+        UsageError: the two parts together are larger than the set, or neither size is given.
     """
     from sklearn.datasets import load_digits
 

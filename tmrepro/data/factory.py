@@ -1,4 +1,4 @@
-"""Four arrays from a function of the user's. Calling it runs the user's code, which is part of what was computed."""
+"""Four arrays from a user's function. Calling it runs the user's code, which is part of what is computed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _AT = ("data", "factory")
 
 
 def load(data: CustomDataSpec) -> Dataset:
-    """The arrays that a factory returns, with the record of its code. It is called twice, and must give the same.
+    """Return the arrays that a factory returns, with the record of its code. It is called twice, and must return the same.
 
-    Torch's and NumPy's global generators are seeded with 0 before each call and put back.
+    Torch's and NumPy's global generators are seeded with 0 before each call, and restored after it.
 
     Raises:
-        FieldError: it cannot be used, or what it returns is no such data, or differs from call to call.
+        FieldError: the factory cannot be used, its arrays are invalid, or they differ between the calls.
     """
     made: list[Dataset] = []
 
@@ -48,7 +48,7 @@ def load(data: CustomDataSpec) -> Dataset:
 
 
 def code_of_data(data: CustomDataSpec) -> CodeRecord:
-    """The code behind a data factory, which is called.
+    """Return the record of a data factory's code. The factory is called.
 
     Raises:
         UsageError: as `load`.
@@ -62,7 +62,7 @@ def code_of_data(data: CustomDataSpec) -> CodeRecord:
 
 
 def data_code_changes(data: CustomDataSpec, recorded: CodeRecord) -> CodeChanges:
-    """How the code of a data factory differs from what a run has `recorded` of it.
+    """Return how the code of a data factory differs from the code that a run `recorded`.
 
     Raises:
         UsageError: as `load`, unless a changed file explains it.

@@ -10,10 +10,10 @@ from tmrepro.errors import DataError
 
 
 def size_of_regular_file(path: Path, *, unreadable: Callable[[Path, str], DataError]) -> int:
-    """The size in bytes of a regular file. A pipe, which would block for ever on being opened, is none.
+    """Return the size in bytes of a regular file. A pipe is refused, because opening it would block for ever.
 
     Raises:
-        DataError: as `unreadable` makes it of the path and the reason, if there is no such file.
+        DataError: there is no such file. `unreadable` makes the error from the path and the reason.
     """
     try:
         found = path.stat()

@@ -1,6 +1,6 @@
 """Any folder of pictures, in the layout of torchvision's ImageFolder: train/CLASS/* and test/CLASS/*.
 
-Only the drawn pictures are ever decoded, each once; `listing` says which files are pictures.
+Only the drawn pictures are decoded, each once. `listing` says which files are pictures.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tmrepro.data.picture import read_picture, shown
 from tmrepro.data.subset import checked_count, draw
 from tmrepro.errors import DataError
 
-LEFT_OUT_NAMED = 10  # files that are no pictures; more are counted
+LEFT_OUT_NAMED = 10  # files that are not pictures; more are only counted
 
 
 def load(data: DataSection, *, data_dir: Path, on_image: Callable[[int, int], None] | None = None) -> Dataset:
-    """The drawn pictures of data_dir/train and data_dir/test as RGB of size x size (`read_picture` says how).
+    """Return the drawn pictures of data_dir/train and data_dir/test as RGB of size x size (`read_picture` says how).
 
-    Both parts are drawn with the same seed. `indices` count the files of a part in the order of class and path.
+    Both parts are drawn with the same seed. `indices` count the files of a part, ordered by class and path.
 
     Raises:
         DataError: the layout is wrong, or a drawn picture cannot be read.
@@ -50,7 +50,7 @@ def load(data: DataSection, *, data_dir: Path, on_image: Callable[[int, int], No
         return Part(images=images, labels=listing.labels[drawn], indices=drawn)
 
     with warnings.catch_warnings():
-        # Pillow warns of odd metadata, which nobody reads here, and of large pictures, which read_picture refuses.
+        # Pillow warns about odd metadata, which is not used here, and large pictures, which read_picture refuses.
         warnings.simplefilter("ignore")
         return assemble(
             train=part(train, drawn_train),
@@ -62,7 +62,7 @@ def load(data: DataSection, *, data_dir: Path, on_image: Callable[[int, int], No
 
 
 def _notes(left_out: tuple[Path, ...], *, root: Path) -> tuple[str, ...]:
-    """What to say of files that are no pictures: a list of labels, or a text about them, is common among pictures."""
+    """Return a note on the files that are not pictures, such as a list of labels."""
     if not left_out:
         return ()
     named = ", ".join(shown(path.relative_to(root)) for path in left_out[:LEFT_OUT_NAMED])

@@ -1,7 +1,7 @@
-"""Which files of a folder are pictures, and of which class: each file is one, or is named as left out, or is refused.
+"""Which files of a folder are pictures, and of which class. Each file is a picture, is listed as left out, or is refused.
 
-The order is that of torchvision's ImageFolder, which would pass over files in silence: classes by name, then folders
-below them and files by path. So `indices`, and the drawn pictures, are those of everybody's loader.
+The order is that of torchvision's ImageFolder: classes by name, then folders below them and files by path. So `indices`,
+and the drawn pictures, are the same as with that loader. But ImageFolder skips other files without a message.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tmrepro.errors import DataError
 
 LAYOUT = "a data folder holds train/CLASS/* and test/CLASS/*, the same classes in both"
 
-# What systems and their file managers leave behind, in lower case, beside all that begins with a dot.
+# Files of systems and file managers, in lower case. Names that begin with a dot are litter too.
 LITTER = frozenset({
     "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle",
     "$recycle.bin", "system volume information", "lost+found", "__pycache__",
 })  # fmt: skip
-# Pictures that no decoder here reads, or not with all that they hold. (.svg and .eps are programs.)
+# Pictures that no decoder here reads, or not completely. (.svg and .eps are programs.)
 OTHER_PICTURES = frozenset({
     ".arw", ".avif", ".avifs", ".blp", ".bw", ".cr2", ".cr3", ".cur", ".dcm", ".dcx", ".dds", ".dng", ".emf", ".eps", ".exr",
     ".fit", ".fits", ".flc", ".fli", ".fts", ".hdr", ".heic", ".heif", ".hif", ".icns", ".ico", ".j2c", ".j2k", ".jls", ".jp2",
@@ -36,7 +36,7 @@ OTHER_PICTURES = frozenset({
 
 @dataclass(frozen=True)
 class Listing:
-    """The picture files of one part, class by class, what class each belongs to, and the files that are no pictures."""
+    """The picture files of one part, class by class, the class of each, and the files that are not pictures."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -46,10 +46,10 @@ class Listing:
 
 
 def listed(folder: Path, *, root: Path) -> Listing:
-    """The pictures of the part `folder` of the data folder `root`.
+    """Return the pictures of the part `folder` of the data folder `root`.
 
     Raises:
-        DataError: the layout is wrong, or a file is a picture that could only be dropped.
+        DataError: the layout is wrong, or a picture would have to be left out.
     """
     if not folder.is_dir():
         hint = next((name for name in ("val", "valid", "validation") if (root / name).is_dir()), None)
@@ -64,7 +64,7 @@ def listed(folder: Path, *, root: Path) -> Listing:
     left_out = [folder / name for name in sorted(set(names) - set(classes))]
     for path in left_out:
         if _is_picture(path) or _is_another_picture(path):
-            raise DataError(f"{shown(path)}: a picture outside the class folders; move it into one, or take it away")
+            raise DataError(f"{shown(path)}: a picture outside the class folders; move it into one, or remove it")
     files, labels = [], []
     for number, name in enumerate(classes):
         pictures, others = _sorted_out(folder / name)
@@ -72,9 +72,7 @@ def listed(folder: Path, *, root: Path) -> Listing:
             raise DataError(f"{shown(folder / name)}: the name of a class must be printable text; rename the folder")
         if not pictures:
             kinds = ", ".join(sorted(SUFFIXES))
-            msg = (
-                f"{shown(folder / name)}: holds no images (files ending in {kinds}); add some, or take the folder away"
-            )
+            msg = f"{shown(folder / name)}: holds no images (files ending in {kinds}); add some, or remove the folder"
             raise DataError(msg)
         files += pictures
         labels += [number] * len(pictures)
@@ -85,15 +83,15 @@ def listed(folder: Path, *, root: Path) -> Listing:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or left by a file manager: neither a class nor a picture."""
+    """Return whether a file or folder of this name is hidden or litter: neither a class nor a picture."""
     return name.startswith(".") or name.lower() in LITTER
 
 
 def _sorted_out(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The pictures of a class, and the files that are none.
+    """Return the pictures of a class, and the other files.
 
     Raises:
-        DataError: a file is a picture, by its name or by what it holds, but no decoder here reads it under that name.
+        DataError: a file is a picture by its name or content, but no decoder here reads it under that name.
     """
     pictures, others = [], []
     for path in [Path(parent, name) for parent, _, files in sorted(_walked(folder)) for name in sorted(files)]:
@@ -101,8 +99,8 @@ def _sorted_out(folder: Path) -> tuple[list[Path], list[Path]]:
             pictures.append(path)
         elif _is_another_picture(path):
             msg = (
-                f"{shown(path)}: a picture of a kind that is not read (files ending in {', '.join(sorted(SUFFIXES))}, of the "
-                f"formats {', '.join(FORMATS)}, are); convert or rename it, or take it away"
+                f"{shown(path)}: a picture of a kind that is not read (expected: files ending in {', '.join(sorted(SUFFIXES))}, "
+                f"of the formats {', '.join(FORMATS)}); convert or rename it, or remove it"
             )
             raise DataError(msg)
         else:
@@ -119,7 +117,7 @@ def _is_another_picture(path: Path) -> bool:
 
 
 def _walked(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As os.walk, without litter and what lies below it."""
+    """Yield what os.walk yields, without litter and what is below it."""
 
     def unreadable(error: OSError) -> None:
         raise DataError(f"{shown(Path(error.filename))}: cannot be listed ({error.strerror})") from error
@@ -130,7 +128,7 @@ def _walked(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def _refuse_links(folder: Path, *, root: Path) -> None:
-    """Links must not lead out of the data folder, where its owner hasn't looked, nor to folders, hence in circles."""
+    """Raise DataError if a link leads out of the data folder (to unexpected files), nowhere, or to a folder (a circle)."""
     home = root.resolve()
     linked = [folder] if folder.is_symlink() else []
     for parent, folders, files in _walked(folder):
@@ -145,4 +143,4 @@ def _refuse_links(folder: Path, *, root: Path) -> None:
             problem = "leads to a folder"
         else:
             continue
-        raise DataError(f"{shown(link)}: this link {problem} ({shown(target)}); put the files themselves in its place")
+        raise DataError(f"{shown(link)}: this link {problem} ({shown(target)}); replace it with the files themselves")

@@ -1,4 +1,4 @@
-"""Data of one's own: four arrays of any shape, checked and brought to the few types that networks take."""
+"""The user's own data: four arrays of any shape, checked and converted to the few types that networks take."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def own_dataset(
     notes: tuple[str, ...] = (),
     code: CodeRecord | None = None,
 ) -> Dataset:
-    """The Dataset of four arrays: floating point numbers as float32, integers and truth values as they are.
+    """Return the Dataset of four arrays. Floating point numbers become float32; integers and truth values are unchanged.
 
-    Targets are classes if they are integers [n], all of 0..C-1 in the training part, else numbers [n, ...]; of [n] they become
-    [n, 1]. `at` is the field of the spec that names the arrays, `where` what messages call their origin.
+    Targets are classes if they are integers [n], each of 0..C-1 in one part or the other; else they are numbers [n, ...], and
+    [n] becomes [n, 1]. `at` is the field of the spec that names the arrays. `where` is their origin, for messages.
 
     Raises:
-        FieldError: the arrays are no such data.
+        FieldError: the arrays are invalid.
     """
     try:
         inputs = {part: _inputs(arrays[f"{part}_inputs"], f"{part}_inputs") for part in ("train", "validation")}
@@ -63,10 +63,10 @@ def own_dataset(
 
 
 def fingerprint_of_arrays(train: Part, validation: Part) -> str:
-    """SHA-256 (hex) of inputs and targets, in data order.
+    """Return the SHA-256 (hex) of inputs and targets, in data order.
 
-    The bytes hashed are FINGERPRINT_HEADER, then of the four arrays in the order of NAMES: the name of its dtype and its
-    shape as text ("float32 [90, 4]" and a line feed), and its numbers, little-endian, in C order.
+    The bytes hashed are FINGERPRINT_HEADER, then for each of the four arrays in the order of NAMES: the name of its dtype and
+    its shape as text ("float32 [90, 4]" and a line feed), and its numbers, little-endian, in C order.
     """
     digest = hashlib.sha256(FINGERPRINT_HEADER)
     for array in (train.images, train.labels, validation.images, validation.labels):
@@ -119,7 +119,7 @@ def _finite(given: Shaped[np.ndarray, "n ..."], name: str) -> Shaped[np.ndarray,
 
 def _as_int64(given: Shaped[np.ndarray, "n ..."], name: str) -> Int64[np.ndarray, "n ..."]:
     if given.dtype.kind == "u" and int(given.max()) > np.iinfo(np.int64).max:
-        raise ValueError(f"{name}: has {given.max()}, which no int64 holds")
+        raise ValueError(f"{name}: has {given.max()}, which is too large for int64")
     return np.ascontiguousarray(given, dtype=np.int64)
 
 
@@ -136,15 +136,15 @@ def _check_pairs(inputs: Mapping[str, Shaped[np.ndarray, ...]], targets: Mapping
 
 
 def _classes(train: Shaped[np.ndarray, "n ..."], validation: Shaped[np.ndarray, "m ..."]) -> int:
-    """How many classes there are; 0 where targets are numbers. One part may lack some, as the labels of a network's own do."""
+    """Return the number of classes; 0 if targets are numbers. One part may lack some, as a network's own labels may."""
     if train.dtype.kind == "f":
         return 0
     if len(np.unique(train)) < 2:
-        raise ValueError(f"train_targets: class {train[0]} alone; expected at least two")
+        raise ValueError(f"train_targets: only class {train[0]}; expected at least two classes")
     found = np.union1d(train, validation)
     if not np.array_equal(found, np.arange(len(found))):
         shown = ", ".join(str(number) for number in found[:8]) + (", ..." if len(found) > 8 else "")
         raise ValueError(
-            f"train_targets and validation_targets: classes {shown}; expected 0, 1, ..., C-1, each of them in one or the other"
+            f"train_targets and validation_targets: classes {shown}; expected 0, 1, ..., C-1, each in one part or the other"
         )
     return len(found)

@@ -1,4 +1,4 @@
-"""From pixels to what a network sees: the constants, exactly, and the scaling, alike on every device."""
+"""From pixels to the inputs of a network: the exact constants, and the scaling, the same on every device."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def scale(
     mean: tuple[float, float, float],
     deviation: tuple[float, float, float],
 ) -> Float32[Tensor, "n 3 h w"]:
-    """Pictures as float32, on the device where they are.
+    """Return pictures as float32, on the device where they are.
 
-    `standardize`: (pixel - mean) / deviation per channel, `mean` and `deviation` rounded to float32 first; `unit`:
-    pixel / 255. One subtraction and one division per pixel, each correctly rounded (IEEE 754), so all devices agree.
+    `standardize`: (pixel - mean) / deviation per channel, `mean` and `deviation` rounded to float32 first. `unit`:
+    pixel / 255. Each subtraction and division is correctly rounded (IEEE 754), so all devices agree.
     """
     scaled = images.to(torch.float32, copy=True)
     match scaling:
@@ -43,9 +43,9 @@ def scale(
 def channel_statistics(
     images: UInt8[np.ndarray, "n 3 h w"],
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and (population) deviation of each channel, in pixel units 0..255; a deviation of 0 becomes 1.
+    """Return the mean and (population) deviation of each channel, in pixel units 0..255. A deviation of 0 becomes 1.
 
-    The sums are whole numbers and only their quotient and its root are rounded, so every machine gets the same bits.
+    The sums are integers. Only their quotient and its root are rounded, so the result is bitwise identical everywhere.
     """
     channels = [_mean_and_deviation(_histogram(images[:, channel])) for channel in range(3)]
     (mean_r, deviation_r), (mean_g, deviation_g), (mean_b, deviation_b) = channels
@@ -63,11 +63,11 @@ def _mean_and_deviation(histogram: list[int]) -> tuple[float, float]:
     n = sum(histogram)
     total = sum(value * count for value, count in enumerate(histogram))
     squares = sum(value * value * count for value, count in enumerate(histogram))
-    # Python divides whole numbers of any length with one rounding.
+    # Python divides integers of any length with one rounding.
     variance = (n * squares - total * total) / (n * n)
     return total / n, math.sqrt(variance) or 1.0
 
 
 def _per_channel(values: tuple[float, float, float], *, like: Tensor) -> Float32[Tensor, "1 3 1 1"]:
-    # A tensor on the device, because CUDA turns a division by a number of the host into a product with its inverse.
+    # A tensor on the device, because CUDA replaces a division by a host number with a product with its inverse.
     return torch.tensor(values, dtype=torch.float32, device=like.device).reshape(1, 3, 1, 1)

@@ -1,13 +1,13 @@
 """Which pictures are used, and in which order: drawn by a seed, stratified by class.
 
-The draw is a few lines on the raw 64-bit output of Philox, whose stream never changes, rather than on `permutation` or
-`choice`, whose streams NumPy may change between versions. Anybody can redo it:
+The draw uses the raw 64-bit output of Philox, whose stream never changes. NumPy may change the streams of `permutation` and
+`choice` between versions. Anybody can repeat the draw:
 
 1. bits = numpy.random.Philox(key=seed); ticket = bits.random_raw(n), one number per picture of the source.
-2. In each class the pictures with the lowest tickets are drawn, as many as the class's quota says.
-3. place = bits.random_raw(n); the drawn pictures stand in the order of their place.
+2. In each class, the pictures with the lowest tickets are drawn, as many as the quota of the class.
+3. place = bits.random_raw(n); the drawn pictures are sorted by their place.
 
-Step 3 mixes the classes even when everything is drawn, so the first m pictures are a fair draw too (`samples: m`).
+Step 3 mixes the classes even if everything is drawn, so the first m pictures are a fair draw too (`samples: m`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tmrepro.errors import UsageError
 
 
 def draw(labels: Integer[np.ndarray, " n"], *, count: int, seed: int) -> Int64[np.ndarray, " count"]:
-    """Indices of `count` of the n pictures, each class with its share, in a seeded random order.
+    """Return the indices of `count` of the n pictures, each class with its share, in a seeded random order.
 
     Raises:
         UsageError: `count` is below 1 or above n.
@@ -30,9 +30,9 @@ def draw(labels: Integer[np.ndarray, " n"], *, count: int, seed: int) -> Int64[n
 def draw_two(
     labels: Integer[np.ndarray, " n"], *, first: int, second: int, seed: int
 ) -> tuple[Int64[np.ndarray, " first"], Int64[np.ndarray, " second"]]:
-    """Two disjoint draws from one set: the first as `draw` makes it, the second from what is left.
+    """Return two disjoint draws from one set: the first as `draw` makes it, the second from the rest.
 
-    The second goes on with the stream where the first left it.
+    The second continues the stream of the first.
 
     Raises:
         UsageError: a count is below 1, or the two together are above n.
@@ -44,9 +44,9 @@ def draw_two(
 
 
 def quotas(sizes: Integer[np.ndarray, " classes"], *, count: int) -> Int64[np.ndarray, " classes"]:
-    """How many of `count` each class gets: its share, rounded by largest remainder (ties: the lowest class).
+    """Return how many of `count` each class gets: its share, rounded by largest remainder (ties: the lowest class).
 
-    In whole numbers only. No class gets more than it has, if `count` is at most the sum of `sizes`.
+    The arithmetic is in integers. No class gets more than it has, if `count` is at most the sum of `sizes`.
     """
     total = int(sizes.sum())
     shares = sizes.astype(np.int64) * count
@@ -57,7 +57,7 @@ def quotas(sizes: Integer[np.ndarray, " classes"], *, count: int) -> Int64[np.nd
 
 
 def checked_count(asked: int | None, *, available: int, field: str, where: str) -> int:
-    """`asked` (None: all) if the set has that many, else an error that says which field to lower.
+    """Return `asked` (None: all) if the set has that many, else raise an error that names the field to lower.
 
     Raises:
         UsageError: `asked` is below 1 or above `available`.
@@ -77,7 +77,7 @@ def _draw(labels: Integer[np.ndarray, " n"], *, count: int, bits: np.random.Phil
         raise UsageError(f"cannot draw {count} of {len(labels)} images; ask for 1 to {len(labels)}")
     tickets, places = bits.random_raw(len(labels)), bits.random_raw(len(labels))
     _, sizes = np.unique(labels, return_counts=True)
-    # Sorted by class and, within a class, by ticket: each class is one run of which its quota comes first.
+    # Sorted by class, then by ticket: each class is one run, and the pictures to draw are its first.
     by_class = np.lexsort((tickets, labels))
     run_starts = np.cumsum(sizes) - sizes
     rank_in_class = np.arange(len(labels)) - np.repeat(run_starts, sizes)

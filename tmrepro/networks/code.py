@@ -1,4 +1,4 @@
-"""The code of a custom model: what its factory loads, found by building the network and letting it work once in either mode."""
+"""The code of a custom model: what its factory loads, found by building the network and running it once in each mode."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tmrepro.usercode import CodeChanges, CodeRecord, changes_since, code_of
 
 
 def code_of_model(spec: CustomModel, *, signature: Signature) -> CodeRecord:
-    """The user's code behind a custom model, and the distributions that this code imports.
+    """Return the record of a custom model's code: the user's files, and the distributions that they import.
 
     Raises:
-        UsageError: the network cannot be built or is refused, or its code is not what the files hold (`code_of`).
+        UsageError: the network cannot be built or is refused, or its code differs from the files (`code_of`).
     """
 
     def use() -> Iterator[nn.Module]:
-        model = build_model(spec, signature=signature, seed=0)  # which runs it in eval mode
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), suppress(Exception):  # training says what fails there
+        model = build_model(spec, signature=signature, seed=0)  # this runs it in eval mode
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), suppress(Exception):  # training reports what fails
             model.train()(sample_inputs(signature))
         return model.modules()
 
@@ -31,7 +31,7 @@ def code_of_model(spec: CustomModel, *, signature: Signature) -> CodeRecord:
 
 
 def code_changes(spec: CustomModel, recorded: CodeRecord, *, signature: Signature) -> CodeChanges:
-    """How the code of a custom model differs from what a run has `recorded` of it.
+    """Return how the code of a custom model differs from the code that a run `recorded`.
 
     Raises:
         UsageError: as `code_of_model`, unless a changed file explains it.

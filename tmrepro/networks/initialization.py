@@ -1,4 +1,4 @@
-"""Initial weights: He, Glorot, or whatever the modules drew themselves; always from a CPU generator."""
+"""Initial weights: He, Glorot, or those that the modules drew; always from a CPU generator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def initialize(model: nn.Module, *, init: Literal["he", "glorot", "torch"], seed
     """Redraw the weights of `model` in place; biases become 0, norm layers the identity.
 
     he: normal with variance 2 / fan-in (He et al. 2015). glorot: uniform with variance 2 / (fan-in + fan-out)
-    (Glorot and Bengio 2010). torch: left as built.
+    (Glorot and Bengio 2010). torch: unchanged.
     """
     if init == "torch":
         return

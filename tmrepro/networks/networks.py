@@ -11,7 +11,7 @@ IMAGE_CHANNELS = 3
 
 
 def dense_network(widths: Sequence[int], *, size: int) -> nn.Sequential:
-    """Fully connected layers of `widths` nodes, ReLU after each but the last (the paper's DNN)."""
+    """Return fully connected layers of `widths` nodes, with ReLU after each but the last (the paper's DNN)."""
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise([IMAGE_CHANNELS * size * size, *widths]):
         layers += [nn.Linear(before, after), nn.ReLU()]
@@ -19,10 +19,10 @@ def dense_network(widths: Sequence[int], *, size: int) -> nn.Sequential:
 
 
 def convolutional_network(channels: Sequence[int], *, kernel: int, stride: int) -> nn.Sequential:
-    """Convolutions of `channels`, ReLU after each but the last, then the mean of each last channel (the paper's CNN).
+    """Return convolutions of `channels`, with ReLU after each but the last, then the mean of each last channel (the CNN).
 
-    The paper leaves padding, stride and the way from ten channels to ten logits open: "same" padding for odd kernels,
-    one stride for all layers, and global averaging are ours.
+    The paper does not say padding, stride, or how ten channels become ten logits. "Same" padding for odd kernels, one
+    stride for all layers, and global averaging are our choices.
     """
     layers: list[nn.Module] = []
     for before, after in pairwise([IMAGE_CHANNELS, *channels]):
@@ -31,11 +31,11 @@ def convolutional_network(channels: Sequence[int], *, kernel: int, stride: int) 
 
 
 def residual_network(classes: int, *, momentum: float, eps: float) -> nn.Module:
-    """ResNet50 (He et al. 2016): stem, stages of 3, 4, 6, 3 blocks of three convolutions, pooling, fully connected.
+    """Return ResNet50 (He et al. 2016): stem, stages of 3, 4, 6, 3 blocks of three convolutions, pooling, fully connected.
 
-    `momentum` and `eps` are batch norm's, in torch's convention (momentum 0.01 is Keras's 0.99).
+    `momentum` and `eps` are those of batch norm, in torch's convention (momentum 0.01 is 0.99 in Keras).
     """
-    from torchvision.models import resnet50  # loads torch's compiler with it, which takes a second
+    from torchvision.models import resnet50  # also loads torch's compiler, which takes a second
 
     network: nn.Module = resnet50(weights=None, num_classes=classes)
     for module in network.modules():

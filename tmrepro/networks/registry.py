@@ -1,4 +1,4 @@
-"""Which builder serves which `kind` of the spec; what it makes is checked before anybody trains it."""
+"""Builds the network of each `kind` of model in the spec, and checks it before training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tmrepro.usercode import call_factory
 
 
 def build_model(spec: ModelSpec, *, signature: Signature, seed: int) -> nn.Module:
-    """The module of `spec` with its initial weights, on the CPU, in float32.
+    """Return the module of `spec` with its initial weights, on the CPU, in float32.
 
-    The same spec and seed give the same bits, as long as a factory draws from torch's generators only; the global random
-    state is left as it was.
+    The same spec and seed give bitwise identical weights if a factory draws from torch's generators only. The global random
+    state is unchanged.
 
     Raises:
-        UsageError: the module does not take and give what `signature` says, or a factory cannot be used.
+        UsageError: the module's inputs or outputs do not fit `signature`, or a factory cannot be used.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -35,7 +35,7 @@ def build_model(spec: ModelSpec, *, signature: Signature, seed: int) -> nn.Modul
 
 
 def sample_inputs(signature: Signature) -> Tensor:
-    """Two inputs [2, *shape] that a network must take: numbers from -1 to 1, or the least and largest integers in turn."""
+    """Return two inputs [2, *shape] that a network must take: numbers from -1 to 1, or the least and largest integers in turn."""
     dtype: torch.dtype = getattr(torch, signature.dtype)
     shape = (2, *signature.shape)
     count = math.prod(shape)
@@ -63,7 +63,7 @@ def _of_the_paper(spec: DnnModel | CnnModel | Resnet50Model, *, signature: Signa
         inputs, outputs = list(signature.shape), list(signature.outputs)
         raise UsageError(
             f"model {spec.name!r} of kind {spec.kind} takes pictures, float [3, size, size], and gives one row of outputs; the "
-            f"data have inputs {signature.dtype} {inputs} and outputs {outputs}: give a model of kind custom"
+            f"data have inputs {signature.dtype} {inputs} and outputs {outputs}; use a model of kind custom"
         )
     match spec:
         case DnnModel():
@@ -78,7 +78,7 @@ def _of_the_paper(spec: DnnModel | CnnModel | Resnet50Model, *, signature: Signa
 
 
 def _check_outputs(model: nn.Module, name: str, *, signature: Signature) -> None:
-    """Refuse what would fail, or be silently wrong, in the middle of a run."""
+    """Raise UsageError for a model that would fail, or be silently wrong, in the middle of a run."""
     images = sample_inputs(signature)
     given = images.clone()
     was_training = model.training
@@ -107,11 +107,11 @@ def _check_outputs(model: nn.Module, name: str, *, signature: Signature) -> None
         )
     if not torch.equal(given, images):
         raise UsageError(
-            f"model {name!r} changes the inputs it is given: its first layers must not work in place (inplace=True, +=)"
+            f"model {name!r} changes its inputs: its first layers must not work in place (inplace=True, +=)"
         )
     if not torch.equal(logits.nan_to_num(), again.nan_to_num()):
         raise UsageError(
-            f"model {name!r} gives other outputs for the same inputs in eval mode: its dropout must follow self.training, "
+            f"model {name!r} gives different outputs for the same inputs in eval mode: its dropout must follow self.training, "
             "and nothing else may be random"
         )
 
@@ -119,9 +119,7 @@ def _check_outputs(model: nn.Module, name: str, *, signature: Signature) -> None
 def _check_parameters(model: nn.Module, name: str) -> None:
     parameters = dict(model.named_parameters())
     if not any(value.requires_grad for value in parameters.values()):
-        raise UsageError(
-            f"model {name!r} has no parameters that could be trained ({len(parameters)} parameters in all)"
-        )
+        raise UsageError(f"model {name!r} has no trainable parameters ({len(parameters)} parameters in all)")
     for parameter, value in parameters.items():
         if value.dtype != torch.float32:
             raise UsageError(f"model {name!r}: parameter {parameter} is {value.dtype}, expected torch.float32")

@@ -1,10 +1,10 @@
-"""Arithmetic with the same bits on every machine that promises them.
+"""Arithmetic that is bitwise identical on the machines that a level of determinism names.
 
     determinism          the settings of a level, made before torch loads
-    fingerprint          what this machine computes, operation by operation; fingerprint_worker: in a process of its own
+    fingerprint          hashes of what this machine computes, per operation; fingerprint_worker: in a separate process
     portable_normal      normal numbers from a seed, the same on every machine
     eigen                eigenvalues of small symmetric matrices
     inference            logits and losses, as training, relabelling and surfaces share them
 
-Import from the modules: this file loads nothing, since determinism must be set before torch is imported.
+Import from the modules: this file loads nothing, because determinism must be set before torch is imported.
 """

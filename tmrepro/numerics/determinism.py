@@ -24,24 +24,24 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 # All three are needed, none alone is enough: instruction sets of torch's own kernels, of oneDNN, and of MKL.
 PORTABLE_ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 CUDA_ENVIRONMENT = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-# What numba compiles has the same bits on every processor; with these it is the same code too.
+# Numba's results are bitwise identical on every processor. With these settings, its code is too.
 NUMBA_ENVIRONMENT = {
     "NUMBA_CPU_NAME": "x86-64-v3",
     "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse3,+sse4.1,+sse4.2,+ssse3",
 }
-# NumPy draws figures and shifts vectors about, where instruction sets save no time: the oldest do, at every level.
+# NumPy draws figures and moves vectors. Newer instruction sets save no time there, so every level uses the oldest.
 NUMPY_ENVIRONMENT = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
     "OPENBLAS_NUM_THREADS": "1",
 }
-# Whose settings begin so: OpenMP (two makes of it), MKL, oneDNN (two names of it), torch, cuBLAS, NumPy and its BLAS, zarr,
-# numba (where it keeps what it compiled is a user's business).
+# Prefixes of the settings of OpenMP (two implementations), MKL, oneDNN (two names), torch, cuBLAS, NumPy and its BLAS, zarr
+# and numba (but the user chooses the folder of numba's cache).
 FOREIGN = re.compile(
     r"(OMP|GOMP|KMP|MKL|ONEDNN|DNNL|ATEN|CUBLAS|NPY|OPENBLAS|ZARR|NUMBA(?!_CACHE_DIR$))_"
     r"|(TORCH_ALLOW_TF32_CUBLAS|NVIDIA_TF32)_OVERRIDE$"
 )
-# With fewer threads than torch was told of, it sums what no thread has written.
+# With fewer threads than it expects, torch sums memory that no thread has written.
 HARMFUL = ("OMP_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS")
 REPLACED = "TMREPRO_REPLACED"  # names of the caller's settings that a command replaced, for `tmrepro doctor`
 _READ_AT_THE_START = ("PYTHONOPTIMIZE", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -57,15 +57,15 @@ class Determinism:
 
 
 def environment(determinism: Determinism) -> dict[str, str]:
-    """The variables that must be set before torch loads."""
+    """Return the variables that must be set before torch loads."""
     threads = str(determinism.threads)
-    # OpenMP and MKL must not use fewer threads where fewer cores are visible: sums would be split elsewhere.
+    # OpenMP and MKL must not use fewer threads if fewer cores are visible: sums would be split differently.
     wanted = {
         "OMP_NUM_THREADS": threads,
         "OMP_DYNAMIC": "FALSE",
         "MKL_NUM_THREADS": threads,
         "MKL_DYNAMIC": "FALSE",
-        # A thread that waits for another spins for microseconds, not milliseconds, before it sleeps: as fast alone,
+        # A waiting thread spins for microseconds, not milliseconds, before it sleeps. One process is as fast as before,
         # and two processes side by side no longer take several times as long as one after the other.
         "GOMP_SPINCOUNT": "5000",
         **CUDA_ENVIRONMENT,
@@ -96,13 +96,13 @@ def prepare(determinism: Determinism) -> None:
 
 
 def settled(given: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
-    """The environment `given` with `wanted` and NumPy's settings, and without any other setting of these libraries."""
+    """Return `given` with `wanted` and NumPy's settings, and without any other setting of these libraries."""
     kept = {name: value for name, value in given.items() if not FOREIGN.match(name)}
     return kept | _numpy_environment() | dict(wanted)
 
 
 def started_with(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment `given`, without what Python or the C library read at their start and must not have."""
+    """Return `given` without the forbidden settings that Python or the C library read at their start."""
     kept = {name: value for name, value in given.items() if name != "PYTHONOPTIMIZE"}
     if "glibc.cpu" in kept.get("GLIBC_TUNABLES", ""):
         del kept["GLIBC_TUNABLES"]
@@ -114,11 +114,12 @@ def started_with(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def settle() -> dict[str, str] | None:
-    """Free this process from its caller's settings of these libraries. None: done, and in time.
+    """Remove the caller's settings of these libraries from this process, and return None.
 
-    Else it is too late, and the environment is returned that the command has to start again with: NumPy or torch were
-    loaded by what Python runs at its start (sitecustomize, a .pth file), Python was told to leave out assertions (some
-    of zarr's do work), or the C library to use other instructions or to load another OpenMP or MKL first.
+    If it is too late for that, return the environment with which the command must start again. It is too late if NumPy or
+    torch were loaded by code that Python runs at its start (sitecustomize, a .pth file), if Python was told to leave out
+    assertions (some of zarr's do work), or if the C library was told to use other instructions or to load another OpenMP
+    or MKL first.
     """
     ours = environment(Determinism("portable", 1)).keys() & os.environ.keys()
     target = started_with(settled(os.environ, {name: os.environ[name] for name in ours}))
@@ -140,19 +141,19 @@ def apply(determinism: Determinism) -> None:
     torch.set_num_threads(determinism.threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = determinism.level != "fast"
-    # As use_deterministic_algorithms, which would load the compiler as well, a second for nothing.
+    # The same as use_deterministic_algorithms, which would also load the compiler and take a second longer.
     torch.set_deterministic_debug_mode("default" if determinism.level == "fast" else "error")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
 
 def reached(determinism: Determinism, *, device: str) -> Level:
-    """The level that `device` can promise: CUDA cannot promise `portable`, only `machine`."""
+    """Return the level that `device` can guarantee: CUDA cannot guarantee `portable`, only `machine`."""
     return "machine" if device != "cpu" and determinism.level == "portable" else determinism.level
 
 
 def _numpy_environment() -> dict[str, str]:
-    """NUMPY_ENVIRONMENT where its words mean something."""
+    """Return NUMPY_ENVIRONMENT if its values are valid on this processor, else nothing."""
     return NUMPY_ENVIRONMENT if platform.machine() in {"x86_64", "AMD64"} else {}
 
 

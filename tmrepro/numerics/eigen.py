@@ -1,7 +1,7 @@
-"""Eigenvalues of small symmetric matrices by Jacobi's rotations: sums, products and square roots alone.
+"""Eigenvalues of small symmetric matrices by Jacobi rotations: only sums, products, quotients and square roots.
 
-LAPACK's results differ between processors in their last bits. Here rotations of pairs that have no row in common are done at
-once, in a fixed order, so the bits are those of IEEE arithmetic.
+LAPACK's results differ between processors in their last bits. Here, pairs that have no row in common are rotated together, in
+a fixed order. So IEEE arithmetic defines every bit.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-SWEEPS = 60  # some eight are enough; the off-diagonal part shrinks quadratically
-PRECISION = 1e-15  # of the off-diagonal part, against the matrix
+SWEEPS = 60  # about eight are enough; the off-diagonal part shrinks quadratically
+PRECISION = 1e-15  # of the off-diagonal part, relative to the matrix
 
 
 def symmetric_eigen(
     matrix: Float64[np.ndarray, "m m"],
 ) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, "m m"]]:
-    """Eigenvalues, largest first, and eigenvectors as columns in that order, of a symmetric matrix.
+    """Return the eigenvalues of a symmetric matrix, largest first, and its eigenvectors as columns in that order.
 
     Each pair of rows is rotated so that their common entry becomes 0, in a round-robin of all pairs (Golub and Van Loan,
     section 8.5).
@@ -39,7 +39,7 @@ def symmetric_eigen(
 
 
 def _rounds(m: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of m indices, in rounds in which each index stands at most once."""
+    """Return all pairs of m indices, in rounds that have each index at most once."""
     even = m + m % 2
     found = []
     for turn in range(even - 1):
@@ -52,7 +52,7 @@ def _rounds(m: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _rotations(first: np.ndarray, second: np.ndarray, shared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines, as columns, of the rotations that turn `shared` into 0; none where it is 0."""
+    """Return cosines and sines, as columns, of the rotations that turn `shared` into 0; the identity where it is 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         cotangent = (second - first) / (2 * shared)
         tangent = np.where(cotangent < 0, -1.0, 1.0) / (np.abs(cotangent) + np.sqrt(cotangent * cotangent + 1))

@@ -1,11 +1,11 @@
 """A numerical fingerprint: hashes of fixed computations, which show whether two machines compute the same bits.
 
-The name of a processor doesn't tell: the libraries under torch choose their instructions, and split their sums among
-threads, by rules of their own. So what a run is made of is computed once more from fixed numbers, and hashed: one hash per
-operation, so that a difference says where it comes from. Inputs are whole numbers over a power of two, which every
-machine makes alike. Takes a few hundredths of a second, draws from no random state and leaves nothing changed.
+The name of a processor is not enough: the libraries below torch choose their instructions, and split their sums among
+threads, by their own rules. So the operations of a run are computed from fixed numbers, and hashed. There is one hash per
+operation, so a difference shows its source. Inputs are integers over a power of two, which are the same on every machine.
+A fingerprint takes a few hundredths of a second, uses no random state and changes nothing.
 
-`tmrepro doctor --json --threads N` prints the one under `portable` determinism; those of the locked torch are in
+`tmrepro doctor --json --threads N` prints the fingerprint under `portable` determinism. Those of the locked torch are in
 fingerprints.json.
 """
 
@@ -26,13 +26,13 @@ Fingerprint = dict[str, str]
 
 
 def fingerprint(device: torch.device | None = None) -> Fingerprint:
-    """Operation -> hash of its result, with the determinism, threads and instruction sets now in force on `device` (the CPU).
+    """Return operation -> hash of its result on `device` (None: the CPU), with the present determinism, threads and instructions.
 
-    The operations of NumPy and of the C library run on the CPU whatever the device is.
+    The operations of NumPy and of the C library always run on the CPU.
     """
     device = device or torch.device("cpu")
     image, kernel = _numbers(1, 6, 32, 15, 13, device=device), _numbers(2, 48, 32, 3, 3, device=device)
-    long = _numbers(3, 100_003, device=device)  # more than torch gives to one thread, and no multiple of any vector
+    long = _numbers(3, 100_003, device=device)  # more than torch gives to one thread, not a multiple of a vector
     found: dict[str, Iterable[Tensor] | np.ndarray | np.generic] = {
         "matrix product": [_numbers(4, 193, 257, device=device) @ _numbers(5, 257, 130, device=device)],
         "convolution": _convolution(image, kernel),
@@ -53,12 +53,12 @@ def fingerprint(device: torch.device | None = None) -> Fingerprint:
 
 
 def torch_release() -> str:
-    """The version of torch without what it was built for: 2.14.1 of 2.14.1+cu130."""
+    """Return the version of torch without its build: 2.14.1 for 2.14.1+cu130."""
     return torch.__version__.partition("+")[0]
 
 
 def _array(key: int, *shape: int) -> np.ndarray:
-    """float32 numbers in [-0.5, 0.5) from the raw stream of Philox, each exact: a whole number over 2^24."""
+    """Return float32 numbers in [-0.5, 0.5) from the raw stream of Philox, each exact: an integer over 2^24."""
     raw = np.random.Philox(key=key).random_raw(math.prod(shape)) >> np.uint64(40)
     return ((raw.astype(np.float64) - 2**23) / 2**24).astype(np.float32).reshape(shape)
 
@@ -72,7 +72,7 @@ def _classes(n: int, *, device: torch.device) -> Tensor:
 
 
 def _convolution(image: Tensor, kernel: Tensor) -> list[Tensor]:
-    """A convolution and its gradients."""
+    """Return a convolution and its gradients."""
     image, kernel = image.clone().requires_grad_(), kernel.clone().requires_grad_()
     with torch.enable_grad():
         out = functional.conv2d(image, kernel, stride=2, padding=1)
@@ -81,7 +81,7 @@ def _convolution(image: Tensor, kernel: Tensor) -> list[Tensor]:
 
 
 def _batch_norm(image: Tensor) -> list[Tensor]:
-    """Batch norm as in training, its running statistics, and its gradient."""
+    """Return batch norm as in training, its running statistics, and its gradient."""
     mean, variance = (torch.full((image.shape[1],), value, device=image.device) for value in (0.0, 1.0))
     leaf = image.clone().requires_grad_()
     with torch.enable_grad():
@@ -91,7 +91,7 @@ def _batch_norm(image: Tensor) -> list[Tensor]:
 
 
 def _adam_step(values: Tensor, *, device: torch.device) -> Tensor:
-    """Two steps of the fused Adam that training uses."""
+    """Return the result of two steps of the fused Adam that training uses."""
     parameter = torch.nn.Parameter(values.clone())
     optimizer = torch.optim.Adam([parameter], lr=0.01, fused=True)
     for key in (13, 14):

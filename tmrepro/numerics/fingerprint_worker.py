@@ -1,4 +1,4 @@
-"""`python -m tmrepro.numerics.fingerprint_worker THREADS [CORES]`: prints what this machine computes, as JSON.
+"""`python -m tmrepro.numerics.fingerprint_worker THREADS [CORES]`: prints the numerical fingerprint as JSON.
 
 `tmrepro doctor` starts it under `portable` determinism.
 
@@ -38,7 +38,7 @@ def probe(*, threads: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """See above."""
+    """Print the fingerprint for the arguments THREADS [CORES]."""
     if len(arguments) > 1:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(arguments[1])])
     print(json.dumps(probe(threads=int(arguments[0]))))  # noqa: T201

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor, nn
 
-# Fixed, since the bits of a convolution can depend on the batch it is part of.
+# Fixed, because the bits of a convolution can depend on the size of the batch.
 EVALUATION_BATCH = 128
 
 LossName = Literal["sparse_cross_entropy", "mse"]
@@ -24,9 +24,9 @@ LossName = Literal["sparse_cross_entropy", "mse"]
 class Targets:
     """What outputs are compared with: classes [n] (hard labels) or distributions [n, classes] (soft labels).
 
-    `clip` is the spec's clip_probability; it applies to hard labels only. `loss` is a loss of the caller's own, of which
-    `values` are whatever it takes: (outputs, values) -> losses [n, ...], whose mean over the rest is the image's. `one`: it
-    gives one number for all images together, which are one batch.
+    `clip` is the spec's clip_probability; it applies to hard labels only. `loss` is the caller's own loss, a function
+    (outputs, values) -> losses [n, ...]; the loss of an image is their mean over the other axes. `one`: the loss is one number
+    for all images, which are one batch.
     """
 
     values: Tensor
@@ -36,7 +36,7 @@ class Targets:
 
     @property
     def has_classes(self) -> bool:
-        """Whether an output can be right: not where targets are the numbers of a spec."""
+        """Whether an output can be correct. It cannot if targets are the numbers of a spec."""
         return self.loss is not mean_squared_error
 
     @property
@@ -46,17 +46,17 @@ class Targets:
 
     @property
     def classes(self) -> Int64[Tensor, " n"]:
-        """The class that counts as right, per image (soft labels: the arg-max, ties to the lowest)."""
+        """The correct class of each image (soft labels: the arg-max, ties to the lowest)."""
         return self.values.argmax(1) if self.soft else self.values
 
     def part(self, begin: int, end: int) -> Targets:
-        """The targets of images `begin` up to `end`."""
+        """Return the targets of images `begin` up to `end`."""
         return replace(self, values=self.values[begin:end])
 
     def widened(self) -> Targets:
-        """The same for outputs in float64: floating point numbers that a loss keeps, such as weights of classes, are in it too.
+        """Return the targets for outputs in float64. Floating point numbers of a loss, such as class weights, become float64 too.
 
-        What a function holds on to in a closure stays as it is.
+        Those in the closure of a function are unchanged.
         """
         loss = self.loss
         if isinstance(loss, nn.Module):
@@ -68,14 +68,14 @@ class Targets:
 
 
 def mean_squared_error(outputs: Float[Tensor, "n ..."], values: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
-    """Per input, the mean over its outputs of the squared difference from the values, which have the same shape."""
+    """Return, per input, the mean over its outputs of the squared difference from the values (of the same shape)."""
     if outputs.shape != values.shape:
         raise ValueError(f"outputs of shape {list(outputs.shape)}, values of {list(values.shape)}")
     return (outputs.double() - values.double()).square().flatten(1).mean(1)
 
 
 def targets_of(values: Tensor, *, loss: LossName, clip: float | None) -> Targets:
-    """What a spec's `training.loss` and `clip_probability` make of labels or numbers."""
+    """Return the targets of labels or numbers for a spec's `training.loss` and `clip_probability`."""
     match loss:
         case "sparse_cross_entropy":
             return Targets(values, clip)
@@ -87,34 +87,34 @@ def targets_of(values: Tensor, *, loss: LossName, clip: float | None) -> Targets
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss (nats) and accuracy (share of images; None where targets are numbers) over a set."""
+    """Mean loss (nats) and accuracy (share of images; None if targets are numbers) over a set."""
 
     loss: float
     accuracy: float | None
 
 
 def image_losses(logits: Float[Tensor, "n ..."], targets: Targets) -> Float64[Tensor, " n"]:
-    """Loss per image [n], in float64 from the logits on.
+    """Return the loss per image [n], in float64 from the logits on.
 
-    Hard labels: cross entropy. Soft labels: the Kullback-Leibler divergence sum y (log y - log p), which is 0 where the
-    outputs are the labels (their cross entropy would be their entropy). A loss of the caller's own gets the outputs as they
-    are.
+    Hard labels: cross entropy. Soft labels: the Kullback-Leibler divergence sum y (log y - log p), which is 0 if the
+    outputs are the labels (the cross entropy would be the entropy of the labels). The caller's own loss gets the outputs
+    unchanged.
     """
     if targets.loss is not None:
-        found = targets.loss(logits.clone(), targets.values.clone()).double()  # it may change in place what it is given
+        found = targets.loss(logits.clone(), targets.values.clone()).double()  # it may change its arguments
         if found.ndim == 0 and targets.one:
             return found.expand(len(logits))
         return found.flatten(1).mean(1) if found.ndim > 1 else found
     log_p = logits.double().log_softmax(1)
     if targets.soft:
         wanted = targets.values.double()
-        # A class of no weight costs nothing, even if log p is -inf; 0 x inf would be nan.
+        # A class of weight 0 adds 0, even if log p is -inf; 0 x inf would be nan.
         return (torch.xlogy(wanted, wanted) - wanted * log_p.masked_fill(wanted == 0, 0.0)).sum(1)
     return clipped(-log_p.gather(1, targets.values[:, None]).squeeze(1), targets.clip)
 
 
 def count_right(logits: Tensor, targets: Targets) -> Int64[Tensor, ""]:
-    """How many images have their largest output at the right class; 0 where outputs or targets aren't of classes."""
+    """Return how many images have their largest output at the correct class; 0 if outputs or targets are not of classes."""
     if logits.ndim != 2 or targets.values.ndim != (2 if targets.soft else 1):
         return torch.zeros((), dtype=torch.int64, device=logits.device)
     return (logits.argmax(1) == targets.classes).sum()
@@ -123,17 +123,17 @@ def count_right(logits: Tensor, targets: Targets) -> Int64[Tensor, ""]:
 def accuracies(
     right: Float64[np.ndarray, "*points"], targets: Targets, *, images: int
 ) -> Float64[np.ndarray, "*points"]:
-    """Shares of so many images, from how many are right; nan where no output can be."""
+    """Return the shares of `images` that are `right`, per point; nan if no output can be correct."""
     return right / images if targets.has_classes else np.full_like(right, np.nan)
 
 
 def clipped(losses: Tensor, clip: float | None) -> Tensor:
-    """-log(min(max(p, c), 1 - c)) for losses -log p, as Keras clips probabilities; as given when `clip` is None."""
+    """Return -log(min(max(p, c), 1 - c)) for losses -log p, as Keras clips probabilities; unchanged if `clip` is None."""
     return losses if clip is None else losses.clamp(*clip_bounds(clip))
 
 
 def clip_bounds(clip: float | None) -> tuple[float, float]:
-    """Between which losses lie when probabilities are clipped at `clip`."""
+    """Return the bounds of losses whose probabilities are clipped at `clip`."""
     return (-math.inf, math.inf) if clip is None else (-math.log1p(-clip), -math.log(clip))
 
 
@@ -142,7 +142,7 @@ def _wide(value: object) -> object:
 
 
 def outputs(model: nn.Module, inputs: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Outputs for all images in eval mode, batch by batch; the mode is put back."""
+    """Return the outputs for all images in eval mode, batch by batch. The mode is restored."""
     was_training = model.training
     model.eval()
     try:
@@ -153,12 +153,12 @@ def outputs(model: nn.Module, inputs: Shaped[Tensor, "n ..."]) -> Float[Tensor, 
 
 
 def evaluate(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, targets: Targets) -> Evaluation:
-    """Mean loss and accuracy in eval mode. Per-image losses are summed in float64."""
+    """Return the mean loss and accuracy in eval mode. Per-image losses are summed in float64."""
     return summarize(outputs(model, inputs), targets=targets)
 
 
 def summarize(logits: Float[Tensor, "n ..."], *, targets: Targets) -> Evaluation:
-    """Mean loss and accuracy of given logits."""
+    """Return the mean loss and accuracy of given logits."""
     loss = image_losses(logits, targets).mean()
     if not targets.has_classes:
         return Evaluation(float(loss), None)
@@ -167,9 +167,9 @@ def summarize(logits: Float[Tensor, "n ..."], *, targets: Targets) -> Evaluation
 
 
 def gradient_norm(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, targets: Targets) -> float:
-    """||d loss / d theta||_2 of the mean loss in eval mode, over all parameters, summed in float64.
+    """Return ||d loss / d theta||_2 of the mean loss in eval mode, over all parameters, summed in float64.
 
-    Parameters that training leaves alone belong to theta too; one that the outputs do not depend on has gradient 0.
+    Parameters that are not trained belong to theta too. If the outputs do not depend on one, its gradient is 0.
     """
     free = copy.deepcopy(model).eval().requires_grad_(requires_grad=True)
     parameters = list(free.parameters())

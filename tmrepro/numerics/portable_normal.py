@@ -1,9 +1,9 @@
-"""Standard normal numbers of NumPy, without the one thing in them that depends on the machine: its C library.
+"""Standard normal numbers of NumPy, without their one dependence on the machine: the logarithm of the C library.
 
-NumPy draws float32 normals by the ziggurat method. All but about one in 3,900 come from a table and a product, and have the same
-bits everywhere. That one, beyond the table's end, is -log1p(-u) / R + R, and asks the C library for the logarithm: glibc
-rounds some otherwise from 2.41 on, where one normal in a million is another in its last bit. Here that logarithm is the one
-of FreeBSD's msun, which glibc had until then, so these are the numbers that NumPy gives there.
+NumPy draws float32 normals by the ziggurat method. All but about one in 3,900 come from a table and a product, and are bitwise
+identical everywhere. That one, beyond the table's end, is -log1p(-u) / R + R, with the logarithm of the C library. From version
+2.41 on, glibc rounds some logarithms differently, and one normal in a million differs in its last bit. Here the logarithm is
+that of FreeBSD's msun, which glibc used before 2.41. So these are the numbers that NumPy gives with an earlier glibc.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NEAR = np.float32(-0.2928933799266815)
 
 
 def standard_normal(seed: int, *, size: int) -> Float[np.ndarray, " n"]:
-    """`size` standard normal float32 numbers of the Philox stream with key `seed`, as NumPy draws them."""
+    """Return `size` standard normal float32 numbers of the Philox stream with key `seed`, as NumPy draws them."""
     generator = np.random.Generator(np.random.Philox(key=seed))
     drawn = np.empty(size, dtype=np.float32)
     begin = 0
@@ -43,7 +43,7 @@ def standard_normal(seed: int, *, size: int) -> Float[np.ndarray, " n"]:
         taken = int(beyond[0]) if beyond.size else block.size
         drawn[begin : begin + taken] = block[:taken]
         begin += taken
-        if beyond.size:  # back to just before it, and draw that one here
+        if beyond.size:  # go back to just before it, and draw it here
             generator.bit_generator.state = state
             generator.standard_normal(taken, dtype=np.float32)
             drawn[begin] = _beyond(generator)
@@ -52,9 +52,9 @@ def standard_normal(seed: int, *, size: int) -> Float[np.ndarray, " n"]:
 
 
 def log1p(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """log(1 + x) in float32 for -1 < x <= 0, to the bit as s_log1pf.c has it."""
+    """Return log(1 + x) in float32 for -1 < x <= 0, bitwise identical to s_log1pf.c."""
     one = np.float32(1)
-    near = x > NEAR  # 1 + x > sqrt(2)/2: no power of two is taken out
+    near = x > NEAR  # 1 + x > sqrt(2)/2: no power of two is split off
     u = one + x
     bits = u.view(np.uint32).astype(np.int32)
     k = (bits >> 23) - 127
@@ -84,10 +84,10 @@ def log1p(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 
 
 def _beyond(generator: np.random.Generator) -> np.float32:
-    """The next normal of `generator`, known to be beyond the table's end (Marsaglia's tail)."""
+    """Return the next normal of `generator`, which is beyond the table's end (Marsaglia's tail)."""
     while True:
         bits = int(generator.integers(0, 2**32, dtype=np.uint32))
-        if bits & 0xFF:  # a layer of the table that turns this one down, after a look at another number
+        if bits & 0xFF:  # another layer of the table, which rejects it after one more number
             generator.random(dtype=np.float32)
             continue
         while True:

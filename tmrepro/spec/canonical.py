@@ -1,4 +1,4 @@
-"""One form for every spec that means the same: as a dict, as YAML, as a hash; and where two specs differ."""
+"""The canonical form of a spec: as a dict, as YAML and as a hash; and the first difference of two specs."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ HEADER = "# The resolved spec: every default is written out. Its hash is that of
 
 
 def canonical_dict(spec: Spec) -> dict[str, Any]:
-    """A resolved spec as JSON-like values, in the order of the fields."""
+    """Return a resolved spec as JSON-like values, in the order of the fields."""
     return spec.model_dump(mode="json")
 
 
 def spec_hash(spec: Spec) -> str:
-    """SHA-256, in hex, of the RFC 8785 form of a resolved spec: key order, comments and 1 or 1.0 do not matter."""
+    """Return the SHA-256 (hex) of a resolved spec in RFC 8785 form. Key order, comments and 1 or 1.0 do not matter."""
     return hash_of(canonical_dict(spec))
 
 
 def hash_of(plain: dict[str, Any]) -> str:
-    """`spec_hash` of JSON-like values: of a resolved spec, or of one as it was written when there were fewer fields."""
+    """Return `spec_hash` of JSON-like values: a resolved spec, or one from a version with fewer fields."""
     return hashlib.sha256(rfc8785.dumps(plain)).hexdigest()
 
 
 def dump_spec(spec: Spec) -> str:
-    """A resolved spec as YAML that `load_spec` reads back to the same; the same bytes for the same spec."""
+    """Return a resolved spec as YAML that `load_spec` reads back unchanged. The same spec gives the same bytes."""
     return HEADER + "".join(f"{line}\n" for line in _block(canonical_dict(spec)))
 
 
@@ -50,7 +50,7 @@ class SpecDifference:
 
 
 def first_difference(ours: Spec, theirs: Spec) -> SpecDifference | None:
-    """The first field, in the order of the schema, in which two resolved specs differ; None if they are the same."""
+    """Return the first field, in the order of the schema, in which two resolved specs differ; None if they are the same."""
     return next(_differences(canonical_dict(ours), canonical_dict(theirs), ""), None)
 
 

@@ -1,6 +1,6 @@
-"""What is wrong with a spec: every field on its own, then sections that do not fit together.
+"""Finds the errors of a spec: in single fields, then between sections.
 
-Sections are checked against each other as far as they are readable, so that one run of `tmrepro spec check` finds all.
+Sections are checked against each other as far as they are readable. So one run of `tmrepro spec check` finds all errors.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from tmrepro.spec.resolve import base_name, default_models, is_same_network, mer
 from tmrepro.spec.surfaces import SurfaceSpec
 from tmrepro.spec.training import TrainingSpec
 
-MAX_PARAMETERS = 2**31  # 8 GiB a copy in float32, and training holds several
-# What one run folder can hold, and provenance.json, which names every file of it, with it: a hundred models times a
-# thousand replicates of each is no run but a mistake.
+MAX_PARAMETERS = 2**31  # 8 GiB per copy in float32, and training holds several
+# The limits of a run folder, and of provenance.json, which names every file of it. A hundred models with a thousand
+# replicates each are a mistake.
 MAX_TRAININGS = 1000
 MAX_SURFACES = 10_000  # of single networks
 MAX_CHUNKS_IN_ALL = 2**18
 
 
 def find_problems(raw: Any) -> list[Problem]:
-    """What is wrong with `raw`, the plain values of a document; empty if `Spec` takes it and it makes sense.
+    """Return the errors of `raw`, the plain values of a document; empty if the spec is valid.
 
-    All of it, unless it is more than anybody reads.
+    The list is cut only if it is longer than a person would read.
     """
     found: list[Problem] = []
     try:
@@ -53,9 +53,9 @@ def find_problems(raw: Any) -> list[Problem]:
 
 @dataclass(frozen=True)
 class _Readable:
-    """The sections that are valid by themselves, with their defaults; None where one is not.
+    """The sections that are valid by themselves, with their defaults; None for an invalid one.
 
-    The names are there even where the rest of a model or surface is wrong, if they are text.
+    Names that are text are kept even if the rest of a model or surface is invalid.
     """
 
     data: AnyDataSpec | None
@@ -70,7 +70,7 @@ class _Readable:
 
     @property
     def pictures(self) -> DataSpec | None:
-        """The section `data` where it is one of pictures, of which a spec says how many and how large they are."""
+        """The section `data` if it describes pictures. Then the spec says how many there are, and their size."""
         return self.data if isinstance(self.data, DataSpec) else None
 
 
@@ -97,11 +97,11 @@ def _valid(kind: Any, raw: Any) -> Any:
         return None
 
 
-_adapter_of = cache(TypeAdapter)  # making one costs a thousand times as much as using it
+_adapter_of = cache(TypeAdapter)  # making one takes a thousand times as long as using it
 
 
 def _items(raw: Mapping[str, Any], section: str) -> list[Any]:
-    """The models or surfaces; of more than there may be, which is an error already, the first."""
+    """Return the models or surfaces; only the first if there are too many, which is reported already."""
     if section not in raw:
         return [item.model_dump(exclude_unset=True) for item in Spec.model_fields[section].default]
     return raw[section][:MAX_ITEMS] if isinstance(raw[section], list) else []
@@ -112,35 +112,38 @@ def _text(value: Any) -> str | None:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    """The texts in a list, or nothing if it holds anything else: then its items are blamed already."""
+    """Return the texts in a list, or nothing if it has other items, which are reported already."""
     return tuple(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else ()
 
 
 def _counts(spec: _Readable) -> Iterator[Problem]:
-    """The sets have so many images, and every class must be among them."""
+    """Check that the set has enough images, and that there is one of each class."""
     data = spec.pictures
     if data is None or data.train is None or data.validation is None:
         return
     if data.train < CLASSES.get(data.name, 1):
-        yield ("data", "train"), f"must be at least {CLASSES[data.name]}, an image of each class (got {data.train})"
+        yield ("data", "train"), f"must be at least {CLASSES[data.name]}, one image of each class (got {data.train})"
     if data.name == "digits" and data.train + data.validation > DIGITS_IMAGES:
         total = f"{data.train} + {data.validation} = {data.train + data.validation}"
         yield (
             ("data", "train"),
-            f"train + validation must be at most {DIGITS_IMAGES}, all digits there are (got {total})",
+            f"train + validation must be at most {DIGITS_IMAGES}, the number of digits (got {total})",
         )
     if data.name == "cifar10":
         for field, most, asked in zip(
             ("train", "validation"), DEFAULT_COUNTS["cifar10"], (data.train, data.validation), strict=True
         ):
             if most is not None and asked > most:
-                yield ("data", field), f"must be at most {most}, all that CIFAR-10 has (got {asked})"
+                yield ("data", field), f"must be at most {most}, the number that CIFAR-10 has (got {asked})"
         if data.size != CIFAR10_SIZE:
-            yield ("data", "size"), f"must be {CIFAR10_SIZE} for cifar10 (got {data.size}); name: images can be resized"
+            yield (
+                ("data", "size"),
+                f"must be {CIFAR10_SIZE} for cifar10 (got {data.size}); use name: images to resize pictures",
+            )
 
 
 def _classes(spec: _Readable) -> Iterator[Problem]:
-    """The last layer has a node per class."""
+    """Check that the last layer has one node per class."""
     classes = CLASSES.get(spec.data.name) if spec.data else None
     if spec.data is None or classes is None:
         return
@@ -152,7 +155,7 @@ def _classes(spec: _Readable) -> Iterator[Problem]:
 
 
 def _parameters(spec: _Readable) -> Iterator[Problem]:
-    """A network that no memory holds is refused before anything is allocated."""
+    """Refuse a network that is too large for memory, before anything is allocated."""
     size = spec.pictures.size if spec.pictures else CIFAR10_SIZE
     for index, model in enumerate(spec.models):
         count = None if model is None else parameter_count(model, size=size, classes=1)
@@ -174,7 +177,7 @@ def _layers(model: ModelSpec | None) -> tuple[str, tuple[int, ...]]:
 
 
 def _lone_images(spec: _Readable) -> Iterator[Problem]:
-    """Batch norm cannot train on one image, so no batch of ResNet50 may be left with one."""
+    """Check that no batch of ResNet50 has one image, because batch norm cannot train on one image."""
     if spec.training is None or spec.pictures is None or spec.pictures.train is None:
         return
     for index, model in enumerate(spec.models):
@@ -194,7 +197,7 @@ def _lone_images(spec: _Readable) -> Iterator[Problem]:
 
 
 def _losses(spec: _Readable) -> Iterator[Problem]:
-    """A loss that the data's targets and the other settings fit."""
+    """Check that the loss fits the data's targets and the other settings."""
     if spec.training is not None and spec.minimum is not None:
         yield from find_loss_problems(spec.data, spec.training, spec.models, labels=spec.minimum.labels)
 
@@ -207,11 +210,11 @@ def _samples(spec: _Readable) -> Iterator[Problem]:
 
 
 def _chunks(spec: _Readable) -> Iterator[Problem]:
-    """A chunk is two files, so a surface must not fall into millions of them."""
+    """Limit the number of chunks of a surface, because each is two files."""
     for index, surface in enumerate(spec.surfaces):
         if surface is not None and _chunk_count(surface) > MOST_CHUNKS:
             K, least = surface.grid.K, math.ceil(surface.grid.K / math.isqrt(MOST_CHUNKS))
-            message = f"cuts {K} x {K} points into {_chunk_count(surface)} chunks; must be at least {least}"
+            message = f"divides {K} x {K} points into {_chunk_count(surface)} chunks; must be at least {least}"
             yield ("surfaces", index, "chunk"), f"{message} (got {surface.chunk})"
 
 
@@ -220,7 +223,7 @@ def _chunk_count(surface: SurfaceSpec) -> int:
 
 
 def _names(spec: _Readable) -> Iterator[Problem]:
-    """Models and surfaces have names of their own, and a surface names models that are there."""
+    """Check that names are unique, and that surfaces name existing models."""
     yield from _unique("models", spec.model_names)
     yield from _unique("surfaces", spec.surface_names)
     names = tuple(name for name in spec.model_names if name is not None)
@@ -237,7 +240,7 @@ def _names(spec: _Readable) -> Iterator[Problem]:
 
 
 def _paths(spec: _Readable) -> Iterator[Problem]:
-    """The principal components of a path need a path."""
+    """Check that principal components of a path have a path."""
     for index, surface in enumerate(spec.surfaces):
         if surface is None or surface.directions.kind != "pca" or spec.training is None:
             continue
@@ -251,7 +254,7 @@ def _paths(spec: _Readable) -> Iterator[Problem]:
 
 
 def _averaging(spec: _Readable) -> Iterator[Problem]:
-    """The mean of the weights from an epoch that training never comes to is none."""
+    """Check that averaging starts at an epoch that training can reach."""
     if spec.training is None:
         return
     found: list[tuple[Location, TrainingSpec]] = [
@@ -266,7 +269,7 @@ def _averaging(spec: _Readable) -> Iterator[Problem]:
 
 
 def _between(spec: _Readable) -> Iterator[Problem]:
-    """A plane between minima is one of three points of the same network."""
+    """Check that a plane between minima has three points of the same network."""
     models = {model.name: model for model in spec.models if model is not None}
     known = {name for name in spec.model_names if name is not None}
     replicates = spec.replicates.training if spec.replicates else 1
@@ -287,7 +290,7 @@ def _between(spec: _Readable) -> Iterator[Problem]:
         for place, name in enumerate(surface.models or ()):
             own = ("surfaces", index, "models", place)
             if name in surface.directions.between:
-                yield own, f"{name!r} is one of the two of `between` itself; the plane needs a third minimum"
+                yield own, f"{name!r} is one of the two of `between`; the plane needs a third minimum"
                 continue
             for other in map(base_name, surface.directions.between):
                 if name in models and other in models and not is_same_network(models[name], models[other]):
@@ -298,21 +301,21 @@ def _unique(section: str, names: tuple[str | None, ...]) -> Iterator[Problem]:
     for index, name in enumerate(names):
         if name is not None and name in names[:index]:
             first = names.index(name)
-            yield (section, index, "name"), f"{name!r} is the name of {section}[{first}] already; names must differ"
+            yield (section, index, "name"), f"{name!r} is already the name of {section}[{first}]; names must be unique"
 
 
 def _optimizers(spec: _Readable) -> Iterator[Problem]:
-    """A nameless optimizer is Adam; in a model, below a section with another optimizer, that would be a surprise."""
+    """Check that a model names its optimizer if the section has another than Adam. Without a name, it is Adam."""
     general = spec.training.optimizer.name if spec.training else "adam"
     for index, model in enumerate(spec.models):
         own = model.training if model else TrainingSpec()
         if general != "adam" and "optimizer" in own.model_fields_set and "name" not in own.optimizer.model_fields_set:
             at = ("models", index, "training", "optimizer")
-            yield at, f"needs a name: it replaces training.optimizer, which is {general}, whole"
+            yield at, f"needs a name: it replaces the whole training.optimizer, which is {general}"
 
 
 def _amount(spec: _Readable) -> Iterator[Problem]:
-    """Replicates multiply: trainings, surfaces and chunks must stay few enough for one run."""
+    """Limit the trainings, surfaces and chunks of a run, whose numbers replicates multiply."""
     if spec.replicates is None:
         return
     trainings = len(spec.models) * spec.replicates.training

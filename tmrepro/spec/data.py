@@ -1,4 +1,4 @@
-"""The `data` section: which pictures, how many, at what size; or arrays of one's own."""
+"""The `data` section: which pictures, how many, at what size; or the user's own data."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DEFAULT_COUNTS: dict[str, tuple[int | None, int | None]] = {
 }
 
 _NAME_REASON = (
-    "the paper's is cifar10 (section 3.1); digits need no download, a folder holds any other pictures, arrays any data"
+    "the paper's is cifar10 (section 3.1); digits need no download; images, arrays and custom are for your own data"
 )
 
 
 def _path(path: str) -> str:
     if "\0" in path:
-        raise contradiction("holds a NUL character, which no path has", at=())
+        raise contradiction("has a NUL character, which is invalid in a path", at=())
     return path
 
 
@@ -34,29 +34,27 @@ DataPath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_
 
 
 class DataSpec(Section):
-    """The pictures that the networks learn and are judged on."""
+    """The pictures for the training and the validation of the networks."""
 
     name: Annotated[Literal["cifar10", "images", "digits"], chosen(_NAME_REASON)]
     """cifar10 (the paper's), images (a folder of train/CLASS/* and test/CLASS/*), digits (comes with scikit-learn)."""
     folder: Annotated[
-        DataPath | None, chosen("so that --data-dir need not be repeated; that and TMREPRO_DATA come first")
+        DataPath | None, chosen("--data-dir need not be repeated; it and TMREPRO_DATA take precedence")
     ] = None
-    """Where cifar10 or images are, relative to the spec file. Part of the spec's hash, but of no stage: the pixels count."""
+    """Folder of cifar10 or images, relative to the spec file. It is in the spec's hash; stage keys depend only on the pixels."""
     train: Annotated[Count | None, stated("3.1")] = None
-    """Training images, drawn stratified. null: 50000 of CIFAR-10, 1024 digits, or all of the folder's train part."""
+    """Number of training images, stratified by class. null: 50000 of CIFAR-10, 1024 digits, or all of the folder's train part."""
     validation: Annotated[Count | None, stated("3.1")] = None
-    """Held-out images, drawn stratified. null: 10000 of CIFAR-10, 256 digits, or all of the folder's test part."""
+    """Number of held-out images, stratified by class. null: 10000 of CIFAR-10, 256 digits, or all of the folder's test part."""
     size: Annotated[int, Field(ge=8, le=1024), stated("3.1")] = CIFAR10_SIZE
-    """Height and width in pixels to which images and digits are brought; CIFAR-10 is 32."""
+    """Height and width in pixels, to which images and digits are resized; CIFAR-10 has 32."""
     scaling: Annotated[
         Literal["standardize", "unit"],
-        chosen(
-            "the paper names no scaling; inputs of mean 0 and deviation 1 let Adam at 0.01 train all three networks"
-        ),
+        chosen("the paper names no scaling; with mean 0 and deviation 1, Adam at 0.01 trains all three networks"),
     ] = "standardize"
-    """standardize: per channel by the training part's mean and deviation; unit: to [0, 1]."""
-    seed: Annotated[Seed, chosen("any fixed number: it only draws the subset")] = 0
-    """Seed of the drawing of images."""
+    """standardize: to mean 0 and deviation 1 per channel, over the training part; unit: to [0, 1]."""
+    seed: Annotated[Seed, chosen("any fixed number; it only draws the subset")] = 0
+    """Seed that draws the images."""
 
     @model_validator(mode="after")
     def _digits_need_no_folder(self) -> DataSpec:
@@ -70,34 +68,34 @@ class _OwnData(Section):
 
     @property
     def train(self) -> None:
-        """The spec doesn't say how many there are."""
+        """None: the spec does not say how many there are."""
 
     @property
     def scaling(self) -> None:
-        """There is none."""
+        """None: the data are not scaled."""
 
 
 class ArraysSpec(_OwnData):
-    """Arrays of your own in a file. Any shape; integers as targets are classes, floating point numbers are numbers."""
+    """Your own arrays in a file, of any shape. Integer targets are classes; floating point targets are numbers."""
 
     name: Annotated[Literal["arrays"], chosen(_NAME_REASON)]
     """arrays: a file of four arrays."""
-    file: Annotated[DataPath, chosen("NumPy's format holds any array, and no code")]
+    file: Annotated[DataPath, chosen("NumPy's format can hold any array, and no code")]
     """A .npz file of train_inputs, train_targets, validation_inputs, validation_targets; relative to the spec file."""
 
 
 class CustomDataSpec(_OwnData):
-    """Arrays of your own from a function. Any shape; integers as targets are classes, floating point numbers are numbers."""
+    """Your own arrays from a function, of any shape. Integer targets are classes; floating point targets are numbers."""
 
     name: Annotated[Literal["custom"], chosen(_NAME_REASON)]
-    """custom: a function that gives four arrays."""
-    factory: Annotated[Factory, chosen("a dotted path is all that is needed to find a function")]
-    """Where the function is: package.module:function. It returns a mapping, or four in this order, of tensors or arrays:
-    train_inputs, train_targets, validation_inputs, validation_targets. The same ones every time."""
+    """custom: a function that returns four arrays."""
+    factory: Annotated[Factory, chosen("a dotted path is enough to find a function")]
+    """The function: package.module:function. It returns tensors or arrays, as a mapping or in this order: train_inputs,
+    train_targets, validation_inputs, validation_targets. They must be the same at every call."""
     arguments: Annotated[Arguments, chosen("keyword arguments are part of what is computed, so they are hashed")] = (
         Field(default_factory=dict[str, Any])
     )
-    """Its keyword arguments, JSON-like. A number without a fraction arrives as an int, however it was written."""
+    """Its keyword arguments, JSON-like. A number without a fraction is passed as an int, even if it is written as 1.0."""
 
 
 AnyDataSpec = Annotated[DataSpec | ArraysSpec | CustomDataSpec, Field(discriminator="name")]

@@ -1,8 +1,8 @@
-"""YAML text -> values that know their place, and everything that is wrong with the text as YAML.
+"""YAML text -> values with their positions, and all errors of the text as YAML.
 
-ruamel.yaml's event stream is read one event at a time, so that a hostile text costs no more than its size: nesting and
-the number of values are bounded before anything is built, and aliases, which blow up, are refused. What a scalar means
-is decided here.
+ruamel.yaml's event stream is read one event at a time, so the cost of a hostile text is limited by its size. Nesting and
+the number of values are limited before anything is built. Aliases, which can expand without limit, are refused. The
+meaning of a scalar is decided here.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from tmrepro.spec.scalars import Scalar, read_scalar
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
-MAX_VALUES = 50_000  # the largest spec that makes sense has some 20000; every one takes a parser in Python its while
-MAX_FINDINGS = 100  # nobody reads more, and a text of 1 MiB has room for 300000
+MAX_VALUES = 50_000  # the largest useful spec has about 20000; a parser in Python is slow
+MAX_FINDINGS = 100  # nobody reads more, and a text of 1 MiB can have 300000
 MAX_SHOWN = 60
 EMPTY = "is empty; the smallest spec is 'version: 1', 'name: NAME' and 'data: {name: digits}'"
 
 
 @dataclass(frozen=True)
 class Node:
-    """A value and where it stands: the line and column, from 1, of its key, of its list item, or of itself.
+    """A value and its position: the line and column, from 1, of its key, of its list item, or of itself.
 
-    `readable` is False where the text had no usable value and a finding says so already.
+    `readable` is False if the text had no usable value. Then a finding says so already.
     """
 
     value: Scalar | list[Node] | dict[str, Node]
@@ -51,7 +51,7 @@ class Node:
     readable: bool = True
 
     def below(self, part: str | int) -> Node | None:
-        """The value of a key or of an item, if there is one."""
+        """Return the value of a key or of an item; None if there is none."""
         if isinstance(self.value, dict):
             return self.value.get(str(part))
         if isinstance(self.value, list) and isinstance(part, int) and part < len(self.value):
@@ -59,7 +59,7 @@ class Node:
         return None
 
     def plain(self) -> Any:
-        """The value as dicts, lists and scalars."""
+        """Return the value as dicts, lists and scalars."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -69,14 +69,14 @@ class Node:
 
 @dataclass
 class Document:
-    """The one document of a text, and what is wrong with its YAML."""
+    """The document of a text, and the errors of its YAML."""
 
     source: str
     root: Node = field(default_factory=lambda: Node(None, 1, 1))
     findings: list[Finding] = field(default_factory=list)
 
     def find(self, location: Location, message: str) -> Finding | None:
-        """The finding about `location`, or None if a finding about the YAML there covers it."""
+        """Return the finding about `location`, or None if a finding about its YAML covers it."""
         node = self.root
         for part in location:
             if (below := node.below(part)) is None:
@@ -88,21 +88,21 @@ class Document:
 
 
 def written(location: Location) -> str:
-    """("surfaces", 0, "grid", "K") -> "surfaces[0].grid.K"."""
+    """Return a location as text: ("surfaces", 0, "grid", "K") -> "surfaces[0].grid.K"."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in location).removeprefix(".")
 
 
 def _shown(key: str) -> str:
-    """A key of any text, so that it neither floods nor steers a terminal."""
+    """Return a key as short text without control characters, safe to print."""
     short = key if len(key) <= MAX_SHOWN else f"{key[:MAX_SHOWN]}..."
     return short if short.isprintable() else repr(short)
 
 
 def read_document(text: str, *, source: str) -> Document:
-    """The document of `text`; `findings` has what is wrong but leaves the rest readable.
+    """Return the document of `text`. Its `findings` are the errors that leave the rest readable.
 
     Raises:
-        SpecError: the text is no YAML from some place on, or has no value at all.
+        SpecError: the text is not YAML from some position on, or has no value.
     """
     if len(text.encode("utf-8", errors="replace")) > MAX_BYTES:
         raise SpecError([Finding(source, 1, 1, "", f"is larger than {MAX_BYTES} bytes, the most a spec may have")])
@@ -112,7 +112,7 @@ def read_document(text: str, *, source: str) -> Document:
     except _StopReadingError:
         pass
     except (YAMLError, ValueError, OverflowError, AttributeError, IndexError, NotImplementedError) as error:
-        # ruamel.yaml lets a few of Python's own errors through, e.g. for an escape beyond Unicode.
+        # ruamel.yaml does not catch some of Python's own errors, e.g. for an escape beyond Unicode.
         builder.refuse(*_syntax(error, text))
     else:
         return builder.document
@@ -125,12 +125,12 @@ def first_findings(findings: list[Finding]) -> list[Finding]:
     if len(ordered) <= MAX_FINDINGS:
         return ordered
     last = ordered[MAX_FINDINGS]
-    more = f"from here on more is wrong, which is not listed; correct the {MAX_FINDINGS} findings above first"
+    more = f"more errors follow, which are not listed; correct the {MAX_FINDINGS} findings above first"
     return [*ordered[:MAX_FINDINGS], Finding(last.source, last.line, last.column, "", more)]
 
 
 class _StopReadingError(Exception):
-    """A finding after which nothing sensible can be read."""
+    """A finding after which the rest cannot be read."""
 
 
 class _Builder:
@@ -151,7 +151,7 @@ class _Builder:
             self.refuse(1, 1, EMPTY)
             raise _StopReadingError
         if isinstance(start, DocumentStartEvent) and (start.version or start.tags):
-            self.refuse(1, 1, "a spec takes no % directives; leave that line out")
+            self.refuse(1, 1, "% directives are not allowed; remove this line")
         root = next(events)
         self.document.root = self.node(root, events, (), *_place(root))
         if self.document.root.value is None:
@@ -172,10 +172,10 @@ class _Builder:
             self.refuse(line, column, f"aliases are not allowed (*{event.anchor}); write the value out", path=path)
             return Node(None, line, column, readable=False)
         if getattr(event, "anchor", None) is not None:
-            self.refuse(line, column, f"anchors are not allowed (&{event.anchor}); leave it out", path=path)
+            self.refuse(line, column, f"anchors are not allowed (&{event.anchor}); remove it", path=path)
         if (tag := getattr(event, "tag", None)) is not None:
             short = str(tag).replace("tag:yaml.org,2002:", "!!")
-            self.refuse(line, column, f"tags are not allowed ({short}); leave it out", path=path)
+            self.refuse(line, column, f"tags are not allowed ({short}); remove it", path=path)
         if isinstance(event, CollectionStartEvent):
             # Counted, not taken from the path: a key can be a collection too, and its path is that of its mapping.
             if self.depth == MAX_DEPTH:
@@ -191,7 +191,7 @@ class _Builder:
     def scalar(self, event: Any, path: Location, line: int, column: int) -> Node:
         text: str = event.value
         if any("\ud800" <= character <= "\udfff" for character in text):
-            self.refuse(line, column, "half a surrogate pair is no character", path=path)
+            self.refuse(line, column, "half a surrogate pair is not a character", path=path)
             return Node(None, line, column, readable=False)
         if not event.implicit[0]:  # quoted or a block: text, whatever it looks like
             return Node(text, line, column)
@@ -226,7 +226,7 @@ class _Builder:
                         line, column, "a key must be text; put it in quotes if it looks like a number", path=path
                     )
             elif name in entries:
-                self.refuse(line, column, f"is there twice (first in line {entries[name].line})", path=(*path, name))
+                self.refuse(line, column, f"is repeated (first in line {entries[name].line})", path=(*path, name))
             else:
                 entries[name] = value
         return entries
@@ -237,7 +237,7 @@ def _place(event: Event) -> tuple[int, int]:
 
 
 def _syntax(error: Exception, text: str) -> tuple[int, int, str]:
-    """Line, column and message of what the YAML reader could not read."""
+    """Return line, column and message of an error of the YAML reader."""
     if isinstance(error, ReaderError):
         before = text[: error.position]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")

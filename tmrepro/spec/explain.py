@@ -1,4 +1,4 @@
-"""Where each value of a spec comes from: the paper, or us and why."""
+"""The source of each value of a spec: the paper, or our reason."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tmrepro.spec.scalars import write_flow
 from tmrepro.spec.surfaces import GridSpec, SurfaceSpec
 
 COUNTS = {("data", "train"), ("data", "validation")}
-COUNTS_REASON = "the paper's 50000 and 10000 (section 3.1) are CIFAR-10's; another set has other numbers"
+COUNTS_REASON = "the paper's 50000 and 10000 (section 3.1) are for CIFAR-10; other sets have other numbers"
 
 
 @dataclass(frozen=True)
 class Explanation:
     """One field of a resolved spec. Exactly one of `paper` (a section of the paper) and `reason` (ours) is given.
 
-    They speak of the field and its default; `default` says whether `value` is that default, `usual` what it is, as it
-    would be written (None: the field must be given).
+    They are about the field and its default. `default` says whether `value` is the default. `usual` is the default as it
+    is written in a spec (None: the field must be given).
     """
 
     path: str
@@ -39,16 +39,16 @@ class Explanation:
 
 
 def explain(spec: Spec) -> tuple[Explanation, ...]:
-    """Every value of a resolved spec, in the order of the schema.
+    """Return every value of a resolved spec, in the order of the schema.
 
-    The default of a model's `training` is what the section `training` says.
+    The default of a model's `training` is the section `training`.
     """
     walk = _Walk(spec)
     return tuple(walk.section(spec, canonical_dict(spec), ()))
 
 
 def format_explanations(explanations: tuple[Explanation, ...]) -> str:
-    """A table for people: path, value, whether it is the default, and where the field and its default come from."""
+    """Return a table for people: path, value, whether it is the default, and where the field and its default come from."""
     rows = [("field", "value", "given by", "why")]
     for row in explanations:
         source = f"paper, {row.paper}" if row.paper else f"ours: {row.reason}"
@@ -60,13 +60,13 @@ def format_explanations(explanations: tuple[Explanation, ...]) -> str:
 
 
 class _Walk:
-    """The values of a spec beside the defaults that its rules give."""
+    """The values of a spec, compared with the defaults that its rules give."""
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.data.name
         data = _with_defaults(spec.data)
         bare = resolve(Spec(version=spec.version, name=spec.name, data=data, training=spec.training))
-        # Lists that are the default as a whole: there, even a name or kind was not written.
+        # Lists that are the default as a whole. In them, names and kinds are defaults too.
         self.default_lists = {field for field in ("models", "surfaces") if getattr(spec, field) == getattr(bare, field)}
         self.defaults: dict[Location, Section] = {("data",): resolve_data(data)}
         for field in self.default_lists:
@@ -111,7 +111,7 @@ class _Walk:
 
 
 def _with_defaults(data: AnyDataSpec) -> AnyDataSpec:
-    """The section `data` of the same kind with what it must have, and nothing else."""
+    """Return the section `data` of the same kind with its required fields only."""
     match data:
         case DataSpec():
             return DataSpec(name=data.name)

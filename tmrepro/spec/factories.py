@@ -1,4 +1,4 @@
-"""How a spec names a function of the user's, and the arguments it is called with."""
+"""How a spec names a user's function and its arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from tmrepro.spec.fields import LARGEST_INTEGER, Location, contradiction
 
-MAX_KEY_LENGTH = 100  # escaped, still below the 1024 characters that YAML allows for a key
+MAX_KEY_LENGTH = 100  # even escaped, below the 1024 characters that YAML allows for a key
 
 
 def _json_like(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def _json_like(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _canonical(value: Any, *, at: Location) -> Any:
-    """`value` as the hash sees it: JSON has one 1, so 1.0 becomes 1 and the factory gets what was hashed."""
+    """Return `value` as it is hashed. JSON has one 1, so 1.0 becomes 1. The factory gets what is hashed."""
     match value:
         case None | bool() | str():
             return value

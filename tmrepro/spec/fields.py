@@ -1,7 +1,7 @@
-"""What all sections of the spec share: strict frozen models, common types, and where each value comes from.
+"""What all sections of the spec share: strict frozen models, common types, and the source of each value.
 
-Every field carries `stated(section)`, the paper's section that gives it, or `chosen(reason)`, why we gave it. Both end
-up in the JSON Schema and in `tmrepro spec explain`.
+Every field has `stated(section)`, the paper's section that gives it, or `chosen(reason)`, the reason for our choice. Both
+are in the JSON Schema and in the output of `tmrepro spec explain`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Location = tuple[str | int, ...]
 
 
 class Section(BaseModel):
-    """A mapping of the spec: no unknown keys, no text or bool where a number belongs, no nan, no change afterwards."""
+    """A mapping of the spec. It has no unknown keys, no text or bool for a number, and no nan, and it cannot be changed."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -28,22 +28,22 @@ class Section(BaseModel):
 
 
 def stated(section: str) -> Any:
-    """The paper's section that gives this field's default, or the field itself."""
+    """Return the metadata of a field that, or whose default, is in a section of the paper."""
     return Field(json_schema_extra={"paper": section})
 
 
 def chosen(reason: str, **schema: str | int) -> Any:
-    """Why this field, or its default, is as it is where the paper leaves it open; `schema` adds JSON Schema keywords."""
+    """Return the metadata of a field that, or whose default, is our choice. `schema` adds JSON Schema keywords."""
     return Field(json_schema_extra={"reason": reason, **schema})
 
 
 def contradiction(message: str, *, at: Location) -> PydanticCustomError:
-    """The error a section's validator raises when its fields do not fit together; `at` is the field to blame."""
+    """Return the error of a section's validator for fields that do not fit together. `at` is the invalid field."""
     return PydanticCustomError("contradiction", "{message}", {"message": message, "at": at})
 
 
 def _without_sign_of_zero(number: float) -> float:
-    return number + 0.0  # -0.0 and 0.0 are equal and hash alike, so they must be written alike
+    return number + 0.0  # -0.0 and 0.0 are equal and have one hash, so both must be written as 0.0
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]

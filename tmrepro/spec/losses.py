@@ -1,4 +1,4 @@
-"""Which loss goes with which data and settings, as far as a spec alone can tell."""
+"""Which loss fits which data and settings, as far as the spec shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tmrepro.spec.training import TrainingSpec
 def find_loss_problems(
     data: AnyDataSpec | None, training: TrainingSpec, models: Sequence[ModelSpec | None], *, labels: str
 ) -> Iterator[tuple[Location, str]]:
-    """What is wrong with `training.loss`, in the section and in the models that have their own; each fault once."""
+    """Yield the errors of `training.loss`, in the section and in the models that have their own, each once."""
     merged = [None if model is None else merge_training(model.training, over=training) for model in models]
     told = set[Location]()
     for index, (model, own) in enumerate(zip(models, merged, strict=True)):
@@ -40,6 +40,6 @@ def _problems(
     if isinstance(data, DataSpec):
         yield "loss", f"must be sparse_cross_entropy: the targets of {data.name} are classes, and mse takes numbers"
     if training.clip_probability is not None:
-        yield "clip_probability", "must be null with mse, whose outputs are no probabilities"
+        yield "clip_probability", "must be null with mse, whose outputs are not probabilities"
     if labels == "soft":
         yield "labels", "is for classes; with mse Algorithm 1 relabels with the outputs, so leave it out"

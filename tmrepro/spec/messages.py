@@ -15,7 +15,7 @@ from tmrepro.spec.model import Spec
 
 Problem = tuple[Location, str]
 
-MAX_PROBLEMS = 1000  # a good deal more than are shown, and few enough to look for similar names at each
+MAX_PROBLEMS = 1000  # many more than are shown, but few enough to search for similar names at each
 
 _LIMITS = {
     "greater_than": ("gt", "above"),
@@ -40,9 +40,9 @@ _KINDS = {
 
 
 def problems(error: ValidationError, *, root: type[Section] = Spec) -> list[Problem]:
-    """What `error` says first, each with its location in a file that describes a `root`.
+    """Return the first problems of `error`, each with its location in a file that describes a `root`.
 
-    Counts of items are left out where an item is to blame.
+    A wrong number of items is left out if an item is invalid.
     """
     details = error.errors(include_url=False)[:MAX_PROBLEMS]
     blamed = [detail["loc"] for detail in details]
@@ -54,7 +54,7 @@ def problems(error: ValidationError, *, root: type[Section] = Spec) -> list[Prob
 
 
 def got(value: Any) -> str:
-    """`value` as its writer would recognise it, in a few words."""
+    """Return a short description of `value`, as it is in the file."""
     match value:
         case None:
             return "nothing"
@@ -72,7 +72,7 @@ def got(value: Any) -> str:
 
 
 def did_you_mean(word: Any, choices: tuple[str, ...]) -> str:
-    """The hint to append if one of `choices` is near, as in: ; did you mean 'K'? Else an empty string."""
+    """Return a hint if one of `choices` is similar, as in: ; did you mean 'K'? Else return an empty string."""
     if not isinstance(word, str):
         return ""
     lowered = {choice.lower(): choice for choice in choices}
@@ -89,7 +89,7 @@ def _problem(detail: ErrorDetails, root: type[Section]) -> Problem:
         case "missing":
             return location, "is missing"
         case "extra_forbidden":
-            hint = did_you_mean(location[-1], fields) or f"; known here: {', '.join(fields)}"
+            hint = did_you_mean(location[-1], fields) or f"; known fields: {', '.join(fields)}"
             return location, f"unknown field{hint}"
         case "literal_error" | "union_tag_invalid":
             return _choice(detail, location)
@@ -144,7 +144,7 @@ def _is_inside(location: Location, outer: Location) -> bool:
 
 
 def _in_file(location: Location, root: type[Section]) -> tuple[Location, tuple[str, ...]]:
-    """Pydantic's location without the names it gives to the members of a union, and the fields of the last section."""
+    """Return pydantic's location without the names of union members, and the fields of the last section."""
     annotation: Any = root
     kept: list[str | int] = []
     fields: tuple[str, ...] = ()
@@ -188,5 +188,5 @@ def _below(annotation: Any, sections: list[type[Section]], part: str | int) -> A
 
 
 def keys(mapping: Any) -> Mapping[str, Any]:
-    """`mapping` if it is one, else nothing: for looking into values that may be anything."""
+    """Return `mapping` if it is a mapping, else an empty one. The value may be anything."""
     return mapping if isinstance(mapping, dict) else {}

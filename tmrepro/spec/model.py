@@ -32,7 +32,7 @@ class MinimumSpec(Section):
 
 
 class ReplicatesSpec(Section):
-    """How often everything is repeated with other seeds."""
+    """Repetitions of the spec with other seeds."""
 
     training: Annotated[int, Field(ge=1, le=1000), chosen("the paper shows one training of each network")] = 1
     """Trainings per model; replicate r trains with seed + r."""
@@ -41,16 +41,16 @@ class ReplicatesSpec(Section):
 
 
 class ComputeSpec(Section):
-    """How reproducible the bytes are."""
+    """How reproducible the results are."""
 
     determinism: Annotated[
         Literal["portable", "machine", "fast"], chosen("so that another machine can confirm every byte")
     ] = "portable"
-    """portable: same bytes on any x86-64 CPU with AVX2; machine: on this one; fast: same numbers within tolerance."""
+    """portable: bitwise identical on any x86-64 CPU with AVX2; machine: on this machine; fast: equal within a tolerance."""
     threads: Annotated[
         int, Field(ge=1, le=256), chosen("the number of threads changes rounding, so it is fixed; two cores are common")
     ] = 2
-    """CPU threads per process, whatever the machine has."""
+    """CPU threads per process, on every machine."""
 
 
 class FiguresSpec(Section):
@@ -58,20 +58,18 @@ class FiguresSpec(Section):
 
     scale: Annotated[
         Literal["auto", "linear", "log"],
-        chosen(
-            "the paper does not say log, but a linear scale hides all that is small beside a loss 100 times as large"
-        ),
+        chosen("the paper does not say log, but a linear scale hides what is 100 times smaller than the largest loss"),
     ] = "auto"
-    """Colour and height: the loss, or its logarithm; auto: log where a figure's largest loss is over 100 times its least."""
+    """Colour and height: the loss, or its logarithm; auto: log if a figure's largest loss is over 100 times its least."""
 
 
 class Spec(Section):
-    """What is computed, all of it. `load_spec` and `parse_spec` give the resolved form: every default written out."""
+    """A whole spec. `load_spec` and `parse_spec` return the resolved form: every default written out."""
 
     version: Annotated[
         int,
         AfterValidator(_known_version),
-        chosen("so that a later format can tell itself from this one", const=VERSION),
+        chosen("to distinguish later formats from this one", const=VERSION),
     ]
     """Version of the format: 1."""
     name: Annotated[Name, chosen("names the run folder and the reference")]
@@ -87,18 +85,18 @@ class Spec(Section):
     )
     """The networks, in the order of the figure's rows."""
     training: Annotated[TrainingSpec, stated("3.1")] = TrainingSpec()
-    """How they are trained."""
+    """How the networks are trained."""
     minimum: Annotated[MinimumSpec, stated("2")] = MinimumSpec()
     """How the training set is relabelled."""
-    replicates: Annotated[ReplicatesSpec, chosen("claims are judged over several draws, not over one lucky one")] = (
+    replicates: Annotated[ReplicatesSpec, chosen("claims are judged on several draws, not on one lucky draw")] = (
         ReplicatesSpec()
     )
-    """How often everything is repeated with other seeds."""
+    """Repetitions of the spec with other seeds."""
     surfaces: Annotated[
         tuple[SurfaceSpec, ...], Strict(strict=False), Field(min_length=1, max_length=MAX_ITEMS), stated("2")
     ] = (SurfaceSpec(name="paper"),)
     """The loss surfaces."""
-    compute: Annotated[ComputeSpec, chosen("a result that cannot be checked is worth little")] = ComputeSpec()
-    """How reproducible the bytes are."""
+    compute: Annotated[ComputeSpec, chosen("others must be able to check a result")] = ComputeSpec()
+    """How reproducible the results are."""
     figures: Annotated[FiguresSpec, stated("3.1")] = FiguresSpec()
     """How the surfaces are drawn."""

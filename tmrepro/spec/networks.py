@@ -1,4 +1,4 @@
-"""The `models` section: the paper's three networks, and a way to add one's own."""
+"""The `models` section: the paper's three networks, and your own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tmrepro.spec.training import TrainingSpec
 MAX_LAYERS = 64
 
 Initialization = Literal["he", "glorot", "torch"]
-_INIT_REASON = "the paper names none; He's keeps the scale of activations through ReLU layers, Keras's is glorot"
+_INIT_REASON = "the paper names none; He's keeps the scale of activations in ReLU layers; Keras's default is glorot"
 _NAME_REASON = "names the folder and the row of the figure"
-_OVERRIDE_REASON = "the paper trains all networks alike; another network may need other settings"
+_OVERRIDE_REASON = "the paper trains all networks in the same way; another network may need other settings"
 
 
 def _odd(kernel: int) -> int:
     if kernel % 2 == 0:
-        raise contradiction(f"must be odd, so that a padding of half of it keeps the middle (got {kernel})", at=())
+        raise contradiction(f"must be odd, because the padding is half of it (got {kernel})", at=())
     return kernel
 
 
 class DnnModel(Section):
-    """Fully connected layers, ReLU after each but the last."""
+    """Fully connected layers, with ReLU after each but the last."""
 
     name: Annotated[Name, chosen(_NAME_REASON)]
     """Unique name of the model."""
@@ -42,11 +42,11 @@ class DnnModel(Section):
     init: Annotated[Initialization, chosen(_INIT_REASON)] = "he"
     """Initial weights."""
     training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
-    """What differs from the section `training` for this model; an optimizer is replaced whole."""
+    """Settings of this model that differ from the section `training`; an optimizer is replaced as a whole."""
 
 
 class CnnModel(Section):
-    """Convolutions, ReLU after each but the last, then the global average of each channel."""
+    """Convolutions, with ReLU after each but the last, then the global average of each channel."""
 
     name: Annotated[Name, chosen(_NAME_REASON)]
     """Unique name of the model."""
@@ -64,13 +64,13 @@ class CnnModel(Section):
     stride: Annotated[
         int,
         Field(ge=1, le=16),
-        chosen("the paper does not say how 10 channels become 10 logits; halving five times leaves one pixel of 32"),
+        chosen("the paper does not say how 10 channels become 10 logits; five halvings reduce 32 pixels to one"),
     ] = 2
     """Stride of each convolution."""
     init: Annotated[Initialization, chosen(_INIT_REASON)] = "he"
     """Initial weights."""
     training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
-    """What differs from the section `training` for this model; an optimizer is replaced whole."""
+    """Settings of this model that differ from the section `training`; an optimizer is replaced as a whole."""
 
 
 class BatchNormSpec(Section):
@@ -79,7 +79,7 @@ class BatchNormSpec(Section):
     momentum: Annotated[
         float,
         Field(gt=0, le=1),
-        chosen("torch's default; Keras's momentum 0.99 is 0.01 here, the share of the new batch"),
+        chosen("torch's default; momentum 0.99 in Keras is 0.01 here"),
     ] = 0.1
     """Weight of the newest batch in the running statistics."""
     eps: Annotated[PositiveNumber, chosen("torch's default; Keras's ResNet50 has 1.001e-5")] = 1e-5
@@ -98,30 +98,30 @@ class Resnet50Model(Section):
     init: Annotated[Initialization, chosen(_INIT_REASON)] = "he"
     """Initial weights."""
     training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
-    """What differs from the section `training` for this model; an optimizer is replaced whole."""
+    """Settings of this model that differ from the section `training`; an optimizer is replaced as a whole."""
 
 
 class CustomModel(Section):
-    """Your own network: any function that returns a torch module giving logits [n, classes]."""
+    """Your own network: any function that returns a torch module whose outputs are logits [n, classes]."""
 
     name: Annotated[Name, chosen(_NAME_REASON)]
     """Unique name of the model."""
-    kind: Annotated[Literal["custom"], chosen("the paper has three networks; a claim about networks wants more")]
-    """Your own."""
+    kind: Annotated[Literal["custom"], chosen("the paper has three networks; a claim about networks needs more")]
+    """Your own network."""
     factory: Annotated[Factory, chosen("a dotted path is all that is needed to find a function")]
-    """Where the function is: package.module:function."""
+    """The function: package.module:function."""
     arguments: Annotated[Arguments, chosen("keyword arguments are part of what is computed, so they are hashed")] = (
         Field(default_factory=dict[str, Any])
     )
-    """Its keyword arguments, JSON-like. A number without a fraction arrives as an int, however it was written."""
-    init: Annotated[Initialization, chosen("your function knows best: torch leaves its weights as they are")] = "torch"
+    """Its keyword arguments, JSON-like. A number without a fraction is passed as an int, even if it is written as 1.0."""
+    init: Annotated[Initialization, chosen("your function sets its own weights, and torch keeps them")] = "torch"
     """Initial weights."""
     training: Annotated[TrainingSpec, chosen(_OVERRIDE_REASON)] = TrainingSpec()
-    """What differs from the section `training` for this model; an optimizer is replaced whole."""
+    """Settings of this model that differ from the section `training`; an optimizer is replaced as a whole."""
 
 
 def parameter_count(model: DnnModel | CnnModel | Resnet50Model | CustomModel, *, size: int, classes: int) -> int | None:
-    """How many parameters the network has, known before anything is built; None for a custom one."""
+    """Return the number of parameters of the network, before it is built; None for a custom one."""
     match model:
         case DnnModel():
             return sum(before * after + after for before, after in pairwise((3 * size * size, *model.widths)))

@@ -1,4 +1,4 @@
-"""From a file or text to a resolved spec, or to an error that lists everything wrong with it."""
+"""Reads a file or text as a resolved spec, or raises an error that lists all that is wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_spec(path: Path | str) -> Spec:
 
 
 def decode_spec(content: bytes, *, source: str) -> Spec:
-    """`parse_spec` for the bytes of a file: UTF-8, with a byte order mark or without.
+    """Call `parse_spec` for the bytes of a file: UTF-8, with or without a byte order mark.
 
     Raises:
         SpecError: as `parse_spec`.
@@ -47,10 +47,10 @@ def decode_spec(content: bytes, *, source: str) -> Spec:
 
 
 def parse_spec(text: str, *, source: str = "<string>") -> Spec:
-    """The resolved spec that the YAML `text` describes; `source` stands before each finding.
+    """Return the resolved spec that the YAML `text` describes. Each finding begins with `source`.
 
     Raises:
-        SpecError: the spec is wrong; with all findings and their lines.
+        SpecError: the spec is invalid. The error has all findings with their lines.
     """
     document = read_document(text, source=source)
     raw = document.root.plain()
@@ -70,7 +70,7 @@ def parse_spec(text: str, *, source: str = "<string>") -> Spec:
 
 
 def blame(path: Path | str, error: FieldError) -> SpecError:
-    """`error` with the line and column of its field in the spec file `path`, which was read before."""
+    """Return `error` with the line and column of its field in the spec file `path`, which was read before."""
     source = str(path)
     with user_path(path).open("rb") as file:
         text = file.read(MAX_BYTES + 1).decode("utf-8-sig", errors="replace")
@@ -79,7 +79,7 @@ def blame(path: Path | str, error: FieldError) -> SpecError:
 
 
 def _values(plain: Any) -> int:
-    """How many values a document of `plain` has, keys and collections among them, as the reader counts."""
+    """Return the number of values in a document of `plain`, with keys and collections, as the reader counts."""
     match plain:
         case dict():
             return 1 + sum(1 + _values(below) for below in plain.values())

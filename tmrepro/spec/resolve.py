@@ -1,6 +1,6 @@
-"""The resolved form, every default written out, and what replicates make of it.
+"""The resolved form of a spec, with every default written out, and its replicates.
 
-A default that depends on something follows a rule on the spec alone: the same file resolves the same everywhere.
+The rules for defaults use the spec alone. So the same file has the same resolved form everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DIRECTION_SEED_STRIDE = 1000
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One training to be done. `base` is the spec's name of the model, `seed` the one this replicate trains with."""
+    """One training. `base` is the name of the model in the spec, `seed` is the seed of this replicate."""
 
     name: str
     base: str
@@ -31,9 +31,9 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class DrawnSurface:
-    """One surface to be evaluated with one pair of directions: `seeds` are those of delta and eta.
+    """One surface with one pair of directions: `seeds` are those of delta and eta.
 
-    `models` are names of trained models (replicates apart), in order.
+    `models` are the names of the trained models, each replicate separately, in order.
     """
 
     name: str
@@ -45,7 +45,7 @@ class DrawnSurface:
 
 
 def resolve(spec: Spec) -> Spec:
-    """`spec` with every default written out. Resolving twice changes nothing."""
+    """Return `spec` with every default written out. Resolving twice changes nothing."""
     resolved = spec.model_copy(
         update={
             "data": resolve_data(spec.data),
@@ -56,11 +56,11 @@ def resolve(spec: Spec) -> Spec:
             "surfaces": tuple(resolve_surface(surface, models=spec.models) for surface in spec.surfaces),
         }
     )
-    return Spec.model_validate(resolved.model_dump())  # anew, so that every field counts as written
+    return Spec.model_validate(resolved.model_dump())  # again, so that every field counts as written
 
 
 def resolve_data(data: AnyDataSpec) -> AnyDataSpec:
-    """`data` with the numbers of images that its set gives by default; a folder has as many as it has: null."""
+    """Return `data` with the default numbers of images of its set. For a folder they are null: all its images."""
     if not isinstance(data, DataSpec):
         return data
     train, validation = DEFAULT_COUNTS[data.name]
@@ -73,7 +73,7 @@ def resolve_data(data: AnyDataSpec) -> AnyDataSpec:
 
 
 def merge_training(own: TrainingSpec, *, over: TrainingSpec) -> TrainingSpec:
-    """The keys written in `own`, over the section `over`: `stop` key by key, an optimizer whole."""
+    """Return the section `over` with the keys written in `own`: `stop` key by key, an optimizer as a whole."""
     written = {field: getattr(own, field) for field in own.model_fields_set}
     if "stop" in written:
         written["stop"] = over.stop.model_copy(
@@ -83,13 +83,13 @@ def merge_training(own: TrainingSpec, *, over: TrainingSpec) -> TrainingSpec:
 
 
 def resolve_surface(surface: SurfaceSpec, *, models: tuple[ModelSpec, ...]) -> SurfaceSpec:
-    """`surface` with the names of its models, and a chunk no larger than the grid."""
+    """Return `surface` with the names of its models, and a chunk no larger than the grid."""
     names = surface.models or default_models(surface, models)
     return surface.model_copy(update={"models": names, "chunk": min(surface.chunk, surface.grid.K)})
 
 
 def default_models(surface: SurfaceSpec, models: tuple[ModelSpec, ...]) -> tuple[str, ...]:
-    """All models; of a plane between minima, those that are the same network as the first of `between`, without the two."""
+    """Return all models; for a plane between minima, the same network as the first of `between`, without the two."""
     between = surface.directions.between
     if between is None:
         return tuple(model.name for model in models)
@@ -99,7 +99,7 @@ def default_models(surface: SurfaceSpec, models: tuple[ModelSpec, ...]) -> tuple
 
 
 def is_same_network(one: ModelSpec, other: ModelSpec) -> bool:
-    """Whether two models have the same parameters, name by name and shape by shape."""
+    """Return whether two models have the same parameters, name by name and shape by shape."""
     return _network(one) == _network(other)
 
 
@@ -108,12 +108,12 @@ def _network(model: ModelSpec) -> dict[str, Any]:
 
 
 def base_name(trained: str) -> str:
-    """The name in the spec of a model or of a replicate of one: cnn of cnn.r1."""
+    """Return the name in the spec of a model, or of a replicate of one: cnn for cnn.r1."""
     return trained.partition(".")[0]
 
 
 def expand_models(spec: Spec) -> tuple[TrainedModel, ...]:
-    """All trainings of a resolved spec: NAME, NAME.r1, NAME.r2, ... of each model. Replicate r trains with seed + r."""
+    """Return all trainings of a resolved spec: NAME, NAME.r1, NAME.r2, ... of each model. Replicate r trains with seed + r."""
     return tuple(
         TrainedModel(
             name=_replicate_name(model.name, "r", replicate),
@@ -128,12 +128,12 @@ def expand_models(spec: Spec) -> tuple[TrainedModel, ...]:
 
 
 def expand_surfaces(spec: Spec) -> tuple[DrawnSurface, ...]:
-    """All surfaces of a resolved spec: NAME, NAME.d1, ... of each. Replicate q adds 1000 q to both seeds."""
+    """Return all surfaces of a resolved spec: NAME, NAME.d1, ... of each. Replicate q adds 1000 q to both seeds."""
     return tuple(_draws(spec))
 
 
 def surfaces_around(spec: Spec, model: str) -> tuple[str, ...]:
-    """Names of the surfaces of a resolved spec that are drawn around `model`, in order."""
+    """Return the names of the surfaces of a resolved spec that are drawn around `model`, in order."""
     return tuple(drawn.name for drawn in expand_surfaces(spec) if model in drawn.models)
 
 
@@ -144,7 +144,7 @@ def _draws(spec: Spec) -> Iterator[DrawnSurface]:
     for surface in spec.surfaces:
         seeds = surface.directions.seeds
         wanted = surface.models or tuple(model.name for model in spec.models)
-        # Minima of other seeds are in the plane already, and only seeds make a direction another one.
+        # Minima of other seeds are in the plane already. Only random directions depend on a seed.
         between, seeded = surface.directions.kind == "between", surface.directions.kind == "random"
         models = tuple(name for base in wanted for name in (trained[base][:1] if between else trained[base]))
         for replicate in range(spec.replicates.directions if seeded else 1):

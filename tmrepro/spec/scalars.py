@@ -1,4 +1,4 @@
-"""Scalars of YAML 1.2's core schema, both ways: `1e-3` is a number, `no` is text, whatever other YAML readers think."""
+"""Reads and writes scalars of YAML 1.2's core schema: `1e-3` is a number, `no` is text, unlike in YAML 1.1."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NAN = {".nan", ".NaN", ".NAN"}
 MAX_DIGITS = 1000
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-# What this reader or a YAML 1.1 reader would not take for text.
+# What this reader or a YAML 1.1 reader would not read as text.
 _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "inf", "nan"}
 
 
 def read_scalar(text: str) -> Scalar:
-    """The value of a plain (unquoted) scalar.
+    """Return the value of a plain (unquoted) scalar.
 
     Raises:
         ValueError: a number of more than 1000 digits.
@@ -46,7 +46,7 @@ def read_scalar(text: str) -> Scalar:
 
 
 def write_scalar(value: Scalar) -> str:
-    """`value` so that this reader, and readers of YAML 1.1 and of JSON, take it for the same."""
+    """Return `value` as text that this reader, and readers of YAML 1.1 and of JSON, read as the same value."""
     match value:
         case None:
             return "null"
@@ -64,7 +64,7 @@ def write_scalar(value: Scalar) -> str:
 
 
 def write_flow(value: Any) -> str:
-    """`value`, JSON-like, on one line: `[128, 64]`, `{depth: 3}`."""
+    """Return `value`, JSON-like, on one line: `[128, 64]`, `{depth: 3}`."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{write_scalar(key)}: {write_flow(below)}" for key, below in value.items()) + "}"
     if isinstance(value, list):

@@ -9,10 +9,10 @@ from tmrepro.spec.model import Spec
 
 
 def spec_schema() -> dict[str, Any]:
-    """The schema of what may be written: each field with its meaning and `paper` or `reason`."""
+    """Return the schema of a spec file: each field with its meaning and `paper` or `reason`."""
     return {"$schema": SCHEMA_DIALECT, **Spec.model_json_schema()}
 
 
 def dump_schema() -> str:
-    """The schema as the text of spec/schema.json."""
+    """Return the schema as the text of spec/schema.json."""
     return dump_json(spec_schema())

@@ -1,4 +1,4 @@
-"""The same spec with other seeds: what a replicate is, and whether two specs are replicates of each other."""
+"""Replicates: a spec with other seeds, and whether two specs are replicates of each other."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tmrepro.spec.training import TrainingSpec
 
 
 def with_seeds(spec: Spec, *, replicate: int) -> Spec:
-    """`spec` with `replicate` added to every training seed and 1000 times as much to both seeds of each surface.
+    """Return `spec` with `replicate` added to every training seed and 1000 times as much to both seeds of each surface.
 
-    These are the seeds of the replicates that `replicates` in a spec asks for; 0 gives the spec itself. The data, which
-    are drawn by a seed of their own, stay.
+    These are the seeds of the replicates that `replicates` in a spec asks for; 0 gives the spec itself. The data
+    have their own seed, which is unchanged.
 
     Raises:
         UsageError: a seed would be larger than a spec can hold.
@@ -30,17 +30,17 @@ def with_seeds(spec: Spec, *, replicate: int) -> Spec:
 
 
 def first_difference_beyond_seeds(ours: Spec, theirs: Spec) -> SpecDifference | None:
-    """The first field in which two resolved specs differ otherwise than replicates may; None if they don't.
+    """Return the first field in which two resolved specs differ more than replicates may; None if there is none.
 
-    Replicates differ in training and direction seeds, and may have names of their own. Another data seed is another
-    difference: no replicate measures what other pictures would do.
+    Replicates differ in training and direction seeds, and may have other names. They must have the same data seed:
+    replicates do not measure the effect of other pictures.
     """
     ours, theirs = (_seeded(spec, training=lambda _: 0, direction=lambda _, axis: axis) for spec in (ours, theirs))
     return first_difference(ours.model_copy(update={"name": theirs.name}), theirs)
 
 
 def _seeded(spec: Spec, *, training: Callable[[int], int], direction: Callable[[int, int], int]) -> Spec:
-    """`spec` with every seed replaced: `training` of a training's, `direction` of a direction's and its axis."""
+    """Return `spec` with every seed replaced: `training` of a training's, `direction` of a direction's and its axis."""
 
     def trained(section: TrainingSpec) -> TrainingSpec:
         return section.model_copy(update={"seed": _valid(training(section.seed))})

@@ -1,4 +1,4 @@
-"""The files that come with the package: specs and references. In a checkout they stand at its top."""
+"""The files that come with the package: specs and references. In a checkout they are at its top."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped_folder() -> Path:
-    """The folder that holds `spec` and `paper/reference`: inside an installed package, or the checkout's top."""
+    """Return the folder that holds `spec` and `paper/reference`: inside an installed package, or the checkout's top."""
     installed = _PACKAGE / "shipped"
     return installed if installed.is_dir() else _PACKAGE.parent
 
 
 def find_spec(path: Path | str) -> Path:
-    """`path` itself if it exists, else the shipped spec of that name, else `path`.
+    """Return `path` itself if it exists, else the shipped spec of that name, else `path`.
 
     A shipped spec is named spec/quickstart.yaml, quickstart.yaml or quickstart; an example spec/examples/table_regression.yaml.
     """
@@ -38,7 +38,7 @@ def own_reference(name: str) -> Path:
 
 
 def shipped_reference(name: str) -> Path:
-    """Where the package would ship a reference of the spec called `name`."""
+    """Return where the package would ship a reference of the spec called `name`."""
     return shipped_folder() / "paper" / "reference" / name
 
 

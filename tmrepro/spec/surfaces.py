@@ -1,4 +1,4 @@
-"""The `surfaces` section: where around theta* the loss is evaluated, on what, and how exactly."""
+"""The `surfaces` section: where around theta* the loss is evaluated, on which data, and how precisely."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tmrepro.spec.limits import LARGEST_K
 class SeedsSpec(Section):
     """The seeds of the two directions."""
 
-    delta: Annotated[Seed, chosen("any fixed number: the paper gives none")] = 1
+    delta: Annotated[Seed, chosen("any fixed number; the paper gives none")] = 1
     """Seed of delta, the direction of the first axis."""
     eta: Annotated[Seed, chosen("any fixed number, other than delta's")] = 2
     """Seed of eta, the direction of the second axis."""
@@ -40,25 +40,25 @@ DirectionKind = Literal["random", "pca", "hessian", "between"]
 
 
 class DirectionsSpec(Section):
-    """The two directions: random ones in the paper (Algorithm 2), or others that mean something."""
+    """The two directions: random, as in the paper (Algorithm 2), or defined by training, by the Hessian or by other minima."""
 
     kind: Annotated[DirectionKind, stated("2")] = "random"
     """random: drawn by `seeds`; pca: the two principal components of the path of training (`training.trajectory`); hessian:
-    the two eigenvectors of the largest eigenvalues; between: from theta* to the theta* of two other models."""
+    the eigenvectors of the two largest eigenvalues; between: from theta* to the theta* of two other models."""
     between: Annotated[
         Annotated[tuple[TrainedName, TrainedName], Strict(strict=False)] | None,
         chosen("three minima span a plane"),
     ] = None
-    """The two other models of kind between, replicates too: [cnn.r1, cnn.r2]."""
-    seeds: Annotated[SeedsSpec, chosen("so that anyone regenerates the same directions")] = SeedsSpec()
+    """The two other models of kind between; replicates are allowed: [cnn.r1, cnn.r2]."""
+    seeds: Annotated[SeedsSpec, chosen("so that everybody gets the same directions")] = SeedsSpec()
     """The seeds of the two directions."""
     normalization: Annotated[Literal["l2", "filter", "layer", "none"], stated("2")] = "l2"
-    """l2: one norm over the whole vector; filter or layer: to the trained filter's or tensor's norm; none: as drawn."""
+    """l2: norm 1 over the whole vector; filter or layer: the norm of each trained filter or tensor; none: as drawn."""
     moves: Annotated[
         Literal["all", "weights"],
-        chosen("Algorithm 2 says the whole weight vector; whether biases belong to it is left open"),
+        chosen("Algorithm 2 says the whole weight vector; it does not say whether biases belong to it"),
     ] = "all"
-    """all parameters, or only weights (tensors of two or more dimensions)."""
+    """What moves: all parameters, or only weights (tensors of two or more dimensions)."""
 
     def describe(self) -> str:
         """Return the directions in a few words, for the heading of a figure."""
@@ -78,7 +78,7 @@ class DirectionsSpec(Section):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, raw: Any) -> Any:
-        """`between: [x, y]` alone, and `kind: {between: [x, y]}`, mean `kind: between`."""
+        """Accept `between: [x, y]` alone, and `kind: {between: [x, y]}`, as `kind: between`."""
         if not isinstance(raw, dict):
             return raw
         kind = raw.get("kind")
@@ -92,7 +92,9 @@ class DirectionsSpec(Section):
     def _fits_its_kind(self) -> DirectionsSpec:
         if (self.kind == "between") != (self.between is not None):
             words = (
-                "names two other models: between: [MODEL, MODEL]" if self.between is None else "is for kind: between"
+                "must name two other models: between: [MODEL, MODEL]"
+                if self.between is None
+                else "is only for kind: between"
             )
             raise contradiction(f"{words} (kind: {self.kind})", at=("between",))
         if self.between is not None and self.between[0] == self.between[1]:
@@ -101,13 +103,13 @@ class DirectionsSpec(Section):
             )
         if self.kind != "random" and self.normalization not in {"l2", "none"}:
             raise contradiction(
-                f"must be l2 or none for kind: {self.kind}; scaled by filter or layer, it would point elsewhere "
+                f"must be l2 or none for kind: {self.kind}; filter and layer would change the direction "
                 f"(got {self.normalization})",
                 at=("normalization",),
             )
         if self.kind != "random" and self.moves != "all":
             raise contradiction(
-                f"must be all for kind: {self.kind}; without biases it would point elsewhere (got {self.moves})",
+                f"must be all for kind: {self.kind}; without biases, the direction would change (got {self.moves})",
                 at=("moves",),
             )
         return self
@@ -116,14 +118,14 @@ class DirectionsSpec(Section):
 class GridSpec(Section):
     """The points: K x K, equally spaced."""
 
-    K: Annotated[int, Field(ge=2, le=LARGEST_K), chosen("the paper gives none; 51 shows ripples and has a middle")] = 51
+    K: Annotated[int, Field(ge=2, le=LARGEST_K), chosen("the paper gives none; 51 shows ripples and has a centre")] = 51
     """Points per axis."""
     origin: Annotated[Literal["corner", "center"], stated("2")] = "corner"
-    """Where theta* is: corner: steps 0 to K-1, as Algorithm 2 says; center: -(K-1)/2 to (K-1)/2, K odd."""
+    """Position of theta*. corner: steps are 0 to K-1, as in Algorithm 2; center: -(K-1)/2 to (K-1)/2, K odd."""
     step: Annotated[PositiveNumber, stated("2")] = 1.0
     """Distance between neighbouring points, in `unit`."""
     unit: Annotated[Literal["absolute", "relative"], stated("2")] = "absolute"
-    """absolute: lengths of the normalised direction; relative: those times the norm of theta*."""
+    """absolute: the length of the normalised direction; relative: that times the norm of theta*."""
 
     @model_validator(mode="after")
     def _has_a_middle(self) -> GridSpec:
@@ -143,9 +145,9 @@ class SurfaceSpec(Section):
     """Unique name of the surface."""
     models: Annotated[
         Annotated[tuple[Name, ...], Strict(strict=False), Field(min_length=1)] | None,
-        chosen("a surface of a large network costs hours, so a spec may leave some out"),
+        chosen("a surface of a large network takes hours, so a spec can leave some out"),
     ] = None
-    """Names of the models it is evaluated for; null: all."""
+    """Names of the models for which it is evaluated; null: all."""
     labels: Annotated[Literal["relabelled", "original"], stated("2")] = "relabelled"
     """relabelled: the model's own outputs (X~); original: the given labels (X)."""
     directions: Annotated[DirectionsSpec, stated("2")] = DirectionsSpec()
@@ -153,10 +155,12 @@ class SurfaceSpec(Section):
     grid: Annotated[GridSpec, stated("2")] = GridSpec()
     """The points."""
     samples: Annotated[PositiveInteger | None, stated("2")] = None
-    """Images of the training part that the loss is taken over, the first n in data order; null: all."""
+    """Number of images of the training part for the loss, the first n in data order; null: all."""
     precision: Annotated[
-        Literal["float64", "float32", "tf32", "bfloat16"], chosen("what networks are trained in; float64 to check it")
+        Literal["float64", "float32", "tf32", "bfloat16"], chosen("networks are trained in float32; float64 checks it")
     ] = "float32"
     """Arithmetic of the evaluation; sums over images are always float64."""
-    chunk: Annotated[PositiveInteger, chosen("256 points are minutes of work lost at worst, and few enough files")] = 16
-    """Points per axis of the unit of work and of resume; larger than K means K."""
+    chunk: Annotated[
+        PositiveInteger, chosen("an interruption loses minutes at most (256 points), and there are few files")
+    ] = 16
+    """Points per axis of a chunk, the unit of work and of resuming; larger than K means K."""

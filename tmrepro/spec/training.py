@@ -39,7 +39,7 @@ class AdamwOptimizer(Section):
     eps: Annotated[PositiveNumber, chosen(_EPS_REASON)] = 1e-8
     """Added to the root of the second moment."""
     weight_decay: Annotated[NonNegativeNumber, chosen("torch's default for AdamW")] = 0.01
-    """Share of each weight, times lr, taken off per step."""
+    """Share of each weight, times lr, subtracted per step."""
 
 
 class SgdOptimizer(Section):
@@ -49,14 +49,14 @@ class SgdOptimizer(Section):
     """SGD."""
     lr: Annotated[PositiveNumber, stated("3.1")] = 0.01
     """Learning rate."""
-    momentum: Annotated[Decay, chosen("torch's default: plain gradient descent unless asked")] = 0.0
+    momentum: Annotated[Decay, chosen("torch's default: plain gradient descent")] = 0.0
     """Decay rate of the velocity."""
     weight_decay: Annotated[NonNegativeNumber, chosen("the paper names none, so there is none")] = 0.0
     """L2 penalty, added to the gradient."""
 
 
 def _optimizer_name(optimizer: Any) -> str | None:
-    """An optimizer without a name is the paper's: `optimizer: {lr: 0.001}` is Adam."""
+    """Return the name of an optimizer. Without a name it is the paper's: `optimizer: {lr: 0.001}` is Adam."""
     if isinstance(optimizer, dict):
         name = optimizer.get("name", "adam")
         return name if isinstance(name, str) else None
@@ -74,14 +74,14 @@ OptimizerSpec = Annotated[
 class StopSpec(Section):
     """When training ends before max_epochs (the paper, Table 1)."""
 
-    at: Annotated[Literal["lm", "gm", "never"], chosen("Algorithm 1 wants confident outputs: a GM gives them")] = "gm"
-    """lm: the training loss hardly changes; gm: and is about zero; never: run all epochs."""
+    at: Annotated[Literal["lm", "gm", "never"], chosen("Algorithm 1 needs confident outputs, which a GM gives")] = "gm"
+    """lm: when the training loss hardly changes; gm: when it is also about zero; never: after all epochs."""
     epsilon: Annotated[
         PositiveNumber, chosen("the paper's ~ has no number; 0.05 is a probability of 95% for the label")
     ] = 0.05
-    """What "about" means, in nats; with mse in squares of the targets' unit."""
+    """Tolerance of lm and gm, in nats; with mse, in squares of the targets' unit."""
     patience: Annotated[
-        int, Field(ge=1, le=1_000_000), chosen("one pair of close epochs happens by chance while the loss still falls")
+        int, Field(ge=1, le=1_000_000), chosen("two epochs may be close by chance while the loss still falls")
     ] = 10
     """Epochs over which the training loss must hardly change for an LM."""
 
@@ -90,35 +90,35 @@ LOSS_UNITS = {"sparse_cross_entropy": "nats", "mse": "MSE"}
 
 
 class TrajectorySpec(Section):
-    """The path of training: which points of it are recorded (trajectory.csv)."""
+    """The points of the path of training that are recorded (trajectory.csv)."""
 
-    every: Annotated[int, Field(ge=1, le=1_000_000), chosen("every epoch, unless a training is long")] = 1
+    every: Annotated[int, Field(ge=1, le=1_000_000), chosen("every epoch, unless training is long")] = 1
     """Epochs from one recorded point to the next; the first, the last and theta* are always recorded."""
-    weights: Annotated[bool, chosen("a point of ResNet50 takes 94 MB, and few want them")] = False
+    weights: Annotated[bool, chosen("a point of ResNet50 takes 94 MB, and few users need them")] = False
     """Keep the weights of each point in the run folder."""
 
 
 class AveragingSpec(Section):
     """The mean of the weights along the end of training as theta* (Izmailov et al. 2018)."""
 
-    start: Annotated[int, Field(ge=1, le=1_000_000), chosen("whoever asks for a mean says of which epochs")]
-    """theta* is the mean of the weights after this epoch and every later one up to the stop; before it, as without."""
+    start: Annotated[int, Field(ge=1, le=1_000_000), chosen("a mean needs its first epoch")]
+    """theta* is the mean of the weights after this epoch and every later one. If training stops before it, no mean is taken."""
 
 
 class TrainingSpec(Section):
-    """How a network is trained. A model's own `training` is merged over this section."""
+    """How a network is trained. A model's own `training` overrides this section."""
 
     optimizer: Annotated[OptimizerSpec, stated("3.1")] = AdamOptimizer()
     """The optimizer."""
     schedule: Annotated[Literal["constant", "cosine"], chosen("the paper gives one learning rate")] = "constant"
-    """constant, or cosine to 0 at max_epochs; after the warm-up."""
+    """Learning rate after the warm-up: constant, or a cosine to 0 at max_epochs."""
     loss: Annotated[Literal["sparse_cross_entropy", "mse"], stated("3.1")] = "sparse_cross_entropy"
-    """sparse_cross_entropy, in nats, for classes; mse, the mean squared error of an input's outputs, for numbers as targets."""
+    """For classes: sparse_cross_entropy, in nats. For numbers as targets: mse, the mean squared error of an input's outputs."""
     clip_probability: Annotated[
         Annotated[float, Field(gt=0, lt=0.5)] | None,
         chosen("the paper mentions no clipping; Keras clips at 1e-7, so that no loss is above 16.1"),
     ] = None
-    """Probabilities are clipped to [c, 1 - c] in every hard-label loss; null: not at all. Not with mse."""
+    """Probabilities are clipped to [c, 1 - c] in every hard-label loss; null: no clipping. Not with mse."""
     batch_size: Annotated[int, Field(ge=1, le=2**20), chosen("the paper gives none; 256 trains all three networks")] = (
         256
     )
@@ -127,22 +127,22 @@ class TrainingSpec(Section):
         int, Field(ge=0, le=1_000_000), chosen("at lr 0.01 Adam's first steps may end in a constant predictor")
     ] = 40
     """Steps over which the learning rate rises linearly to lr."""
-    max_epochs: Annotated[int, Field(ge=1, le=1_000_000), chosen("the paper gives none; room enough for a GM")] = 200
-    """Epochs after which training ends whatever the loss."""
+    max_epochs: Annotated[int, Field(ge=1, le=1_000_000), chosen("the paper gives none; enough for a GM")] = 200
+    """Largest number of epochs."""
     stop: Annotated[StopSpec, stated("Table 1")] = StopSpec()
-    """When training ends before."""
+    """When training ends before `max_epochs`."""
     reestimate_batch_norm: Annotated[
         bool, chosen("running averages lag behind the weights; the surface needs the statistics of theta* itself")
     ] = True
-    """One pass over the training part in data order before theta* is taken."""
-    reseeds: Annotated[int, Field(ge=0, le=100), chosen("a network may collapse by bad luck, not by design")] = 3
-    """Tries with another seed when a network collapses to one class, or to one output."""
+    """Measure batch norm's statistics at theta*, in one pass over the training part in data order."""
+    reseeds: Annotated[int, Field(ge=0, le=100), chosen("a network may collapse by chance")] = 3
+    """Number of tries with another seed if a network collapses to one class, or to one output."""
     trajectory: Annotated[
         TrajectorySpec | None, chosen("the paper draws no path; its future work asks whether training reaches a TM")
     ] = None
-    """Record the path of training; null: not at all."""
+    """Record the path of training; null: do not."""
     averaging: Annotated[
-        AveragingSpec | None, chosen("the paper averages nothing; a remedy for a training that hovers about a minimum")
+        AveragingSpec | None, chosen("the paper averages nothing; a mean helps if training hovers around a minimum")
     ] = None
     """Take the mean of the weights of several epochs; null: the point after the epoch of lowest T."""
     seed: Annotated[Seed, chosen("any fixed number")] = 0

@@ -1,18 +1,18 @@
 """The user's code: every module that a factory loads from outside the standard library and installed packages.
 
-A factory is named in the spec ("package.module:function"), but what it computes depends on all that it imports. So the code
-is found, hashed file by file, and enters the keys of the stages. Torch is not needed here.
+The spec names a factory ("package.module:function"), but its result depends on all that it imports. So this code is found,
+hashed file by file, and enters the keys of the stages. Torch is not needed here.
 
-record.py    what is written down: files with their SHA-256, distributions with their versions; what of it has changed
-imports.py   the imports that stand in a source, wherever in it they stand
-origin.py    where a module comes from: the user, an installed package, or Python itself
-loaded.py    is what this process has loaded what the file holds?
-closure.py   all modules that some modules import, and those import, and so on
-factory.py   a factory found and called
+record.py    the record: files with their SHA-256, distributions with their versions; the differences of two records
+imports.py   the imports in a source, anywhere in it
+origin.py    the origin of a module: the user, an installed package, or Python itself
+loaded.py    compares the code that this process has loaded with its file
+closure.py   all modules that some modules import, directly or indirectly
+factory.py   finds and calls a factory
 trace.py     `code_of`: the code of a factory, found by using it
-changes.py   a factory's code against the record of a run
+changes.py   compares a factory's code with the record of a run
 
-Out of reach: files that are no code (a table that a network reads), and text that code hands to `exec`, which is said.
+Not found: files that are not code (a table that a network reads), and text that code gives to `exec`, which is reported.
 """
 
 from __future__ import annotations

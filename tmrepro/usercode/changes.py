@@ -1,4 +1,4 @@
-"""Is a factory's code still what a run recorded of it?"""
+"""Compares a factory's code with the record of a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tmrepro.usercode.trace import code_as_read
 
 @dataclass(frozen=True)
 class CodeChanges:
-    """How the code at hand differs from a record: files, and (name, words) of distributions; in words."""
+    """How the present code differs from a record: a message per file, and (name, message) per distribution."""
 
     files: tuple[str, ...]
     versions: tuple[tuple[str, str], ...]
 
 
 def changes_since(recorded: CodeRecord, *, factory: str, find: Callable[[], CodeRecord]) -> CodeChanges:
-    """How the code of a factory, which `find` finds by using it, differs from what a run has `recorded` of it.
+    """Return how the code of a factory, which `find` finds by using it, differs from the code that a run `recorded`.
 
     Raises:
         UsageError: what `find` raises, unless a changed file explains it.

@@ -1,6 +1,6 @@
-"""All modules that some modules import, and those import, and so on: the user's with their hashes, the others by distribution.
+"""All modules that some modules import, directly or indirectly: the user's with their hashes, the others by distribution.
 
-The imports are read from the sources, so that the answer does not depend on what this process loaded before.
+The imports are read from the sources, so the result does not depend on what this process loaded before.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tmrepro.usercode.origin import Source, distributions_of, kind_of_file, sour
 
 @dataclass
 class Closure:
-    """What was found: modules by name with the SHA-256 of their files, loose files by path, distributions with versions."""
+    """The modules found, by name with the SHA-256 of their files; loose files by path; distributions with versions."""
 
     modules: dict[str, tuple[Source, str]] = field(default_factory=dict)
     loose: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Closure:
     executing: list[str] = field(default_factory=list)
 
     def files(self) -> dict[str, str]:
-        """SHA-256 by the name of the file, relative to where it is imported from."""
+        """Return the SHA-256 of each file by its name, relative to the folder from which it is imported."""
         found: dict[str, str] = {}
         named = [(source.name, digest) for source, digest in self.modules.values()]
         roots = {str(source.root) for source, _ in self.modules.values()}
@@ -47,7 +47,7 @@ def close(names: Iterable[str], *, files: Iterable[str] = (), before: Collection
     `before`: modules that were loaded before the user's code was used; None: any may have been.
 
     Raises:
-        UsageError: a module has no file that can be read, or is not loaded as its file has it.
+        UsageError: a module has no readable file, or the loaded module differs from its file.
     """
     found = Closure()
     waiting, seen, installed = list(names), set[str](), set[str]()
@@ -63,7 +63,7 @@ def close(names: Iterable[str], *, files: Iterable[str] = (), before: Collection
         seen.add(name)
         for source in sources_of(name):
             if source.kind == "installed":
-                # Packages of one top name may come from several distributions.
+                # Packages with one top-level name may come from several distributions.
                 if source.module not in installed:
                     installed.add(source.module)
                     found.distributions |= distributions_of(source)
@@ -80,11 +80,11 @@ def close(names: Iterable[str], *, files: Iterable[str] = (), before: Collection
 
 
 def _held(name: str) -> Iterator[str]:
-    """Names of modules that a loaded module holds, or holds a class or function of, however they were imported."""
+    """Yield the names of modules that a loaded module refers to, directly or by a class or function."""
     module = sys.modules.get(name)
     for value in list(vars(module).values()) if module is not None else ():
         if isinstance(value, ModuleType):
-            # A package holds all of its modules that anybody has imported.
+            # A package refers to all of its imported modules.
             if not value.__name__.startswith(f"{name}.") and sys.modules.get(value.__name__) is value:
                 yield value.__name__
         elif isinstance(value, type | FunctionType) and isinstance(value.__module__, str):

@@ -1,4 +1,4 @@
-"""A function of the user's: found by its dotted path and called. Importing it runs the user's code."""
+"""Finds a user's function by its dotted path, and calls it. Importing it runs the user's code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tmrepro.errors import UsageError
 
 @contextmanager
 def importable_from(folder: Path | None) -> Iterator[None]:
-    """Python finds modules in `folder` too, after all other places; None: as before."""
+    """Let Python find modules in `folder` too, after all other places; None: change nothing."""
     added = None if folder is None else str(folder.resolve())
     if added is None or added in sys.path:
         yield
@@ -28,10 +28,10 @@ def importable_from(folder: Path | None) -> Iterator[None]:
 
 
 def load_factory(path: str) -> Callable[..., Any]:
-    """The callable that "package.module:function" names. Importing it runs that package's code.
+    """Return the callable that "package.module:function" names. Importing it runs that package's code.
 
     Raises:
-        UsageError: it cannot be imported, or is no function.
+        UsageError: it cannot be imported, or is not a function.
     """
     module_name, _, function = path.partition(":")
     try:
@@ -47,14 +47,14 @@ def load_factory(path: str) -> Callable[..., Any]:
 
 
 def call_factory(path: str, arguments: Mapping[str, Any]) -> Any:
-    """What the function of that path returns for its keyword arguments.
+    """Call the function `path` with keyword arguments. Return its result.
 
     Raises:
         UsageError: as `load_factory`, or the function raises.
     """
     factory = load_factory(path)
     try:
-        return factory(**copy.deepcopy(dict(arguments)))  # a copy: what the factory does to lists stays its own
+        return factory(**copy.deepcopy(dict(arguments)))  # a copy, which the factory may change
     except Exception as error:
         raise UsageError(
             f"factory {path!r} failed with the arguments {dict(arguments)}: {type(error).__name__}: {error}"

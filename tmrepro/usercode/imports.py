@@ -1,4 +1,4 @@
-"""The imports that stand in a source: at its top, in functions, under conditions. Nothing is executed."""
+"""The imports in a source: at its top, in functions, under conditions. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 @dataclass(frozen=True)
 class Imports:
-    """`names`: absolute dotted names, some of which may be attributes and no modules. `executes`: text is given to `exec`."""
+    """`names`: absolute dotted names, some of which may be attributes, not modules. `executes`: text is given to `exec`."""
 
     names: frozenset[str]
     executes: bool
@@ -19,9 +19,9 @@ class Imports:
 
 @lru_cache(maxsize=4096)
 def imports_in(source: bytes, *, package: str) -> Imports:
-    """What `source`, a module of `package`, imports by a name that stands in it; nothing if it isn't Python.
+    """Return what `source`, a module of `package`, imports by a literal name; nothing if it is not Python.
 
-    What is imported for type checkers only (`if TYPE_CHECKING:`) is left out, since it never runs.
+    Imports for type checkers only (`if TYPE_CHECKING:`) are left out, because they never run.
     """
     try:
         tree = ast.parse(source)
@@ -35,7 +35,7 @@ def imports_in(source: bytes, *, package: str) -> Imports:
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below `node` but the branches for type checkers."""
+    """Yield all nodes below `node`, except the branches for type checkers."""
     waiting: list[ast.AST] = [node]
     while waiting:
         node = waiting.pop()
@@ -70,7 +70,7 @@ def _absolute(name: str, package: str) -> str | None:
     try:
         return importlib.util.resolve_name(name, package or None)
     except ImportError:
-        return None  # relative, beyond the top: it fails when it is executed, too
+        return None  # relative, beyond the top: it also fails when it is executed
 
 
 def _called(call: ast.Call) -> str:

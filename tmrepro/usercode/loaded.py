@@ -1,8 +1,8 @@
-"""Is what this process has loaded what the file holds? Else the hash of the file would vouch for code that did not run.
+"""Compares the code that this process has loaded with its file. Otherwise the file's hash may stand for code that did not run.
 
-Python does not keep the source of what it loads. So the hash of a file is kept from the first time it is seen here; where
-the module was loaded before that, its functions, classes and plain values are compared with those of the file.
-Python's own cache is not trusted either: it tells a source by its size and the second of its change.
+Python does not keep the source of what it loads. So the hash of a file is kept when it is first seen here. If the module was
+loaded before that, its functions, classes and plain values are compared with those of the file. Python's bytecode cache is
+not trusted either: it identifies a source by its size and the second of its change.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tmrepro.errors import UsageError
 from tmrepro.usercode.origin import Source
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None))
-# Module -> what identifies its loading (a reload gives it another spec), and the SHA-256 of its file when it was first seen.
+# Module -> what identifies its loading (a reload makes another spec), and the SHA-256 of its file when first seen.
 _seen: dict[str, tuple[object, str]] = {}
 
 
 def content_of(source: Source) -> bytes:
-    """The bytes of a module's file, also of one in a zip archive.
+    """Return the bytes of a module's file, also of one in a zip archive.
 
     Raises:
-        UsageError: there are none, as for what is defined in a notebook.
+        UsageError: there is no file, for example because the module is a notebook.
     """
     if source.path is not None:
         try:
@@ -42,13 +42,13 @@ def content_of(source: Source) -> bytes:
                     pass
     where = "a notebook or at the prompt" if source.module == "__main__" else "no file that can be read"
     raise UsageError(
-        f"code: module {source.module!r} is defined in {where}, so nothing can show later which code ran; put it into a "
+        f"code: module {source.module!r} is defined in {where}, so the code that ran could not be checked later; put it into a "
         "file that can be imported"
     )
 
 
 def checked_digest(source: Source, content: bytes, *, fresh: bool) -> str:
-    """SHA-256 of a module's file, if that is what this process runs or would run. `fresh`: it was loaded just now.
+    """Return the SHA-256 of a module's file if this process runs, or would run, that file. `fresh`: loaded just now.
 
     Raises:
         UsageError: another version of it is loaded, or cached as bytecode.
@@ -73,13 +73,13 @@ def checked_digest(source: Source, content: bytes, *, fresh: bool) -> str:
 
 def _changed(source: Source) -> UsageError:
     return UsageError(
-        f"code: {source.name} was changed after this Python loaded it, so what would run is not what the file says; "
-        "start Python again (in a notebook: the kernel; else the same command)"
+        f"code: {source.name} was changed after this Python loaded it, so the old code would run; "
+        "restart Python (in a notebook: the kernel; else: run the same command again)"
     )
 
 
 def _check_bytecode(source: Source, content: bytes) -> None:
-    """Raise UsageError where Python would take bytecode from its cache that is not that of the source."""
+    """Raise UsageError if Python would use bytecode from its cache that differs from that of the source."""
     if type(source.loader) is not SourceFileLoader:
         return
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
@@ -87,18 +87,18 @@ def _check_bytecode(source: Source, content: bytes) -> None:
         loaded = source.loader.get_code(source.module)
         written = _compiled(content)
     except (ImportError, SyntaxError, ValueError, OSError):
-        return  # what cannot be loaded says so itself
+        return  # loading it reports the error
     finally:
         sys.dont_write_bytecode = before
     if loaded != written:
         raise UsageError(
-            f"code: the bytecode of {source.name} in __pycache__ is of another source with the same size and time; delete "
+            f"code: the bytecode of {source.name} in __pycache__ is from another source with the same size and time; delete "
             "the folder __pycache__ beside it"
         )
 
 
 def _is_loaded(module: ModuleType, content: bytes) -> bool:
-    """Whether the functions and plain values of `module` are those that its source gives."""
+    """Return whether the functions and plain values of `module` are those of its source."""
     try:
         known, tree = set(_codes(_compiled(content))), ast.parse(content)
     except (SyntaxError, ValueError):
@@ -120,7 +120,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _functions(module: ModuleType) -> Iterator[FunctionType]:
-    """All functions that the file of `module` defines, those in its classes as well."""
+    """Yield all functions that the file of `module` defines, including those in its classes."""
     waiting: list[Any] = list(vars(module).values())
     classes: set[type] = set()
     while waiting:
@@ -138,7 +138,7 @@ def _functions(module: ModuleType) -> Iterator[FunctionType]:
 
 
 def _once_assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    """Names that are given a value once, at the top of a module, with the expression of it."""
+    """Yield each name that is assigned once, at the top of a module, with its expression."""
     stored = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     rebound = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
     for node in tree.body:
@@ -153,7 +153,7 @@ def _once_assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _agrees(module: ModuleType, name: str, value: ast.expr) -> bool:
-    """Whether `module.name` can be the value of an expression; True for those that cannot be judged without executing them."""
+    """Return whether `module.name` can be the value of an expression; True if only executing it could tell."""
     missing = object()
     found = vars(module).get(name, missing)
     if found is missing:
@@ -168,7 +168,7 @@ def _agrees(module: ModuleType, name: str, value: ast.expr) -> bool:
 
 
 def _refers(module: ModuleType, found: object, value: ast.expr) -> bool:
-    """`x = nn.GELU` is that class, `x = nn.GELU()` is one of it."""
+    """Return whether `found` fits `x = nn.GELU` (that class) or `x = nn.GELU()` (an instance of it)."""
     called = isinstance(value, ast.Call)
     target: Any = _resolved(module, value.func if isinstance(value, ast.Call) else value)
     if target is None:
@@ -177,7 +177,7 @@ def _refers(module: ModuleType, found: object, value: ast.expr) -> bool:
         if called:
             return not isinstance(target, type) or isinstance(found, type | target)
         return found is target or bool(found == target)
-    except Exception:  # noqa: BLE001 - comparing is the objects' own affair
+    except Exception:  # noqa: BLE001 - a comparison of the user's objects may raise anything
         return True
 
 

@@ -1,4 +1,4 @@
-"""Where a module comes from: the user, an installed package, or Python itself. Nothing is imported to find out."""
+"""The origin of a module: the user, an installed package, or Python itself. Nothing is imported to find it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STANDARD = tuple(
 
 @dataclass(frozen=True)
 class Source:
-    """A module, loaded or not: the path of its file, the package that its relative imports start from, how it is read."""
+    """A module, loaded or not: the path of its file, the package of its relative imports, and its loader."""
 
     module: str
     kind: Kind
@@ -37,22 +37,22 @@ class Source:
 
     @property
     def root(self) -> Path:
-        """Where Python imports it from."""
+        """The folder from which Python imports it."""
         depth = self.module.count(".") + (1 if self.locations is not None else 0)
         parents = Path(self.path or "").parents
         return parents[min(depth, len(parents) - 1)]
 
     @property
     def name(self) -> str:
-        """Its file's name relative to where it is imported from; the same on every machine."""
+        """The name of its file, relative to `root`; the same on every machine."""
         parts = self.module.split(".") if self.locations is not None else self.module.split(".")[:-1]
         return "/".join([*parts, Path(self.path or self.module).name])
 
 
 def sources_of(name: str) -> list[Source]:
-    """The user's modules that importing `name` loads: its parents, then itself; or the installed package that it is of.
+    """Return the user's modules that importing `name` loads: its parents, then itself; or the installed package that has it.
 
-    Empty where it is Python's own or cannot be found. The last part of `name` may be an attribute.
+    The list is empty if `name` is Python's own or cannot be found. The last part of `name` may be an attribute.
     """
     found: list[Source] = []
     parts = name.split(".")
@@ -67,7 +67,7 @@ def sources_of(name: str) -> list[Source]:
 
 
 def find_source(name: str, *, parent: Source | None = None) -> Source | None:
-    """The module `name` as it is loaded, or else as Python would find it; None if there is none."""
+    """Return the module `name` as it is loaded, or else as Python would find it; None if there is none."""
     module = sys.modules.get(name)
     if module is not None:
         spec = getattr(module, "__spec__", None)
@@ -82,7 +82,7 @@ def find_source(name: str, *, parent: Source | None = None) -> Source | None:
 
 
 def kind_of_file(path: str) -> Kind:
-    """Whether a file is the user's, belongs to an installed package, or to Python or tmrepro."""
+    """Return whether a file belongs to the user, to an installed package, or to Python or tmrepro."""
     where = Path(path).resolve()
     if where.is_relative_to(_OURS):
         return "python"
@@ -92,7 +92,7 @@ def kind_of_file(path: str) -> Kind:
 
 
 def distributions_of(source: Source) -> dict[str, str]:
-    """Name and version of the distribution that a module comes from; of several with its top name, the one with its file."""
+    """Return name and version of a module's distribution; of several with its top-level name, those with its file."""
     found = list(_beside(source)) or _named(source)
     if len(found) > 1 and source.path is not None:
         found = [one for one in found if _has_file(one, source)] or found
@@ -126,7 +126,7 @@ def _find_spec(name: str, locations: list[str] | None) -> ModuleSpec | None:
 
 
 def _beside(source: Source) -> list[Any]:
-    """Distributions whose metadata lie where the module is imported from, and that name it."""
+    """Return the distributions that name the module, and whose metadata are in its `root`."""
     if source.path is None or source.kind == "installed":
         return []
     try:
@@ -158,6 +158,6 @@ def _has_file(distribution: Any, source: Source) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _by_top_name(path: tuple[str, ...]) -> dict[str, list[str]]:  # noqa: ARG001 - what the answer depends on
-    """Top-level names of modules -> distributions; takes a second, so it is kept."""
+def _by_top_name(path: tuple[str, ...]) -> dict[str, list[str]]:  # noqa: ARG001 - the result depends on it
+    """Return top-level names of modules -> distributions. This takes a second, so the result is cached."""
     return dict(metadata.packages_distributions())

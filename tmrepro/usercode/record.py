@@ -1,4 +1,4 @@
-"""What is written down of a factory's code, and what of it has changed. A record from somebody's folder is checked first."""
+"""The record of a factory's code, and the differences of two records. A record from a run folder is untrusted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 class CodeRecord:
     """The code of one factory.
 
-    `files`: SHA-256 by name, relative to where Python imports it from ("helpers/act.py"). `distributions`: version by name,
-    of the installed packages that this code imports. `notes` say in words what could not be seen; they are not compared.
+    `files`: SHA-256 by name, relative to the folder from which Python imports it ("helpers/act.py"). `distributions`: version
+    by name, of the installed packages that this code imports. `notes` say what could not be found; they are not compared.
     """
 
     files: Mapping[str, str]
@@ -27,15 +27,15 @@ class CodeRecord:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def document(self) -> dict[str, dict[str, str]]:
-        """The record as plain JSON values."""
+        """Return the record as plain JSON values."""
         return {"files": dict(self.files), "distributions": dict(self.distributions)}
 
 
 def code_from(document: Any, *, name: str) -> CodeRecord:
-    """The record that `document` is; `name` says where it was found.
+    """Return the record in `document`; `name` says where it was found.
 
     Raises:
-        DamagedError: it is none.
+        DamagedError: it is not a valid record.
     """
     if not isinstance(document, dict) or set(document) != {"files", "distributions"}:
         raise DamagedError(f"{name}: expected the files and distributions of a factory's code, found something else")
@@ -50,7 +50,7 @@ def code_from(document: Any, *, name: str) -> CodeRecord:
 
 
 def file_changes(here: CodeRecord, there: CodeRecord, *, names: tuple[str, str] = ("here", "there")) -> Iterator[str]:
-    """Every file in which two records differ, in words."""
+    """Yield a message for every file in which two records differ."""
     for file in sorted({*here.files, *there.files}):
         ours, theirs = here.files.get(file), there.files.get(file)
         if ours is None or theirs is None:
@@ -62,7 +62,7 @@ def file_changes(here: CodeRecord, there: CodeRecord, *, names: tuple[str, str] 
 def version_changes(
     here: CodeRecord, there: CodeRecord, *, names: tuple[str, str] = ("here", "there")
 ) -> Iterator[tuple[str, str]]:
-    """Every distribution in which two records differ: its name, and the difference in words."""
+    """Yield the name and a message for every distribution in which two records differ."""
     for name in sorted({*here.distributions, *there.distributions}):
         ours, theirs = here.distributions.get(name), there.distributions.get(name)
         if ours != theirs:

@@ -1,7 +1,7 @@
-"""`code_of`: the code of a factory. It is used once, and what it imports and executes meanwhile is watched.
+"""`code_of`: the code of a factory. The factory is used once, and what it imports and executes then is recorded.
 
-Imports that stand in the sources are found by reading them. Those with a name that is worked out, and files that are executed
-without being modules, show when the factory is called and its network runs.
+Imports with literal names are found by reading the sources. Imports with computed names, and executed files that are not
+modules, are found when the factory is called and its network runs.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from tmrepro.usercode.closure import close
 from tmrepro.usercode.origin import find_source, kind_of_file, sources_of
 from tmrepro.usercode.record import ENTRIES_LIMIT, CodeRecord
 
-# Factory -> what identifies the loading of its module, and modules that using it has shown. Once loaded they do not show again.
+# Factory -> what identifies the loading of its module, and the modules found by its use. Loaded modules are not found again.
 _shown: dict[str, tuple[object, set[str]]] = {}
 
 
 def code_of(factory: str, *, use: Callable[[], Iterable[object]]) -> CodeRecord:
-    """The code of `factory` ("package.module:function").
+    """Return the code of `factory` ("package.module:function").
 
-    `use` calls it and lets what it makes work once, and returns the objects it is made of, whose classes count as well.
+    `use` calls the factory, runs its result once, and returns the objects in it, whose classes count as well.
 
     Raises:
-        UsageError: a module has no file that can be read, or was changed since it was loaded; and what `use` raises.
+        UsageError: a module has no readable file, or was changed since it was loaded; and what `use` raises.
     """
-    importlib.invalidate_caches()  # a file may have been written a moment ago
+    importlib.invalidate_caches()  # a file may be new
     start = factory.partition(":")[0]
     before = set(sys.modules)
-    with suppress(Exception):  # `use` says what is wrong, and how
+    with suppress(Exception):  # `use` reports the error
         importlib.import_module(start)
     with _watching(use) as watched:
         objects = list(use())
@@ -61,14 +61,14 @@ def code_of(factory: str, *, use: Callable[[], Iterable[object]]) -> CodeRecord:
 
 
 def code_as_read(factory: str) -> CodeRecord:
-    """The code of `factory` as far as its imports tell, without using it; where it cannot be used."""
+    """Return the code of a `factory` that cannot be used, as far as its imports show."""
     importlib.invalidate_caches()
     found = close([factory.partition(":")[0]], before=())
     return CodeRecord(found.files(), found.distributions)
 
 
 def is_at_hand(factory: str) -> bool:
-    """Whether the module of a factory can be found, without importing it."""
+    """Return whether the module of a factory can be found. It is not imported."""
     importlib.invalidate_caches()
     module = factory.partition(":")[0]
     parent = None
@@ -80,7 +80,7 @@ def is_at_hand(factory: str) -> bool:
 
 
 class _Watched:
-    """Names that were imported, paths of the files whose code was executed, and of those that executed text."""
+    """The names that were imported, and the paths of files whose code was executed and of those that executed text."""
 
     def __init__(self, use: Callable[..., Any]) -> None:
         self.names: set[str] = set()
@@ -90,14 +90,14 @@ class _Watched:
         self._import = importlib.import_module.__code__
 
     def texts(self, by_path: dict[str | None, str]) -> Iterator[str]:
-        """Names of the user's files that executed text."""
+        """Yield the names of the user's files that executed text."""
         for path in self._exec:
             if not path.startswith("<") and kind_of_file(path) == "user":
                 sources = sources_of(by_path[path]) if path in by_path else []
                 yield sources[-1].name if sources else Path(path).name
 
     def event(self, frame: FrameType, event: str, _: object) -> None:
-        """A function begins, for `sys.setprofile`."""
+        """Record the start of a function, for `sys.setprofile`."""
         if event != "call":
             return
         code = frame.f_code
