@@ -192,8 +192,8 @@ def test_a_buffer_that_settles_is_taken_by_the_plain_evaluator():
     [
         (Counting, {}, "buffer 'calls' changes with every call in eval mode"),
         (Casting, {}, "All parameters have one dtype here"),
-        (lambda: closed_over(torch.bfloat16), {}, "uses the parameters of the module that was given"),
-        (lambda: closed_over(torch.float32), {}, "uses the parameters of the module that was given"),
+        (lambda: closed_over(torch.bfloat16), {}, "uses the parameters of your module"),
+        (lambda: closed_over(torch.float32), {}, "uses the parameters of your module"),
         (lazy, {}, "buffer '1.running_mean' has no shape yet; run the model on some inputs first"),
         (lambda: nn.LazyLinear(CLASSES), {}, "parameter 'weight' has no shape yet"),
         (

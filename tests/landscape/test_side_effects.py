@@ -121,9 +121,9 @@ def test_no_evaluator_that_would_be_wrong_can_be_forced(make, evaluator, data):
         (cases.LargestOfBatch, "depends on the other inputs of the batch"),
         (cases.ByPosition, "depends on the other inputs of the batch"),
         (cases.OtherWhenLarge, "depends on the other inputs of the batch"),
-        (cases.unwrapped_tuple, "uses the parameters of the module that was given"),
-        (cases.half_in_a_closure, "uses the parameters of the module that was given"),
-        (cases.head_in_a_closure, "uses the parameters of the module that was given"),
+        (cases.unwrapped_tuple, "uses the parameters of your module"),
+        (cases.half_in_a_closure, "uses the parameters of your module"),
+        (cases.head_in_a_closure, "uses the parameters of your module"),
         (cases.TiedByMemory, "'enc.weight' and parameter 'dec.weight' share memory"),
         (cases.BufferOfAParameter, "share memory"),
     ],
@@ -167,7 +167,7 @@ def test_a_network_over_all_nodes_of_a_graph_says_how_it_is_asked(data):
 
 def test_a_network_that_fails_on_one_input_alone_is_refused_where_a_batch_would_be_one(data):
     x, y = data
-    with pytest.raises(UsageError, match="fails on one input alone, and the last of the batches"):
+    with pytest.raises(UsageError, match="fails on one input alone, and the last batch"):
         loss_surface(made(cases.Squeezes), "cross_entropy", x[:129], y[:129], grid=2)
 
 
