@@ -105,9 +105,7 @@ def _check_parameter(name: str, value: Tensor) -> None:
             f"model: parameter {name!r} is an expanded tensor, whose numbers share memory; give a clone of it"
         )
     if not bool(torch.isfinite(value.detach()).all()):
-        raise UsageError(
-            f"model: parameter {name!r} has values that are not finite, so there is no point to draw around"
-        )
+        raise UsageError(f"model: parameter {name!r} has values that are not finite, so there is no theta*")
 
 
 def _remedy(module: nn.Module) -> str:

@@ -64,7 +64,7 @@ def points_of(
         (a, home_a), (b, home_b) = axes
         return Points(a, b, (home_a, home_b))
     if origin is not None or step is not None:
-        raise UsageError("origin and step are for a grid given by K; axes of your own say where each point is")
+        raise UsageError("origin and step are for a grid given by K; your own axes define all points")
     match grid:
         case (first, second):
             scale = theta_norm if unit == "relative" else 1.0

@@ -50,7 +50,7 @@ def convex_fraction(landscape: Landscape) -> float | None:
 
 
 def _log1p(losses: Float64[np.ndarray, "Ka Kb"]) -> Float64[np.ndarray, "Ka Kb"]:
-    """Return log(1 + S), nan where it is not finite. By the C library: NumPy's kernel depends on the CPU."""
+    """Return log(1 + S), or nan if it is not finite. It uses the C library, because NumPy's kernel depends on the CPU."""
     logs = np.full(losses.shape, math.nan)
     defined = np.isfinite(losses) & (losses > -1)
     for row, line, where in zip(logs, losses, defined, strict=True):

@@ -47,7 +47,7 @@ def read_json(path: Path, *, limit_bytes: int = JSON_LIMIT_BYTES, name: str | No
 
 
 def parse_json(data: bytes, *, name: str) -> Any:
-    """Parse bytes as `read_json` does."""
+    """Return the value of strict JSON, as `read_json` does."""
     try:
         value = json.loads(
             _bounded(data),

@@ -1,4 +1,4 @@
-"""The content of statistics.json: SURFACE -> MODEL -> statistic -> value, None where it is undefined."""
+"""The content of statistics.json: SURFACE -> MODEL -> statistic -> value, or None if it is undefined."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tmrepro.surface.trace import away
 from tmrepro.surface.watch import Watch, generators, require_apart, storages, storages_of
 
 FEW = 12  # inputs of most calls
-PIECES = (1, 4)  # where they are cut: one alone, then three, then the others
+PIECES = (1, 4)  # positions of the cuts: one alone, then three, then the others
 REDRAWN = 16  # additional calls of a network that draws random numbers, since rare draws show in few of them
 REACH = 1.0  # distance from theta*, in root mean squares of each parameter
 

@@ -22,9 +22,7 @@ from tmrepro.surface.cpu.layers import is_supported, multiply, shape_of
 from tmrepro.surface.graph import is_flatten, is_identity, is_relu, module_of
 from tmrepro.surface.trace import has_hooks
 
-LARGE_PRODUCT = (
-    2**22
-)  # multiplications: for smaller products, a call of oneDNN costs too much, or a batch of products is faster
+LARGE_PRODUCT = 2**22  # multiplications: below, a call of oneDNN costs too much, or a batch of products is faster
 
 Size = tuple[int, int]
 Row = Mapping[str, Tensor]

@@ -101,7 +101,7 @@ class PrefixEvaluator:
         return loss, accuracy
 
     def _rounded(self, axis: Float64[np.ndarray, " I"]) -> list[float]:
-        """Return coordinates in the precision of the products. Too large ones are infinity, where torch would raise."""
+        """Return coordinates in the precision of the products. Too large ones become infinity, because torch would raise."""
         found: list[float] = torch.from_numpy(axis).to(self._dtype).tolist()
         return found
 

@@ -17,9 +17,7 @@ from tmrepro.surface.cpu.chain import Operands, Size, chain_of
 from tmrepro.surface.problem import Parts
 
 SIDE = 16  # points along each axis that are computed together
-POINTS_BYTES = (
-    64 * 2**20
-)  # of a block's parameters, which are formed once for all tiles; larger ones are formed row by row
+POINTS_BYTES = 64 * 2**20  # of a block's parameters, formed once for all tiles; larger ones are formed row by row
 
 Row = dict[str, Tensor] | list[Operands]  # parameters by name, or operands of a chain
 

@@ -26,9 +26,7 @@ from tmrepro.surface.problem import Problem
 # Of the first layer's outputs, if those of all images fit; else each square recomputes them.
 KEPT_BYTES = 192 * 2**20
 FARTHEST = 1e15  # for larger coordinates, products with a unit's outputs may be infinities of both signs, which cancel
-LEAST_POINTS = (
-    9  # the start costs three products by the first layer and nine by the second; for fewer points, nothing is saved
-)
+LEAST_POINTS = 9  # the start costs three products by the first layer and nine by the second: fewer points save nothing
 
 Square = tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]
 Three = tuple[Tensor, Tensor, Tensor]
