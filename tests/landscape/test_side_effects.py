@@ -220,8 +220,8 @@ def test_a_loss_of_the_whole_batch_or_of_chance_or_of_the_callers_parameters_is_
     refused = {
         "depends on the other inputs of the batch": lambda o, t: cross_entropy(o, t) / cross_entropy(o, t).sum(),
         "gives other values for the same outputs": lambda o, t: cross_entropy(o + torch.randn_like(o), t),
-        "uses the parameters of the module": lambda o, t: cross_entropy(o, t) + model.fc1.weight.square().sum(),
-        "uses the parameters of the modul": Penalty(),
+        "loss: uses the parameters of your module": lambda o, t: cross_entropy(o, t) + model.fc1.weight.square().sum(),
+        "uses the parameters of your module, which": Penalty(),
     }
     for words, loss in refused.items():
         with pytest.raises(UsageError, match=words):
@@ -252,9 +252,9 @@ def test_float64_is_refused_in_words_where_something_keeps_float32(data):
     asked = {"grid": 2, "precision": "float64"}
     found, expected = (loss_surface(made(make), "cross_entropy", *data, **asked) for make in (MakesAny, cases.Two))
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
-    with pytest.raises(UsageError, match="precision: float64: the model fails in it"):
+    with pytest.raises(UsageError, match="precision: float64: the model fails"):
         loss_surface(made(Makes), "cross_entropy", *data, grid=2, precision="float64")
-    with pytest.raises(UsageError, match="precision: float64: the loss fails in it"):
+    with pytest.raises(UsageError, match="precision: float64: the loss fails"):
         loss_surface(
             made(cases.Two), lambda o, t: functional.cross_entropy(o, t, weight, reduction="none"), *data, grid=2,
             precision="float64",
