@@ -1,8 +1,8 @@
-"""How often does an honest replicate lie in all bands that the others measured? Each run is left out once.
+"""Measures how often a correct replicate is in all bands that the others give. Each run is left out once.
 
     python benchmarks/band_coverage.py runs/reference-quickstart/*
 
-The folders are finished runs of one spec with different seeds, as `tmrepro reference build --replicates N` leaves them.
+The folders are finished runs of one spec with different seeds, as made by `tmrepro reference build --replicates N`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def replicate(view: RunView) -> Replicate:
 
 
 def outside(found: Replicate, bands: Bands) -> list[str]:
-    """What of a run does not lie in the bands."""
+    """Return what is outside the bands."""
     wrong = [
         f"{surface}/{model} {name} {value}"
         for surface, models in found.statistics.items()

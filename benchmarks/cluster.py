@@ -1,8 +1,8 @@
-"""What several workers cost and bring: python benchmarks/cluster.py [--spec SPEC] [--chunks 1000 10000 100000] [--quick]
+"""Costs and gains of several workers: python benchmarks/cluster.py [--spec SPEC] [--chunks 1000 10000 100000] [--quick]
 
-1. Trainings of a spec by two workers of one thread against one process of two threads, in pictures a second.
-2. Seconds per chunk, and the coordinator's memory, for many chunks of a stand-in evaluator that computes nothing.
-3. With --project: what this means for 8, 64 and 512 GPUs, and what limits them.
+1. Trainings of a spec: two workers with one thread compared with one process with two threads, in images per second.
+2. Many chunks of a stand-in evaluator that computes nothing: seconds per chunk, and the coordinator's memory.
+3. With --project: an estimate for 8, 64 and 512 GPUs, and the bottleneck.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from tmrepro.surface.executors import ChunkResult
 
 KIB = 1024
 GPUS = (8, 64, 512)
-GIGABIT_BYTES = 1.25e8  # a second
+GIGABIT_BYTES = 1.25e8  # per second
 
 
 @dataclass(frozen=True)
 class StandInSetup:
-    """A run that asks nothing of its workers."""
+    """A run that requires nothing from its workers."""
 
     key: str = "stand-in"
 
     def prepare(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def own_data(self) -> str:
         return "no data"
@@ -49,7 +49,7 @@ class StandInSetup:
         return dataset
 
     def begin(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def at(self, workspace: Any, run: Path) -> Any:  # noqa: ARG002
         return workspace
@@ -57,7 +57,7 @@ class StandInSetup:
 
 @dataclass(frozen=True, kw_only=True)
 class StandIn(Task[ChunkResult]):
-    """A chunk of one point whose value is its place."""
+    """A chunk of one point. Its value is its position."""
 
     index: tuple[int, int]
 
@@ -75,7 +75,7 @@ class NoRun:
 
 
 class Epochs(Silent):
-    """Counts finished epochs, and knows when the last one was told."""
+    """Counts finished epochs, and records the time of the last one."""
 
     def __init__(self) -> None:
         self.count, self.last = 0, math.nan
@@ -85,7 +85,7 @@ class Epochs(Silent):
 
 
 def chunks(count: int, *, workers: int) -> dict[str, float]:
-    """Seconds per chunk through `workers` local workers, stored as a run stores them, and the peak of this process's memory."""
+    """Measure seconds per chunk with `workers` local workers, stored as in a run, and the peak memory of this process."""
     from tmrepro.runner.cluster.coordinator import Cluster
 
     side = int(np.ceil(np.sqrt(count)))
@@ -123,7 +123,7 @@ def _create(run: Path, side: int) -> SurfaceGroup:
 
 
 def trainings(spec: str, *, workers: int, threads: int) -> dict[str, float]:
-    """Pictures a second with so many workers of so many threads, from the start of a run to the end of its last training."""
+    """Measure images per second with `workers` workers, from the start of a run to the end of its last training."""
     import tmrepro
     from tmrepro.spec import load_spec
 
@@ -140,9 +140,9 @@ def trainings(spec: str, *, workers: int, threads: int) -> dict[str, float]:
 
 
 def project(*, chunk_seconds: float, gpu_seconds: float, model_bytes: float, data_bytes: float) -> list[dict[str, Any]]:
-    """For each number of GPUs, chunks a second that they compute, that the coordinator stores, and the seconds of sending.
+    """Return, for each number of GPUs, the chunks per second computed and stored by the coordinator, and the sending time.
 
-    `gpu_seconds` is what one GPU takes for a chunk. The smaller rate is the bottleneck.
+    `gpu_seconds` is the time of a chunk on one GPU. The smaller rate is the bottleneck.
     """
     found = []
     for gpus in GPUS:
@@ -152,7 +152,7 @@ def project(*, chunk_seconds: float, gpu_seconds: float, model_bytes: float, dat
                 "gpus": gpus,
                 "computed_chunks_per_second": computed,
                 "stored_chunks_per_second": stored,
-                "bottleneck": "computing" if computed < stored else "the coordinator, which stores chunks one by one",
+                "bottleneck": "computing" if computed < stored else "the coordinator, which stores one chunk at a time",
                 "seconds_to_send_data_and_theta": gpus * (model_bytes + data_bytes) / GIGABIT_BYTES,
             }
         )
@@ -161,14 +161,16 @@ def project(*, chunk_seconds: float, gpu_seconds: float, model_bytes: float, dat
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spec", help="a spec whose trainings are timed")
+    parser.add_argument("--spec", help="spec whose trainings are timed")
     parser.add_argument("--chunks", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="100 chunks, no trainings")
     parser.add_argument("--project", action="store_true")
-    parser.add_argument("--gpu-seconds", type=float, help="of one chunk on one GPU, measured (benchmarks/device.py)")
-    parser.add_argument("--model-bytes", type=float, default=94e6, help="theta* of ResNet50")
-    parser.add_argument("--data-bytes", type=float, default=184e6, help="CIFAR-10, one byte a channel")
+    parser.add_argument(
+        "--gpu-seconds", type=float, help="measured seconds of one chunk on one GPU (benchmarks/device.py)"
+    )
+    parser.add_argument("--model-bytes", type=float, default=94e6, help="bytes of theta*; the default is ResNet50's")
+    parser.add_argument("--data-bytes", type=float, default=184e6, help="bytes of the data; default: CIFAR-10")
     asked = parser.parse_args()
     found: dict[str, Any] = {"cores": os.cpu_count(), "python": sys.version.split()[0], "chunks": []}
     for count in [100] if asked.quick else asked.chunks:

@@ -1,8 +1,8 @@
-"""The memory that `tmrepro.curvature_of` takes for ResNet50: the peak of this process, before it and after it.
+"""The memory that `tmrepro.curvature_of` needs for ResNet50: the peak of this process, before and after it.
 
     python -P benchmarks/curvature_memory.py [--images 64] [--products 60]
 
-Values of the network's weights and images make no difference to memory, so both are random.
+The values of weights and images do not change the memory, so both are random.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What the paper's surfaces take on a device, at full size: some points of each network and precision, the rest counted.
+"""The cost of the paper's surfaces on a device, at full size: some points of each network and precision, scaled to the surface.
 
     python -P benchmarks/device.py [--device cuda] [--images 50000] [--points 16] [--whole dnn]
 
-The networks are spec/paper.yaml's with their initial weights, the pixels random, neither of which changes a GPU's time, and the
-evaluator is the one that the rule takes there. Points lie along the first row of the grid; networks named by `--whole` are
-evaluated at all of it, chunk by chunk. One JSON line per network and precision: the evaluator, seconds a point and for the
-surface, the operations of the network's graph a second, and their share of what the fastest matrix product of that precision
-reaches here; the largest difference from the CPU's float64, over |S| + 0.01, on a few images; and the device's memory.
+The networks are those of spec/paper.yaml with their initial weights, and the pixels are random; neither changes a GPU's time.
+The evaluator is the one by rule. Points are in the first row of the grid. Networks named by `--whole` are evaluated on the
+whole grid, chunk by chunk. One JSON line per network and precision: the evaluator; seconds per point and for the surface; the
+operations per second of the network's graph, and their share of the rate of the fastest matrix product in that precision; the
+largest difference from the CPU's float64, over |S| + 0.01, on a few images; and the device's memory.
 """
 
 import argparse
@@ -47,26 +47,28 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--models", nargs="*", default=["dnn", "cnn", "resnet50"])
     parser.add_argument("--precisions", nargs="*", default=["float32", "tf32", "bfloat16"])
     parser.add_argument("--whole", nargs="*", default=["dnn"])
-    parser.add_argument("--product", type=int, default=8192, help="rows, columns and inner of the matrix product")
+    parser.add_argument(
+        "--product", type=int, default=8192, help="rows, columns and inner dimension of the matrix product"
+    )
     return parser.parse_args()
 
 
 def block_seconds(evaluator: Evaluator, a: np.ndarray, b: np.ndarray) -> float:
-    """Of a block, whose losses have come back from the device when it returns."""
+    """Return the seconds of a block, including the transfer of its losses from the device."""
     begin = time.perf_counter()
     evaluator.block(a, b)
     return time.perf_counter() - begin
 
 
 def product_rate(size: int, precision: Precision, device: torch.device) -> float:
-    """Operations a second of the fastest of some products of random square matrices (of ones they are faster)."""
+    """Return operations per second of the fastest of some products of random square matrices (products of ones are faster)."""
     square = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(device)
     seconds = []
     with arithmetic(precision, device):
         for _ in range(PRODUCT_TRIES):
             begin = time.perf_counter()
             product = square @ square
-            product[0, 0].item()  # waits for the device
+            product[0, 0].item()  # wait for the device
             seconds.append(time.perf_counter() - begin)
     return 2 * size**3 / min(seconds)
 
@@ -74,7 +76,7 @@ def product_rate(size: int, precision: Precision, device: torch.device) -> float
 def measured(
     arguments: argparse.Namespace, model: TrainedModel, drawn: DrawnSurface, precision: Precision, device: torch.device
 ) -> dict[str, Any]:
-    """All about one network in one precision."""
+    """Return all measurements of one network in one precision."""
 
     def built() -> nn.Module:
         return build_model(model.spec, signature=Signature.of_pictures(classes=10, size=32), seed=model.seed).eval()
@@ -94,7 +96,7 @@ def measured(
     choice = choose(problem, level=LEVEL)
     evaluator = choice.kind(problem)
     a, b = grid.a[:1], grid.b[: arguments.points]
-    first = block_seconds(evaluator, a, b)  # records, chooses kernels
+    first = block_seconds(evaluator, a, b)  # includes recording and the choice of kernels
     point = block_seconds(evaluator, a, b) / len(b)
     whole = model.name in arguments.whole
     if whole:
@@ -134,7 +136,7 @@ def measured(
 def main() -> None:
     arguments = parsed()
     spec = load_spec(find_spec("spec/paper.yaml"))
-    determinism = Determinism(LEVEL, len(os.sched_getaffinity(0)))  # of the CPU, which checks
+    determinism = Determinism(LEVEL, len(os.sched_getaffinity(0)))  # for the CPU, which computes the comparison
     prepare(determinism)
     apply(determinism)
     device = choose_device(arguments.device)

@@ -1,6 +1,6 @@
-"""What it costs to look whether a network is a function and its graph right, before a surface: `python -P benchmarks/guards.py`.
+"""The cost of checking that a network is a function and that its graph is right: `python -P benchmarks/guards.py`.
 
-Seconds of one thread's processor time, the least of some rounds, for the quickstart's networks on 64 of its images.
+Processor seconds of one thread, the least of several rounds, for the quickstart's networks on 64 of its images.
 """
 
 from __future__ import annotations

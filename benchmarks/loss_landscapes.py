@@ -3,13 +3,13 @@
     python -m pip install --no-deps --target build/loss-landscapes loss-landscapes==3.0.6
     python -P benchmarks/loss_landscapes.py [--models dnn cnn resnet50] [--images 500] [--grid 5] [--rounds 3]
 
-Each network is trained on digits for a few epochs, as `tmrepro bench` does it. Both evaluate K x K points from theta* along
-delta^ and eta^, one step apart. tmrepro with its default, `portable` determinism; both with two threads.
-(-P: else numba would take benchmarks/coverage.py for the package of that name.)
+Each network is trained on digits for a few epochs, as in `tmrepro bench`. Both evaluate K x K points from theta* along
+delta^ and eta^, one step apart. tmrepro uses its default determinism, `portable`. Both use two threads.
+(-P: otherwise numba would import benchmarks/coverage.py in place of the package of that name.)
 
-What `planar_interpolation` gives is not quite that plane: it steps along its second direction before each evaluation, forwards in
-even columns and backwards in odd ones, so its even columns are the points b = 1, ..., K and its odd ones b = 0, ..., K - 1. Both
-are compared with the definition in float64 at the points where they really are. One JSON line per network.
+`planar_interpolation` does not evaluate exactly that plane. It steps along its second direction before each evaluation,
+forwards in even columns and backwards in odd ones, so its even columns are the points b = 1, ..., K and its odd ones
+b = 0, ..., K - 1. Both are compared with the definition in float64 at their actual points. One JSON line per network.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--grid", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--evaluator", help="instead of the one by rule")
+    parser.add_argument("--evaluator", help="evaluator to use instead of the one by rule")
     arguments = parser.parse_args()
     determinism = Determinism("portable", 2)
     prepare(determinism)
@@ -77,7 +77,7 @@ def main() -> None:
             plain.block(grid.a[:1], grid.b)
             seconds["plain"].append(K * (time.perf_counter() - begin))
             ours_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            model = copy.deepcopy(problem.model)  # it moves the parameters of what it is given, and leaves them there
+            model = copy.deepcopy(problem.model)  # it moves the parameters of its model, and does not restore them
             begin = time.perf_counter()
             theirs = loss_landscapes.planar_interpolation(model, *ends, metric, steps=K)  # type: ignore[attr-defined]
             seconds["loss-landscapes"].append(time.perf_counter() - begin)

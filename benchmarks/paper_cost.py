@@ -1,10 +1,10 @@
-"""What the paper's whole job takes here: one epoch and a piece of one chunk of each network, at full size.
+"""The cost of the paper's whole job on this machine: one epoch and part of one chunk of each network, at full size.
 
     python benchmarks/paper_cost.py [--seconds 60] [--device auto]
 
-The spec is spec/paper.yaml, unmodified. The pixels are random, which changes no time: 50,000 + 10,000 pictures of CIFAR-10's
-size. Points of the first chunk are evaluated for about `--seconds` (at least one, at most the whole chunk); the whole is
-then counted. One JSON line per network.
+The spec is spec/paper.yaml, unmodified. The pixels are random, which does not change the time: 50,000 + 10,000 images of
+CIFAR-10's size. Points of the first chunk are evaluated for about `--seconds` (at least one, at most the whole chunk), and
+the total is estimated from them. One JSON line per network.
 """
 
 import argparse
@@ -26,9 +26,9 @@ class EpochIsOverError(Exception):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="time for the points of each network's chunk")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds for the points of each network's chunk")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--models", nargs="*", help="only these")
+    parser.add_argument("--models", nargs="*", help="networks to measure; default: all")
     arguments = parser.parse_args()
     spec = load_spec(find_spec("spec/paper.yaml"))
     determinism = Determinism(spec.compute.determinism, spec.compute.threads)
@@ -54,7 +54,7 @@ def main() -> None:
         images = rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
         return Part(images, np.arange(n, dtype=np.int64) % 10, np.arange(n, dtype=np.int64))
 
-    assert spec.data.train is not None  # of a resolved spec
+    assert spec.data.train is not None  # always set in a resolved spec
     assert spec.data.validation is not None
     train_part, validation_part = part(spec.data.train), part(spec.data.validation)
     mean, deviation = channel_statistics(train_part.images)

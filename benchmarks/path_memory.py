@@ -1,4 +1,4 @@
-"""Principal components of fifty states of ResNet50, which are 5 GB on the disk: the most memory they take, and how long.
+"""Principal components of fifty states of ResNet50, which take 5 GB on disk: peak memory, and time.
 
 python -P benchmarks/path_memory.py --states 50 --folder /tmp
 """
@@ -23,7 +23,7 @@ LEVEL = Determinism("portable", 2)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--states", type=int, default=50)
-    parser.add_argument("--folder", type=Path, default=None, help="where the states go for a while")
+    parser.add_argument("--folder", type=Path, default=None, help="folder for the states, which are removed afterwards")
     arguments = parser.parse_args()
     prepare(LEVEL)
     apply(LEVEL)

@@ -1,9 +1,9 @@
-"""How a surface's time and memory grow with K, images and threads: one process for each case, since peak memory is of a process.
+"""A surface's time and memory as functions of K, images and threads. Each case is a process, since peak memory is per process.
 
     python -P benchmarks/scaling.py [--models dnn cnn resnet50] [--evaluator NAME] [--level machine]
 
-Around a base case one thing is changed at a time. Time is that of all chunks of the surface, peak memory what the process had
-over what it had before the first chunk (model, data and directions are there by then). One JSON line per case.
+One parameter of a base case is changed at a time. Time is that of all chunks of the surface. Peak memory is the increase over
+the memory before the first chunk, which includes model, data and directions. One JSON line per case.
 """
 
 import argparse
@@ -24,9 +24,9 @@ SMALLER_CASES = [{}, {"K": 6}, {"images": 100}, {"images": 800}, {"threads": 1}]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", default=["dnn", "cnn", "resnet50"])
-    parser.add_argument("--evaluator", help="instead of the one by rule")
+    parser.add_argument("--evaluator", help="evaluator to use instead of the one by rule")
     parser.add_argument("--level", default="machine")
-    parser.add_argument("--case", help="one case as JSON, in this process")
+    parser.add_argument("--case", help="one case as JSON, measured in this process")
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(measure(**json.loads(arguments.case))), flush=True)
@@ -52,7 +52,7 @@ def measure(*, model: str, K: int, images: int, threads: int, level: Level, eval
     spec = parse_spec(SPEC.format(images=images, models=listed, K=K, level=level, threads=threads))
     problem, grid = trained_problem(spec, expand_models(spec)[0])
     choice = choose(problem, forced=evaluator)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak that training had (Linux)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak from training (Linux)
     before = status_bytes("VmRSS")
     begin = time.perf_counter()
     chosen = choice.kind(problem)
@@ -76,7 +76,7 @@ def measure(*, model: str, K: int, images: int, threads: int, level: Level, eval
 
 
 def status_bytes(field: str) -> int:
-    """VmRSS, what the process has, or VmHWM, the most it had."""
+    """Return the value of VmRSS (current memory) or VmHWM (peak memory)."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 

@@ -1,8 +1,8 @@
-"""How long processes that compute with OpenMP take side by side, by how long their threads spin before they sleep.
+"""The time of parallel processes that use OpenMP, as a function of how long their threads spin before they sleep.
 
     python -P benchmarks/side_by_side.py --spins 300000 5000 --beside 1 2
 
-Each process trains ResNet50 for two epochs of 640 images on two threads. 300000 is what libgomp does by itself.
+Each process trains ResNet50 for two epochs of 640 images on two threads. 300000 is libgomp's default.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 
 
 def train() -> float:
-    """Train in this process; returns the seconds."""
+    """Train in this process. Return the seconds."""
     from tmrepro.numerics.determinism import Determinism, apply, prepare
 
     level, spins = Determinism("portable", 2), os.environ["SPINS"]
@@ -49,7 +49,7 @@ def train() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spins", nargs="+", default=["300000", "5000"])
-    parser.add_argument("--beside", nargs="+", type=int, default=[1, 2], help="processes at a time")
+    parser.add_argument("--beside", nargs="+", type=int, default=[1, 2], help="number of parallel processes")
     arguments = parser.parse_args()
     for spins in arguments.spins:
         for count in arguments.beside:

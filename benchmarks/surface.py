@@ -1,13 +1,13 @@
-"""What a faster evaluator costs of the plain one's time, for the surface of a finished run's model, in one run.
+"""The time of a faster evaluator as a share of the plain one's, for the surface of a finished run's model.
 
     make run && python benchmarks/surface.py runs/quickstart [--model dnn] [--grid 51] [--level machine]
 
-The faster one evaluates the whole K x K grid as the surface stage of `tmrepro run` does, chunk by chunk and with nothing
-kept from the round before; the plain one a few points of it, whose time is scaled to the grid: it has no reason to do one
-point at another speed than the next. Both take turns, so that a busy machine hits both; a ratio is of one round. One JSON
-line per level: the median of the ratios and their range, microseconds per point and image, the largest error against the
-plain evaluator in float64 over 1e-5 (|S| + 0.01), and by how much memory grew at most. Networks that nobody trained have
-other statistics, so the weights and images are those of a run.
+The faster one evaluates the whole K x K grid as the surface stage of `tmrepro run` does, chunk by chunk, with nothing kept
+from the previous round. The plain one evaluates a few of its points, and its time is scaled to the grid, since all points
+take the same time. Both take turns, so that other load on the machine affects both; a ratio is of one round. One JSON line
+per level: the median of the ratios and their range, microseconds per point and image, the largest error compared with the
+plain evaluator in float64, over 1e-5 (|S| + 0.01), and the largest growth of memory. Weights and images are those of a run,
+because untrained networks have other statistics.
 """
 
 import argparse
@@ -34,19 +34,19 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--model", default="dnn")
-    parser.add_argument("--evaluator", default=None, help="by default the one that the rule takes")
+    parser.add_argument("--evaluator", default=None, help="evaluator to measure; default: the one by rule")
     parser.add_argument("--grid", type=int, default=51)
     parser.add_argument("--images", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--level", choices=["machine", "portable"], default=None, help="both, each in a process, by default"
+        "--level", choices=["machine", "portable"], default=None, help="default: both, each in its own process"
     )
     return parser.parse_args()
 
 
 def memory(name: str) -> int:
-    """VmRSS or VmHWM of this process, in bytes."""
+    """Return VmRSS or VmHWM of this process, in bytes."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
@@ -82,12 +82,12 @@ def main() -> None:
     fast = partial(evaluate_chunks, determinism=determinism, kind=choice.kind)
     plain = PlainEvaluator(problem)
     warm = replace(problem, inputs=inputs[:64], targets=problem.targets.part(0, 64))
-    list(fast(warm, chunks=chunks[:1]))  # compiles, or loads what was compiled
+    list(fast(warm, chunks=chunks[:1]))  # compiles, or loads compiled code
     points = arguments.grid**2 * len(inputs)
     ratios, grown = [], 0
     seconds: dict[str, list[float]] = {"plain": [], choice.kind.name: []}
     for _ in range(arguments.rounds):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM begins anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset VmHWM
         before, begin = memory("VmRSS"), time.perf_counter()
         with closing(fast(problem, chunks=chunks)) as results:
             for _result in results:

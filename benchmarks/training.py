@@ -1,9 +1,9 @@
-"""Pictures a second that training takes, contiguous and channels last: what the rule in tmrepro/training/layout.py rests on.
+"""Images per second of training, contiguous and channels last. The rule in tmrepro/training/layout.py is based on it.
 
     python -P benchmarks/training.py [--models cnn resnet50] [--batches 32 64 128 256] [--sizes 32] [--threads 2]
 
-Each round times both layouts in turn, in the other order in the next round, on the same pictures of noise and from the same
-weights. Only the ratio of one round counts. One JSON line per case.
+Each round times both layouts, in alternating order, on the same random images and from the same weights. Only the ratio
+within a round counts. One JSON line per case.
 """
 
 import argparse
@@ -26,9 +26,11 @@ def main() -> None:
     parser.add_argument("--level", default="portable")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=256, help="at least so many in a round, in whole batches")
     parser.add_argument(
-        "--busy", action="store_true", help="time of the processor, for a machine that others use; one thread"
+        "--pictures", type=int, default=256, help="minimum number of images in a round, in whole batches"
+    )
+    parser.add_argument(
+        "--busy", action="store_true", help="measure processor time of one thread, for a machine with other load"
     )
     arguments = parser.parse_args()
     determinism = Determinism(arguments.level, arguments.threads)
@@ -84,7 +86,7 @@ def measure(
             optimizer.step()
         return clock() - begin
 
-    for which in (0, 1):  # kernels are compiled and memory is taken
+    for which in (0, 1):  # kernels are compiled and memory is allocated
         seconds(which)
     pairs = []
     for round_ in range(rounds):

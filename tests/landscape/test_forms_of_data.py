@@ -285,15 +285,18 @@ def batches(*shapes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         ),
         (
             {"inputs": DataLoader(TensorDataset(TOKENS), sampler=WeightedRandomSampler([1.0] * N, N)), "targets": None},
-            "draws with replacement; a surface is of each input once",
+            "draws with replacement",
         ),
         (
             {"inputs": batches((3, 2), (3, 4)), "targets": None},
-            r"shapes \[n, 2\] and \[n, 4\] do not form one tensor; pad them",
+            r"shapes \[n, 2\] and \[n, 4\] cannot be joined; pad them",
         ),
         ({"inputs": [NAMED | {"labels": LABELS}], "targets": None}, "name the key of a batch that holds them"),
         ({"inputs": [NAMED], "targets": "label"}, "targets: the inputs have no 'label'"),
-        ({"inputs": (TOKENS, MASK), "targets": "labels"}, "'labels' names one of the inputs, which must be a dict"),
+        (
+            {"inputs": (TOKENS, MASK), "targets": "labels"},
+            "'labels' is the key of the targets, but the inputs are not a dict",
+        ),
         ({"inputs": [(TOKENS,)], "targets": None}, r"batch 0: expected \(inputs, targets\) or a dict, got a tuple"),
         (
             {"inputs": [(TOKENS, LABELS), (NAMED, LABELS)], "targets": None},

@@ -191,9 +191,9 @@ def test_a_buffer_that_settles_is_taken_by_the_plain_evaluator():
     ("model", "asked", "words"),
     [
         (Counting, {}, "buffer 'calls' changes with every call in eval mode"),
-        (Casting, {}, "all of its parameters are of one dtype here, which its forward must take"),
-        (lambda: closed_over(torch.bfloat16), {}, "uses the parameters of the module that was given"),
-        (lambda: closed_over(torch.float32), {}, "uses the parameters of the module that was given"),
+        (Casting, {}, "All parameters have one dtype here"),
+        (lambda: closed_over(torch.bfloat16), {}, "uses the parameters of your module"),
+        (lambda: closed_over(torch.float32), {}, "uses the parameters of your module"),
         (lazy, {}, "buffer '1.running_mean' has no shape yet; run the model on some inputs first"),
         (lambda: nn.LazyLinear(CLASSES), {}, "parameter 'weight' has no shape yet"),
         (

@@ -121,9 +121,9 @@ def test_no_evaluator_that_would_be_wrong_can_be_forced(make, evaluator, data):
         (cases.LargestOfBatch, "depends on the other inputs of the batch"),
         (cases.ByPosition, "depends on the other inputs of the batch"),
         (cases.OtherWhenLarge, "depends on the other inputs of the batch"),
-        (cases.unwrapped_tuple, "uses the parameters of the module that was given"),
-        (cases.half_in_a_closure, "uses the parameters of the module that was given"),
-        (cases.head_in_a_closure, "uses the parameters of the module that was given"),
+        (cases.unwrapped_tuple, "uses the parameters of your module"),
+        (cases.half_in_a_closure, "uses the parameters of your module"),
+        (cases.head_in_a_closure, "uses the parameters of your module"),
         (cases.TiedByMemory, "'enc.weight' and parameter 'dec.weight' share memory"),
         (cases.BufferOfAParameter, "share memory"),
     ],
@@ -167,7 +167,7 @@ def test_a_network_over_all_nodes_of_a_graph_says_how_it_is_asked(data):
 
 def test_a_network_that_fails_on_one_input_alone_is_refused_where_a_batch_would_be_one(data):
     x, y = data
-    with pytest.raises(UsageError, match="fails on one input alone, and the last of the batches"):
+    with pytest.raises(UsageError, match="fails on one input alone, and the last batch"):
         loss_surface(made(cases.Squeezes), "cross_entropy", x[:129], y[:129], grid=2)
 
 
@@ -220,8 +220,8 @@ def test_a_loss_of_the_whole_batch_or_of_chance_or_of_the_callers_parameters_is_
     refused = {
         "depends on the other inputs of the batch": lambda o, t: cross_entropy(o, t) / cross_entropy(o, t).sum(),
         "gives other values for the same outputs": lambda o, t: cross_entropy(o + torch.randn_like(o), t),
-        "uses the parameters of the module": lambda o, t: cross_entropy(o, t) + model.fc1.weight.square().sum(),
-        "uses the parameters of the modul": Penalty(),
+        "loss: uses the parameters of your module": lambda o, t: cross_entropy(o, t) + model.fc1.weight.square().sum(),
+        "uses the parameters of your module, which": Penalty(),
     }
     for words, loss in refused.items():
         with pytest.raises(UsageError, match=words):
@@ -252,9 +252,9 @@ def test_float64_is_refused_in_words_where_something_keeps_float32(data):
     asked = {"grid": 2, "precision": "float64"}
     found, expected = (loss_surface(made(make), "cross_entropy", *data, **asked) for make in (MakesAny, cases.Two))
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
-    with pytest.raises(UsageError, match="precision: float64: the model fails in it"):
+    with pytest.raises(UsageError, match="precision: float64: the model fails"):
         loss_surface(made(Makes), "cross_entropy", *data, grid=2, precision="float64")
-    with pytest.raises(UsageError, match="precision: float64: the loss fails in it"):
+    with pytest.raises(UsageError, match="precision: float64: the loss fails"):
         loss_surface(
             made(cases.Two), lambda o, t: functional.cross_entropy(o, t, weight, reduction="none"), *data, grid=2,
             precision="float64",

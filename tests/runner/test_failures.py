@@ -119,8 +119,8 @@ def test_network_that_cannot_be_built_is_refused_before_the_first_is_trained(fai
 @pytest.mark.parametrize(
     ("factory", "words"),
     [
-        ("in_a_closure", "model 'bad': its forward uses the parameters of the module that was given"),
-        ("LessMean", "model 'bad': what it gives for an input depends on the other inputs"),
+        ("in_a_closure", "model 'bad': its forward uses the parameters of your module"),
+        ("LessMean", "model 'bad': its output for an input depends on the other inputs"),
         ("Counting", "model 'bad': its attribute 'calls' changes with every call"),
     ],
 )

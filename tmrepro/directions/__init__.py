@@ -1,6 +1,6 @@
-"""The directions in which a surface is drawn, and the path of training seen from their planes.
+"""The directions of a surface, and the path of training relative to its plane.
 
-gaussian      directions from a seed, and the ways of scaling them
+gaussian      directions from a seed, and their normalisation
 components    principal components of the states of a training
-trajectory    the path of training: distances, and places in a plane
+trajectory    the path of training: distances, and coordinates in a plane
 """

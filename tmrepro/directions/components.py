@@ -1,6 +1,6 @@
 """Principal components of the states of a training, which need not fit into memory.
 
-PCA of n states needs their n x n Gram matrix and one more pass over them. Both work block by block.
+PCA of n states needs their n x n Gram matrix and one more pass over them. Both are computed block by block.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tmrepro.networks.parameters import Layout
 from tmrepro.numerics.eigen import symmetric_eigen
 from tmrepro.spec.limits import WEIGHTS_HEADER_BYTES
 
-BLOCK = 2**20  # numbers of each state that are in memory, in float64
-ON_A_LINE = 1e-12  # of the first component's variance: less than that of rounding in float32
+BLOCK = 2**20  # numbers of each state in memory at a time, in float64
+ON_A_LINE = 1e-12  # share of the first component's variance, below that of rounding in float32
 
 _STORED = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "BF16": "<u2"}  # by safetensors' names; numpy has no bfloat16
 
 State = Path | str | Mapping[str, Any] | np.ndarray | torch.Tensor
-"""A safetensors file or a dict by parameter name (buffers may be in it), or a vector [n] in the order of the parameters."""
+"""A safetensors file or a dict by parameter name (buffers are allowed), or a vector [n] in the order of the parameters."""
 
 _Read = Callable[[str, int, int], np.ndarray]
 
@@ -37,8 +37,8 @@ _Read = Callable[[str, int, int], np.ndarray]
 class Components:
     """The first two principal components of states theta_i - theta* (Li et al. 2018, section 7).
 
-    `components` [2, n] have unit norm, their entries of largest magnitude are positive; `explained` [2] are the shares of the
-    states' variance about their mean; `coordinates` [states, 2] are those of theta_i - theta* along the components.
+    `components` [2, n] have unit norm, and their entries of largest magnitude are positive. `explained` [2] are shares of the
+    states' variance about their mean. `coordinates` [states, 2] are those of theta_i - theta* along the components.
     """
 
     components: Float32[np.ndarray, "2 n"]
@@ -49,10 +49,10 @@ class Components:
 def principal_components(
     states: Sequence[State], *, origin: Float[np.ndarray, " n"], layout: Layout, others: frozenset[str] = frozenset()
 ) -> Components:
-    """PCA of `states`, the plane of which goes through `origin` [n] (theta*). `others`: names that are no parameters (buffers).
+    """Return the PCA of `states`, in the plane through `origin` [n] (theta*). `others`: names of non-parameters (buffers).
 
     Raises:
-        UsageError: fewer than three states, states of another network, that are not finite, or that lie on one line.
+        UsageError: there are fewer than three states; or they belong to another network, are not finite, or lie on one line.
     """
     if len(states) < 3:
         raise UsageError(f"states: two components need at least three states, got {len(states)}")
@@ -74,17 +74,17 @@ def principal_components(
         components[:, part] = (torch.from_numpy((shares / lengths).T.copy()) @ rows).numpy()
     signs = np.array([sign_of(component) for component in components])
     components *= signs[:, None].astype(np.float32)
-    # Elementwise: products of NumPy's matrices have other bits on other processors.
+    # Elementwise, because the bits of NumPy's matrix products depend on the processor.
     coordinates = np.stack([np.sum(products * shares[:, k], axis=1) / lengths[k] * signs[k] for k in range(2)], axis=1)
     total = math.fsum(np.maximum(values, 0.0))
     return Components(components, values[:2] / total, coordinates)
 
 
 def open_state(state: Any, *, layout: Layout, others: frozenset[str], name: str) -> _Read:
-    """A function that reads numbers `begin` to `end` of a parameter of `state`, in C order.
+    """Return a function that reads numbers `begin` to `end` of a parameter of `state`, in C order.
 
     Raises:
-        UsageError: it is none, or of another network; messages call it `name`.
+        UsageError: `state` is invalid, or belongs to another network. Messages call it `name`.
     """
     match state:
         case str() | Path():
@@ -108,10 +108,10 @@ def open_state(state: Any, *, layout: Layout, others: frozenset[str], name: str)
 
 
 def read_state(read: _Read, *, layout: Layout, name: str) -> Float[np.ndarray, " n"]:
-    """All parameters of an opened state as one vector: float64 if any of them is, else float32.
+    """Return all parameters of an opened state as one vector: float64 if any of them is, else float32.
 
     Raises:
-        UsageError: they are not finite.
+        UsageError: a value is not finite.
     """
     vector = np.concatenate([read(part.name, 0, part.size) for part in layout])
     vector = vector if vector.dtype == np.float64 else vector.astype(np.float32)
@@ -123,7 +123,7 @@ def read_state(read: _Read, *, layout: Layout, name: str) -> Float[np.ndarray, "
 def _blocks(
     readers: Sequence[_Read], origin: np.ndarray, layout: Layout
 ) -> Iterator[tuple[slice, Float64[torch.Tensor, "states block"]]]:
-    """All states less `origin`, in float64, block by block; no block has numbers of two parameters."""
+    """Yield all states minus `origin`, in float64, block by block. A block belongs to one parameter."""
     offset, size = 0, max(1, BLOCK // len(readers))
     for part in layout:
         for begin in range(0, part.size, size):
@@ -162,14 +162,14 @@ def _open_file(path: Path, *, layout: Layout, others: frozenset[str], name: str)
         found = np.fromfile(path, dtype=dtype, count=end - begin, offset=begins[key] + dtype.itemsize * begin)
         if found.size != end - begin:
             raise UsageError(f"{name}: {key}: ends too early")
-        # The upper half of a float32.
+        # bfloat16 is the upper half of a float32.
         return (found.astype("<u4") << 16).view("<f4") if types[key] == "BF16" else found
 
     return read
 
 
 def _check_names(shapes: Mapping[str, tuple[int, ...]], *, layout: Layout, others: frozenset[str], name: str) -> None:
-    """Raise UsageError unless the state has these parameters in their shapes, and nothing that no state of the network has."""
+    """Raise UsageError unless the state has these parameters in their shapes, and no unknown names."""
     for part in layout:
         if part.name not in shapes:
             raise UsageError(f"{name}: of another network: it has no parameter {part.name!r}")

@@ -1,7 +1,7 @@
 """Directions that are bitwise identical on every machine, and their normalisation (the paper; Li et al. 2018).
 
-The stream of a seed depends only on the seed and on the number of parameters, never on the architecture, the device or
-a global random state. The field's reference tool depends on these, so it cannot reproduce a published figure.
+The stream of a seed depends only on the seed and on the number of parameters, not on the architecture, the device or a
+global random state. The field's reference tool depends on these, so it cannot reproduce a published figure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Moves = Literal["all", "weights"]
 
 @dataclass(frozen=True)
 class DirectionPair:
-    """delta^ and eta^ [n], float32, ready to be scaled by a and b, with what is stored about them."""
+    """delta^ and eta^ [n], float32, ready to be multiplied by a and b, with the facts that are stored about them."""
 
     delta: Float[np.ndarray, " n"]
     eta: Float[np.ndarray, " n"]
@@ -36,7 +36,7 @@ class DirectionPair:
 
 
 def draw_stream(seed: int, *, size: int) -> Float[np.ndarray, " n"]:
-    """`size` standard normal float32 numbers of the Philox stream with key `seed`."""
+    """Return `size` standard normal float32 numbers of the Philox stream with key `seed`."""
     return standard_normal(seed, size=size)
 
 
@@ -51,9 +51,9 @@ def normalize(
     """Scale a raw `stream` [n] into a direction [n].
 
     `l2`: one norm over the whole vector (the paper, Algorithm 2). `filter`: each filter, the first axis of a tensor of
-    two or more dimensions, gets the norm of the trained filter (Li et al. 2018, section 4). `layer`: the same per
-    tensor. Both of these zero the parameters of fewer dimensions. `none`: as drawn. `moves` = `weights` zeroes the
-    parameters of fewer than two dimensions, before anything is normalised.
+    two or more dimensions, gets the norm of the trained filter (Li et al. 2018, section 4). `layer`: each tensor gets the
+    norm of the trained tensor. Both set the parameters of fewer dimensions to zero. `none`: no change. `moves` = `weights`
+    sets the parameters of fewer than two dimensions to zero before the normalisation.
 
     Raises:
         UsageError: nothing would move, since the model has no tensor of two or more dimensions.
@@ -92,7 +92,7 @@ def draw_directions(
     normalization: Normalization,
     moves: Moves,
 ) -> DirectionPair:
-    """delta^ and eta^ of a surface: the streams of both `seeds`, each normalised against `theta` [n]."""
+    """Return delta^ and eta^ of a surface: the streams of both `seeds`, each normalised against `theta` [n]."""
     streams = [draw_stream(seed, size=theta.size) for seed in seeds]
     return _pair(streams, seeds=seeds, theta=theta, layout=layout, normalization=normalization, moves=moves)
 
@@ -105,9 +105,9 @@ def surface_directions(
     theta: Float[np.ndarray, " n"],
     layout: Layout,
 ) -> DirectionPair:
-    """delta^ and eta^ as a spec has them: drawn from `seeds`, or from the stored `vectors` where no seed gives them.
+    """Return delta^ and eta^ of a spec: drawn from `seeds`, or from the stored `vectors` if seeds do not determine them.
 
-    With `l2` the directions between minima are made orthogonal, so that the plane shows true distances.
+    With `l2`, directions between minima are made orthogonal, so that the plane shows true distances.
     """
     if vectors is not None and spec.kind == "between" and spec.normalization == "l2":
         vectors = vectors[0], orthogonal_to(vectors[0], vectors[1])
@@ -117,7 +117,7 @@ def surface_directions(
 
 
 def orthogonal_to(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """What is left of `second` without its part along `first`, in float32; as it is where `first` is zero."""
+    """Return `second` minus its component along `first`, in float32; unchanged if `first` is zero."""
     length = dot(first, first)
     if length == 0:
         return second
@@ -132,7 +132,7 @@ def own_directions(
     normalization: Normalization,
     moves: Moves,
 ) -> DirectionPair:
-    """delta^ and eta^ from two vectors of the caller's own, each normalised against `theta` [n] as a drawn one is.
+    """Return delta^ and eta^ from two vectors of the caller, each normalised against `theta` [n] like a drawn one.
 
     Raises:
         UsageError: a vector moves nothing.
@@ -150,7 +150,7 @@ def line_direction(
     normalization: Normalization,
     moves: Moves,
 ) -> DirectionPair:
-    """delta^ of a line, from a seed or a vector of the caller's own, normalised as that of a plane is; eta^ is 0.
+    """Return delta^ of a line, from a seed or a vector of the caller, normalised like that of a plane. eta^ is 0.
 
     Raises:
         UsageError: the vector moves nothing.
@@ -166,7 +166,7 @@ def line_direction(
 
 
 def sign_of(vector: Float[np.ndarray, " n"]) -> float:
-    """1 or -1: what makes the entry of largest magnitude positive (ties: the lowest index), where no sign is given."""
+    """Return the sign (1 or -1) that makes the entry of largest magnitude positive (ties: the lowest index)."""
     return -1.0 if vector[int(np.argmax(np.abs(vector)))] < 0 else 1.0
 
 
@@ -196,7 +196,7 @@ def _direction(
     normalization: Normalization,
     moves: Moves,
 ) -> tuple[Float[np.ndarray, " n"], Direction]:
-    """A direction ready to be scaled, and what is stored about it."""
+    """Return a direction ready to be multiplied by a or b, and the facts that are stored about it."""
     direction = normalize(stream, theta=theta, layout=layout, normalization=normalization, moves=moves)
     return direction, Direction(seed=seed, sha256=_digest(stream), norm=norm_of(direction))
 
@@ -212,12 +212,12 @@ def _require_moving(
     weights_only = moves == "weights" or normalization in {"filter", "layer"}
     if not any(np.any(part) for part in parts if part.ndim >= 2 or not weights_only):
         raise UsageError(
-            f"{name} moves nothing: it is zero wherever moves {moves!r} and normalization {normalization!r} leave something"
+            f"{name} moves nothing: with moves {moves!r} and normalization {normalization!r}, all its numbers are 0"
         )
 
 
 def _like_trained(part: np.ndarray, trained: np.ndarray, *, per_filter: bool) -> np.ndarray:
-    """`part` with the norm of `trained`, filter by filter or as a whole; zero where there are no filters, or `part` is."""
+    """Return `part` with the norm of `trained`, per filter or as a whole; zero if `part` is, or has no filters."""
     if part.ndim < 2 or part.size == 0:
         return np.zeros_like(part)
     rows = part.shape[0] if per_filter else 1

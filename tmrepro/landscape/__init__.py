@@ -8,7 +8,7 @@ planes.py       directions from principal components of a training, or to other 
 surface.py      computes a surface
 line.py         computes a line
 path.py         records the path of a training
-losses.py       a user's loss, per example or per batch; batches.py, totals.py: data in batches, and what only the whole set knows
+losses.py       a user's loss, per example or per batch; batches.py: data in batches; totals.py: losses with a count of terms
 module.py       a user's network; adapter.py: several inputs; vectors.py, tensors.py: its parameters
 curvature/      products with the Hessian, Lanczos, trace, density
 """

@@ -1,4 +1,4 @@
-"""Adapts a network with several inputs or outputs for evaluators, which see one tensor in and one tensor out."""
+"""Adapts a network with several inputs or outputs for evaluators, which use one input tensor and one output tensor."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Output = str | int | Callable[[Any], Tensor] | None
 
 @dataclass(frozen=True)
 class Selection:
-    """The part of a network's output to use: a key or attribute, an index, or the result of a function; None: all of it."""
+    """The part of a network's output to use: a key or attribute, an index, or the result of a function; None for all of it."""
 
     output: Output
 
     def __call__(self, found: Any) -> Any:
-        """The chosen part of `found`.
+        """Return the chosen part of `found`.
 
         Raises:
-            UsageError: it is not there, or the function fails.
+            UsageError: the part does not exist, or the function fails.
         """
         match self.output:
             case None:
@@ -55,7 +55,7 @@ class Selection:
 class Adapted(nn.Module):
     """`model` with its arguments as buffers. It is called with the positions [n] of the inputs to use.
 
-    So batches, orders and parts of the data are all tensors of positions. Without `given` it is called with its only argument.
+    So batches, orders and parts of the data are all tensors of positions. Without `given` it is called with its own argument.
     """
 
     def __init__(self, model: nn.Module, selection: Selection, given: Given | None) -> None:
@@ -68,7 +68,7 @@ class Adapted(nn.Module):
             self.register_buffer(f"input_{index}", column, persistent=False)
 
     def forward(self, x: Any) -> Any:
-        """What is taken of the output for the inputs at positions `x`, or for `x` itself: a tensor, or a proxy in a trace."""
+        """Return the chosen output for the inputs at positions `x`, or for `x` itself: a tensor, or a proxy in a trace."""
         if self.given is None:
             return self.selection(self.model(x))
         columns = [self.get_buffer(f"input_{index}").index_select(0, x) for index in range(len(self.given.columns))]
@@ -77,10 +77,10 @@ class Adapted(nn.Module):
         return self.selection(self.model(**dict(zip(self.given.names, columns, strict=True))))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Adapted:
-        """A copy of the model, with the same data: nobody changes them."""
+        """Return a copy of the model that shares the data, which never change."""
         twin = Adapted(copy.deepcopy(self.model, memo), self.selection, self.given)
         for name, column in self._buffers.items():
-            twin._buffers[name] = column  # in float64, where this one is
+            twin._buffers[name] = column  # the same data, converted if this model was
         return twin
 
 
@@ -88,7 +88,7 @@ def adapted(model: nn.Module, given: Given, output: Output) -> tuple[nn.Module, 
     """Return the network and its argument for evaluators: `model` and its own argument, if it needs no adapter.
 
     Raises:
-        UsageError: `output` is no key, index or function.
+        UsageError: `output` is not a key, an index or a function.
     """
     if not (output is None or isinstance(output, str | int) or callable(output)) or isinstance(output, bool):
         raise UsageError(f"output: expected a key, an index or a function, got {output!r}")
@@ -99,14 +99,14 @@ def adapted(model: nn.Module, given: Given, output: Output) -> tuple[nn.Module, 
 
 
 def names_in(found: object) -> tuple[str, ...]:
-    """Return the keys of a network's output, if it has any."""
+    """Return the keys of a network's output; empty if it has none."""
     if isinstance(found, Mapping):
         return tuple(map(str, found))
     return tuple(field.name for field in fields(found)) if is_dataclass(found) else ()
 
 
 def words_of(found: object) -> str:
-    """Describe the output of a network, as the beginning of a sentence."""
+    """Describe the output of a network, for the beginning of a sentence."""
     if names := names_in(found):
         return f"the model gives {kind_of(found)} with {', '.join(names)}"
     if isinstance(found, tuple | list):

@@ -24,7 +24,7 @@ from tmrepro.surface.plain import arithmetic
 from tmrepro.surface.watch import Watch, require_apart
 
 WHOLE: Final = "; batch='all' evaluates all inputs as one batch"
-ACCURATE = 1e-4  # how far losses of float32 outputs that mean the same may differ
+ACCURATE = 1e-4  # tolerance for losses of float32 outputs that should be equal
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Asked:
 
 
 def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Precision, whole: bool) -> Data:
-    """Return a copy of the data as the model sees them, after testing a copy of `model` on the first inputs.
+    """Return a copy of the data as used by the model, after testing a copy of `model` on the first inputs.
 
     `given` is the caller's own module. `whole`: all inputs are one batch.
 
@@ -107,7 +107,7 @@ def choice(name: str, value: object, choices: Any) -> None:
 
 
 def _conduct(network: nn.Module, x: Tensor, *, given: nn.Module, is_lifted: bool, whole: bool) -> Conduct:
-    """How the network behaves; its calls may reach neither `given` nor the module that it was copied from."""
+    """Return how the network behaves. Its calls must reach neither `given` nor the module that it was copied from."""
     twin = given
     if is_lifted:
         with torch.no_grad(), Watch() as watch:
@@ -129,7 +129,7 @@ def _outputs(model: nn.Module, inputs: Tensor, data: Given, *, is_lifted: bool) 
             f"{'' if data.names is None else f'{data.names[index]} '}{[len(inputs), *column.shape[1:]]}, {dtype_of(column)}"
             for index, column in enumerate(data.columns)
         ]
-        wide = ", and all of its parameters are of one dtype here, which its forward must take" if is_lifted else ""
+        wide = ". All parameters have one dtype here, which its forward must accept" if is_lifted else ""
         raise UsageError(
             f"model: fails on inputs of shape {'; '.join(shapes)}: {type(error).__name__}: {error}{wide}. Inputs "
             f"come in batches of {EVALUATION_BATCH}; batch='all' is for a network that takes all of them at once"
@@ -144,10 +144,10 @@ def _outputs(model: nn.Module, inputs: Tensor, data: Given, *, is_lifted: bool) 
 
 
 def has_classes(outputs: Tensor, targets: Targets) -> bool:
-    """Whether the largest of an input's outputs [first, classes] is a class that every target [n] could name.
+    """Return whether the arg-max of an input's outputs [first, classes] is a class, as in every target [n].
 
-    A loss of the caller's own says so by its values: it takes outputs as classes if it stays the same when a number is added to
-    all outputs of an input (losses of softmax and of margins), or when outputs and classes change places together.
+    A caller's loss is tested by its values. It uses outputs as classes if it does not change when a number is added to all
+    outputs of an input (losses of softmax and of margins), or when outputs and classes are permuted together.
     """
     values, loss = targets.values, targets.loss
     if loss is None:
@@ -172,14 +172,14 @@ def _ignores(loss: Any, labels: Tensor) -> bool:
 
 
 def _own_loss(loss: Any, given: nn.Module) -> Any:
-    """A copy of a loss that is a module, whose buffers may change; the parameters of `given` stay what they are in it."""
+    """Return a copy of a loss that is a module, because its buffers may change. It shares the parameters of `given`."""
     if not isinstance(loss, nn.Module):
         return loss
     return copy.deepcopy(loss, {id(value): value for value in given.parameters()})
 
 
 def _try_float64(model: nn.Module, inputs: Tensor, targets: Targets) -> None:
-    """Raise UsageError if the model or the loss can't be evaluated in float64."""
+    """Raise UsageError if the model or the loss cannot be evaluated in float64."""
     wide = copy.deepcopy(model).double()
     what = "model"
     try:
@@ -189,13 +189,13 @@ def _try_float64(model: nn.Module, inputs: Tensor, targets: Targets) -> None:
             image_losses(outputs, targets.widened())
     except Exception as error:
         raise UsageError(
-            f"precision: float64: the {what} fails in it: {type(error).__name__}: {error}. Tensors that it makes or keeps must "
-            "have the dtype of what it is given; or choose float32"
+            f"precision: float64: the {what} fails: {type(error).__name__}: {error}. Tensors that it creates or stores must "
+            "have the dtype of its inputs; or choose float32"
         ) from error
 
 
 def _own_targets(loss: Any, outputs: Tensor, targets: Tensor, *, network: nn.Module, x: Tensor, whole: bool) -> Targets:
-    """All `targets` [n, ...] with a function of the caller's own, by what it gives for the first `outputs`."""
+    """Return all `targets` [n, ...] with a caller's function, whose results for the first `outputs` are checked."""
     first = Targets(targets[: len(outputs)], loss=loss)
     found = _called(outputs, first)
     if not is_total(found):
@@ -207,13 +207,13 @@ def _own_targets(loss: Any, outputs: Tensor, targets: Tensor, *, network: nn.Mod
 
 
 def _ratio(loss: Any, outputs: Tensor, targets: Tensor) -> Tensor:
-    """The mean loss of a batch that is all there is."""
+    """Return the mean loss of a batch that contains all inputs."""
     total, count = loss(outputs, targets)
     return torch.as_tensor(total).double().reshape(()) / torch.as_tensor(count).double().reshape(())
 
 
 def _try_targets(outputs: Tensor, targets: Targets) -> None:
-    """Raise UsageError if a loss of torch's fails on any of the targets [n, ...]: labels of margins, shares beyond 1."""
+    """Raise UsageError if a loss of torch fails on any of the targets [n, ...], such as labels of margins or shares above 1."""
     if targets.loss is not None:
         for begin in range(0, len(targets.values), len(outputs)):
             some = targets.part(begin, begin + len(outputs))
@@ -221,7 +221,7 @@ def _try_targets(outputs: Tensor, targets: Targets) -> None:
 
 
 def _called(outputs: Tensor, targets: Targets) -> Any:
-    assert targets.loss is not None  # noqa: S101 - nobody calls it else
+    assert targets.loss is not None  # noqa: S101 - the callers ensure it
     try:
         with torch.no_grad():
             return targets.loss(outputs.clone(), targets.values.clone())
@@ -232,14 +232,14 @@ def _called(outputs: Tensor, targets: Targets) -> Any:
 
 
 def _check_losses(found: object, outputs: Tensor, targets: Targets, *, whole: bool) -> None:
-    """Raise UsageError unless a loss gave one number, or several, for each input; or one for all, where all are one batch."""
+    """Raise UsageError unless a loss returned one number or several per input; or one for all, if all are one batch."""
     n = len(outputs)
     if not isinstance(found, Tensor):
         raise UsageError(f"loss: expected one loss per input [{n}, ...], or (total, count), got {kind_of(found)}")
     if found.ndim == 0 and not whole:
         raise UsageError(
-            f"loss: gives a single number for a batch of {n}, which says nothing of batches of other sizes; expected one loss "
-            f"per input [{n}, ...] (torch's reduction='none'), or (total, count): the sum of the terms and how many there are; "
+            f"loss: gives a single number for a batch of {n}, which is not enough for other batch sizes; expected one loss "
+            f"per input [{n}, ...] (torch's reduction='none'), or (total, count): the sum of the terms and their number; "
             "or batch='all', for which one number is right"
         )
     if found.ndim > 0 and (len(found) != n or not found.numel()):

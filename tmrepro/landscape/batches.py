@@ -30,14 +30,14 @@ class Given:
     targets: Tensor
 
     def moved(self, device: torch.device, dtype: torch.dtype) -> Given:
-        """Copies on `device`, floating point inputs in `dtype`."""
+        """Return copies on `device`, with floating point inputs in `dtype`."""
         columns = tuple(
             value.to(device, dtype if value.is_floating_point() else None, copy=True) for value in self.columns
         )
         return Given(columns, self.names, self.targets.to(device, copy=True))
 
     def label(self, index: int) -> str:
-        """What a column is called in errors."""
+        """Return the name of a column for error messages."""
         if self.names is not None:
             return f"inputs: {self.names[index]!r}"
         return "inputs" if len(self.columns) == 1 else f"inputs: tensor {index}"
@@ -47,7 +47,7 @@ def read_data(inputs: object, targets: object) -> Given:
     """Return the tensors in `inputs` and `targets`. A loader is read once.
 
     Raises:
-        UsageError: no data, or tensors that don't fit together.
+        UsageError: there are no data, or tensors that do not fit together.
     """
     if isinstance(inputs, Tensor | np.ndarray | Mapping) or _are_tensors(inputs):
         given = _checked(*_arguments(inputs, targets, "inputs"))
@@ -71,10 +71,10 @@ def _are_tensors(inputs: object) -> bool:
 
 
 def _arguments(inputs: Any, targets: object, where: str) -> tuple[tuple[str, ...] | None, list[Tensor], Tensor | None]:
-    """Names and tensors of the arguments, and the targets, where they are given."""
+    """Return names and tensors of the arguments, and the targets, if they are given."""
     if not isinstance(inputs, Mapping):
         if isinstance(targets, str):
-            raise UsageError(f"targets: {targets!r} names one of the inputs, which must be a dict then")
+            raise UsageError(f"targets: {targets!r} is the key of the targets, but the inputs are not a dict")
         parts = inputs if isinstance(inputs, tuple | list) else (inputs,)
         single = len(parts) == 1
         columns = [tensor_of(part, where if single else f"{where}: tensor {index}") for index, part in enumerate(parts)]
@@ -92,7 +92,7 @@ def _arguments(inputs: Any, targets: object, where: str) -> tuple[tuple[str, ...
 
 
 def _joined(batches: Iterable[Any], targets: object) -> tuple[tuple[str, ...] | None, list[Tensor], Tensor | None]:
-    """All batches as one."""
+    """Join all batches into one."""
     apart = targets is not None and not isinstance(targets, str)
     if apart and isinstance(batches, DataLoader) and not isinstance(batches.sampler, SequentialSampler):
         raise UsageError(
@@ -122,7 +122,7 @@ def _require_all(loader: DataLoader[Any]) -> None:
     """Raise UsageError if a loader drops inputs, or repeats some."""
     sampler = loader.sampler
     if isinstance(sampler, WeightedRandomSampler) or (isinstance(sampler, RandomSampler) and sampler.replacement):
-        raise UsageError("inputs: the loader's sampler draws with replacement; a surface is of each input once")
+        raise UsageError("inputs: the loader's sampler draws with replacement; each input must be used exactly once")
     if loader.drop_last and loader.batch_size is not None and isinstance(sampler, Sized):
         left = len(sampler) % loader.batch_size
         if left:
@@ -130,7 +130,7 @@ def _require_all(loader: DataLoader[Any]) -> None:
 
 
 def _parted(batch: Any, targets: Any, where: str) -> tuple[Any, Any]:
-    """A batch as its inputs and its targets."""
+    """Split a batch into its inputs and its targets."""
     match batch:
         case Mapping() if isinstance(targets, str):
             return batch, targets
@@ -142,7 +142,7 @@ def _parted(batch: Any, targets: Any, where: str) -> tuple[Any, Any]:
             return batch[:-1], batch[-1]
         case _:
             raise UsageError(
-                f"{where}: expected (inputs, targets) or a dict, got {kind_of(batch)}; or give targets apart"
+                f"{where}: expected (inputs, targets) or a dict, got {kind_of(batch)}; or give targets separately"
             )
 
 
@@ -153,7 +153,7 @@ def _cat(parts: tuple[Tensor, ...], name: str) -> Tensor:
     if len(shapes) > 1:
         first, other = ([..., *shape] for shape in shapes[:2])
         raise UsageError(
-            f"{name}: batches of shapes {_words(first)} and {_words(other)} do not form one tensor; pad them to one length"
+            f"{name}: batches of shapes {_words(first)} and {_words(other)} cannot be joined; pad them to one length"
         )
     return torch.cat(parts)
 

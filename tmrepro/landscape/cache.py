@@ -46,8 +46,8 @@ Cell = tuple[ChunkIndex, slice, slice]
 REJECTED = "evaluators rejected"
 _REJECTIONS = TypeAdapter(list[Rejection])
 
-DIGITS = 4  # of a loss, fewer than any platform changes
-PROBES = 3  # losses of outputs drawn at random: where a network is right everywhere, all losses may be 0
+DIGITS = 4  # significant digits of a loss that are the same on every platform
+PROBES = 3  # number of random outputs whose losses are used too, since all losses of a perfect network may be 0
 
 
 class Kept:
@@ -66,11 +66,11 @@ class Kept:
     def blocks(
         self, evaluator: Evaluator, *, cells: Sequence[Cell], attributes: dict[str, Any]
     ) -> Generator[tuple[Cell, Block], None, None]:
-        """Yield every cell with its block: first those that the folder has, then the others, which are computed and kept.
+        """Yield every cell with its block: first those that are in the folder, then the others, which are computed and stored.
 
         Raises:
-            UsageError: the folder answers another question, holds something else, or another process works in it.
-            StorageError: it cannot be written.
+            UsageError: the folder has another surface or other content, or another process uses it.
+            StorageError: the folder cannot be written.
         """
         folder, a, b = self._folder, self._a, self._b
         question = self._question(evaluator.name)
@@ -99,11 +99,11 @@ class Kept:
             remove_work(folder)
 
     def error(self) -> SurfaceError | None:
-        """Return the error that was measured when the surface was complete; None if it was not."""
+        """Return the error that was measured when the surface was complete; None if there is none."""
         return kept_error(self._folder, shape=(len(self._a), len(self._b)))
 
     def finish(self, attributes: dict[str, Any], *, error: SurfaceError) -> None:
-        """Keep the error with the surface."""
+        """Store the measured error with the surface."""
         question = self._question(str(attributes["evaluator"]))
         if self.error() != error:
             whole = attributes | error_attributes(error)
@@ -115,7 +115,7 @@ class Kept:
         """Remove the surface of a rejected evaluator, so that the next one can replace it."""
         self.rejected, self._begins_again = list(rejected), True
         with run_lock(self._folder):
-            # The question stays that of the rejected one until the next begins: no chunk is ever taken for another's.
+            # question.json stays until the next evaluator begins, so that no chunk is used for another evaluator.
             forget_kept(self._folder)
             remove_work(self._folder)
 
@@ -128,15 +128,15 @@ def _rejections(found: object) -> list[Rejection]:
     try:
         return _REJECTIONS.validate_json(json.dumps(found), strict=True)
     except ValueError:
-        return []  # then the question is another one, and refused
+        return []  # then the question differs, and the folder is refused
 
 
 def question_of(
     problem: Problem, *, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"], chunk: int, evaluator: str
 ) -> dict[str, Any]:
-    """Return hashes of all inputs of a surface. Code cannot be hashed; its values for the first inputs identify it.
+    """Return hashes of all inputs of a surface. Code cannot be hashed; it is identified by its values for the first inputs.
 
-    Network and loss are called at theta* and away from it, and the loss also on random outputs.
+    Network and loss are called at theta* and away from it. The loss is also called on random outputs.
     """
     facts, model = problem.directions, problem.model
     network = model.model if isinstance(model, Adapted) else model
@@ -155,7 +155,7 @@ def question_of(
 
 
 def _hash_of_inputs(model: nn.Module, inputs: Tensor) -> str:
-    """Of tensors that are arguments of a network, with their names; or of the only one."""
+    """Return the hash of the arguments of a network, with their names, or of its only argument."""
     if not isinstance(model, Adapted) or model.given is None:
         return _hash(inputs)
     columns = [f"{model.given.label(index)} {_hash(column)}" for index, column in enumerate(model.given.columns)]
@@ -163,7 +163,7 @@ def _hash_of_inputs(model: nn.Module, inputs: Tensor) -> str:
 
 
 def _loss_of(targets: Targets) -> dict[str, Any]:
-    """Targets and loss: its name, and what a loss of torch's was made with."""
+    """Return hashes of the targets, the name of the loss, and the settings of a loss of torch."""
     match targets.loss:
         case None:
             return {"targets": _hash(targets.values), "loss": CROSS_ENTROPY}
@@ -184,7 +184,7 @@ def _name_of(loss: object) -> str:
 
 
 def _first_losses(problem: Problem) -> dict[str, Any]:
-    """The mean losses of the first inputs, in as many digits as every platform gives."""
+    """Return the mean losses of the first inputs, rounded to digits that are the same on every platform."""
     first = len(problem.inputs) if problem.whole else min(EVALUATION_BATCH, len(problem.inputs))
     targets = problem.targets.part(0, first)
     network = copy.deepcopy(problem.model)
@@ -192,7 +192,7 @@ def _first_losses(problem: Problem) -> dict[str, Any]:
     def mean(outputs: Tensor) -> str:
         try:
             return f"{float(image_losses(outputs, targets).mean()):.{DIGITS}g}"
-        except Exception as error:  # noqa: BLE001 - a loss of probabilities may refuse outputs that are none
+        except Exception as error:  # noqa: BLE001 - for example, a loss of probabilities may reject other outputs
             return type(error).__name__
 
     with torch.no_grad():

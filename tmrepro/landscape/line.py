@@ -105,7 +105,7 @@ def loss_line(
 
 
 def _of_a_line(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a row as those of a line."""
+    """Return the attributes of a row as those of a line."""
     found = {_OF_A_LINE.get(name, name): value for name, value in attributes.items() if name not in _OF_A_PLANE}
     if "home" in found:
         found["home"] = found["home"][1]

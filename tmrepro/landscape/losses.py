@@ -1,7 +1,8 @@
-"""The losses of `loss_surface`: torch's, by name or as modules, and functions of the caller.
+"""The losses of `loss_surface`: torch's, by name or as modules, and the caller's functions.
 
-torch's losses are means over a batch. Here each is what torch defines for the whole data set as one batch, as a sum of one term
-per input. A class-weighted mean is divided by the sum of all weights, and one with ignore_index by the number of other targets.
+torch's losses are means over a batch. Here each loss is what torch defines for the whole data set as one batch, as a sum of
+one term per input. A class-weighted mean is divided by the sum of all weights. If there is an ignore_index, the mean is
+divided by the number of the other targets.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Loss = Callable[[Tensor, Tensor], Any] | LossName
 """A name, a loss module of torch, or a function (outputs, targets) -> losses [n, ...] or (total, count)."""
 
 IGNORED = -100  # torch's default ignore_index
-LARGEST_DISTRIBUTION_ERROR = 1e-3  # of sums of float16 probabilities
+LARGEST_DISTRIBUTION_ERROR = 1e-3  # of the sum of float16 probabilities
 
 _NAMED: dict[str, type[nn.Module]] = {
     "cross_entropy": nn.CrossEntropyLoss,
@@ -33,7 +34,7 @@ _NAMED: dict[str, type[nn.Module]] = {
     "bce_with_logits": nn.BCEWithLogitsLoss,
 }
 _OF_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
-# Those whose mean is that of the values that reduction="none" gives.
+# Losses whose mean is the mean of the values with reduction="none".
 _OF_EQUALS = (
     nn.MSELoss,
     nn.L1Loss,
@@ -72,9 +73,9 @@ _KINDS: dict[type, Kind] = {
 
 
 class TorchLoss(nn.Module):
-    """A loss module of torch, as one number per input [n] in float64, whose mean over the data set is what torch defines.
+    """A loss module of torch as one float64 number per input [n], whose mean over the data set is torch's definition.
 
-    `loss` has reduction="none"; the values of an input are summed and multiplied by `factor`.
+    `loss` has reduction="none". The values of an input are summed and multiplied by `factor`.
     """
 
     def __init__(self, loss: nn.Module, *, factor: float, has_labels: bool) -> None:
@@ -82,13 +83,13 @@ class TorchLoss(nn.Module):
         self.loss, self.factor, self.has_labels = loss, factor, has_labels
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Losses [n]."""
+        """Return losses [n]."""
         found: Tensor = self.loss(outputs.double(), targets if self.has_labels else targets.double())
         return found.flatten(1).sum(1) * self.factor if found.ndim > 1 else found * self.factor
 
 
 def kind_of_loss(module: nn.Module | None, targets: Targets) -> Kind:
-    """What the losses of a surface are, for its labels; `module` is torch's, None a function of the caller's own."""
+    """Return name and unit of a surface's losses, for labels. `module` is torch's; None for a function of the caller."""
     known = _KINDS.get(type(module), _OWN)
     if targets.loss is None and targets.soft:
         known = _DIVERGENCE
@@ -99,7 +100,7 @@ def torchs_own(loss: object) -> nn.Module | None:
     """Return the loss module of torch that `loss` names or is; None for a function of the caller.
 
     Raises:
-        UsageError: `loss` is none of these.
+        UsageError: `loss` is not one of these.
     """
     if isinstance(loss, str) and loss in _NAMED:
         return _NAMED[loss]()
@@ -114,10 +115,10 @@ def torchs_own(loss: object) -> nn.Module | None:
 
 
 def torch_targets(loss: object, module: nn.Module, outputs: Tensor, targets: Tensor) -> Targets:
-    """All `targets` [n, ...] with a loss of torch's; `outputs` [first, ...] are the network's for the first of them.
+    """Return all `targets` [n, ...] with a loss of torch. `outputs` [first, ...] are the network's for the first of them.
 
     Raises:
-        UsageError: targets that the loss does not take, with the shapes in words.
+        UsageError: the loss does not accept these targets. The message gives the shapes.
     """
     if isinstance(module, _OF_CLASSES) and not targets.is_floating_point():
         labels = _labels(module, outputs, targets)
@@ -137,14 +138,14 @@ def torch_targets(loss: object, module: nn.Module, outputs: Tensor, targets: Ten
         _require_shape(outputs, targets)
         _require_weights_of_outputs(module, outputs)
         if isinstance(module, nn.KLDivLoss) and module.reduction == "mean":
-            raise UsageError("loss: what torch means by KLDivLoss(reduction='mean') is to change; choose 'batchmean'")
+            raise UsageError("loss: torch will change the meaning of KLDivLoss(reduction='mean'); choose 'batchmean'")
         terms = len(targets) if module.reduction == "batchmean" else targets.numel()
         return Targets(targets, loss=_scaled(module, outputs, targets, terms=float(terms)))
     return Targets(targets, loss=_scaled(module, outputs, targets, terms=float(len(targets))))
 
 
 def _scaled(module: nn.Module, outputs: Tensor, targets: Tensor, *, terms: float) -> TorchLoss:
-    """`module` divided by `terms`, the sum of all weights where it takes a mean."""
+    """Return `module` with its sum divided by `terms`, which is the sum of all weights for a mean."""
     n = len(targets)
     each: Any = copy.deepcopy(module).to(outputs.device).double()
     match module.reduction:
@@ -164,13 +165,13 @@ def _takes_labels(module: nn.Module) -> bool:
 
 
 def _is_plain(module: nn.CrossEntropyLoss, outputs: Tensor, ignored: Tensor) -> bool:
-    """Whether it is the cross entropy that evaluators know: of outputs [n, classes], unweighted, a mean over all inputs."""
+    """Return whether it is the cross entropy of the evaluators: of outputs [n, classes], unweighted, a mean over all inputs."""
     unweighted = module.weight is None and module.label_smoothing == 0 and module.reduction != "sum"
     return unweighted and outputs.ndim == 2 and not bool(ignored.any())
 
 
 def _labels(module: Any, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Labels as int64 [n, ...], each a class or ignored."""
+    """Return labels as int64 [n, ...], each a class or ignored."""
     if outputs.ndim < 2:
         raise UsageError(f"model: cross entropy takes outputs [n, classes, ...], got shape {list(outputs.shape)}")
     wanted = [len(targets), *outputs.shape[2:]]
@@ -190,11 +191,11 @@ def _labels(module: Any, outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _squeezed(targets: Tensor, wanted: list[int]) -> str:
     fits = targets.ndim == len(wanted) + 1 and targets.shape[-1] == 1
-    return "; targets.squeeze(-1) has it" if fits and targets.dtype != torch.bool else ""
+    return "; targets.squeeze(-1) has this shape" if fits and targets.dtype != torch.bool else ""
 
 
 def _weights(module: Any, labels: Tensor) -> float:
-    """What torch divides by: the sum of the weights of the labels that count."""
+    """Return torch's divisor: the sum of the weights of the labels that are not ignored."""
     if module.weight is None:
         return float(labels.numel())
     return float(module.weight.to(labels.device).double()[labels].sum())
@@ -210,30 +211,30 @@ def _distributions(outputs: Tensor, targets: Tensor) -> Tensor:
     values = targets.float()
     off = float((values.double().sum(1) - 1).abs().max())
     if not (bool((values >= 0).all()) and off <= LARGEST_DISTRIBUTION_ERROR):
-        raise UsageError("targets: expected distributions, each of numbers of at least 0 whose sum is 1")
+        raise UsageError("targets: expected distributions, whose numbers are at least 0 and sum to 1")
     return values
 
 
 def _require_shape(outputs: Tensor, targets: Tensor) -> None:
-    """Raise UsageError unless an input's target has the shape of its output: torch would repeat one along the other."""
+    """Raise UsageError unless an input's target has the shape of its output, because torch would broadcast one to the other."""
     own, wanted = targets.shape[1:], outputs.shape[1:]
     if own == wanted:
         return
     fits = ""
     if own.numel() == wanted.numel():
-        fits = f"; targets.reshape({', '.join(map(str, [-1, *wanted]))}) has it"
+        fits = f"; targets.reshape({', '.join(map(str, [-1, *wanted]))}) has this shape"
     raise UsageError(
         f"targets: expected the shape of the outputs, {_shape(outputs.shape)}, got {_shape(targets.shape)}{fits}"
     )
 
 
 def _require_weights_of_outputs(module: Any, outputs: Tensor) -> None:
-    """Raise UsageError if a loss weighs inputs by their place in a batch."""
+    """Raise UsageError if a loss has weights by position in a batch."""
     for name in ("weight", "pos_weight"):
         value = getattr(module, name, None)
         if value is not None and value.numel() > 1 and value.ndim >= outputs.ndim and value.shape[0] > 1:
             raise UsageError(
-                f"loss: its {name} {list(value.shape)} is for the inputs of one batch; expected one for the numbers of an "
+                f"loss: its {name} {list(value.shape)} has one number per input of a batch; expected one per number of an "
                 f"output, {list(outputs.shape[1:])}"
             )
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tmrepro.errors import UsageError
 from tmrepro.surface import Precision
 
-HALVES = frozenset({torch.float16, torch.bfloat16})  # each of their numbers is one of float32
+HALVES = frozenset({torch.float16, torch.bfloat16})  # float32 represents each of their numbers
 
 
 def unwrapped(model: object) -> nn.Module:
@@ -52,7 +52,7 @@ def own_model(module: nn.Module) -> nn.Module:
 
 
 def lifted(module: nn.Module) -> nn.Module:
-    """`module` itself, changed to the precision that holds all of its parameters: see `own_model`."""
+    """Convert `module` in place to the precision that represents all of its parameters: see `own_model`. Return it."""
     kinds = {value.dtype for value in module.parameters()}
     if torch.float64 in kinds:
         return module.double()
@@ -60,10 +60,10 @@ def lifted(module: nn.Module) -> nn.Module:
 
 
 def precision_of(model: nn.Module, asked: object) -> Precision:
-    """The precision of a computation with `model`, a copy as `own_model` makes it; None asks for that of its parameters.
+    """Return the precision for `model`, a copy made by `own_model`. `asked` = None selects that of its parameters.
 
     Raises:
-        UsageError: there is no such precision, or it does not hold parameters in float64.
+        UsageError: there is no such precision, or it would round parameters in float64.
     """
     is_wide = any(value.dtype == torch.float64 for value in model.parameters())
     if asked is None:
@@ -105,13 +105,11 @@ def _check_parameter(name: str, value: Tensor) -> None:
             f"model: parameter {name!r} is an expanded tensor, whose numbers share memory; give a clone of it"
         )
     if not bool(torch.isfinite(value.detach()).all()):
-        raise UsageError(
-            f"model: parameter {name!r} has values that are not finite, so there is no point to draw around"
-        )
+        raise UsageError(f"model: parameter {name!r} has values that are not finite, so there is no theta*")
 
 
 def _remedy(module: nn.Module) -> str:
-    """What to do about the networks that are known not to be copied."""
+    """Return advice for networks that cannot be copied."""
     hooks = [type(hook).__name__ for part in module.modules() for hook in part._forward_pre_hooks.values()]  # noqa: SLF001
     for name, instead in (("WeightNorm", "weight_norm"), ("SpectralNorm", "spectral_norm")):
         if name in hooks:
@@ -120,11 +118,11 @@ def _remedy(module: nn.Module) -> str:
 
 
 def dtype_of(tensor: Tensor) -> str:
-    """The dtype as torch's users write it."""
+    """Return the dtype as users of torch write it."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in words."""
+    """Describe the type of a value."""
     name = type(value).__name__
     return "nothing" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

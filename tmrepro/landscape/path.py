@@ -84,7 +84,7 @@ class Trajectory:
         ):
             after = "of at least 0" if last is None else f"above {last}, the previous one"
             raise UsageError(f"epoch: expected a whole number {after} (got {number!r})")
-        # Clones, since two names of one tensor (tied weights) are more than safetensors takes.
+        # Clones, since safetensors does not accept two names of one tensor (tied weights).
         state = {name: value.detach().cpu().clone().contiguous() for name, value in self._model.state_dict().items()}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from tmrepro.errors import UsageError
 from tmrepro.landscape.module import own_model, unwrapped
 from tmrepro.networks.parameters import dot, layout_of, norm_of, theta_of
 
-SAME = 1e-12  # of squared lengths: less than rounding in float32 leaves
+SAME = 1e-12  # of squared lengths: less than the rounding error of float32
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ Unit = Literal["absolute", "relative"]
 
 @dataclass(frozen=True)
 class Points:
-    """The axes of a surface, and the (i, j) of theta* where it is one of the points."""
+    """The axes of a surface, and the (i, j) of theta*, if it is one of the points."""
 
     a: Float64[np.ndarray, " I"]
     b: Float64[np.ndarray, " J"]
@@ -64,7 +64,7 @@ def points_of(
         (a, home_a), (b, home_b) = axes
         return Points(a, b, (home_a, home_b))
     if origin is not None or step is not None:
-        raise UsageError("origin and step are for a grid given by K; axes of your own say where each point is")
+        raise UsageError("origin and step are for a grid given by K; your own axes define all points")
     match grid:
         case (first, second):
             scale = theta_norm if unit == "relative" else 1.0
@@ -94,7 +94,7 @@ def line_points(grid: Any, *, origin: Any, step: Any, unit: Unit, theta_norm: fl
 def _even(
     K: Any, *, least: int, origin: Any, step: Any, unit: Unit, theta_norm: float
 ) -> tuple[Float64[np.ndarray, " K"], int]:
-    """K evenly spaced points, and which of them is theta*."""
+    """Return K evenly spaced points, and the index of theta*."""
     chosen: Origin = origin or "corner"
     choice("origin", chosen, Origin)
     if isinstance(K, bool) or not least <= K <= LARGEST_K:

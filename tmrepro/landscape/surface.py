@@ -213,7 +213,7 @@ def _evaluate(
     attributes: dict[str, Any],
     progress: Any,
 ) -> Float64[np.ndarray, "2 I J"]:
-    """Losses and accuracies at all points."""
+    """Compute losses and accuracies at all points."""
     chosen = kind(problem)
     cells = list(Layout(K=len(points.a), K_b=len(points.b), chunk=size).chunks())
     if kept is None:
@@ -256,7 +256,7 @@ def _positive(name: str, value: object) -> None:
 
 
 def _attributes(problem: Problem, points: Points, *, theta_norm: float) -> dict[str, Any]:
-    """The attributes that describe axes, data and precision."""
+    """Return the attributes that describe axes, data and precision."""
     pair = problem.directions
     found: dict[str, Any] = {
         "theta_norm": theta_norm,

@@ -21,7 +21,7 @@ def tensor_of(given: object, name: str) -> Tensor:
             found = given.detach()
         case np.ndarray():
             try:
-                # A copy that is torch's to change, in the byte order of the machine.
+                # A copy that torch may change, in the byte order of the machine.
                 found = torch.from_numpy(np.array(given, dtype=given.dtype.newbyteorder("="), order="C"))
             except (TypeError, ValueError) as error:
                 raise UsageError(f"{name}: {error}") from error

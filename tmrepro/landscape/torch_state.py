@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 _BACKENDS: Any = torch.backends
-# How each library under torch multiplies float32 numbers; each has a setting of its own.
+# How each library under torch multiplies float32 numbers. Each library has its own setting.
 _FLOAT32_ROOMS = (
     _BACKENDS.cuda.matmul,
     _BACKENDS.cudnn.conv,
@@ -29,14 +29,14 @@ _FLOAT32_ROOMS = (
 def undisturbed(*, device: torch.device, threads: int | None) -> Iterator[None]:
     """Run the body with `threads` threads (None: the present number), true float32, no autocast and no inference mode.
 
-    Tensors of inference mode do not show that they were changed. Afterwards, also after an interruption, restore threads,
-    determinism, precision, and the states of the generators of torch (of the CPU and of `device`), NumPy and Python.
+    Tensors of inference mode do not show changes. Afterwards, also after an interruption, restore threads, determinism,
+    precision, and the states of the generators of torch (of the CPU and of `device`), NumPy and Python.
     """
     with ExitStack() as back:
         back.callback(torch.set_num_threads, torch.get_num_threads())
         back.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
         back.callback(random.setstate, random.getstate())
-        back.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - the caller's, not ours
+        back.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - the caller's generator
         back.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
         back.enter_context(torch.inference_mode(mode=False))
         back.enter_context(_true_float32())
@@ -49,7 +49,7 @@ def undisturbed(*, device: torch.device, threads: int | None) -> Iterator[None]:
 
 @contextmanager
 def _true_float32() -> Iterator[None]:
-    """Products of float32 in float32. Torch has two interfaces for this; where a caller mixed them, the older can't be read."""
+    """Use true float32 products. Torch has two interfaces for this; if a caller mixed them, the older one cannot be read."""
     rooms = [room.fp32_precision for room in _FLOAT32_ROOMS]
     matmul: str | None = None
     cudnn: bool | None = None

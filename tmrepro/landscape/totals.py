@@ -1,6 +1,6 @@
 """Losses that return (total, count) for a batch: the sum of its terms and their number, for example without padding tokens.
 
-S is the sum of all totals divided by the sum of all counts. It is not the mean of batch means if batches have other counts.
+S is the sum of all totals divided by the sum of all counts. It differs from the mean of batch means if counts differ.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from tmrepro.errors import UsageError
 from tmrepro.numerics.inference import EVALUATION_BATCH, Targets
 from tmrepro.surface.trace import away
 
-SAME_COUNT = 1e-6  # share by which sums of counts in float32 may differ
-REACH = 1.0  # how far from theta*, in root mean squares of each parameter
-SAME_TOTAL = 1e-3  # and of totals, of outputs in float32
+SAME_COUNT = 1e-6  # largest relative difference of sums of counts in float32
+REACH = 1.0  # distance from theta*, in root mean squares of each parameter
+SAME_TOTAL = 1e-3  # largest relative difference of totals, of float32 outputs
 
 
 class TotalLoss(nn.Module):
-    """Such a loss as one number per input, equal within a batch, whose sum is the batch's share of n S.
+    """A loss with totals as one number per input, equal within a batch, whose sum is the batch's share of n S.
 
-    It is called with the positions [n, 1] of the targets, since it must know how many terms they have: a count may depend on
-    targets, never on outputs.
+    It is called with the positions [n, 1] of the targets, since it must know their number of terms. A count may depend on
+    targets, but not on outputs.
     """
 
     def __init__(self, loss: Callable[[Tensor, Tensor], Any], targets: Tensor) -> None:
@@ -37,10 +37,10 @@ class TotalLoss(nn.Module):
         self.factor = 1.0
 
     def forward(self, outputs: Tensor, positions: Tensor) -> Tensor:
-        """Losses [n].
+        """Return losses [n].
 
         Raises:
-            UsageError: the count is not that of these targets at theta*.
+            UsageError: the count differs from that of the same targets at theta*.
         """
         rows = positions[:, 0]
         total, count = self.of(outputs, rows)
@@ -48,18 +48,18 @@ class TotalLoss(nn.Module):
         if not abs(float(count) - expected) <= SAME_COUNT * expected:
             raise UsageError(
                 f"loss: gives {float(count):g} as the number of terms, and gave {expected:g} for the same targets at theta*; it "
-                "may not depend on the outputs"
+                "must not depend on the outputs"
             )
         return (total * (self.factor / len(outputs))).expand(len(outputs))
 
     def of(self, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Total and count of the targets at `rows`, in float64."""
+        """Return total and count of the targets at `rows`, in float64."""
         total, count = self.loss(outputs.clone(), self.get_buffer("targets")[rows].clone())
         return torch.as_tensor(total).double().reshape(()), torch.as_tensor(count).double().reshape(())
 
 
 def is_total(found: object) -> bool:
-    """Whether a loss gave a pair of single numbers."""
+    """Return whether a loss returned a pair of single numbers."""
     return (
         isinstance(found, tuple | list)
         and len(found) == 2
@@ -69,15 +69,15 @@ def is_total(found: object) -> bool:
 
 
 def total_targets(loss: Callable[[Tensor, Tensor], Any], targets: Tensor, model: nn.Module, inputs: Tensor) -> Targets:
-    """All `targets` [n, ...] with such a loss, whose counts are taken one by one from the network's outputs at theta*.
+    """Return all `targets` [n, ...] with such a loss. The counts are computed one by one from the network's outputs at theta*.
 
     Raises:
-        UsageError: it fails on one input alone, or a batch's total is not the sum of its inputs' totals.
+        UsageError: the loss fails on one input alone, or a batch's total is not the sum of its inputs' totals.
     """
     made, positions = TotalLoss(loss, targets), torch.arange(len(targets), device=targets.device)
     batches = torch.split(positions, EVALUATION_BATCH)
     terms = torch.cat([_counts(made, model, inputs, rows) for rows in batches])
-    with away(model, reach=REACH):  # where a mean is not 0, as its total may be at theta*
+    with away(model, reach=REACH):  # at theta*, a total may be 0 and equal a mean
         _counts(made, model, inputs, batches[0])
     if not float(terms.sum()) > 0:
         raise UsageError("loss: gives 0 as the number of terms for all targets, so there is no mean loss")
@@ -87,7 +87,7 @@ def total_targets(loss: Callable[[Tensor, Tensor], Any], targets: Tensor, model:
 
 
 def _counts(made: TotalLoss, model: nn.Module, inputs: Tensor, rows: Tensor) -> Tensor:
-    """The number of terms of each input of a batch, whose total must be the sum of its inputs' totals."""
+    """Return the number of terms of each input of a batch. Raise unless the totals of the inputs sum to the batch's."""
     with torch.no_grad():
         outputs = model(inputs[rows].clone())
         singles = [_single(made, outputs[place : place + 1], rows[place : place + 1]) for place in range(len(rows))]

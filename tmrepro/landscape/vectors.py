@@ -14,7 +14,7 @@ from tmrepro.landscape.tensors import tensor_of
 from tmrepro.networks.parameters import Layout, split_theta
 from tmrepro.spec.messages import did_you_mean
 
-LARGEST_SEED = 2**63  # and not itself
+LARGEST_SEED = 2**63  # exclusive
 
 Vectors = tuple[np.ndarray, np.ndarray]
 
@@ -36,8 +36,8 @@ def own_vectors(directions: object, *, layout: Layout) -> Vectors | None:
             return _vector(delta, "directions: delta", layout=layout), _vector(eta, "directions: eta", layout=layout)
         case _:
             raise UsageError(
-                "directions: expected two seeds, or two directions, each a dict by parameter name, a list of tensors, one a "
-                f"parameter, or a vector, got {kind_of(directions)}"
+                "directions: expected two seeds, or two directions, each a dict by parameter name, a list of tensors (one per "
+                f"parameter) or a vector, got {kind_of(directions)}"
             )
 
 

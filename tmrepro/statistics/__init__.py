@@ -1,23 +1,23 @@
-"""The statistics of a loss surface: what the paper says in words about a picture, as numbers with a definition.
+"""The statistics of a loss surface: numbers with a definition for what the paper says in words about its figures.
 
     from tmrepro.statistics import surface_statistics
 
     values = surface_statistics(surface, home=grid.home, step=grid.step)
 
-    landscape    the surface as its statistics see it: theta*, finite points, range
-    levels       losses as they are
+    landscape    a surface for its statistics: theta*, finite points, range
+    levels       values of the loss
     geometry     slope, sharpness, the radius of half rise, asymmetries
     curvature    second differences: roughness, convexity
     topology     the low region around theta*, and the number and depth of minima
     catalogue    every statistic's name, unit and meaning, in the order in which they are stored
-    ranges       what a number can be, and the scale of its band
+    ranges       the possible values of a number, and the scale of its band
     schema       the JSON Schema of statistics.json
 
-Two rules hold throughout. A point whose loss is not finite is left out of everything and counted in `non_finite`.
-What is undefined (0/0, no points, beyond the range of float64, relative to a theta* whose loss is not finite) is None.
+Two rules hold throughout. A point whose loss is not finite is ignored, and counted in `non_finite`. A statistic is
+None if it is undefined (0/0, no points, beyond the range of float64, relative to a theta* whose loss is not finite).
 
 Neither BLAS nor LAPACK is used, and logarithms come from the C library one by one, because NumPy's own kernels choose
-instructions by CPU: the same surface gives the same bits on every machine of a platform, so nothing is rounded.
+instructions by CPU. So the same surface gives the same bits on every machine of a platform, and nothing is rounded.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ __all__ = [
 def surface_statistics(
     surface: Surface, *, home: tuple[int, int], step: float, error_over_bound: float | None = None
 ) -> dict[str, Value]:
-    """Return every statistic of `surface`, in the order of `STATISTICS`; None where one is undefined.
+    """Return every statistic of `surface`, in the order of `STATISTICS`; None if it is undefined.
 
     Args:
-        surface: its `loss` is used, and nothing else of it. May hold nan and inf, and need not be square.
+        surface: only its `loss` is used, which may contain nan and inf, and need not be square.
         home: the (i, j) of theta*: (0, 0) of a corner grid, ((K-1)/2, (K-1)/2) of a centred one.
         step: spacing of `surface.a` and of `surface.b`, in their units.
-        error_over_bound: what was measured when the surface was evaluated; it doesn't follow from the losses.
+        error_over_bound: the error measured when the surface was evaluated. It cannot be computed from the losses.
 
     Raises:
-        UsageError: `home` is not a point of the surface, or `step` not a finite number above 0.
+        UsageError: `home` is not a point of the surface, or `step` is not a finite number above 0.
     """
     _check(surface.loss.shape, home, step)
     landscape = Landscape(loss=surface.loss, home=home, step=step)
@@ -85,7 +85,7 @@ def _check(shape: tuple[int, ...], home: tuple[int, int], step: float) -> None:
 
 
 def _stored(value: Value) -> Value:
-    """Return `value` as a plain Python number, or None where it left the range of float64 on the way."""
+    """Return `value` as a plain Python number, or None if it exceeded the range of float64."""
     if value is None or isinstance(value, int):
         return value
     return float(value) if math.isfinite(value) else None

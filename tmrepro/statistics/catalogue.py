@@ -1,4 +1,4 @@
-"""Every statistic of a surface, in the order in which they are stored and shown, and every number of minimum.json."""
+"""Every statistic of a surface, in the order of storage and display, and every number of minimum.json."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from tmrepro.statistics.ranges import (
     no_band,
 )
 
-# A statistic's value: counts are int; None says that it is undefined.
+# A statistic's value: counts are int; None if it is undefined.
 Value: TypeAlias = float | int | None
 
 
 @dataclass(frozen=True)
 class StatisticInfo:
-    """One number: its name, what it says, what it can be.
+    """One number: its name, meaning and possible values.
 
-    `unit` is empty for a pure number; `integer` says that its values are counts. `compute` gives it from a surface; None
-    where it does not follow from the losses.
+    `unit` is empty for a pure number. `integer`: its values are counts. `compute` computes it from a surface; None if it does
+    not follow from the losses.
     """
 
     name: str
@@ -208,7 +208,7 @@ MINIMUM_NUMBERS: tuple[StatisticInfo, ...] = (
     StatisticInfo("validation_first_seconds", "seconds to the first V_i about zero", "s", range=_A_TIME),
     StatisticInfo("training_seconds", "seconds of training", "s", range=_A_TIME),
 )
-# Of these, the numbers that are compared with another run's, by a band where there is one.
+# The numbers of these that are compared with those of another run, by a band if there is one.
 COMPARED_NUMBERS: tuple[str, ...] = tuple(info.name for info in MINIMUM_NUMBERS if not info.range.no_band)
 
 _SURFACE = {info.name: info for info in STATISTICS}
@@ -217,12 +217,12 @@ _UNKNOWN = no_band("its meaning is unknown")
 
 
 def number_info(name: str, *, of_surface: bool) -> StatisticInfo:
-    """Return what is known of a statistic, or else of a number of minimum.json; of an unknown one its bare name."""
+    """Return the description of a statistic, or of a number of minimum.json; for an unknown number, only its name."""
     return (_SURFACE if of_surface else _MINIMUM).get(name, StatisticInfo(name, "", range=_UNKNOWN))
 
 
 def never_banded(name: str) -> str:
-    """Return why replicates, however many, cannot tell where the next value of this number lies; empty where they can."""
+    """Return why replicates cannot predict the next value of this number; empty if they can."""
     return RANGES[name].no_band if name in RANGES else ""
 
 

@@ -1,4 +1,4 @@
-"""Second differences of a surface: how rough it is, and where it curves upwards."""
+"""Second differences of a surface: its roughness, and where it is convex."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from jaxtyping import Float64
 
 from tmrepro.statistics.landscape import Landscape, mean, ratio
 
-# An eigenvalue of the Hessian this far below 0, in R / step^2, is still taken for rounding
+# An eigenvalue of the Hessian down to this value, in R / step^2, is regarded as rounding
 CONVEXITY_TOLERANCE = 1e-6
 
 
 def roughness(landscape: Landscape) -> float | None:
     """Return the root mean square of the second differences of log(1 + S), over the range of log(1 + S).
 
-    Both axes are pooled; a difference that meets a point without a finite log(1 + S) is left out. None where no
+    Both axes are pooled. A difference that includes a point without a finite log(1 + S) is ignored. None if no
     difference is left or the surface is flat.
     """
     logs = _log1p(landscape.loss)
@@ -33,12 +33,12 @@ def roughness(landscape: Landscape) -> float | None:
 def convex_fraction(landscape: Landscape) -> float | None:
     """Return the share of interior points whose finite-difference Hessian has no eigenvalue below -1e-6 R / step^2.
 
-    Points with a non-finite loss among the nine that are needed are left out; None where no point is left.
+    Points with a non-finite loss among the nine that are needed are ignored. None if no point is left.
     """
     if landscape.span is None:
         return None
-    # In units of R and of the step the bound is a constant, and no loss is too large for the differences. A flat
-    # surface has no R; it has no curvature either.
+    # In units of R and of the step, the bound is a constant, and the differences cannot overflow. A flat surface has
+    # no R, and no curvature either.
     s = (landscape.loss - landscape.finite_losses.min()) / (landscape.span or 1.0)
     h_aa = s[2:, 1:-1] - 2 * s[1:-1, 1:-1] + s[:-2, 1:-1]
     h_bb = s[1:-1, 2:] - 2 * s[1:-1, 1:-1] + s[1:-1, :-2]
@@ -50,7 +50,7 @@ def convex_fraction(landscape: Landscape) -> float | None:
 
 
 def _log1p(losses: Float64[np.ndarray, "Ka Kb"]) -> Float64[np.ndarray, "Ka Kb"]:
-    """Return log(1 + S), nan where it is not finite. By the C library: NumPy's kernel depends on the CPU."""
+    """Return log(1 + S), or nan if it is not finite. It uses the C library, because NumPy's kernel depends on the CPU."""
     logs = np.full(losses.shape, math.nan)
     defined = np.isfinite(losses) & (losses > -1)
     for row, line, where in zip(logs, losses, defined, strict=True):

@@ -1,6 +1,6 @@
-"""A surface as its statistics see it: which points count, where theta* stands, how far the loss ranges.
+"""A surface for its statistics: the finite points, the place of theta*, and the range of the loss.
 
-Every statistic is a function of one `Landscape`, so the rules about non-finite losses are written here once.
+Every statistic is a function of one `Landscape`, so the rules for non-finite losses are in one place.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float64
 
-# A minimum counts where the loss has to climb more than this share of R to get out of it.
+# A minimum is counted if the loss must rise by more than this share of R to leave it.
 PERSISTENCE_SHARE = 1 / 100
 
 
@@ -26,24 +26,24 @@ class Landscape:
 
     @cached_property
     def finite(self) -> Bool[np.ndarray, "Ka Kb"]:
-        """Which points count."""
+        """The points with a finite loss."""
         finite: Bool[np.ndarray, "Ka Kb"] = np.isfinite(self.loss)
         return finite
 
     @cached_property
     def finite_losses(self) -> Float64[np.ndarray, " n"]:
-        """The losses that count, in C order."""
+        """The finite losses, in C order."""
         losses: Float64[np.ndarray, " n"] = self.loss[self.finite]
         return losses
 
     @cached_property
     def at_minimum(self) -> float | None:
-        """S0, the loss at theta*; None where it is not finite."""
+        """S0, the loss at theta*; None if it is not finite."""
         return float(self.loss[self.home]) if self.finite[self.home] else None
 
     @cached_property
     def span(self) -> float | None:
-        """R, the largest finite loss less the smallest; None without any, or beyond the range of float64."""
+        """R, the largest finite loss minus the smallest; None without a finite loss, or beyond the range of float64."""
         if self.finite_losses.size == 0:
             return None
         span = float(self.finite_losses.max()) - float(self.finite_losses.min())
@@ -51,7 +51,7 @@ class Landscape:
 
     @cached_property
     def reach(self) -> int:
-        """m, the most steps along a from theta* to a point of the grid."""
+        """m, the largest number of steps along a from theta* to a point of the grid."""
         return max(self.home[0], len(self.loss) - 1 - self.home[0])
 
     @cached_property
@@ -66,12 +66,12 @@ class Landscape:
     def bars(self) -> Float64[np.ndarray, " bars"]:
         """Lengths of the finite bars longer than R / 100 of sublevel persistence in dimension 0, in nats, ascending.
 
-        A bar begins at the loss of a minimum and ends where its basin meets a deeper one. The deepest minimum of each
-        walled-off part has no end and is not among them.
+        A bar begins at the loss of a minimum and ends where its basin meets a deeper one. The deepest minimum of each region
+        enclosed by walls has no end, and is not included.
         """
         if not self.span:
             return np.empty(0)
-        import gudhi  # here, because readers of stored statistics need not load it
+        import gudhi  # imported here, because readers of stored statistics do not need it
 
         complex_ = gudhi.CubicalComplex(vertices=np.where(self.finite, self.loss, np.inf))
         complex_.compute_persistence()
@@ -82,12 +82,12 @@ class Landscape:
 
 
 def ratio(numerator: float | None, denominator: float | None) -> float | None:
-    """Return numerator / denominator; None where either is undefined or the denominator is 0."""
+    """Return numerator / denominator; None if either is undefined or the denominator is 0."""
     if numerator is None or denominator is None or denominator == 0:
         return None
     return numerator / denominator
 
 
 def mean(values: Float64[np.ndarray, " n"]) -> float | None:
-    """Return the mean of `values`; None where there are none."""
+    """Return the mean of `values`; None if there are none."""
     return float(values.mean()) if values.size else None

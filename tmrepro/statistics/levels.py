@@ -1,4 +1,4 @@
-"""The losses of a surface as they are, in nats; each None where no loss is finite."""
+"""Values of the loss on a surface, in nats; None if no loss is finite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tmrepro.statistics.landscape import Landscape, mean
 
 
 def loss_at_minimum(landscape: Landscape) -> float | None:
-    """Return S0, the loss at theta*; None where it is not finite."""
+    """Return S0, the loss at theta*; None if it is not finite."""
     return landscape.at_minimum
 
 
@@ -18,7 +18,7 @@ def loss_min(landscape: Landscape) -> float | None:
 
 
 def depth_below_minimum(landscape: Landscape) -> float | None:
-    """Return S0 less the smallest finite loss, at least 0; None where S0 is not finite."""
+    """Return S0 minus the smallest finite loss, at least 0; None if S0 is not finite."""
     lowest, at_minimum = loss_min(landscape), landscape.at_minimum
     return None if lowest is None or at_minimum is None else max(at_minimum - lowest, 0.0)
 

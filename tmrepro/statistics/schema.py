@@ -9,7 +9,7 @@ from tmrepro.statistics.catalogue import STATISTICS, StatisticInfo
 
 
 def statistics_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of statistics.json. Every statistic is there; null says undefined."""
+    """Return the JSON Schema (2020-12) of statistics.json. Every statistic is in it; null means undefined."""
     values = {
         "type": "object",
         "properties": {info.name: _value_schema(info) for info in STATISTICS},

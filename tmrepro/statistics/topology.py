@@ -1,4 +1,4 @@
-"""What of a surface hangs together: the low region around theta*, and its minima by sublevel persistence.
+"""Connected parts of a surface: the low region around theta*, and the minima by sublevel persistence.
 
 Points are neighbours along the axes (4-connected). A point whose loss is not finite is a wall: it belongs to no
 region, and counts as +inf in the filtration.
@@ -13,7 +13,7 @@ from tmrepro.statistics.landscape import Landscape, ratio
 
 
 def low_loss_fraction(landscape: Landscape, *, rise: float) -> float | None:
-    """Return the share of all grid points that theta* reaches without the loss rising above S0 + `rise` (nats)."""
+    """Return the share of all grid points connected to theta* by losses of at most S0 + `rise` (nats)."""
     s0 = landscape.at_minimum
     if s0 is None:
         return None
@@ -22,10 +22,10 @@ def low_loss_fraction(landscape: Landscape, *, rise: float) -> float | None:
 
 
 def local_minima(landscape: Landscape) -> int | None:
-    """Return the number of minima that count: the deepest, and one for each bar of persistence."""
+    """Return the number of minima: the deepest, and one for each bar of persistence."""
     return None if landscape.span is None else 1 + landscape.bars.size
 
 
 def total_persistence(landscape: Landscape) -> float | None:
-    """Return the sum of the bars over R: how deep the minima besides the deepest are, taken together."""
+    """Return the sum of the bars over R: the total depth of all minima except the deepest."""
     return ratio(float(landscape.bars.sum()), landscape.span)

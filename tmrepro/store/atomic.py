@@ -1,6 +1,6 @@
-"""Writes files durably, and reads them without trust. Only this module opens, renames or removes files of the store.
+"""Writes files durably, and reads them without trust. No other module opens, renames or removes files of the store.
 
-A write goes to a temporary name in the work folder, is flushed, and is renamed over the target; then the target's folder is
+A write goes to a temporary name in the work folder, is flushed, and is renamed to the target. Then the target's folder is
 flushed. After a crash at any moment, the target is the complete old file or the complete new one. A read refuses
 links, pipes and files larger than the caller can use, because a run folder may be hostile.
 """
@@ -23,7 +23,7 @@ WORK = ".work"
 
 
 def work_folder(run: Path) -> Path:
-    """The folder of a run that holds files not yet complete; on the run's file system, so that a rename is atomic."""
+    """Return the folder of a run for incomplete files. It is on the run's file system, so that a rename is atomic."""
     return run / WORK / "tmp"
 
 
@@ -31,7 +31,7 @@ def write_bytes(path: Path, data: bytes, *, work: Path) -> None:
     """Write `data` to `path` durably, replacing the old file. Create missing folders.
 
     Raises:
-        StorageError: the disk is full, read-only or not ours; the target still is what it was.
+        StorageError: the disk is full, read-only or belongs to another user; the target is unchanged.
     """
     with _storage_errors(path):
         _make_folder(path.parent)
@@ -48,18 +48,18 @@ def write_bytes(path: Path, data: bytes, *, work: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, work: Path) -> None:
-    """`write_bytes` for text, as UTF-8 with the line ends it has; bytes of file names that are no text are escaped."""
+    """Write text as `write_bytes` does: UTF-8, line ends unchanged; undecodable bytes of file names are escaped."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"), work=work)
 
 
 def make_folder(path: Path) -> None:
-    """Make `path` and the folders above it, each durably; nothing happens where they exist."""
+    """Make `path` and the folders above it, each durably. Existing folders are unchanged."""
     with _storage_errors(path):
         _make_folder(path)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all in it, durably. A link is removed, never what it leads to."""
+    """Remove a file, or a folder with its content, durably. A link itself is removed, not its target."""
     with _storage_errors(path):
         if not os.path.lexists(path):
             return
@@ -68,7 +68,7 @@ def remove(path: Path) -> None:
 
 
 def remove_last(path: Path) -> None:
-    """Remove the last file of a folder and the folder, durably; another process may do the same, or need the folder again."""
+    """Remove the last file of a folder, and the folder, durably. Another process may do the same, or create the folder again."""
     with _storage_errors(path):
         with contextlib.suppress(FileNotFoundError):
             _remove(path)
@@ -81,10 +81,10 @@ def remove_last(path: Path) -> None:
 
 
 def safe_path(root: Path, relative: str) -> Path:
-    """`root / relative`, for a `relative` that stays inside `root` and meets no link on its way.
+    """Return `root / relative`. Raise unless it is inside `root` and its path contains no link.
 
     Raises:
-        DamagedError: an absolute path, `..`, a backslash, NUL, an empty part, or a symbolic link below `root`.
+        DamagedError: `relative` is absolute or has `..`, a backslash, NUL, an empty part, or a symbolic link below `root`.
     """
     parts = relative.split("/")
     if any(part in {"", ".", ".."} for part in parts) or "\\" in relative or "\0" in relative:
@@ -103,10 +103,10 @@ def safe_path(root: Path, relative: str) -> Path:
 
 
 def read_bytes(path: Path, *, limit_bytes: int, name: str | None = None) -> bytes:
-    """The content of a plain file of at most `limit_bytes`; `name` is what messages call it.
+    """Return the content of a plain file of at most `limit_bytes`. Messages call it `name`.
 
     Raises:
-        DamagedError: missing, a link, not a plain file, too large, or unreadable.
+        DamagedError: the file is missing, a link, not a plain file, too large, or unreadable.
     """
     name = shown(name if name is not None else str(path))
     with open_plain(path, name=name) as file:
@@ -119,14 +119,14 @@ def read_bytes(path: Path, *, limit_bytes: int, name: str | None = None) -> byte
 
 @contextlib.contextmanager
 def open_plain(path: Path, *, name: str) -> Iterator[io.BufferedReader]:
-    """Open a file for reading if it is a plain one; `name` is what messages call it.
+    """Open a plain file for reading. Messages call it `name`.
 
     Raises:
-        DamagedError: missing, a link, not a plain file, or unreadable, also while the body reads it.
-        StorageError: too many files are open, which says nothing about this one.
+        DamagedError: the file is missing, a link, not a plain file, or unreadable, also while the body reads it.
+        StorageError: too many files are open; the file itself may be valid.
     """
     try:
-        # O_NONBLOCK: opening a named pipe would otherwise wait for a writer that never comes.
+        # O_NONBLOCK: otherwise, opening a named pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -146,17 +146,17 @@ def open_plain(path: Path, *, name: str) -> Iterator[io.BufferedReader]:
 
 
 def refuse_too_many(error: OSError, *, name: str) -> None:
-    """Raise StorageError if `name` could not be opened because too many files are open. It is not damaged then.
+    """Raise StorageError if `name` could not be opened because too many files are open. Then it is not damaged.
 
     Raises:
-        StorageError: that is so.
+        StorageError: too many files are open.
     """
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         raise StorageError(f"{shown(name)}: cannot be read: {_why(error)}, then run the same command again") from error
 
 
 def shown(name: str) -> str:
-    """A file name that is safe to print: control characters and undecodable bytes as escapes."""
+    """Return a file name that is safe to print: control characters and undecodable bytes are escaped."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in name)
 
 
@@ -174,7 +174,7 @@ def _storage_errors(path: Path) -> Iterator[None]:
 
 
 def _why(error: OSError) -> str:
-    """Return the reason of a failed operation, and the remedy."""
+    """Return the reason for a failed operation, and the remedy."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return "the disk is full; free some space"
@@ -220,7 +220,7 @@ def _flush_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-# Every call that can fail on a full or broken disk, each behind a name that a test can make fail.
+# Each call that can fail on a full or broken disk has its own function, so that a test can make it fail.
 
 
 def _open(path: Path, flags: int) -> int:

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-_LARGEST = 2**31 - 1  # netCDF 3 has no larger whole number
+_LARGEST = 2**31 - 1  # netCDF 3 has no larger integer
 
 
 def flat_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """`attributes` without dicts, None and bool.
+    """Return `attributes` without dicts, None and bool.
 
-    A dict becomes one attribute per key (`delta_norm`), None is left out, a bool is 0 or 1. Lists of lists become one list;
-    whole numbers of 2^31 and more, and lists of text, become text.
+    A dict becomes one attribute per key (`delta_norm`), None is omitted, a bool is 0 or 1. A list of lists becomes one list.
+    Integers of 2^31 and more, and lists of text, become text.
     """
     return dict(_flat("", attributes))
 
@@ -47,7 +47,7 @@ def _leaves(values: Sequence[Any] | np.ndarray) -> Iterator[Any]:
 
 
 def _number(value: Any) -> Any:
-    """A number that netCDF 3 has, or text; None stays."""
+    """Return a number that netCDF 3 supports, or text. None stays None."""
     match value:
         case None | str():
             return value

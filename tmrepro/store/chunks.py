@@ -1,7 +1,7 @@
 """The bytes of one chunk: little-endian float64, then zstd with its own checksum, then crc32c.
 
-This is zarr's codec pipeline for the codecs that `zarr_metadata` allows, written out. zarr's own writer would leave out a
-chunk of fill values, and its reader takes a missing chunk for one; both are wrong for a store in which nan is a result.
+This is zarr's codec pipeline for the codecs that `zarr_metadata` allows. zarr's own writer would omit a chunk of fill
+values, and its reader would read a missing chunk as fill values. Both are wrong for a store in which nan is a result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numcodecs.zstd import Zstd
 from tmrepro.errors import DamagedError
 
 LEVEL = 5
-"""Of zstd. Fixed, because the level is part of the bytes."""
+"""The zstd level. It is fixed, because the bytes depend on it."""
 
 REMEDY = "run 'tmrepro run SPEC --out RUN' to recompute this chunk"
 
@@ -25,7 +25,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def encode(block: Float64[np.ndarray, "*_"], *, shape: tuple[int, ...]) -> bytes:
-    """The chunk file of `block`; a block at the grid's edge is filled up with nan to `shape`, as zarr does.
+    """Return the chunk file of `block`. A block at the grid's edge is padded with nan to `shape`, as in zarr.
 
     Every nan is stored with the same bits, because the bit pattern of a nan depends on the machine.
     """
@@ -36,7 +36,7 @@ def encode(block: Float64[np.ndarray, "*_"], *, shape: tuple[int, ...]) -> bytes
 
 
 def decode(data: bytes, *, shape: tuple[int, ...], name: str) -> Float64[np.ndarray, "*_"]:
-    """The content of a chunk file of `shape`; `name` is what messages call it.
+    """Return the content of a chunk file of `shape`. Messages call it `name`.
 
     Raises:
         DamagedError: a checksum differs, or the content is not exactly a chunk of that shape.
@@ -63,9 +63,9 @@ def limit_bytes(shape: tuple[int, ...]) -> int:
 
 
 def _content_bytes(frame: bytes) -> int | None:
-    """The size of the content as a zstd frame states it (RFC 8878, section 3.1.1.1); None where it states none.
+    """Return the size of the content that a zstd frame states (RFC 8878, section 3.1.1.1); None if it states none.
 
-    Asked before anything is expanded: a few hostile bytes can claim gigabytes, or leave part of the target unwritten.
+    It is checked before decompression: a small hostile file can claim gigabytes, or leave part of the target unwritten.
     """
     if len(frame) < 6 or not frame.startswith(_ZSTD_MAGIC):
         return None

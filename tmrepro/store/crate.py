@@ -26,7 +26,7 @@ _WORKFLOW_PROFILE = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-R
 
 @dataclass(frozen=True)
 class CrateFile:
-    """A file of the run, or a folder of it if `path` ends with '/'; `encoding_format` is a media type."""
+    """A file of the run, or a folder of it if `path` ends with '/'. `encoding_format` is a media type."""
 
     path: str
     description: str
@@ -37,7 +37,7 @@ class CrateFile:
 class CrateFacts:
     """The data of a crate about a run. `started` and `ended` are ISO 8601 with a time zone; `license` is a URL.
 
-    `files` are the run's files but spec.yaml, the manifest and the crate itself; all of them exist.
+    `files` are the run's files except spec.yaml, the manifest and the crate itself. All of them exist.
     """
 
     name: str
@@ -58,7 +58,7 @@ class CrateFacts:
 
 
 def crate_metadata(facts: CrateFacts) -> str:
-    """The text of ro-crate-metadata.json; the same facts give the same bytes. Nothing is read, copied or written."""
+    """Return the text of ro-crate-metadata.json. The same facts give the same bytes. Nothing is read, copied or written."""
     crate = ROCrate(version=_ROCRATE_VERSION)
     crate.name = f"tmrepro run of {facts.name}"
     crate.description = (

@@ -25,9 +25,9 @@ LIMIT_SAMPLES = 10_000
 LIMIT_GRID = 1001
 LIMIT_SLICES = 2**14
 LIMIT_COUNT = 2**40
-MASS = 1e-3  # how far from 1 the integral of a density may be
-LARGEST = 1e100  # of any number, so that its square is one too
-EXACT = 1e-9  # relative: of numbers that follow from others in the file
+MASS = 1e-3  # largest distance of a density's integral from 1
+LARGEST = 1e100  # largest absolute value of any number, so that its square is finite
+EXACT = 1e-9  # relative tolerance for numbers that follow from other numbers in the file
 
 _Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 _Length = Annotated[float, Field(ge=0, le=LARGEST)]
@@ -41,7 +41,7 @@ class _Strict(BaseModel):
 
 
 class DensityDocument(_Strict):
-    """The spectral density: `values` at `grid`, evenly spaced, with an integral of 1."""
+    """The spectral density: `values` at the evenly spaced points of `grid`, with an integral of 1."""
 
     grid: tuple[_Number, ...] = Field(min_length=2, max_length=LIMIT_GRID)
     values: tuple[_Length, ...] = Field(min_length=2, max_length=LIMIT_GRID)
@@ -60,9 +60,9 @@ class DensityDocument(_Strict):
 
 
 class SliceDocument(_Strict):
-    """A surface's own second differences at theta* along a and b, beside what tr(H)/N predicts for its unit directions.
+    """A surface's second differences at theta* along a and b, and the prediction tr(H)/N for its unit directions.
 
-    `difference`: central, or one-sided where theta* is in a corner. None where a point is missing or not finite.
+    `difference`: central, or one-sided if theta* is in a corner. None if a point is missing or not finite.
     """
 
     predicted: _Number
@@ -73,9 +73,9 @@ class SliceDocument(_Strict):
 
 
 class CurvatureDocument(_Strict):
-    """All of curvature.json. `trace_samples` are the probes' own values, of which `trace` is the mean.
+    """The content of curvature.json. `trace_samples` are the values of the probes; `trace` is their mean.
 
-    `theta_sha256` and `labels_sha256`: the files that it was computed from.
+    `theta_sha256` and `labels_sha256` are the hashes of the files that it was computed from.
     """
 
     model: _Name
@@ -136,13 +136,13 @@ def spectrum_stem(spec: Spec) -> str:
 
 
 def curvature_files(spec: Spec) -> set[str]:
-    """Every file that curvature may add to a run of `spec`."""
+    """Return all files that curvature may add to a run of `spec`."""
     files = {f"models/{model.name}/{file}" for model in expand_models(spec) for file in (CURVATURE, VECTORS)}
     return files | {f"figures/{spectrum_stem(spec)}.{kind}" for kind in ("png", "pdf")}
 
 
 def mean_and_error(samples: tuple[float, ...]) -> tuple[float, float]:
-    """The mean of at least two numbers, and its standard error."""
+    """Return the mean of at least two numbers, and its standard error."""
     n = len(samples)
     mean = math.fsum(samples) / n
     return mean, math.sqrt(math.fsum((sample - mean) ** 2 for sample in samples) / (n - 1) / n)
@@ -161,7 +161,7 @@ def read_curvature(run: Path, model: str) -> CurvatureDocument:
     """Read the curvature.json of `model`.
 
     Raises:
-        DamagedError: it is missing, or not such a document; or that of another model.
+        DamagedError: the file is missing or invalid, or has the curvature of another model.
     """
     relative = f"models/{model}/{CURVATURE}"
     document = read_json(safe_path(run, relative), limit_bytes=LIMIT_BYTES, name=relative)
@@ -179,10 +179,10 @@ def read_curvature(run: Path, model: str) -> CurvatureDocument:
 
 
 def check_vectors(run: Path, document: CurvatureDocument) -> None:
-    """Raise DamagedError unless the file has as many numbers as the eigenvectors need. Only the header is read.
+    """Raise DamagedError unless the file has the right count of numbers for the eigenvectors. Only the header is read.
 
     Raises:
-        DamagedError: there are others, or none.
+        DamagedError: the count is different, or the file is missing.
     """
     relative = f"models/{document.model}/{VECTORS}"
     expected = len(document.eigenvalues) * document.parameters
@@ -192,7 +192,7 @@ def check_vectors(run: Path, document: CurvatureDocument) -> None:
 
 
 def read_vectors(run: Path, document: CurvatureDocument) -> Float32[np.ndarray, "top n"]:
-    """The eigenvectors of a curvature.
+    """Return the eigenvectors of a curvature.
 
     Raises:
         DamagedError: they are missing, of another shape, or not finite.

@@ -1,6 +1,6 @@
-"""models/NAME/directions-SURFACE.safetensors: the two directions of a surface, if they do not come from seeds.
+"""models/NAME/directions-SURFACE.safetensors: the two directions of a surface, if seeds do not determine them.
 
-They are the vectors before normalisation, flattened as theta is: `delta` and `eta`, float32 [n].
+They are the vectors before normalisation, in the order of theta: `delta` and `eta`, float32 [n].
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ Vectors = tuple[Float32[np.ndarray, " n"], Float32[np.ndarray, " n"]]
 
 
 def directions_file(surface: str, model: str) -> str:
-    """The path of the file, relative to the run."""
+    """Return the path of the file, relative to the run."""
     return f"models/{model}/directions-{surface}.safetensors"
 
 
 def save_directions(run: Path, surface: str, model: str, vectors: Vectors, *, work: Path) -> str:
-    """Write both vectors. Returns the path relative to `run`."""
+    """Write both vectors. Return the path relative to `run`."""
     relative = directions_file(surface, model)
     save_tensors(run / relative, dict(zip(("delta", "eta"), vectors, strict=True)), work=work)
     return relative
 
 
 def load_directions(run: Path, surface: str, model: str, *, size: int) -> Vectors:
-    """Both vectors, of `size` numbers each.
+    """Return both vectors, of `size` numbers each.
 
     Raises:
-        DamagedError: the file is missing, or holds something else.
+        DamagedError: the file is missing or invalid.
     """
     relative = directions_file(surface, model)
     found = load_tensors(safe_path(run, relative), limit_bytes=8 * size, name=relative)

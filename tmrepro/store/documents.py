@@ -1,7 +1,7 @@
 """JSON documents, and history.csv. Equal content gives equal bytes. Reading is strict.
 
-Strict means: UTF-8, no NaN or Infinity (nor a number that becomes one), no integer beyond 64 bits, no key twice, and a
-bounded size, depth and number of values: a value takes a hundred times the memory of its text.
+Strict means: UTF-8, no NaN or Infinity (nor a number that becomes one), no integer beyond 64 bits, no duplicate key, and
+limits on size, depth and number of values: a value takes a hundred times the memory of its text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tmrepro.errors import DamagedError
 from tmrepro.records import Epoch, History
 from tmrepro.store.atomic import read_bytes, shown, write_text
 
-JSON_LIMIT_BYTES = 192 * 2**20  # provenance.json names every chunk file of a run, and a run may have half a million
+JSON_LIMIT_BYTES = 192 * 2**20  # provenance.json lists every chunk file of a run, up to half a million
 JSON_LIMIT_DEPTH = 64
 JSON_LIMIT_VALUES = 2**21
 HISTORY_LIMIT_BYTES = 64 * 2**20
@@ -29,9 +29,9 @@ _MAY_BE_UNDEFINED = {"train_accuracy", "validation_accuracy"}
 
 
 def write_json(path: Path, value: object, *, work: Path) -> None:
-    """Write `value` with its keys in the order they have. NaN and infinities are a ValueError: store None instead."""
+    """Write `value` with the order of keys unchanged. NaN and infinities raise ValueError; store None instead."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=2) + "\n"
-    # Bytes of a file name that are no text: as a backslash and what follows it, since readers refuse a lone surrogate.
+    # Undecodable bytes of a file name are escaped with a backslash, since readers reject a lone surrogate.
     text = _SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):x}", text)
     write_text(path, text, work=work)
 
@@ -47,7 +47,7 @@ def read_json(path: Path, *, limit_bytes: int = JSON_LIMIT_BYTES, name: str | No
 
 
 def parse_json(data: bytes, *, name: str) -> Any:
-    """`read_json` for bytes at hand."""
+    """Return the value of strict JSON, as `read_json` does."""
     try:
         value = json.loads(
             _bounded(data),
@@ -63,7 +63,7 @@ def parse_json(data: bytes, *, name: str) -> Any:
 
 
 def save_history(path: Path, history: History, *, work: Path) -> None:
-    """Write history.csv: a column per field of an epoch, every number in its shortest exact form, None as nothing."""
+    """Write history.csv: a column per field of an epoch, numbers in their shortest exact form, an empty field for None."""
     lines = [",".join(_COLUMNS)]
     for epoch in history.epochs:
         number, *values = astuple(epoch)
@@ -72,10 +72,10 @@ def save_history(path: Path, history: History, *, work: Path) -> None:
 
 
 def load_history(path: Path, *, name: str | None = None) -> History:
-    """The history of one training, exactly as it was saved.
+    """Return the history of one training, exactly as it was saved.
 
     Raises:
-        DamagedError: the file is missing, or a line is not one that `save_history` writes.
+        DamagedError: the file is missing, or has a line that `save_history` does not write.
     """
     name = name if name is not None else str(path)
     data = read_bytes(path, limit_bytes=HISTORY_LIMIT_BYTES, name=name)
@@ -92,7 +92,7 @@ def _epoch(row: str, *, number: int, name: str) -> Epoch:
         numbers = []
     values = dict(zip(_COLUMNS[1:], numbers, strict=False))
     undefined = {name for name, value in values.items() if value is None}
-    # The written form is canonical; anything else ("1_0", " 1", "+1") did not come from us.
+    # Only the canonical form is valid: `save_history` never writes "1_0", " 1" or "+1".
     if (
         len(numbers) != len(_COLUMNS) - 1
         or undefined not in (set(), _MAY_BE_UNDEFINED)
@@ -110,11 +110,11 @@ def _written(value: float | None) -> str:
 
 
 def _bounded(data: bytes) -> str:
-    """The text, if it cannot hold more values than there may be; each but the first has a separator before it."""
+    """Return the text, if its number of values is within the limit. Each value except the first has a separator before it."""
     if sum(map(data.count, (b",", b"[", b"{"))) > JSON_LIMIT_VALUES:
         raise ValueError(f"more than {JSON_LIMIT_VALUES} values")
     text = data.decode("utf-8")
-    if sys.getsizeof(text) > JSON_LIMIT_BYTES + 1024:  # a single emoji makes Python keep four bytes for each character
+    if sys.getsizeof(text) > JSON_LIMIT_BYTES + 1024:  # with a single emoji, Python uses four bytes for each character
         raise ValueError(f"{len(text)} characters, too many for a text that is not ASCII")
     return text
 
@@ -159,7 +159,7 @@ def _inside(value: Any) -> list[Any]:
         case list():
             return value
         case str():
-            value.encode("utf-8")  # half a surrogate pair is valid JSON and cannot be printed
+            value.encode("utf-8")  # a lone surrogate is valid JSON, but cannot be printed
             return []
         case _:
             return []

@@ -1,6 +1,6 @@
-"""A folder that keeps one surface of `tmrepro.loss_surface`, chunk by chunk, so that it continues after an interruption.
+"""A folder that keeps one surface of `tmrepro.loss_surface`, chunk by chunk, so that an interrupted surface can be continued.
 
-    FOLDER/question.json      the arguments, by hashes; a folder keeps one surface
+    FOLDER/question.json      hashes of the arguments; a folder keeps one surface
     FOLDER/surfaces.zarr/     group own/model, as in a run folder but not always square
 
 The caller holds the lock.
@@ -40,7 +40,7 @@ GROUP = "own/model"
 
 
 def refuse_many_chunks(rows: int, columns: int, chunk: int) -> None:
-    """Raise UsageError if a surface has too many chunks of this size for its readers.
+    """Raise UsageError if a surface has too many chunks of this size.
 
     Raises:
         UsageError: there would be too many files.
@@ -88,7 +88,7 @@ def open_kept(
 ) -> SurfaceGroup:
     """Create the folder and the metadata, and write question.json last. Chunks are not created.
 
-    A measured error is kept in the attributes.
+    The measured error of a stored surface stays in the attributes.
     """
     group = SurfaceGroup(folder, GROUP, Layout(K=len(a), K_b=len(b), chunk=chunk))
     measured = error_attributes(kept_error(folder, shape=(len(a), len(b))))
@@ -104,7 +104,7 @@ def open_kept(
 
 
 def kept_error(folder: Path, *, shape: tuple[int, int]) -> SurfaceError | None:
-    """The measured error of the surface [*shape] that a folder keeps; None where there is none, or a damaged one."""
+    """Return the measured error of the surface [*shape] in a folder; None if it is missing or damaged."""
     key = f"{GROUP}/{METADATA}"
     try:
         attributes = read_group(read_metadata(folder, key), name=key)
@@ -114,7 +114,7 @@ def kept_error(folder: Path, *, shape: tuple[int, int]) -> SurfaceError | None:
 
 
 def kept_question(folder: Path) -> dict[str, Any]:
-    """The question that a folder keeps; empty where there is none.
+    """Return the question in a folder; an empty dict if there is none.
 
     Raises:
         DamagedError: it cannot be read.
@@ -126,15 +126,15 @@ def kept_question(folder: Path) -> dict[str, Any]:
 
 
 def forget_kept(folder: Path) -> None:
-    """Remove the surface, and leave the question."""
+    """Remove the surface, but not the question."""
     remove(safe_path(folder, STORE))
 
 
 def kept_group(folder: Path) -> SurfaceGroup:
-    """The kept surface.
+    """Return the kept surface.
 
     Raises:
-        DamagedError: its metadata is missing, or none that we would write.
+        DamagedError: its metadata is missing or invalid.
     """
     return SurfaceGroup.stored(folder, GROUP, square=False)
 
@@ -143,7 +143,7 @@ def read_kept(folder: Path) -> tuple[Surface, dict[str, Any]]:
     """Read a complete kept surface and its attributes, from a folder that may be hostile.
 
     Raises:
-        DamagedError: metadata that we would not have written, a missing chunk, a checksum that differs, a link.
+        DamagedError: invalid metadata, a missing chunk, a checksum that differs, or a link.
     """
     group = kept_group(folder)
     read_group(read_metadata(folder, METADATA), name=f"{STORE}/{METADATA}", root=True)

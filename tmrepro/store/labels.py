@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import xarray as xr
 
-_UNIT_NORM = 1e-3  # a direction whose norm is this near to 1 makes its axis a distance
+_UNIT_NORM = 1e-3  # an axis shows distances if the norm of its direction differs from 1 by at most this
 
 
 def labelled(found: xr.Dataset, *, words: str = "mean loss", unit: str = "nats") -> xr.Dataset:
-    """`found`, a surface [a, b] or a line [a], with labels on every variable; `words` and `unit` are those of the loss."""
+    """Return `found`, a surface [a, b] or line [a], with labels on all variables. `words` and `unit` describe the loss."""
     found["loss"].attrs |= {"long_name": words, "units": unit}
     if "accuracy" in found:
         found["accuracy"].attrs |= {"long_name": "accuracy", "units": "1"}
@@ -25,7 +25,7 @@ def _axis(axis: str, direction: str, norm: float | None) -> str:
 
 
 def labelled_path(found: xr.Dataset, *, words: str = "mean loss", unit: str = "nats") -> xr.Dataset:
-    """`found`, the path of a training, with labels on what is in it; `words` and `unit` are those of the loss."""
+    """Return `found`, the path of a training, with labels on its variables. `words` and `unit` describe the loss."""
     names = {
         "epoch": ("epoch", "1"),
         "loss": (words, unit),

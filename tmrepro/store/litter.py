@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-# In lower case, as some of these programs change the case. No file of a run has such a name, nor one below such a folder.
+# In lower case, because some of these programs change the case. No file or folder of a run has such a name.
 _NAMES = {
     "a file manager": (
-        # macOS, and what it writes to disks that are not its own
+        # macOS, and its files on disks with other file systems
         ".ds_store", "._*", ".localized", ".apdisk", ".appledouble", ".appledb", ".appledesktop", ".spotlight-v100", ".trashes",
         ".fseventsd", ".temporaryitems", ".documentrevisions-v100", "__macosx",
         # Windows
         "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin",
         "system volume information",
-        # Linux, and storage in the network
+        # Linux, and network storage
         ".directory", ".trash-*", ".thumbnails", "lost+found", "@eadir", "#recycle", "@recycle",
     ),
     "an editor": (
@@ -30,12 +30,12 @@ _NAMES = {
     ),
     "a network file system": (".nfs*", ".fuse_hidden*", ".smbdelete*", ".panfs*"),
 }  # fmt: skip
-_FEW = 5  # paths that a command names one by one
+_FEW = 5  # a command lists up to this many paths
 
 
 @dataclass(frozen=True)
 class Litter:
-    """A file or folder that is litter, by its path relative to the run; `pattern` says what names are like it."""
+    """A file or folder that is litter, by its path relative to the run. `pattern` matches similar names."""
 
     path: str
     source: str
@@ -43,7 +43,7 @@ class Litter:
 
 
 def find_litter(path: str) -> Litter | None:
-    """The topmost part of `path` (relative, with '/') that is litter; None where no part is."""
+    """Return the topmost part of `path` (relative, with '/') that is litter; None if there is none."""
     if not path.isprintable():
         return None
     parts = path.split("/")
@@ -56,7 +56,7 @@ def find_litter(path: str) -> Litter | None:
 
 
 def litter_words(paths: Sequence[str]) -> str:
-    """What some litter is, in words: `litter of a file manager (.DS_Store and 2 more)`."""
+    """Describe litter: `litter of a file manager (.DS_Store and 2 more)`."""
     found = [litter for litter in map(find_litter, paths) if litter is not None]
     sources = " and ".join(dict.fromkeys(litter.source for litter in found))
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
@@ -64,7 +64,7 @@ def litter_words(paths: Sequence[str]) -> str:
 
 
 def removal_command(folder: str, paths: Sequence[str]) -> str:
-    """A shell command that removes exactly `paths`, all of them litter, from `folder`."""
+    """Return a shell command that removes exactly `paths`, which are all litter, from `folder`."""
     if len(paths) <= _FEW:
         return " ".join(["rm -rf --", *(shlex.quote(f"{folder}/{path}") for path in paths)])
     found = [litter for litter in map(find_litter, paths) if litter is not None]

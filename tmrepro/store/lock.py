@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process at a time. It is a kernel lock, which is released when its process is killed."""
+"""The lock of a run folder: one process at a time. It is a kernel lock, which is released if its process is killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tmrepro.store.atomic import (
 )
 from tmrepro.store.manifest import refuse_strange
 
-# Whoever has just taken the lock needs a moment to say who it is, and whoever is done, to remove it.
+# A process that takes the lock needs a moment to write its pid, and a process that is done, to remove the lock.
 PATIENCE_SECONDS = 1.0
 
 _LOCK = "lock"
@@ -32,13 +32,13 @@ _LOCK = "lock"
 
 @contextlib.contextmanager
 def run_lock(run: Path) -> Iterator[None]:
-    """Hold RUN/.work/lock while the body runs, which may call `remove_work` when the run is complete.
+    """Hold RUN/.work/lock while the body runs. The body may call `remove_work` when the run is complete.
 
-    All writing into a run folder begins here, so a folder with links is refused here.
+    Every write to a run folder starts here, so a folder with links is refused here.
 
     Raises:
-        UsageError: a living process holds it.
-        DamagedError: something in the folder is neither a plain file nor a folder.
+        UsageError: a running process holds the lock.
+        DamagedError: the folder contains something other than plain files and folders.
         StorageError: the folder cannot be written.
     """
     path, holder = safe_path(run, f"{WORK}/{_LOCK}"), safe_path(run, f"{WORK}/holder")
@@ -55,7 +55,7 @@ def run_lock(run: Path) -> Iterator[None]:
         try:
             refuse_strange(run)
         except DamagedError:
-            if not begun:  # what is refused stays as it was
+            if not begun:  # leave a refused folder unchanged
                 remove_work(run)
             raise
         write_text(holder, f"{os.getpid()}\n", work=work_folder(run))
@@ -65,7 +65,7 @@ def run_lock(run: Path) -> Iterator[None]:
 
 
 def remove_work(run: Path) -> None:
-    """Remove RUN/.work, for the holder of its lock. The lock is removed last, so that no other process begins earlier.
+    """Remove RUN/.work. The caller holds its lock, which is removed last, so that no other process starts earlier.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -74,11 +74,11 @@ def remove_work(run: Path) -> None:
     for path in sorted(work.iterdir()) if work.is_dir() else ():
         if path.name != _LOCK:
             remove(path)
-    remove_last(work / _LOCK)  # from here on another process may have a lock of its own there
+    remove_last(work / _LOCK)  # from here on, another process may create its own lock there
 
 
 def _acquire(lock: FileLock, path: Path) -> None:
-    """Take the lock, making its folder, which another process may be about to remove."""
+    """Take the lock. Create its folder, which another process may be removing."""
     for _ in range(3):
         _refuse_other_file(path)
         make_folder(path.parent)
@@ -89,7 +89,7 @@ def _acquire(lock: FileLock, path: Path) -> None:
 
 
 def _refuse_other_file(path: Path) -> None:
-    """The lock empties its file, which therefore must not be one that has another name as well."""
+    """Raise DamagedError if the lock file has a second name, because locking empties it."""
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):

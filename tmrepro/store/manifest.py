@@ -1,6 +1,6 @@
-"""manifest-sha256.txt: every file of a folder with its SHA-256, in the form that `sha256sum -c` reads.
+"""manifest-sha256.txt: every file of a folder with its SHA-256, in the format of `sha256sum -c`.
 
-It is written last. It is checked without trust: every missing, unexpected, changed or empty file, and every link, is a
+It is written last, and checked without trust. Every missing, unexpected, changed or empty file, and every link, is a
 finding with its path. No content makes the check itself fail.
 """
 
@@ -23,8 +23,8 @@ from tmrepro.store.run_files import MANIFEST
 from tmrepro.store.transport import COPY_AGAIN, LAST_LINE, LIMIT_BYTES, changed_on_the_way, is_pointer, plain_line
 
 MANIFEST_LIMIT_LINES = 2**20
-MANIFEST_LIMIT_LINE_BYTES = 2**13  # twice the longest path that Linux opens
-MALFORMED_LIMIT = 100  # findings; a file that is no manifest at all would be one in each line
+MANIFEST_LIMIT_LINE_BYTES = 2**13  # twice the longest path that Linux can open
+MALFORMED_LIMIT = 100  # findings; a file that is not a manifest would give one per line
 
 Problem = Literal["missing", "extra", "changed", "converted", "empty", "link", "unreadable", "malformed", "litter"]
 
@@ -47,12 +47,12 @@ class IntegrityFinding:
 
 
 def write_manifest(run: Path, *, work: Path) -> None:
-    """Write the manifest of every file below `run` but itself and `.work`, sorted by the bytes of the path.
+    """Write the manifest of every file below `run` except itself and `.work`, sorted by the bytes of the path.
 
-    Empty folders are removed, because a manifest cannot list them. They remain after files are removed.
+    Empty folders, which remain after files are removed, are removed too, because a manifest cannot list them.
 
     Raises:
-        DamagedError: a link, litter, or a name that a line of the manifest cannot hold.
+        DamagedError: there is a link, litter, or a file name that a manifest cannot contain.
         StorageError: the folder cannot be written.
     """
     paths = []
@@ -75,7 +75,7 @@ def write_manifest(run: Path, *, work: Path) -> None:
 def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding]:
     """Return all differences of a folder from its manifest, sorted by path, litter last.
 
-    `working` is for the holder of the run's lock. Otherwise a `.work` left by an unfinished run is a finding.
+    `working`: the caller holds the run's lock. Otherwise a `.work` left by an unfinished run is a finding.
     """
     expected, findings = _read_manifest(run)
     kinds = dict(_entries(run))
@@ -103,7 +103,7 @@ def check_manifest(run: Path, *, working: bool = False) -> list[IntegrityFinding
 
 
 def told(run: Path, findings: Sequence[IntegrityFinding]) -> str:
-    """Return the first of `findings` in words. If there is only litter, return all of it, and how to remove it."""
+    """Describe the first of `findings`. If there is only litter, describe all of it, and how to remove it."""
     if findings[0].problem != "litter":
         return str(findings[0])
     paths = [finding.path for finding in findings]
@@ -122,7 +122,7 @@ def refuse_litter(run: Path) -> None:
 
 
 def old_content(run: Path, path: str) -> bytes | None:
-    """What a file was before its line ends were changed; None where it is whole, or that cannot be undone."""
+    """Return the content of a file before its line ends were changed; None if they were not, or it cannot be recovered."""
     digest = listed_hash(run, path)
     data = read_bytes(safe_path(run, path), limit_bytes=LIMIT_BYTES, name=path)
     found = None if digest is None else changed_on_the_way(data, digest)
@@ -130,7 +130,7 @@ def old_content(run: Path, path: str) -> bytes | None:
 
 
 def file_hashes(run: Path, paths: Iterable[str]) -> dict[str, str]:
-    """The SHA-256 of each of `paths` (relative to `run`), in the order of the paths' bytes; files are streamed.
+    """Return the SHA-256 of each of `paths` (relative to `run`), in the order of the paths' bytes. Files are streamed.
 
     Raises:
         DamagedError: a file is missing, a link, or unreadable.
@@ -139,22 +139,22 @@ def file_hashes(run: Path, paths: Iterable[str]) -> dict[str, str]:
 
 
 def listed_hash(run: Path, path: str) -> str | None:
-    """The SHA-256 that the manifest of `run` names for `path`; None where it names none, or is none."""
+    """Return the SHA-256 of `path` in the manifest of `run`; None if it is not listed or the manifest is invalid."""
     return _read_manifest(run)[0].get(path)
 
 
 def listed_hashes(run: Path) -> dict[str, str]:
-    """The SHA-256 that the manifest of `run` names for each path; whoever asks has checked it."""
+    """Return the SHA-256 of each path in the manifest of `run`. The caller has checked the manifest."""
     return _read_manifest(run)[0]
 
 
 def refuse_strange(run: Path) -> None:
-    """Raise DamagedError unless `run` has only regular files and folders. It need not exist.
+    """Raise DamagedError unless `run` has only regular files and folders, or does not exist.
 
-    Call this before writing into a folder, because a link could redirect the writing elsewhere.
+    Call this before writing into a folder, because a link could redirect the write.
 
     Raises:
-        DamagedError: there is a link, a pipe, a socket or a device, or a folder that cannot be read.
+        DamagedError: there is a link, pipe, socket or device, or a folder that cannot be read.
     """
     for path, kind in _entries(run) if run.is_dir() else ():
         if kind not in {"file", EMPTY_FOLDER}:
@@ -176,7 +176,7 @@ def _compare(run: Path, path: str, digest: str) -> Iterator[IntegrityFinding]:
 
 
 def _converted(run: Path, path: str, digest: str, *, size: int) -> IntegrityFinding | None:
-    """What became of a file on its way here, where its content can be told all the same."""
+    """Return the finding for a changed file whose original content can be identified; else None."""
     if size > LIMIT_BYTES:
         return None
     try:
@@ -192,7 +192,7 @@ def _converted(run: Path, path: str, digest: str, *, size: int) -> IntegrityFind
 
 
 def _litter(path: str, kind: str) -> IntegrityFinding | None:
-    """What is wrong with `path` if it is litter. Links and special files are never taken for it."""
+    """Return the finding for `path` if it is litter. Links and special files are not litter."""
     found = find_litter(path) if kind not in {"link", "special file"} else None
     if found is None:
         return None
@@ -210,10 +210,10 @@ def _hash(run: Path, path: str) -> tuple[str, int]:
 
 
 def _read_manifest(run: Path) -> tuple[dict[str, str], list[IntegrityFinding]]:
-    """The SHA-256 of each path that the manifest names, and what is wrong with the manifest itself."""
+    """Return the SHA-256 of each path in the manifest, and the findings about the manifest itself."""
     expected: dict[str, str] = {}
     findings: list[IntegrityFinding] = []
-    converted: dict[str, None] = {}  # what was done to all of it, each said once
+    converted: dict[str, None] = {}  # changes of the whole file, each listed once
     try:
         for number, read in enumerate(_lines(run), start=1):
             if len(findings) == MALFORMED_LIMIT or number > MANIFEST_LIMIT_LINES:
@@ -251,7 +251,7 @@ def _read_manifest(run: Path) -> tuple[dict[str, str], list[IntegrityFinding]]:
 
 
 def _lines(run: Path) -> Iterator[bytes]:
-    """The lines of the manifest with their ends, one at a time; of one that is too long, so much of it."""
+    """Yield the lines of the manifest with their line ends. A line that is too long is cut off."""
     with open_plain(run / MANIFEST, name=MANIFEST) as file:
         while line := file.readline(MANIFEST_LIMIT_LINE_BYTES):
             yield line
@@ -262,9 +262,9 @@ def _is_inside(path: str) -> bool:
 
 
 def _entries(run: Path) -> Iterator[tuple[str, str]]:
-    """Every path below `run` that is no folder with something in it, with what it is.
+    """Yield every path below `run`, except folders that are not empty, with its kind.
 
-    A file, a link, a special file, an empty folder, or a folder that cannot be read.
+    The kinds are: a file, a link, a special file, an empty folder, a folder that cannot be read.
     """
     waiting = [""]
     while waiting:

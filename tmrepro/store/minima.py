@@ -29,14 +29,14 @@ def minimum_schema() -> dict[str, Any]:
 
 
 def save_minimum(run: Path, minimum: Minimum, *, work: Path) -> str:
-    """Write the record; numbers that are not finite become null. Returns the path relative to `run`."""
+    """Write the record, with null for numbers that are not finite. Return the path relative to `run`."""
     relative = model_file(minimum.model, MINIMUM)
     write_json(run / relative, minimum_document(minimum), work=work)
     return relative
 
 
 def minimum_document(minimum: Minimum) -> dict[str, Any]:
-    """The record as JSON values."""
+    """Return the record as JSON values."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in dataclasses.asdict(minimum).items()
@@ -44,20 +44,20 @@ def minimum_document(minimum: Minimum) -> dict[str, Any]:
 
 
 def read_minimum(run: Path, model: str) -> Minimum:
-    """The record of `model`.
+    """Return the record of `model`.
 
     Raises:
-        DamagedError: it is missing or not such a record.
+        DamagedError: the record is missing or invalid.
     """
     relative = model_file(model, MINIMUM)
     return minimum_from(read_json(safe_path(run, relative), name=relative), model=model, name=relative)
 
 
 def minimum_from(document: object, *, model: str, name: str) -> Minimum:
-    """The record of `model` from its JSON values; `name` is what messages call them.
+    """Return the record of `model` from its JSON values. Messages call them `name`.
 
     Raises:
-        DamagedError: they are none.
+        DamagedError: they are not a valid record.
     """
     expected = {field.name for field in dataclasses.fields(Minimum)}
     if not isinstance(document, dict) or set(document) != expected:
@@ -72,7 +72,7 @@ def minimum_from(document: object, *, model: str, name: str) -> Minimum:
         raise DamagedError(f"{name}: expected the record of {model}, found that of {minimum.model!r}")
     diverged = minimum.category == "diverged"
     numbers: tuple[float | None, ...] = (minimum.theta_norm,)
-    if minimum.labels != "outputs":  # which are neither right nor wrong
+    if minimum.labels != "outputs":  # outputs are neither right nor wrong
         numbers = (*numbers, minimum.train_accuracy, minimum.validation_accuracy)
     if diverged != (minimum.stopped == "diverged") or (not diverged and None in numbers):
         raise DamagedError(f"{name}: expected a theta* with its numbers, or a training that diverged, found neither")

@@ -1,10 +1,10 @@
-"""The files of a run folder in one table: what a run writes, what a reference keeps, what differs between equal runs.
+"""The files of a run folder in one table: which files a run has, a reference keeps, or differ between equal runs.
 
     spec.yaml  statistics.json  provenance.json  report.html  ro-crate-metadata.json  claims.json  manifest-sha256.txt
-    models/NAME/        theta.safetensors  labels.npy  history.csv  minimum.json; where asked for, trajectory.csv,
+    models/NAME/        theta.safetensors  labels.npy  history.csv  minimum.json; optional: trajectory.csv,
                         trajectory/EPOCH.safetensors, directions-SURFACE.safetensors, curvature.json, curvature.safetensors
     figures/*.png, *.pdf
-    surfaces.zarr/      surfaces.py
+    surfaces.zarr/      see surfaces.py
 
 A reference has bands.json as well. Paths are relative to the folder, with '/'.
 """
@@ -26,12 +26,12 @@ _BINARY, _CSV, _JSON = "application/octet-stream", "text/csv", "application/json
 
 @dataclass(frozen=True)
 class RunFile:
-    """A kind of file: its path as a pattern, what it holds, its media type.
+    """A kind of file: its path as a pattern, its content, its media type.
 
-    `always`: every finished run has it, for every network if it is a network's. `of_theta`: a network whose training diverged
-    has no theta*, and so no such file. `in_reference`: a reference keeps it. `timed`: it holds times of day, so the files
-    of two equal runs differ (history.csv and minimum.json hold durations beside their results). `closing`: no stage owns
-    it; it is written whenever a run is closed.
+    `always`: every finished run has it (if it belongs to a network: for every network). `of_theta`: networks whose training
+    diverged have no theta* and no such file. `in_reference`: a reference keeps it. `timed`: it contains times of day, so it
+    differs between equal runs (history.csv and minimum.json contain durations beside their results). `closing`: it belongs
+    to no stage, and is written whenever a run is closed.
     """
 
     pattern: str
@@ -44,7 +44,7 @@ class RunFile:
     closing: bool = False
 
     def matches(self, path: str) -> bool:
-        """Whether `path` is one of these files."""
+        """Return whether `path` is one of these files."""
         return fnmatchcase(path, self.pattern)
 
 
@@ -53,7 +53,7 @@ def model_file(model: str, name: str) -> str:
     return f"models/{model}/{name}"
 
 
-# Of two patterns that match a path, the first is meant; '*' stands for '/' too.
+# The first pattern that matches a path counts. '*' matches '/' too.
 RUN_FILES: tuple[RunFile, ...] = (
     RunFile(SPEC, "the resolved spec", "application/yaml", in_reference=True, closing=True),
     RunFile(STATISTICS, "statistics of every surface", _JSON, in_reference=True, closing=True),
@@ -103,7 +103,7 @@ CLOSING = frozenset(kind.pattern for kind in RUN_FILES if kind.closing)
 
 
 def run_file(path: str) -> RunFile | None:
-    """Return the kind of file at `path`; None where a run writes no such file."""
+    """Return the kind of file at `path`; None if a run has no such file."""
     return next((kind for kind in RUN_FILES if kind.matches(path)), None)
 
 

@@ -19,14 +19,14 @@ from tmrepro.spec.limits import EXAMPLE_NUMBERS
 
 HOME = "home"
 PATH_CHARACTERS = 4096
-SIGNATURE = "signature"  # of provenance.json's data, where they are no pictures
+SIGNATURE = "signature"  # the key in provenance.json's data, if they are not images
 _RECORD = TypeAdapter(Signature)
 _DTYPES = frozenset({"float32", "bool", "uint8", "int8", "int16", "int32", "int64"})
 _INT64 = 2**63
 
 
 def signature_document(signature: Signature) -> dict[str, Any]:
-    """The record as JSON values."""
+    """Return the record as JSON values."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(signature).items()
@@ -34,10 +34,10 @@ def signature_document(signature: Signature) -> dict[str, Any]:
 
 
 def recorded_signature(provenance: Any, spec: Spec) -> Signature:
-    """The signature of a run's networks.
+    """Return the signature of a run's networks.
 
     Raises:
-        DamagedError: provenance.json does not tell it.
+        DamagedError: provenance.json does not contain it.
     """
     data = provenance.get("data") if isinstance(provenance, Mapping) else None
     data = data if isinstance(data, Mapping) else {}
@@ -63,7 +63,7 @@ def recorded_signature(provenance: Any, spec: Spec) -> Signature:
 
 
 def home_document(home: Path | None, *, run: Path, spec: Spec) -> dict[str, str]:
-    """From where paths of the section `data` start, relative to RUN; nothing where there are none, or no such way."""
+    """Return the folder that paths in `data` start from, relative to RUN; empty if there are no paths, or no relative way."""
     named = getattr(spec.data, "file", None) or getattr(spec.data, "folder", None)
     if home is None or named is None:
         return {}
@@ -74,7 +74,7 @@ def home_document(home: Path | None, *, run: Path, spec: Spec) -> dict[str, str]
 
 
 def recorded_home(run: Path, data: Mapping[str, Any]) -> Path | None:
-    """The folder from which paths of the section `data` start, as `home_document` told it; who reads there checks the data."""
+    """Return the folder that `home_document` recorded for paths in `data`. The caller checks the data there."""
     home = data.get(HOME)
     if not isinstance(home, str) or not home or "\0" in home or len(home) > PATH_CHARACTERS:
         return None

@@ -1,7 +1,7 @@
-"""spec.yaml of a run folder or a reference: read as somebody else's file, unlike the spec that a user names.
+"""Reads spec.yaml of a run folder or a reference. Unlike the spec on a command line, it is not the user's own file.
 
-The spec on a command line may be a link or a pipe, and what is wrong in it is for its author. That of a run folder was
-written by us: a link, a pipe that would block for ever, or a spec that is none, is damage.
+A spec on a command line may be a link or a pipe, and errors in it are for its author. In a run folder, which tmrepro wrote,
+a link, a pipe (reading would block) or an invalid spec is damage.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tmrepro.store.run_files import SPEC
 
 
 def written_hash(run: Path) -> str:
-    """The hash of spec.yaml as it is written; that of a run made before a field was added has it not.
+    """Return the hash of spec.yaml as written: without fields that were added to the format after the run.
 
     Raises:
-        DamagedError: as `read_spec`.
+        DamagedError: see `read_spec`.
     """
     name = str(run / SPEC)
     content = read_bytes(safe_path(run, SPEC), limit_bytes=MAX_BYTES, name=name)
@@ -32,10 +32,10 @@ def written_hash(run: Path) -> str:
 
 
 def read_spec(run: Path) -> Spec:
-    """The resolved spec of the folder `run`.
+    """Return the resolved spec of the folder `run`.
 
     Raises:
-        DamagedError: it is missing, not a plain file, or no spec.
+        DamagedError: the spec is missing, not a plain file, or invalid.
     """
     name = str(run / SPEC)
     content = read_bytes(safe_path(run, SPEC), limit_bytes=MAX_BYTES, name=name)

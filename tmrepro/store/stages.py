@@ -1,8 +1,7 @@
-"""Stages: which parts of a run are done, what they depended on, and why a part runs again or not.
+"""Stages: which parts of a run are done, their inputs, and why a part runs again.
 
-A stage is keyed by the hash of everything it depends on (`inputs`), and done when its files are there with the hashes that
-were recorded. The records live in RUN/.work/stages while a run is under way and in provenance.json once it is complete,
-so that another run can take a stage over.
+The key of a stage is the hash of its `inputs`. A stage is done if its files exist with the recorded hashes. The records
+are in RUN/.work/stages during a run, and in provenance.json of a finished run, so that another run can reuse a stage.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from tmrepro.usercode import CodeRecord, code_from
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One stage: its name ("training/dnn"), inputs and their key, the SHA-256 of each file, facts, and how it went.
+    """One stage: its name ("training/dnn"), inputs and their key, the SHA-256 of each file, facts, and how it ran.
 
-    `complete` is False while a stage of many files (a surface's chunks) is under way.
+    `complete` is False while a stage with many files (a surface's chunks) is in progress.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -47,7 +46,7 @@ _RECORD = TypeAdapter(StageRecord)
 
 
 def stage_key(inputs: Mapping[str, Any]) -> str:
-    """SHA-256 of the inputs as JSON with sorted keys."""
+    """Return the SHA-256 of the inputs as JSON with sorted keys."""
     text = json.dumps(inputs, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -63,11 +62,11 @@ class StageBook:
             try:
                 record = record_from(read_json(safe_path(run, f"{WORK}/stages/{path.name}")))
             except ArtefactError:
-                continue  # a record that cannot be read is a stage that isn't done
+                continue  # a stage whose record cannot be read is not done
             self._records[record.name] = record
 
     def get(self, name: str) -> StageRecord | None:
-        """The record of a stage, complete or not."""
+        """Return the record of a stage, complete or not."""
         return self._records.get(name)
 
     def put(self, record: StageRecord) -> None:
@@ -77,13 +76,13 @@ class StageBook:
         self._records[record.name] = record
 
     def drop(self, names: Iterable[str]) -> None:
-        """Forget stages."""
+        """Remove the records of stages."""
         for name in names:
             remove(self._folder / f"{name.replace('/', '+')}.json")
             self._records.pop(name, None)
 
     def records(self) -> list[StageRecord]:
-        """All records, by name."""
+        """Return all records, sorted by name."""
         return [self._records[name] for name in sorted(self._records)]
 
 
@@ -104,10 +103,10 @@ def record_from(document: Any) -> StageRecord:
 
 
 def recorded_stages(run: Path) -> list[StageRecord]:
-    """The stages of another run folder, finished (provenance.json) or not (.work/stages).
+    """Return the stages of another run folder, finished (provenance.json) or not (.work/stages).
 
     Raises:
-        DamagedError: the folder holds neither.
+        DamagedError: the folder has neither.
     """
     return StageBook(run).records() if (run / WORK / "stages").is_dir() else finished_stages(run)
 
@@ -134,10 +133,10 @@ def stages_in(provenance: Any) -> list[StageRecord]:
 
 
 def recorded_code(stages: Iterable[StageRecord]) -> dict[str, CodeRecord]:
-    """The user's code that each custom model was trained with, by the name of the trained model.
+    """Return the user's code that each custom model was trained with, by the name of the trained model.
 
     Raises:
-        DamagedError: a training has no record of it, or one that is none.
+        DamagedError: the record of a training is missing or invalid.
     """
     found = {}
     for stage in stages:
@@ -149,10 +148,10 @@ def recorded_code(stages: Iterable[StageRecord]) -> dict[str, CodeRecord]:
 
 
 def recorded_data_code(stages: Iterable[StageRecord]) -> CodeRecord:
-    """The code of the factory that made the data of a run.
+    """Return the code of the factory that made the data of a run.
 
     Raises:
-        DamagedError: there is no record of it, or one that is none.
+        DamagedError: the record is missing or invalid.
     """
     for stage in stages:
         data = stage.inputs.get("data") if isinstance(stage.inputs, dict) else None
@@ -164,7 +163,7 @@ def recorded_data_code(stages: Iterable[StageRecord]) -> CodeRecord:
 
 
 def damaged_files(run: Path, record: StageRecord) -> list[str]:
-    """The files of a stage that are missing or not what was recorded."""
+    """Return the files of a stage that are missing or differ from the record."""
     wrong = []
     for relative, expected in record.files.items():
         try:
@@ -177,7 +176,7 @@ def damaged_files(run: Path, record: StageRecord) -> list[str]:
 
 
 def first_changed_input(new: Any, old: Any, path: str = "") -> str | None:
-    """Describe the first difference in the inputs of two stages; None if they are the same."""
+    """Describe the first difference between the inputs of two stages; None if they are equal."""
     if isinstance(new, dict) and isinstance(old, dict):
         for name in sorted(set(new) | set(old)):
             inner = f"{path}.{name}" if path else name

@@ -1,4 +1,4 @@
-"""The content of statistics.json: SURFACE -> MODEL -> statistic -> value, None where it is undefined."""
+"""The content of statistics.json: SURFACE -> MODEL -> statistic -> value, or None if it is undefined."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_statistics(folder: Path, *, name: str = STATISTICS) -> StoredStatistics
     """Read the statistics of `folder`. Their values are not checked here.
 
     Raises:
-        DamagedError: it is missing, or anything but numbers stands where statistics do.
+        DamagedError: the file is missing, or a value is neither a number nor null.
     """
     document = read_json(safe_path(folder, STATISTICS), name=name)
     for surface, models in _entries(document, name=name):

@@ -1,7 +1,7 @@
-"""One surface in surfaces.zarr: a group SURFACE/MODEL of loss and accuracy and their axes, opened once, of any shape.
+"""One surface in surfaces.zarr: a group SURFACE/MODEL with loss, accuracy and axes, of any shape.
 
-A chunk is the unit of work, of resume and of integrity. It is done when both of its files are there and whole, never
-because something says so; a damaged one is not done, and is computed again.
+A chunk is the unit of work, of resuming and of checksums. It is done if both of its files exist and are valid; no other
+record is used. A damaged chunk is not done, and is recomputed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VALUES = ("loss", "accuracy")
 
 @dataclass(frozen=True)
 class SurfaceGroup:
-    """The group `name` (SURFACE/MODEL) in the store of the folder `run`, cut as `layout` says."""
+    """The group `name` (SURFACE/MODEL) in the store of the folder `run`, with the shapes of `layout`."""
 
     run: Path
     name: str
@@ -44,27 +44,27 @@ class SurfaceGroup:
 
     @classmethod
     def stored(cls, run: Path, name: str, *, square: bool = True) -> SurfaceGroup:
-        """The group as it is in the store; `square` refuses another shape.
+        """Return the group in the store. `square`: refuse other shapes.
 
         Raises:
-            DamagedError: the metadata of `loss` is missing, or none that we would write.
+            DamagedError: the metadata of `loss` is missing or invalid.
         """
         key = f"{name}/loss/{METADATA}"
         return cls(run, name, read_layout(read_metadata(run, key), name=f"{STORE}/{key}", square=square))
 
     def metadata(self, attributes: Mapping[str, Any]) -> dict[str, bytes]:
-        """The zarr.json of the group, its arrays and the groups above it, by key; the group's own comes last."""
+        """Return the zarr.json of the group, its arrays and the groups above it, by key. That of the group itself is last."""
         return metadata_files(self.name, layout=self.layout, attributes=attributes)
 
     def axis_files(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> dict[str, bytes]:
-        """The files of both axes, by key."""
+        """Return the files of both axes, by key."""
         return {
             f"{self.name}/{axis}/c/0": chunks.encode(points, shape=self.layout.chunk_shape(axis))
             for axis, points in (("a", a), ("b", b))
         }
 
     def files(self) -> list[str]:
-        """The keys of everything that a whole group consists of, the metadata of the groups above it among them."""
+        """Return the keys of all files of a complete group, including the metadata of the groups above it."""
         above = self.name.split("/", maxsplit=1)[0]
         keys = [METADATA, f"{above}/{METADATA}", f"{self.name}/{METADATA}"]
         keys += [f"{self.name}/{array}/{METADATA}" for array in ARRAYS]
@@ -72,7 +72,7 @@ class SurfaceGroup:
         return keys + [chunk_key(self.name, array, index) for index, _, _ in self.layout.chunks() for array in VALUES]
 
     def write(self, index: ChunkIndex, loss: Float64[np.ndarray, "h w"], accuracy: Float64[np.ndarray, "h w"]) -> None:
-        """Store one chunk, durably; both arrays have the shape of the points that `index` covers.
+        """Store one chunk durably. Both arrays have the shape of the points that `index` covers.
 
         Raises:
             StorageError: the folder cannot be written.
@@ -85,7 +85,7 @@ class SurfaceGroup:
             write(self.run, chunk_key(self.name, array, index), data)
 
     def read(self, index: ChunkIndex) -> Block:
-        """Loss and accuracy of one chunk, without what fills it up at the edge.
+        """Return loss and accuracy of one chunk, without padding at the edge.
 
         Raises:
             DamagedError: one of its files is missing, a link, or damaged.
@@ -94,7 +94,7 @@ class SurfaceGroup:
         return loss, accuracy
 
     def is_whole(self, index: ChunkIndex) -> bool:
-        """Whether both files of a chunk are there and pass their checksums."""
+        """Return whether both files of a chunk exist and pass their checksums."""
         try:
             self.read(index)
         except DamagedError:
@@ -102,7 +102,7 @@ class SurfaceGroup:
         return True
 
     def values(self) -> Block:
-        """Loss and accuracy of all points.
+        """Return loss and accuracy of all points.
 
         Raises:
             DamagedError: a chunk is missing or damaged.
@@ -110,11 +110,11 @@ class SurfaceGroup:
         return self._assemble(missing_allowed=False)
 
     def part(self) -> Block:
-        """What is there so far; nan where a chunk is still missing or damaged."""
+        """Return the points computed so far, with nan in missing or damaged chunks."""
         return self._assemble(missing_allowed=True)
 
     def axes(self) -> tuple[Float64[np.ndarray, " I"], Float64[np.ndarray, " J"]]:
-        """The coordinates a and b.
+        """Return the coordinates a and b.
 
         Raises:
             DamagedError: a file is missing or damaged.
@@ -125,10 +125,10 @@ class SurfaceGroup:
         return a, b
 
     def check_metadata(self) -> object:
-        """The attributes of the group, once every zarr.json of it is found to be one that we would write.
+        """Return the attributes of the group, after checking that each of its zarr.json files is valid.
 
         Raises:
-            DamagedError: one is not.
+            DamagedError: one is invalid.
         """
         above = f"{self.name.split('/', maxsplit=1)[0]}/{METADATA}"
         read_group(read_metadata(self.run, above), name=f"{STORE}/{above}")
@@ -140,7 +140,7 @@ class SurfaceGroup:
         return attributes
 
     def check_consolidated(self) -> None:
-        """Compare the root's copy of the metadata, which xarray reads, with the files, which we read.
+        """Compare the root's copy of the metadata, which xarray reads, with the files, which tmrepro reads.
 
         Raises:
             DamagedError: they differ.
@@ -151,7 +151,7 @@ class SurfaceGroup:
             case {"metadata": dict() as copies}:
                 for node in (self.name, *(f"{self.name}/{array}" for array in ARRAYS)):
                     copy = copies.get(node)
-                    # The copy of a group says in addition that it holds no copies itself.
+                    # The copy of a group also states that it contains no copies itself.
                     own = {"consolidated_metadata": copy.get("consolidated_metadata")} if isinstance(copy, dict) else {}
                     if copy not in (found := read_metadata(self.run, f"{node}/{METADATA}"), {**found, **own}):
                         raise DamagedError(f"{STORE}/{METADATA}: its copy of {node}/{METADATA} differs from that file")
@@ -173,7 +173,7 @@ class SurfaceGroup:
 
 
 def _read_file(run: Path, key: str, *, shape: tuple[int, ...]) -> Float64[np.ndarray, "*_"]:
-    """The content of the chunk file under `key`, whose array has chunks of `shape`."""
+    """Return the content of the chunk file under `key`, whose array has chunks of `shape`."""
     try:
         data = read(run, key, limit_bytes=chunks.limit_bytes(shape))
     except DamagedError as error:

@@ -1,4 +1,4 @@
-"""surfaces.zarr of a run: one group SURFACE/MODEL per surface (surface_group.py), read without trusting a byte of it."""
+"""surfaces.zarr of a run: one group SURFACE/MODEL per surface (surface_group.py), read without trust."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from tmrepro.store.zarr_metadata import (
 def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: int, facts: SurfaceFacts) -> SurfaceGroup:
     """Make the group SURFACE/MODEL with its axes, and no chunk of loss or accuracy yet. Return it.
 
-    Where this surface is there already (by its metadata: grid, facts, chunks), its chunks stay and only what differs beside
-    them is written again; the measured error, which is known last, is put there so. Where another one is (another grid,
-    another theta*), it goes, with its chunks: they answer a question that nobody asks any more.
+    If this surface exists already (the same grid, facts and chunks in its metadata), its chunks stay, and only other files that
+    differ are rewritten. This also adds the measured error, which is known last. Another surface (another grid, another
+    theta*) is removed with its chunks, which are no longer needed.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -67,7 +67,7 @@ def create_surface(run: Path, surface: str, model: str, *, grid: Grid, chunk: in
 
 
 def _differs_in_error(run: Path, key: str, data: bytes) -> bool:
-    """Whether a surface's zarr.json is `data` but for the measured error, or its absence."""
+    """Return whether a surface's zarr.json equals `data`, apart from the measured error."""
     try:
         found = read_metadata(run, key)
     except DamagedError:
@@ -83,32 +83,32 @@ def _without_error(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def chunk_slices(K: int, chunk: int) -> list[tuple[ChunkIndex, slice, slice]]:
-    """Every chunk of a K x K grid in row-major order: its index, and the points it covers along a and along b."""
+    """Return every chunk of a K x K grid in row-major order: its index, and its points along a and along b."""
     return list(Layout(K=K, chunk=min(chunk, K)).chunks())
 
 
 def open_surface(run: Path, surface: str, model: str) -> SurfaceGroup:
-    """The group of a surface that was created.
+    """Return the group of an existing surface.
 
     Raises:
-        DamagedError: it was not, or its metadata is damaged.
-        UsageError: a name that no surface can have.
+        DamagedError: its metadata is missing or damaged.
+        UsageError: a surface cannot have that name.
     """
     return SurfaceGroup.stored(run, group_key(surface, model))
 
 
 def read_part(run: Path, surface: str, model: str, *, grid: Grid) -> Surface:
-    """What is there so far of a surface that is being written here; nan where a chunk is still missing or damaged."""
+    """Return the points of an unfinished surface that are computed so far, with nan in missing or damaged chunks."""
     loss, accuracy = open_surface(run, surface, model).part()
     return Surface(loss=loss, accuracy=accuracy, a=grid.a, b=grid.b)
 
 
 def read_surface(run: Path, surface: str, model: str) -> tuple[Surface, SurfaceFacts, tuple[int, int], float]:
-    """A whole surface from a store that somebody else may have written, with its facts, home and step.
+    """Return a complete surface from a store that may be hostile, with its facts, home and step.
 
     Raises:
-        DamagedError: metadata that we would not have written, a missing chunk, a checksum that differs, a link.
-        UsageError: a name that no surface can have.
+        DamagedError: invalid metadata, a missing chunk, a checksum that differs, or a link.
+        UsageError: a surface cannot have that name.
     """
     name = group_key(surface, model)
     read_group(read_metadata(run, METADATA), name=f"{STORE}/{METADATA}", root=True)
@@ -128,16 +128,16 @@ def read_surface(run: Path, surface: str, model: str) -> tuple[Surface, SurfaceF
 
 
 def read_facts(run: Path, surface: str, model: str) -> SurfaceFacts:
-    """What a surface's metadata says of it, without a look at its chunks.
+    """Return the facts in a surface's metadata, without reading its chunks.
 
     Raises:
-        DamagedError: metadata that we would not have written.
+        DamagedError: the metadata is invalid.
     """
     return _facts(open_surface(run, surface, model))[0]
 
 
 def consolidate(run: Path) -> None:
-    """Put the metadata of all surfaces into the root's zarr.json, from which xarray opens them without a warning.
+    """Copy the metadata of all surfaces into the root's zarr.json, so that xarray opens them without a warning.
 
     Raises:
         DamagedError: a surface's metadata is damaged.
@@ -146,7 +146,7 @@ def consolidate(run: Path) -> None:
     nodes = {METADATA: b'{"zarr_format": 3, "node_type": "group"}'}
     for surface, model in list_surfaces(run):
         group = group_key(surface, model)
-        # It says nothing but that it is a group. Taken over from another run, or damaged since, it is written anew.
+        # It only states that it is a group. If it is a copy from another run, or damaged, it is rewritten.
         above = f"{surface}/{METADATA}"
         plain = metadata_files(group, layout=Layout(K=1, chunk=1), attributes={})[above]
         if not holds(run, above, plain):
@@ -160,15 +160,15 @@ def consolidate(run: Path) -> None:
 
 
 def list_surfaces(run: Path) -> list[tuple[str, str]]:
-    """Every (SURFACE, MODEL) that has a folder, in order of their names; none where there is no store yet.
+    """Return every (SURFACE, MODEL) that has a folder, sorted by name; empty if there is no store yet.
 
     Raises:
-        DamagedError: a folder with a name that no surface or model can have, or a link.
+        DamagedError: there is a link, or a folder whose name no surface or model can have.
     """
     return [(surface, model) for surface in folders(run, STORE) for model in folders(run, f"{STORE}/{surface}")]
 
 
 def _facts(group: SurfaceGroup) -> tuple[SurfaceFacts, tuple[int, int], float]:
-    """What the metadata of a surface says, once every zarr.json of it is found to be one that we would write."""
+    """Return facts, home and step from a surface's metadata, after checking that each of its zarr.json files is valid."""
     name = f"{STORE}/{group.name}/{METADATA}"
     return read_attributes(group.check_metadata(), K=group.layout.K, name=name)

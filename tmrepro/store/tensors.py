@@ -1,4 +1,4 @@
-"""theta.safetensors and labels.npy: arrays with names and one array without. Neither format can carry code."""
+"""theta.safetensors and labels.npy: named arrays, and one array without a name. Neither format can contain code."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from tmrepro.spec.limits import WEIGHTS_BYTES, WEIGHTS_HEADER_BYTES
 from tmrepro.store.atomic import open_plain, read_bytes, shown, write_bytes
 from tmrepro.store.documents import parse_json
 
-LABELS_LIMIT_BYTES = 2**29  # a hundred million images with hard labels, ten million with ten soft ones
+LABELS_LIMIT_BYTES = 2**29  # a hundred million images with hard labels, or ten million with ten soft ones
 
 _NPY_MAGIC = b"\x93NUMPY\x01\x00"
-# numpy's own reader evaluates the header as Python; what save_labels writes is one of two lines.
+# numpy's own reader evaluates the header as Python. Headers from save_labels match one of these two lines.
 _NPY_HEADER = re.compile(
     rb"\{'descr': '(?:<i8', 'fortran_order': False, 'shape': \((?P<n>\d{1,12}),\)"
     rb"|<f4', 'fortran_order': False, 'shape': \((?P<shape>\d{1,12}(?:, \d{1,12}){1,15})\)), \} *\n"
 )
 
 Labels = Int64[np.ndarray, " n"] | Float32[np.ndarray, "n classes *more"]
-"""y~ in data order: hard labels as class numbers, soft labels as a distribution per image, outputs as they are."""
+"""y~ in data order: class numbers (hard labels), a distribution per image (soft labels), or outputs."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Shaped[np.ndarray, "*_"]], *, work: Path) -> None:
-    """Write named arrays. The bytes depend on names and values only (safetensors sorts; it keeps no order)."""
-    # order="C" and not ascontiguousarray, which would turn a scalar (batch norm's counter) into an array of one.
+    """Write named arrays. The bytes depend on names and values only (safetensors sorts the names)."""
+    # order="C", because ascontiguousarray would turn a scalar (batch norm's counter) into an array of one.
     dense = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     write_bytes(path, safetensors.numpy.save(dense), work=work)
 
 
 def count_numbers(path: Path, *, name: str | None = None) -> int:
-    """How many numbers a safetensors file says it holds, from its header alone; never more than its size allows.
+    """Return the count of numbers in a safetensors file, from its header alone. It is at most what the file size allows.
 
     Raises:
-        DamagedError: missing, or the header is none.
+        DamagedError: the file is missing, or its header is invalid.
     """
     name = name if name is not None else str(path)
     with open_plain(path, name=name) as file:
@@ -62,23 +62,23 @@ def count_numbers(path: Path, *, name: str | None = None) -> int:
 def load_tensors(
     path: Path, *, limit_bytes: int = WEIGHTS_BYTES, name: str | None = None
 ) -> dict[str, Shaped[np.ndarray, "*_"]]:
-    """The arrays of a safetensors file, writable, in the file's order. `limit_bytes` is that of their content.
+    """Return the arrays of a safetensors file, writable, in the file's order. `limit_bytes` is the limit of their content.
 
     Raises:
-        DamagedError: missing, too large, or not a well-formed safetensors file.
+        DamagedError: the file is missing, too large, or not a valid safetensors file.
     """
     name = name if name is not None else str(path)
     data = read_bytes(path, limit_bytes=limit_bytes + WEIGHTS_HEADER_BYTES, name=name)
     _header_bytes(data[:8], size=len(data), name=name)
     try:
-        # The copy is what makes the arrays writable, which torch asks for.
+        # Copied, so that the arrays are writable, as torch requires.
         return {key: np.array(value) for key, value in safetensors.numpy.load(data).items()}
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedError(f"{shown(name)}: expected a safetensors file, found: {shown(str(error))}") from error
 
 
 def _header_bytes(begin: bytes, *, size: int, name: str) -> int:
-    """The length of the header of a safetensors file of `size` bytes that begins with the eight bytes `begin`."""
+    """Return the length of the header of a safetensors file of `size` bytes, from its first eight bytes `begin`."""
     length = int.from_bytes(begin, "little")
     if not 0 < length <= min(WEIGHTS_HEADER_BYTES, size - 8):
         raise DamagedError(f"{shown(name)}: expected a safetensors file, found a header of {length} bytes")
@@ -93,10 +93,10 @@ def save_labels(path: Path, labels: Labels, *, work: Path) -> None:
 
 
 def check_labels(labels: Labels, *, images: int, outputs: tuple[int, ...], name: str) -> None:
-    """Raise DamagedError unless `labels` fit the number of images and the outputs; an unknown class would index past an end.
+    """Raise DamagedError unless `labels` fit the number of images and outputs. An unknown class would cause an index error.
 
     Raises:
-        DamagedError: another number of images, or a class that is none of 0 .. classes - 1.
+        DamagedError: the number of images is different, or a class is not in 0 .. classes - 1.
     """
     classes = outputs[0] if len(outputs) == 1 else 0
     found = f"{list(labels.shape)} of {labels.dtype}"
@@ -110,10 +110,10 @@ def check_labels(labels: Labels, *, images: int, outputs: tuple[int, ...], name:
 
 
 def load_labels(path: Path, *, name: str | None = None) -> Labels:
-    """y~ from a .npy file.
+    """Return y~ from a .npy file.
 
     Raises:
-        DamagedError: missing, or not int64 [n] or float32 [n, classes, ...] of exactly the size that its header says.
+        DamagedError: the file is missing, or is not int64 [n] or float32 [n, classes, ...] of the size in its header.
     """
     name = name if name is not None else str(path)
     data = read_bytes(path, limit_bytes=LABELS_LIMIT_BYTES, name=name)

@@ -1,7 +1,7 @@
 """models/NAME/trajectory.csv: the path of training.
 
 The columns are `epoch`, `loss`, `distance`, `gradient_norm`, `cosine`, `pca_1`, `pca_2`, and for each surface SURFACE.a,
-SURFACE.b and SURFACE.distance. Numbers are written in their shortest exact form; what is undefined is an empty field.
+SURFACE.b and SURFACE.distance. Numbers are written in their shortest exact form. An undefined number is an empty field.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _OF_PLANE = ("a", "b", "distance")
 
 
 def save_trajectory(run: Path, model: str, points: Sequence[TrajectoryPoint], *, work: Path) -> str:
-    """Write the path of `model`. Returns the path relative to `run`."""
+    """Write the path of `model`. Return the path of the file relative to `run`."""
     relative = model_file(model, TRAJECTORY)
     write_text(run / relative, trajectory_text(points), work=work)
     return relative
 
 
 def trajectory_text(points: Sequence[TrajectoryPoint]) -> str:
-    """The content of the file."""
+    """Return the content of the file."""
     surfaces = list(points[0].places) if points else []
     lines = [",".join(_columns(surfaces))]
     for point in points:
@@ -42,10 +42,10 @@ def trajectory_text(points: Sequence[TrajectoryPoint]) -> str:
 
 
 def load_trajectory(run: Path, model: str, *, surfaces: Sequence[str]) -> tuple[TrajectoryPoint, ...]:
-    """The path of `model`, with its places in the planes of `surfaces`.
+    """Return the path of `model`, with its coordinates in the planes of `surfaces`.
 
     Raises:
-        DamagedError: the file is missing, or is not one that `save_trajectory` writes for these surfaces.
+        DamagedError: the file is missing, or has a line that `save_trajectory` does not write for these surfaces.
     """
     name = model_file(model, TRAJECTORY)
     data = read_bytes(safe_path(run, name), limit_bytes=LIMIT_BYTES, name=name)
@@ -68,7 +68,7 @@ def load_trajectory(run: Path, model: str, *, surfaces: Sequence[str]) -> tuple[
 
 
 def kept_state(model: str, epoch: int) -> str:
-    """Where a run keeps the weights of a point of the path, if its spec wants them; relative to the run."""
+    """Return the file for the weights of a point of the path, if the spec keeps them, relative to the run."""
     return f"models/{model}/trajectory/{epoch}.safetensors"
 
 
@@ -81,7 +81,7 @@ def _written(number: float | None) -> str:
 
 
 def _point(row: str, surfaces: Sequence[str]) -> TrajectoryPoint | None:
-    """The point of a line; None where `trajectory_text` would not have written it so."""
+    """Return the point of a line; None if `trajectory_text` would write it differently."""
     texts = row.split(",")
     if len(texts) != len(_OWN) + len(_OF_PLANE) * len(surfaces):
         return None

@@ -1,11 +1,11 @@
-"""What happens to files on their way: line ends that git, an editor or a mail program changed, and stand-ins for content."""
+"""Changes of files in transport: line ends changed by git, an editor or a mail program, and pointers in place of content."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 
-LIMIT_BYTES = 2**26  # larger files are no text of ours
+LIMIT_BYTES = 2**26  # tmrepro writes no larger text files
 BOM = b"\xef\xbb\xbf"
 COPY_AGAIN = "copy it again without conversion (git: '* -text' in .gitattributes)"
 
@@ -15,7 +15,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def changed_on_the_way(data: bytes, digest: str) -> tuple[str, bytes] | None:
-    """Describe the change of a file whose SHA-256 was `digest`, with its old content; None if it cannot be undone."""
+    """Describe the change of a file whose SHA-256 was `digest`, and return its old content; None if it cannot be undone."""
     for what, candidate in _undone(data):
         if hashlib.sha256(candidate).hexdigest() == digest:
             return " and ".join(what), candidate
@@ -23,7 +23,7 @@ def changed_on_the_way(data: bytes, digest: str) -> tuple[str, bytes] | None:
 
 
 def plain_line(raw: bytes, *, first: bool) -> tuple[bytes, list[str]]:
-    """A line of text as it was written, and what was done to it since."""
+    """Return a line of text as it was written, and the changes since."""
     said = []
     if first and raw.startswith(BOM):
         raw = raw.removeprefix(BOM)
@@ -35,12 +35,12 @@ def plain_line(raw: bytes, *, first: bool) -> tuple[bytes, list[str]]:
 
 
 def is_pointer(data: bytes) -> bool:
-    """Whether `data` is what Git LFS puts in the place of a file that it did not fetch."""
+    """Return whether `data` is the pointer that Git LFS writes for a file that it did not fetch."""
     return data.startswith(_POINTER)
 
 
 def _undone(data: bytes) -> Iterator[tuple[list[str], bytes]]:
-    """Every content that such changes could have made `data` of."""
+    """Yield every content from which such changes could have made `data`."""
     for mark in (False, True):
         if mark and not data.startswith(BOM):
             continue

@@ -1,7 +1,7 @@
-"""surfaces.zarr as files: a key of the store is a path below it, its value the bytes of that file.
+"""surfaces.zarr as files: a key of the store is a path below it, and its value is the content of that file.
 
-Everything goes through `atomic`: reads follow no link and are bounded, writes are durable. What the keys mean is for
-`surface_group` and `zarr_metadata`.
+Everything goes through `atomic`: reads follow no link and are limited in size, writes are durable. `surface_group` and
+`zarr_metadata` define the meaning of the keys.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}(\.[dr][1-9][0-9]{0,5})?")
 
 
 def group_key(surface: str, model: str) -> str:
-    """The key of a surface's group; a name that no surface or model can have is a UsageError."""
+    """Return the key of a surface's group. Raise UsageError if a name is invalid."""
     for name in (surface, model):
         if not _NAME.fullmatch(name):
             raise UsageError(f"{shown(name)!r} is not a valid name of a surface or model")
@@ -33,12 +33,12 @@ def group_key(surface: str, model: str) -> str:
 
 
 def chunk_key(group: str, array: str, index: ChunkIndex) -> str:
-    """The key of a chunk of loss or accuracy."""
+    """Return the key of a chunk of loss or accuracy."""
     return f"{group}/{array}/c/{index[0]}/{index[1]}"
 
 
 def root_is_group(run: Path) -> bool:
-    """Whether the root's metadata is there and sane."""
+    """Return whether the root's metadata exists and is valid."""
     try:
         read_group(read_metadata(run, METADATA), name=METADATA, root=True)
     except DamagedError:
@@ -47,7 +47,7 @@ def root_is_group(run: Path) -> bool:
 
 
 def read_metadata(run: Path, key: str) -> dict[str, Any]:
-    """The document of a zarr.json; missing, too large or no strict JSON is a DamagedError."""
+    """Return the document of a zarr.json. Raise DamagedError if it is missing, too large or not strict JSON."""
     limit = CONSOLIDATED_LIMIT_BYTES if key == METADATA else METADATA_LIMIT_BYTES
     document = parse_json(read(run, key, limit_bytes=limit), name=f"{STORE}/{key}")
     if not isinstance(document, dict):
@@ -56,13 +56,13 @@ def read_metadata(run: Path, key: str) -> dict[str, Any]:
 
 
 def read(run: Path, key: str, *, limit_bytes: int) -> bytes:
-    """The bytes under a key; missing, a link or too large is a DamagedError."""
+    """Return the bytes under a key. Raise DamagedError if they are missing, a link or too large."""
     relative = f"{STORE}/{key}"
     return read_bytes(safe_path(run, relative), limit_bytes=limit_bytes, name=relative)
 
 
 def holds(run: Path, key: str, data: bytes) -> bool:
-    """Whether exactly `data` is stored under a key."""
+    """Return whether exactly `data` is stored under a key."""
     try:
         return read(run, key, limit_bytes=max(len(data), 1)) == data
     except DamagedError:
@@ -75,7 +75,7 @@ def write(run: Path, key: str, data: bytes) -> None:
 
 
 def folders(run: Path, relative: str) -> list[str]:
-    """The names of the folders in a folder of surfaces or models; anything else there is a DamagedError."""
+    """Return the names of the folders in a folder of surfaces or models. Raise DamagedError if it has other content."""
     try:
         with os.scandir(safe_path(run, relative)) as entries:
             found = sorted(entry.name for entry in entries if entry.name != METADATA and not find_litter(entry.name))

@@ -1,8 +1,8 @@
-"""The zarr v3 metadata of surfaces.zarr: what zarr itself makes of our choices, and what we accept from others.
+"""The zarr v3 metadata of surfaces.zarr: what zarr writes for our choices, and what we accept from others.
 
-Written by zarr into memory, so that it is zarr's word how a group and its arrays are described; the bytes reach the
-disk through `atomic`. Read against an allow-list, and before zarr sees it: some codecs unpickle what they decode, and
-a shape is a promise to allocate.
+zarr itself writes the metadata, into memory, so that groups and arrays are described as zarr does it; `atomic` writes the
+bytes to the disk. Reading checks an allow-list before zarr sees the metadata: some codecs unpickle what they decode, and
+a large shape would allocate memory.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _DIMENSIONS = {"loss": ("a", "b"), "accuracy": ("a", "b"), "a": ("a",), "b": ("b
 
 @dataclass(frozen=True)
 class Layout:
-    """How a surface is cut: K points along each axis, chunks of `chunk` x `chunk` points, axes in one chunk each.
+    """The shapes of a surface: K points along each axis, chunks of `chunk` x `chunk` points, axes in one chunk each.
 
-    `K_b`: points along b, where they are not as many as along a; a run's surfaces are square.
+    `K_b`: the number of points along b, if it differs from that along a. The surfaces of a run are square.
     """
 
     K: int
@@ -51,16 +51,16 @@ class Layout:
     K_b: int | None = None
 
     def shape(self, array: str) -> tuple[int, ...]:
-        """The shape of one of `ARRAYS`."""
+        """Return the shape of one of `ARRAYS`."""
         lengths = {"a": self.K, "b": self.K if self.K_b is None else self.K_b}
         return tuple(lengths[axis] for axis in _DIMENSIONS[array])
 
     def chunk_shape(self, array: str) -> tuple[int, ...]:
-        """The shape of that array's chunks; those at the edge are filled up to it."""
+        """Return the shape of that array's chunks. Chunks at the edge are padded to it."""
         return (self.chunk, self.chunk) if len(_DIMENSIONS[array]) == 2 else self.shape(array)
 
     def chunks(self) -> Iterator[tuple[ChunkIndex, slice, slice]]:
-        """Every chunk in row-major order: its index, and the points it covers along a and along b."""
+        """Yield every chunk in row-major order: its index, and its points along a and along b."""
         rows, columns = self.shape("loss")
         for i in range(0, rows, self.chunk):
             for j in range(0, columns, self.chunk):
@@ -68,7 +68,7 @@ class Layout:
                 yield index, slice(i, min(i + self.chunk, rows)), slice(j, min(j + self.chunk, columns))
 
     def block_shape(self, index: ChunkIndex) -> tuple[int, int]:
-        """How many points along a and along b a chunk covers."""
+        """Return how many points along a and along b a chunk covers."""
         sides = zip(self.shape("loss"), index, strict=True)
         height, width = (min(self.chunk, points - part * self.chunk) for points, part in sides)
         if min(index) < 0 or height < 1 or width < 1:
@@ -77,14 +77,14 @@ class Layout:
 
 
 def chunk_count(rows: int, columns: int, chunk: int) -> int:
-    """How many chunks of `chunk` x `chunk` points cover a grid of `rows` x `columns`; `chunk` is at least 1."""
+    """Return how many chunks of `chunk` x `chunk` points cover a grid of `rows` x `columns`; `chunk` is at least 1."""
     return -(-rows // chunk) * -(-columns // chunk)
 
 
 def metadata_files(group: str, *, layout: Layout, attributes: Mapping[str, Any]) -> dict[str, bytes]:
-    """The zarr.json of `group` (SURFACE/MODEL), of its four arrays, and of the groups above it, by path in the store.
+    """Return the zarr.json of `group` (SURFACE/MODEL), of its four arrays, and of the groups above it, by path in the store.
 
-    The group's own comes last: whoever writes them in this order has a whole group once it is there.
+    The group's own is last: if they are written in this order, the group is complete when it exists.
     """
     store: dict[str, Any] = {}
     made = zarr.open_group(MemoryStore(store), mode="w", zarr_format=3).create_group(group, attributes=dict(attributes))
@@ -105,17 +105,17 @@ def metadata_files(group: str, *, layout: Layout, attributes: Mapping[str, Any])
 
 
 def consolidated(files: Mapping[str, bytes]) -> bytes:
-    """The root's zarr.json that holds all of `files`, the zarr.json of every node by path in the store."""
+    """Return the root's zarr.json with a copy of all `files`: the zarr.json of every node by path in the store."""
     store: dict[str, Any] = {key: Buffer.from_bytes(files[key]) for key in sorted(files)}
     with warnings.catch_warnings():
-        # It says that consolidated metadata is not yet part of zarr v3; without it xarray would warn instead.
+        # The warning says that consolidated metadata is not yet part of zarr v3. Without such metadata, xarray would warn.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", ZarrUserWarning)
         zarr.consolidate_metadata(MemoryStore(store), zarr_format=3)
     return bytes(store[METADATA].to_bytes())
 
 
 def attributes_of(facts: SurfaceFacts, *, home: tuple[int, int], step: float) -> dict[str, Any]:
-    """The attributes of a surface's group. A cosine that is undefined (a direction of norm 0) is null."""
+    """Return the attributes of a surface's group. An undefined cosine (a direction of norm 0) is null."""
     cosine = float(facts.cosine) if np.isfinite(facts.cosine) else None
     own = {name: value for name, value in asdict(facts).items() if name not in {"error", "marks"}}
     place = {"home": [int(index) for index in home], "step": float(step)}
@@ -124,7 +124,7 @@ def attributes_of(facts: SurfaceFacts, *, home: tuple[int, int], step: float) ->
 
 
 def error_attributes(error: SurfaceError | None) -> dict[str, Any]:
-    """The measured error as attributes of a surface's group: none of them before it is measured."""
+    """Return the measured error as attributes of a surface's group; empty before it is measured."""
     if error is None:
         return {}
     found = {
@@ -139,10 +139,10 @@ ERROR_ATTRIBUTES = frozenset(error_attributes(SurfaceError(None, (), 0, "")))
 
 
 def read_error(found: Mapping[str, Any], *, shape: tuple[int, int], name: str) -> SurfaceError | None:
-    """What `error_attributes` stored of a surface of `shape`; None where there is nothing.
+    """Return what `error_attributes` stored for a surface of `shape`; None if nothing is stored.
 
     Raises:
-        DamagedError: one of the attributes is missing, or of another kind.
+        DamagedError: one of the attributes is missing or invalid.
     """
     match {key: value for key, value in found.items() if key in ERROR_ATTRIBUTES}:
         case empty if not empty:
@@ -178,10 +178,10 @@ def _is_point(found: object, *, shape: tuple[int, int]) -> bool:
 
 
 def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, tuple[int, int], float]:
-    """What `attributes_of` stored: facts, home and step.
+    """Return what `attributes_of` stored: facts, home and step.
 
     Raises:
-        DamagedError: an attribute is missing, unknown, or of another kind.
+        DamagedError: an attribute is missing, unknown or invalid.
     """
     match found:
         case {
@@ -217,10 +217,10 @@ def read_attributes(found: object, *, K: int, name: str) -> tuple[SurfaceFacts, 
 
 
 def read_group(document: object, *, name: str, root: bool = False) -> object:
-    """The attributes of a zarr.json that describes a group of zarr v3; only the root may hold copies of others.
+    """Return the attributes of a zarr.json of a zarr v3 group. Only the root may contain copies of others.
 
     Raises:
-        DamagedError: it describes anything else.
+        DamagedError: the document is anything else.
     """
     expected = {"zarr_format": 3, "node_type": "group"}
     also = {"attributes", "consolidated_metadata"} if root else {"attributes"}
@@ -228,10 +228,10 @@ def read_group(document: object, *, name: str, root: bool = False) -> object:
 
 
 def read_layout(document: object, *, name: str, square: bool = True) -> Layout:
-    """How a surface is cut, from the zarr.json of its `loss`; its points and the number of chunks are within limits.
+    """Return the layout of a surface, from the zarr.json of its `loss`. Points and chunks are within the limits.
 
     Raises:
-        DamagedError: it describes no such array, no square one where that is wanted, or one larger than a surface can be.
+        DamagedError: it does not describe such an array, is not square if `square`, or is larger than a surface can be.
     """
     match document:
         case {
@@ -255,10 +255,10 @@ def read_layout(document: object, *, name: str, square: bool = True) -> Layout:
 
 
 def check_array(document: object, *, array: str, layout: Layout, name: str) -> None:
-    """Raise DamagedError unless `document` is the zarr.json of `array` as we write it; any zstd level is accepted.
+    """Raise DamagedError unless `document` is the zarr.json of `array` as tmrepro writes it. Any zstd level is accepted.
 
     Raises:
-        DamagedError: another type, shape, fill value or codec, or a field that we do not know.
+        DamagedError: type, shape, fill value or codecs differ, or there is an unknown field.
     """
     expected: dict[str, Any] = {
         "zarr_format": 3,

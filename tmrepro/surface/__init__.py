@@ -1,13 +1,13 @@
 """Algorithm 2: the loss at every point of the grid, chunk by chunk.
 
-problem.py      what an evaluator is asked and what it returns: the interface of all evaluators
-plain.py        the plain evaluator, which every other one is checked against; compiled.py: compiled by torch
+problem.py      the input and output of an evaluator: the interface of all evaluators
+plain.py        the plain evaluator, with which all others are compared; compiled.py: the same, compiled by torch
 cpu/, gpu/      faster evaluators
-evaluators.py   all evaluators, and the rule that chooses one; selection.py: chooses by measured error as well
+evaluators.py   all evaluators, and the rule that chooses one; selection.py: also uses the measured error
 measured.py     the error of a surface, measured at some points; precision.py: the cost of a lower precision
 grid.py         the points of a surface; order.py: the order of its chunks; executors.py: evaluates chunks
 conduct.py      checks that a network and a loss are functions; state.py and watch.py: what they keep, read and change
-trace.py        the graph of a network, and the proof that it computes the same; graph.py: cuts it
+trace.py        the graph of a network, and the check that it computes the same; graph.py: cuts it
 """
 
 from __future__ import annotations

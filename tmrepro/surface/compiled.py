@@ -1,4 +1,4 @@
-"""The plain evaluator with its model compiled by torch: for level `fast`, which promises numbers and no bits."""
+"""The plain evaluator with its model compiled by torch: for level `fast`, because it is not bit-reproducible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tmrepro.surface.problem import Problem
 
 
 class CompiledEvaluator(PlainEvaluator):
-    """Any network that torch.compile takes; what it doesn't take runs as it is."""
+    """Any network. What torch.compile does not support runs uncompiled."""
 
     name = "compiled"
 

@@ -1,7 +1,7 @@
-"""Whether a network and a loss are functions: of parameters, buffers and one input at a time, as a loss surface takes them to be.
+"""Checks that a network and a loss are functions of parameters, buffers and one input at a time, as a loss surface needs.
 
-No proof, but calls that show it where it is not so: in another order, in other batches, again, and away from theta* on a copy
-that has been there before and on a fresh one.
+This is not a proof. It makes calls that show most violations: in another order, in other batches, repeated, and away from
+theta* on a used copy and on a fresh one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tmrepro.surface.trace import away
 from tmrepro.surface.watch import Watch, generators, require_apart, storages, storages_of
 
 FEW = 12  # inputs of most calls
-PIECES = (1, 4)  # where they are cut: one alone, then three, then the others
-REDRAWN = 16  # more calls of a network that draws random numbers: what is rarely drawn shows in one of them
-REACH = 1.0  # how far from theta*, in root mean squares of each parameter
+PIECES = (1, 4)  # positions of the cuts: one alone, then three, then the others
+REDRAWN = 16  # additional calls of a network that draws random numbers, since rare draws show in few of them
+REACH = 1.0  # distance from theta*, in root mean squares of each parameter
 
-# Shares of the largest output. The same call gives the same bits but for where memory lies; another batch may round otherwise,
-# in float64 far less than in float32, which is used where a network can't be evaluated in float64.
+# Shares of the largest output. The same call gives the same bits, apart from effects of memory alignment. Another batch may round
+# differently, far less in float64 than in float32, which is used if a network cannot be evaluated in float64.
 SAME_CALL = 1e-6
 OTHER_BATCH = {torch.float64: 1e-9, torch.float32: 1e-3}
 
@@ -37,9 +37,9 @@ Call = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Conduct:
-    """What is known of a network as a function.
+    """The known behaviour of a network as a function.
 
-    `only_plain`: why no evaluator that rewrites it is right, None if one may be. `changes_inputs`: it gets copies of them.
+    `only_plain`: why evaluators that rewrite it would be wrong; else None. `changes_inputs`: it gets copies of them.
     """
 
     only_plain: str | None = None
@@ -58,13 +58,13 @@ def examine(
     whole: bool = False,
     remedy: str = "",
 ) -> Conduct:
-    """How `model` (theta*, eval mode) behaves on some of its `inputs` [n, ...]; all its calls are of copies.
+    """Return how `model` (theta*, eval mode) behaves on some of its `inputs` [n, ...]. Only copies are called.
 
-    `given` is the module that it is a copy of, in whatever mode, which its calls must not reach. `whole`: all inputs go through
-    it as one batch, so what it gives for one may depend on the others; `remedy` says how that is asked for.
+    `given` is the module that `model` was copied from, in any mode; calls must not reach it. `whole`: all inputs are one batch,
+    so the outputs for an input may depend on the others. `remedy` tells the user how to request that.
 
     Raises:
-        UsageError: it is not a function of its parameters, its buffers and (unless `whole`) of one input at a time.
+        UsageError: `model` is not a function of its parameters, its buffers and (unless `whole`) of one input at a time.
     """
     given = given or model
     _check_copy(given, model, name)
@@ -77,14 +77,14 @@ def examine(
     require_apart(watch, given, model, name=name)
     draws = generators() != drawn
     changes_inputs = not _close(batch, few, within=0.0) or bool(watch.changed & storages([batch]))
-    # Also where the values stay, as those of weights that are clamped already: away from theta* they would not.
+    # Also if the values do not change, such as those of clamped weights: away from theta* they would.
     writes = bool(watch.changed & (storages_of(used) | storages(used.buffers())))
 
     def call(network: nn.Module) -> Call:
         def outputs(x: Tensor) -> Tensor:
             with torch.no_grad():
                 found: Tensor = network(x.clone())
-            return found.detach().clone()  # it may be a view of a parameter, and would move with it
+            return found.detach().clone()  # it may be a view of a parameter, and change with it
 
         return outputs
 
@@ -100,7 +100,7 @@ def examine(
     _check_away(model, used, call, few, outputs, given=given, name=name)
     if not alone and len(inputs) % EVALUATION_BATCH == 1:
         raise UsageError(
-            f"{name}: fails on one input alone, and the last of the batches of {EVALUATION_BATCH} has one; leave one input out"
+            f"{name}: fails on one input alone, and the last batch of {EVALUATION_BATCH} has only one; leave out one input"
         )
     reasons = {
         "the network changes its inputs": changes_inputs,
@@ -115,12 +115,12 @@ def examine(
 def examine_loss(
     outputs: Tensor, targets: Targets, *, given: nn.Module, whole: bool = False, remedy: str = ""
 ) -> str | None:
-    """Whether a loss of the caller's own is one of one input at a time; why only the plain evaluator is right for it, or None.
+    """Return why only the plain evaluator is right for a caller's loss, or None. Raise unless it uses one input at a time.
 
-    `outputs` [n, ...] are the network's for `targets` [n, ...]; `given` is the caller's own network.
+    `outputs` [n, ...] are the network's for `targets` [n, ...]. `given` is the caller's network.
 
     Raises:
-        UsageError: it depends on the batch, on earlier calls, on chance, or on the parameters of `given`.
+        UsageError: the loss depends on the batch, on earlier calls, on random numbers, or on the parameters of `given`.
     """
     n = len(outputs)
     drawn, watch = generators(), Watch()
@@ -128,8 +128,8 @@ def examine_loss(
         losses = image_losses(outputs, targets)
     if watch.taken & storages_of(given):
         raise UsageError(
-            "loss: uses the parameters of the module that was given, which do not move along the surface; a penalty on "
-            "parameters belongs into the module's outputs"
+            "loss: uses the parameters of your module, which do not move along the surface; add a penalty on "
+            "parameters to the module's outputs"
         )
     draws = generators() != drawn
 
@@ -139,8 +139,8 @@ def examine_loss(
 
     if not all(_close(again(0, n), losses, within=SAME_CALL) for _ in range(REDRAWN if draws else 2)):
         raise UsageError(
-            "loss: gives other values for the same outputs and targets: it may neither draw random numbers nor keep anything "
-            "from one call to the next"
+            "loss: gives other values for the same outputs and targets: it must not draw random numbers or keep state "
+            "between calls"
         )
     if whole:
         return None
@@ -148,59 +148,59 @@ def examine_loss(
     for begin, end in _pieces(n):
         try:
             piece = again(begin, end)
-        except Exception:  # noqa: BLE001 - whatever a user's loss does with a single input
+        except Exception:  # noqa: BLE001 - a user's loss may fail in any way on a single input
             piece = losses[:0]
         if not _close(piece, losses[begin:end], within=OTHER_BATCH[torch.float32]):
             if end - begin == 1 and piece.shape != losses[begin:end].shape:
                 alone = False
                 continue
             raise UsageError(
-                f"loss: what it gives for an input depends on the other inputs of the batch; expected one loss per input{remedy}"
+                f"loss: its value for an input depends on the other inputs of the batch; expected one loss per input{remedy}"
             )
     return None if alone else "the loss fails on one input alone"
 
 
 def _check_copy(given: nn.Module, model: nn.Module, name: str) -> None:
-    """Raise UsageError if a copy in eval mode is another network, or if something in it still trains."""
+    """Raise UsageError if a copy in eval mode is a different network, or if a part of it stays in train mode."""
     if pair := shared_memory(state_of(given)):
         raise UsageError(
-            f"{name}: {pair[0]} and {pair[1]} share memory, which they would not in a copy: tie them by using one parameter in "
+            f"{name}: {pair[0]} and {pair[1]} share memory, but not in a copy; tie them by using one parameter in "
             "both places, as in torch.nn.functional.linear(x, self.encoder.weight.t())"
         )
     if names := changed(dict(given.named_parameters()), dict(model.named_parameters())):
         raise UsageError(
-            f"{name}: eval() changes its parameter {names[0]!r}; call eval() first, then ask for its surface"
+            f"{name}: eval() changes its parameter {names[0]!r}; call eval() first, then compute its surface"
         )
     for path, module in model.named_modules():
-        is_dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0  # noqa: SLF001 - the base of them all
+        is_dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0  # noqa: SLF001 - the common base class
         if module.training and (is_dropout or isinstance(module, nn.modules.batchnorm._BatchNorm)):  # noqa: SLF001
             raise UsageError(
-                f"{name}: {path or type(module).__name__!r} stays in train mode after eval(), as an overridden train() has it; a "
+                f"{name}: {path or type(module).__name__!r} stays in train mode after eval(), because train() is overridden; a "
                 "surface is evaluated in eval mode"
             )
 
 
 def _changes(model: nn.Module, used: nn.Module, call: Call, few: Tensor, name: str) -> list[str]:
-    """What the first call changed in `used`; refused if another call with the same inputs changes anything once more."""
+    """Return the names of what the first call changed in `used`. Raise if another call with the same inputs changes it again."""
     names = changed(state_of(model), state_of(used))
     if names:
         before = kept(state_of(used))
         call(few)
         if again := changed(before, state_of(used)):
             raise UsageError(
-                f"{name}: its {again[0]} changes with every call in eval mode, so what it gives may depend on earlier calls; a "
-                "surface is of a function of parameters and inputs alone"
+                f"{name}: its {again[0]} changes with every call in eval mode, so its outputs may depend on earlier calls; "
+                "they must depend on parameters and inputs alone"
             )
     return names
 
 
 def _check_batches(model: nn.Module, call: Callable[[nn.Module], Call], inputs: Tensor, name: str, remedy: str) -> bool:
-    """Raise UsageError if an input's outputs depend on its batch; else whether single inputs are taken."""
+    """Return whether the network accepts single inputs. Raise UsageError if outputs for an input depend on its batch."""
     few, full = inputs[:FEW], inputs[:EVALUATION_BATCH]
     network = call(copy.deepcopy(model))
     together, found = _tried(network, full), _tried(network, few)
     if together is None or found is None:
-        raise UsageError(f"{name}: fails on {len(few)} of its inputs, but not on more of them{remedy}")
+        raise UsageError(f"{name}: fails on {len(few)} of its inputs, but not on a larger batch{remedy}")
     if not _close(found, together[: len(few)], within=OTHER_BATCH[torch.float32]):
         raise UsageError(_depends(name, remedy))
     alone = True
@@ -230,7 +230,7 @@ def _check_away(
     given: nn.Module,
     name: str,
 ) -> None:
-    """Raise UsageError unless `used`, moved, gives what a fresh copy gives that never was anywhere else."""
+    """Raise UsageError unless `used`, after a move, gives the same outputs as a fresh copy at that point."""
     fresh = copy.deepcopy(given)
     with away(fresh, reach=REACH):
         _place(used, like=fresh)
@@ -240,8 +240,8 @@ def _check_away(
         raise UsageError(f"{name}: its outputs do not change when its parameters do, so its loss has no landscape")
     if not _close(moved, expected, within=SAME_CALL):
         raise UsageError(
-            f"{name}: keeps something computed from its parameters, in eval() or in an earlier call, so what it gives does not "
-            "follow them; compute it in forward"
+            f"{name}: keeps something computed from its parameters, in eval() or in an earlier call, so its outputs do not "
+            "change with them; compute it in forward"
         )
     _place(used, like=model)
     if not _close(call(used)(few), outputs, within=SAME_CALL):
@@ -256,7 +256,7 @@ def _place(network: nn.Module, *, like: nn.Module) -> None:
 
 @contextmanager
 def _wide(model: nn.Module, few: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
-    """A copy of `model` and inputs in float64, if the model can be evaluated in it; else as they are."""
+    """Yield a copy of `model` and inputs in float64, if the model can be evaluated in it; else both unchanged."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -279,7 +279,7 @@ def _tried(call: Callable[[Tensor], Any], inputs: Tensor) -> Tensor | None:
     try:
         with torch.no_grad():
             found = call(inputs.clone())
-    except Exception:  # noqa: BLE001 - whatever a user's forward does with a batch of another size
+    except Exception:  # noqa: BLE001 - a user's forward may fail in any way on a batch of another size
         return None
     return found if isinstance(found, Tensor) else None
 
@@ -289,7 +289,7 @@ def _repeats(call: Call, inputs: Tensor, outputs: Tensor, *, times: int) -> bool
 
 
 def _close(found: Tensor, expected: Tensor, *, within: float) -> bool:
-    """Whether two tensors agree within a share of the largest finite number; what isn't finite must be the same."""
+    """Return whether two tensors agree within a share of the largest finite number. Non-finite numbers must be equal."""
     if found.shape != expected.shape:
         return False
     if torch.equal(found, expected):
@@ -303,8 +303,8 @@ def _close(found: Tensor, expected: Tensor, *, within: float) -> bool:
 
 def _depends(name: str, remedy: str) -> str:
     return (
-        f"{name}: what it gives for an input depends on the other inputs of the batch, as batch norm without running statistics "
-        f"does; expected a function of one input at a time{remedy}"
+        f"{name}: its output for an input depends on the other inputs of the batch, as in batch norm without running statistics"
+        f"; expected a function of one input at a time{remedy}"
     )
 
 

@@ -1,6 +1,6 @@
-"""Chooses the evaluator of a problem. All evaluators share one interface (`problem`); a new one is registered here.
+"""Chooses the evaluator of a problem. All evaluators have one interface (`problem`). A new one is registered here.
 
-An evaluator may reorder arithmetic, but not change it: |S - S64| must be at most 1e-5 (|S64| + 0.01), compared with the
+An evaluator may reorder arithmetic, but not change it: |S - S64| must be at most 1e-5 (|S64| + 0.01), where S64 is the
 definition in float64: `PlainEvaluator` with precision float64.
 """
 
@@ -21,8 +21,8 @@ from tmrepro.surface.gpu.replayed import ReplayedEvaluator
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import EvaluatorKind, Problem
 
-# Faster ones, the fastest first. The rule takes the first that fits: by the problem alone, never by timing. The first three
-# compute on the CPU alone, the last two on a GPU.
+# Faster ones, the fastest first. The rule takes the first that supports the problem. It depends on the problem alone, not on
+# timing. The first three compute only on the CPU, the last two only on a GPU.
 _BY_RULE: tuple[EvaluatorKind, ...] = (
     TrackedEvaluator,
     FoldedEvaluator,
@@ -31,19 +31,19 @@ _BY_RULE: tuple[EvaluatorKind, ...] = (
     FusedEvaluator,
     ReplayedEvaluator,
 )
-_WITHOUT_BITS: tuple[EvaluatorKind, ...] = (CompiledEvaluator,)  # for a level that promises none
+_WITHOUT_BITS: tuple[EvaluatorKind, ...] = (CompiledEvaluator,)  # for levels without bit-reproducibility
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The evaluator that a problem gets, and why it is that one."""
+    """The evaluator for a problem, and the reason for choosing it."""
 
     kind: EvaluatorKind
     reason: str
 
 
 def evaluator_names() -> tuple[str, ...]:
-    """Every evaluator there is, the fastest first."""
+    """Return the names of all evaluators, the fastest first."""
     return tuple(kind.name for kind in _kinds())
 
 
@@ -54,12 +54,12 @@ def choose(
     level: Level = "portable",
     rejected: Mapping[str, str] | None = None,
 ) -> Choice:
-    """The evaluator for a problem: the first by rule that fits, or the one that was `forced` by name.
+    """Return the evaluator for a problem: the first by rule that supports it, or the one `forced` by name.
 
-    `rejected` has evaluators that turned out to be beyond the bound, with the reason in words; the rule passes them over.
+    `rejected` are evaluators whose error exceeded the bound, with the reason. The rule skips them.
 
     Raises:
-        UsageError: the one that was forced does not exist, or does not fit the problem or the level of determinism.
+        UsageError: the forced evaluator does not exist, or does not support the problem or the level of determinism.
     """
     if forced is not None:
         kind = find_evaluator(forced)
@@ -84,7 +84,7 @@ def choose(
 
 
 def why_unsupported(kind: EvaluatorKind, problem: Problem, *, level: Level) -> str | None:
-    """Why `kind` cannot evaluate `problem` under a level of determinism; None if it can."""
+    """Return why `kind` cannot evaluate `problem` at a level of determinism; None if it can."""
     if kind in _WITHOUT_BITS and level != "fast":
         return f"not bit-reproducible; requires determinism: fast (the level is {level})"
     if problem.only_plain is not None and kind is not PlainEvaluator:
@@ -93,10 +93,10 @@ def why_unsupported(kind: EvaluatorKind, problem: Problem, *, level: Level) -> s
 
 
 def find_evaluator(name: str) -> EvaluatorKind:
-    """The kind of evaluator called `name`.
+    """Return the evaluator called `name`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no evaluator of that name.
     """
     for kind in _kinds():
         if kind.name == name:

@@ -1,4 +1,4 @@
-"""Chunks of a grid, and their evaluation. Who does it, and in which order, changes no byte of a chunk."""
+"""Chunks of a grid, and their evaluation. The bytes of a chunk do not depend on the process or the order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ChunkResult:
 def evaluate_chunks(
     problem: Problem, *, chunks: Sequence[Chunk], determinism: Determinism, kind: EvaluatorKind | None = None
 ) -> Generator[ChunkResult, None, None]:
-    """Evaluate `chunks` in order by an evaluator of `kind` (None: the one by rule), yielding each as soon as it is done."""
+    """Evaluate `chunks` in order by an evaluator of `kind` (None: by rule). Yield each result as soon as it is done."""
     if not chunks:
         return
     evaluator = (kind or choose(problem, level=determinism.level).kind)(problem)
@@ -43,6 +43,6 @@ def evaluate_chunks(
 
 
 def evaluate(evaluator: Evaluator, chunk: Chunk) -> ChunkResult:
-    """The values of one chunk."""
+    """Return the values of one chunk."""
     loss, accuracy = evaluator.block(chunk.a, chunk.b)
     return ChunkResult(chunk.index, loss, accuracy)

@@ -1,7 +1,7 @@
-"""A network's graph, cut where a faster evaluator needs it: `inputs -> before -> first -> ... -> second -> tail -> logits`.
+"""A network's graph, cut as faster evaluators need it: `inputs -> before -> first -> ... -> second -> tail -> logits`.
 
-`first` is the first layer with parameters. If it is linear, what comes out of it is linear in the coordinates of the
-surface, whatever follows.
+`first` is the first layer with parameters. If it is linear, its outputs are linear in the coordinates of the surface,
+whatever follows.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _FLATTEN_METHODS = ("flatten",)
 
 @dataclass(frozen=True)
 class Cut:
-    """`before` has no parameters; `first` and `second` are layers, by name; `tail` is all that follows.
+    """`before` has no parameters. `first` and `second` are layers, by name. `tail` is all that follows.
 
-    All are made of the modules of `network`, the trace's: whoever changes a part takes a copy.
+    All consist of the modules of `network`, which belong to the trace: copy a part before changing it.
 
-    Without a second layer (`second` is None) the tail begins behind the first. `flattened`: one vector per image goes
-    into the second layer, where the first one gives maps. `relu`: the second layer's outputs pass a ReLU, and the tail
-    begins behind it.
+    Without a second layer (`second` is None) the tail begins after the first. `flattened`: the input of the second layer is one
+    vector per image, and the output of the first one is maps. `relu`: the second layer's outputs pass a ReLU, and the tail
+    begins after it.
     """
 
     network: nn.Module
@@ -48,10 +48,10 @@ class Cut:
 
 
 def cut_behind_first(trace: Trace) -> Cut:
-    """Cut a network behind its first layer.
+    """Cut a network after its first layer.
 
     Raises:
-        Uncut: its first layer is not linear, or what follows depends on more than that layer's outputs.
+        Uncut: the first layer is not linear, or what follows depends on more than that layer's outputs.
     """
     network, traced = trace.network, trace.graph
     first = _first_layer(traced)
@@ -69,10 +69,10 @@ def cut_behind_first(trace: Trace) -> Cut:
 
 
 def cut_behind_second(trace: Trace) -> Cut:
-    """Cut a network, a linear layer, a ReLU, a linear layer and any tail, behind its second layer.
+    """Cut a network, a linear layer, a ReLU, a linear layer and any tail, after its second layer.
 
     Raises:
-        Uncut: it is not of that kind.
+        Uncut: the network is not of that kind.
     """
     network, traced = trace.network, trace.graph
     first = _first_layer(traced)
@@ -109,18 +109,18 @@ def cut_behind_second(trace: Trace) -> Cut:
 
 
 def names_in(part: fx.GraphModule, *, of: nn.Module) -> dict[str, str]:
-    """A part's parameters, each once: its name in the part -> its name in the network `of`, which may know it by another."""
+    """Map the names of a part's parameters to those in the network `of`, which may differ. Each parameter is listed once."""
     known = {id(value): name for name, value in of.named_parameters()}
     return {name: known[id(value)] for name, value in part.named_parameters()}
 
 
 def layer_of(parts: Mapping[str, Tensor], name: str | None) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias (None without one) of the layer `name`, of parameters by name."""
+    """Return weight and bias (None if it has none) of the layer `name`, from parameters by name."""
     return parts[f"{name}.weight"], parts.get(f"{name}.bias")
 
 
 def apply_layer(layer: Operator, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What `layer` does, with other parameters."""
+    """Apply `layer` with other parameters."""
     if isinstance(layer, nn.Linear):
         return functional.linear(x, weight, bias)
     padding: Any = layer.padding
@@ -128,17 +128,17 @@ def apply_layer(layer: Operator, x: Tensor, weight: Tensor, bias: Tensor | None)
 
 
 def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module:
-    """The module that `node` calls."""
+    """Return the module that `node` calls."""
     return traced.get_submodule(str(node.target))
 
 
 def is_layer(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether `node` calls a module with parameters."""
+    """Return whether `node` calls a module with parameters."""
     return node.op == "call_module" and any(True for _ in module_of(traced, node).parameters())
 
 
 def is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether `node` is a ReLU, as a module, a function or a method."""
+    """Return whether `node` is a ReLU, as a module, a function or a method."""
     match node.op:
         case "call_module":
             module = module_of(traced, node)
@@ -152,7 +152,7 @@ def is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def is_flatten(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether it makes one vector of each image, in the order of memory."""
+    """Return whether `node` makes one vector of each image, in the order of memory."""
     match node.op:
         case "call_module":
             module = module_of(traced, node)
@@ -166,14 +166,14 @@ def is_flatten(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def is_sum(node: fx.Node) -> bool:
-    """Whether `node` adds two values."""
+    """Return whether `node` adds two values."""
     is_function = node.op == "call_function" and node.target in {operator.add, operator.iadd, torch.add}
     is_method = node.op == "call_method" and node.target == "add"
     return (is_function or is_method) and len(node.args) == 2 and not node.kwargs
 
 
 def is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether `node` does nothing in eval mode."""
+    """Return whether `node` does nothing in eval mode."""
     if node.op != "call_module":
         return False
     module = module_of(traced, node)
@@ -199,7 +199,7 @@ def _first_layer(traced: fx.GraphModule) -> fx.Node:
 
 
 def _operator(traced: fx.GraphModule, node: fx.Node) -> Operator:
-    """The layer of `node`, if it is a matrix or a convolution as torch has them, used once, with parameters of its own."""
+    """Return the layer of `node`, if it is torch's matrix or convolution, used once, and its parameters are not shared."""
     module, name = module_of(traced, node), str(node.target)
     match module:
         case nn.Conv2d() if type(module) is nn.Conv2d:
@@ -231,7 +231,7 @@ def _behind(traced: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
 
 
 def _part(traced: fx.GraphModule, begin: fx.Node, end: fx.Node) -> fx.GraphModule:
-    """What turns the value of `begin` into that of `end`; refused if it needs anything else that was computed before."""
+    """Return the graph from the value of `begin` to that of `end`. Raise if it needs other values computed before."""
     graph, placed = fx.Graph(), {}
     placed[begin] = graph.placeholder("x")
     wanted = _needed(begin, end)

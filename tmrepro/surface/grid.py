@@ -1,4 +1,4 @@
-"""Where the points of a surface lie."""
+"""The points of a surface."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def build_grid(
     unit: Literal["absolute", "relative"],
     theta_norm: float,
 ) -> Grid:
-    """The K x K grid of a spec.
+    """Return the K x K grid of a spec.
 
-    corner: a_i = step i, theta* at (0, 0), as the paper's Algorithm 2 has it. center: a_i = step (i - (K-1)/2), theta* in
-    the middle. relative: times `theta_norm`, ||theta*||_2 over all parameters.
+    corner: a_i = step i, theta* at (0, 0), as in the paper's Algorithm 2. center: a_i = step (i - (K-1)/2), theta* in the
+    middle. relative: multiplied by `theta_norm`, ||theta*||_2 over all parameters.
     """
     middle = (K - 1) // 2 if origin == "center" else 0
     spacing = step * theta_norm if unit == "relative" else step

@@ -1,8 +1,8 @@
 """Measures the error of a surface, compared with the definition in float64, at a few of its points.
 
-|S - S64| <= 1e-5 (|S64| + 0.01) is required of every evaluator. No proof holds for every network, so each
-surface is measured: at theta*, at its highest finite loss, and at points drawn by delta's seed, on its first images. Where an
-evaluator computes a point alone, so it does here; else it gets the whole square that a point lies in, cut as in its chunk.
+|S - S64| <= 1e-5 (|S64| + 0.01) is required of every evaluator. This cannot be proved for every network, so each surface is
+measured on its first images: at theta*, at its highest finite loss, and at points drawn from delta's seed. A pointwise
+evaluator computes these points alone. Another one gets the whole square with the point, cut as in its chunk.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Evaluator, EvaluatorKind, Problem
 
 POINTS = 4
-POINTS_BEFORE = 2  # theta* and a drawn one
+POINTS_BEFORE = 2  # theta* and a random point
 IMAGES = 512
-# Of a surface's evaluations (points times images), at most, unless so few images would be left.
+# The largest share of a surface's evaluations (points times images), unless too few images would be left.
 SHARE = 0.05
 LEAST_IMAGES = 32
-SEEDLESS = 0  # draws the points where the directions are the caller's own
+SEEDLESS = 0  # seed of the points if the directions are the caller's own
 
 Point = tuple[int, int]
 Losses = Float64[np.ndarray, "I J"]
@@ -33,7 +33,7 @@ Losses = Float64[np.ndarray, "I J"]
 
 @dataclass(frozen=True)
 class Lattice:
-    """Where a surface is evaluated: its axes, the (i, j) of theta* if that is one of its points, the side of its chunks."""
+    """The points of a surface: its axes, the (i, j) of theta* if that is one of them, and the side of its chunks."""
 
     a: Float64[np.ndarray, " I"]
     b: Float64[np.ndarray, " J"]
@@ -43,7 +43,7 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Measured:
-    """Errors over the bound by point, inf where one side is finite and the other isn't; `failure` says why there are none."""
+    """Errors over the bound by point, inf if exactly one side is finite. `failure`: why there are none."""
 
     errors: Mapping[Point, float]
     images: int
@@ -51,33 +51,33 @@ class Measured:
 
     @property
     def worst(self) -> tuple[Point, float]:
-        """The first point of the largest error."""
+        """The first point with the largest error, and that error."""
         point = max(self.errors, key=lambda point: self.errors[point])
         return point, self.errors[point]
 
 
 class ErrorMeter:
-    """Measures evaluators of one problem. What float64 gives is computed once for each point."""
+    """Measures evaluators of one problem. The float64 loss of each point is computed once."""
 
     def __init__(self, problem: Problem, lattice: Lattice) -> None:
         self._problem, self._lattice = problem, lattice
         self._exact: dict[tuple[int, Point], float] = {}
 
     def before(self, kind: EvaluatorKind) -> Measured:
-        """The errors of a pointwise evaluator at theta* and far from it, before the surface is computed."""
+        """Return the errors of a pointwise evaluator at theta* and far from it, before the surface is computed."""
         return self._measure(kind, self._points(None)[:POINTS_BEFORE], None)
 
     def after(self, kind: EvaluatorKind, loss: Losses) -> Measured:
-        """The errors of the surface `loss` [I, J] that an evaluator of `kind` has given."""
+        """Return the errors of the surface `loss` [I, J], which an evaluator of `kind` computed."""
         return self._measure(kind, self._points(loss), loss)
 
     def plainly(self, points: Sequence[Point], images: int) -> Measured:
-        """The errors of the definition in the precision of the problem itself."""
+        """Return the errors of the definition in the precision of the problem."""
         plain = PlainEvaluator(self._problem.first(images))
         return self._compare({point: self._at(plain, point) for point in points}, images)
 
     def needs_no_evaluator(self) -> bool:
-        """Whether a surface is measured by its own values: it has no more images than are measured, or they are one batch."""
+        """Return whether the values of a surface are sufficient: no more images than are measured, or all images in one batch."""
         return self._problem.whole or len(self._problem.inputs) <= IMAGES
 
     def _measure(self, kind: EvaluatorKind, points: Sequence[Point], loss: Losses | None) -> Measured:
@@ -100,13 +100,13 @@ class ErrorMeter:
     def _compare(self, found: Mapping[Point, float], images: int) -> Measured:
         try:
             self._look_up([point for point in found if (images, point) not in self._exact], images)
-        except Exception as error:  # noqa: BLE001 - whatever a user's network or loss does with numbers of float64
+        except Exception as error:  # noqa: BLE001 - a user's network or loss may fail in any way in float64
             return Measured({}, 0, f"the definition cannot be computed in float64 ({type(error).__name__})")
         errors = {point: over_bound(value, self._exact[images, point]) for point, value in found.items()}
         return Measured(errors, images)
 
     def _look_up(self, points: Sequence[Point], images: int) -> None:
-        """Keep S64 of some points."""
+        """Store S64 of some points."""
         if points:
             definition = PlainEvaluator(self._problem.first(images, precision="float64"))
             self._exact |= {(images, point): self._at(definition, point) for point in points}
@@ -129,14 +129,14 @@ class ErrorMeter:
         return max(LEAST_IMAGES, min(IMAGES, int(SHARE * total * n / evaluations)))
 
     def _part_of_chunk(self, index: int, length: int) -> slice:
-        """The square's side that a point lies in: evaluators begin one every SIDE points of a chunk."""
+        """Return one side of the square with a point: evaluators begin a square every SIDE points of a chunk."""
         begin = index - index % self._lattice.chunk
         start = index - (index - begin) % SIDE
         return slice(start, min(start + SIDE, begin + self._lattice.chunk, length))
 
 
 def sampled_points(lattice: Lattice, loss: Losses | None, *, seed: int | None, least: int) -> list[Point]:
-    """Theta*, the highest finite loss, then what delta's `seed` draws: `least` points of a surface, or all there are."""
+    """Return theta*, the highest finite loss, then points drawn from delta's `seed`: `least` in total, or all points."""
     found = [] if lattice.home is None else [lattice.home]
     total, columns = len(lattice.a) * len(lattice.b), len(lattice.b)
     if loss is not None and np.isfinite(loss).any():
@@ -152,14 +152,14 @@ def sampled_points(lattice: Lattice, loss: Losses | None, *, seed: int | None, l
 
 
 def over_bound(found: float, exact: float) -> float:
-    """|S - S64| over the bound; 0 where neither is finite, inf where one is."""
+    """Return |S - S64| over the bound; 0 if neither is finite, inf if one is."""
     if math.isfinite(found) and math.isfinite(exact):
         return abs(found - exact) / loss_bound(exact)
     return math.inf if math.isfinite(found) or math.isfinite(exact) else 0.0
 
 
 def record(measured: Measured, *, note: str | None) -> SurfaceError:
-    """What is stored of it. An infinite error is no number in JSON: then words alone say it."""
+    """Return the error to store. An infinite error is not a number in JSON; then only the note describes it."""
     if measured.failure is not None:
         return SurfaceError(None, (), 0, f"not measured: {measured.failure}")
     worst = measured.worst[1]
@@ -167,7 +167,7 @@ def record(measured: Measured, *, note: str | None) -> SurfaceError:
 
 
 def words(measured: Measured) -> str:
-    """The largest error, as the end of a sentence about an evaluator."""
+    """Describe the largest error, for the end of a sentence about an evaluator."""
     (i, j), error = measured.worst
     if math.isinf(error):
         return f"not finite where float64 is, or finite where it is not, at ({i}, {j})"

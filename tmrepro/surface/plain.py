@@ -1,4 +1,4 @@
-"""The plain evaluator: slow, obviously right, and what every faster one is measured against."""
+"""The plain evaluator: slow and simple. All faster ones are compared with it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tmrepro.surface.problem import Precision, Problem
 
 
 class PlainEvaluator:
-    """The definition itself: form theta_ij afresh, put it into the model, run all images through it."""
+    """The definition: form theta_ij anew, put it into the model, and run all images through it."""
 
     name = "plain"
     pointwise = True
 
     @staticmethod
     def why_unsupported(problem: Problem) -> str | None:  # noqa: ARG004 - the interface's
-        """None: it evaluates everything."""
+        """Return None: it evaluates everything."""
         return None
 
     @staticmethod
@@ -45,7 +45,7 @@ class PlainEvaluator:
             self._model = self._model.double()
             self._targets = self._targets.widened()
             self._inputs = self._inputs.double() if self._inputs.is_floating_point() else self._inputs
-        self._version = self._inputs._version  # noqa: SLF001 - torch has no other way to ask
+        self._version = self._inputs._version  # noqa: SLF001 - torch has no public attribute
         self._theta, self._delta, self._eta = (
             torch.from_numpy(vector).to(self._inputs.device, torch.float64)
             for vector in (theta_of(problem.model), problem.directions.delta, problem.directions.eta)
@@ -68,9 +68,9 @@ class PlainEvaluator:
         return loss, accuracies(right, self._targets, images=len(self._inputs))
 
     def _move(self, b: float) -> None:
-        """Put (theta* + a delta^) + b eta^ into the model: formed in float64, rounded once, parameter by parameter.
+        """Set the model to (theta* + a delta^) + b eta^: formed in float64, rounded once, parameter by parameter.
 
-        There are no running sums, which drift. A product and a sum, never fused, so that numpy gives the same bits.
+        There are no running sums, which drift. Product and sum are not fused, so that numpy gives the same bits.
         """
         offset = 0
         with torch.no_grad():
@@ -85,7 +85,7 @@ class PlainEvaluator:
         return float(loss_sum) / len(self._inputs), int(right)
 
     def _sums(self) -> tuple[Tensor, Tensor]:
-        """The sum of all losses, and how many are right, at the point where the model is."""
+        """Return the sum of all losses, and how many are right, at the present point of the model."""
         loss_sum = torch.zeros((), dtype=torch.float64, device=self._inputs.device)
         right = torch.zeros((), dtype=torch.int64, device=self._inputs.device)
         n = len(self._inputs)
@@ -97,19 +97,19 @@ class PlainEvaluator:
                 logits = self._model(batch.clone() if self._changes_inputs else batch)
                 right += count_right(logits, targets)
                 loss_sum += image_losses(logits, targets).sum()
-        if self._inputs._version != self._version:  # noqa: SLF001 - torch has no other way to ask
+        if self._inputs._version != self._version:  # noqa: SLF001 - torch has no public attribute
             raise UsageError("the network changes its inputs in place for some of them: let its forward work on a copy")
         return loss_sum, right
 
 
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Products in a precision, of a model that is in float64 already where it is that."""
+    """Set the precision of products. For float64, the model must be in float64 already."""
     match precision:
         case "float32":
             yield
         case "float64":
-            # What a forward makes anew, as torch.zeros does, is in float64 too.
+            # Tensors that a forward creates, for example by torch.zeros, are float64 too.
             before = torch.get_default_dtype()
             torch.set_default_dtype(torch.float64)
             try:
@@ -117,7 +117,7 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
             finally:
                 torch.set_default_dtype(before)
         case "tf32":
-            # A CPU has no TF32: there this is float32.
+            # A CPU has no TF32, and uses float32.
             allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
             try:
@@ -125,7 +125,7 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
             finally:
                 torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
         case "bfloat16":
-            torch.clear_autocast_cache()  # it outlives a point where autocast is entered within another one
+            torch.clear_autocast_cache()  # with nested autocast, it would outlive a point
             with torch.autocast(device.type, dtype=torch.bfloat16):
                 yield
         case _:
@@ -134,7 +134,7 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def uninitialized_memory() -> Iterator[None]:
-    """Deterministic algorithms fill new memory with nan, which costs a pass over it. For who reads nothing unwritten."""
+    """Save the pass by which deterministic algorithms fill new memory with nan. The body must read only written memory."""
     settings: Any = torch.utils.deterministic
     fills = settings.fill_uninitialized_memory
     settings.fill_uninitialized_memory = False

@@ -1,4 +1,4 @@
-"""What a precision below float32 costs: how far a surface's points are from those in float32, at a sample of them."""
+"""The error of a precision below float32: the difference of a surface's points from those in float32, for a sample."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tmrepro.surface.problem import Problem
 
 LOWER = frozenset({"tf32", "bfloat16"})
 SAMPLED_POINTS = 16
-FLOOR = 0.01  # nats; a purely relative bound means nothing where the loss is tiny
+FLOOR = 0.01  # nats; a relative bound alone is meaningless for tiny losses
 
 
 @dataclass(frozen=True)
 class PrecisionError:
-    """The largest |S - S32| / (|S32| + 0.01) and difference of accuracies, and at how many points, all finite."""
+    """The largest |S - S32| / (|S32| + 0.01) and difference of accuracies, and the number of points. All are finite."""
 
     loss: float
     accuracy: float
@@ -26,7 +26,7 @@ class PrecisionError:
 
 
 def measure_precision_error(problem: Problem, surface: Surface, lattice: Lattice) -> PrecisionError:
-    """Compare the stored `surface` of `problem` with the plain evaluator in float32, at points as the measured error has them."""
+    """Compare the stored `surface` of `problem` with the plain evaluator in float32, at the points of the measured error."""
     seed = problem.directions.delta_facts.seed
     plain = PlainEvaluator(replace(problem, precision="float32"))
     losses, accuracies = [], []
@@ -34,6 +34,6 @@ def measure_precision_error(problem: Problem, surface: Surface, lattice: Lattice
         loss, accuracy = (values[0, 0] for values in plain.block(lattice.a[i : i + 1], lattice.b[j : j + 1]))
         if np.isfinite(loss) and np.isfinite(surface.loss[i, j]):
             losses.append(abs(surface.loss[i, j] - loss) / (abs(loss) + FLOOR))
-            if np.isfinite(accuracy):  # with numbers as targets there is none
+            if np.isfinite(accuracy):  # it is nan if targets are numbers
                 accuracies.append(abs(surface.accuracy[i, j] - accuracy))
     return PrecisionError(float(max(losses, default=0)), float(max(accuracies, default=0)), len(losses))

@@ -1,4 +1,4 @@
-"""What an evaluator is asked, and what it answers: the one interface of all evaluators, and the words for it."""
+"""The input and output of an evaluator: the one interface of all evaluators."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Parts = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """What a surface is of: a model that holds theta* (eval mode), its directions, images [n, ...] and labels.
+    """The input of a surface: a model at theta* (eval mode), its directions, images [n, ...] and labels.
 
-    Nobody runs `model` itself: a forward that changes its parameters would change theta*. `conduct` is what is known of it as
-    a function. `whole`: all images go through it as one batch, since what it gives for one depends on the others.
+    `model` itself is never called, since a forward that changes its parameters would change theta*. `conduct` is its known
+    behaviour as a function. `whole`: all images are one batch, since the outputs for one depend on the others.
     """
 
     model: nn.Module
@@ -40,12 +40,12 @@ class Problem:
 
     @property
     def only_plain(self) -> str | None:
-        """Why no faster evaluator than the plain one is right; None if one may be."""
+        """The reason why only the plain evaluator is right; None if a faster one may be."""
         return "all inputs go through it as one batch" if self.whole else self.conduct.only_plain
 
     @cached_property
     def trace(self) -> Trace | Uncut:
-        """The model's graph, traced and compared once for all evaluators; or why it has none."""
+        """The model's graph, traced and compared once for all evaluators; or the reason why there is none."""
         if self.only_plain is not None:
             return Uncut(self.only_plain)
         try:
@@ -54,17 +54,17 @@ class Problem:
             return reason
 
     def traced(self) -> Trace:
-        """The model's graph.
+        """Return the model's graph.
 
         Raises:
-            Uncut: it has none.
+            Uncut: there is none.
         """
         if isinstance(self.trace, Uncut):
             raise Uncut(str(self.trace))
         return self.trace
 
     def first(self, images: int, *, precision: Precision | None = None) -> Problem:
-        """The same of the first `images` alone, in its own precision or another one; the network is traced once for both."""
+        """Return the same problem with the first `images` only, in its own or another precision. Both share the trace."""
         some = replace(
             self,
             inputs=self.inputs[:images],
@@ -76,7 +76,7 @@ class Problem:
         return some
 
     def by_name(self) -> tuple[Parts, Parts, Parts]:
-        """theta*, delta^ and eta^ by the names of the model's parameters, where the inputs are."""
+        """Return theta*, delta^ and eta^ by the names of the model's parameters, on the device of the inputs."""
         layout = layout_of(self.model)
         theta, delta, eta = (
             {
@@ -92,7 +92,7 @@ class Problem:
 class Evaluator(Protocol):
     """Losses and accuracies at the points a x b of a block of the grid.
 
-    An answer depends on the problem and on the block alone: never on blocks that were asked for before.
+    The result depends on the problem and on the block alone, not on earlier blocks.
     """
 
     name: str
@@ -100,25 +100,25 @@ class Evaluator(Protocol):
     def block(
         self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
     ) -> tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]:
-        """loss[i, j] (mean over the images, nats) and accuracy[i, j] at theta* + a[i] delta^ + b[j] eta^."""
+        """Return loss[i, j] (mean over the images, nats) and accuracy[i, j] at theta* + a[i] delta^ + b[j] eta^."""
         ...
 
 
 @runtime_checkable
 class EvaluatorKind(Protocol):
-    """A class of evaluators, as the rule sees it. `pointwise`: a point's bits are the same in whatever block it is."""
+    """A class of evaluators, for the rule. `pointwise`: the bits of a point do not depend on its block."""
 
     name: str
     pointwise: bool
 
     def __call__(self, problem: Problem) -> Evaluator:
-        """The evaluator of a problem that fits."""
+        """Return the evaluator of a supported problem."""
         ...
 
     def why_unsupported(self, problem: Problem) -> str | None:
-        """Why it cannot evaluate `problem`, in a few words; None if it can. Cheap, and the same on every machine."""
+        """Return why it cannot evaluate `problem`; None if it can. It is cheap, and the same on every machine."""
         ...
 
     def blocks(self, problem: Problem) -> dict[str, int]:
-        """How many images and points go through it at once, by name: what its bits depend on, for provenance.json."""
+        """Return how many images and points are computed at once, by name, for provenance.json. The bits depend on these."""
         ...

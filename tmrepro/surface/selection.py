@@ -1,8 +1,8 @@
-"""Which evaluator a surface is computed by: the first by rule that keeps to the bound, where it is measured.
+"""Chooses the evaluator of a surface: the first by rule whose measured error is within the bound.
 
-An evaluator that computes each point alone is tried at theta* and at far points before the whole surface is computed for
-nothing. The others cost a small part of the next one, and are measured once the surface is there. Who was rejected then must
-be kept with the surface, so that an interrupted run comes to the same choice.
+An evaluator that computes each point alone is tried at theta* and at far points, before the whole surface is computed. The
+others cost a small part of the next one, and are measured on the complete surface. Evaluators that are rejected then must
+be stored with the surface, so that a continued run makes the same choice.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tmrepro.surface.problem import EvaluatorKind, Problem
 
 @dataclass(frozen=True)
 class Rejection:
-    """An evaluator that was off by more than the bound, and by how much, in words."""
+    """An evaluator whose error exceeded the bound, and a description of the error."""
 
     evaluator: str
     reason: str
 
 
 class Selector:
-    """The evaluators of one surface, from the fastest on. `rejected` is what an earlier process found out."""
+    """The evaluators of one surface, the fastest first. `rejected` are those that an earlier process rejected."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Selector:
     ) -> None:
         self._problem, self._forced, self._level = problem, forced, level
         self._meter = ErrorMeter(problem, lattice)
-        self.tried: list[Rejection] = []  # before the surface: found again by whoever continues
+        self.tried: list[Rejection] = []  # before the surface; a continued run tries them again
         self.rejected = list(rejected)
 
     def choose(self, *, trusted: str | None = None) -> Choice:
-        """The evaluator to compute the surface with; `trusted` is one that has been tried before.
+        """Return the evaluator to compute the surface with. `trusted` is one that has been tried before.
 
         Raises:
             UsageError: see `evaluators.choose`.
@@ -64,7 +64,7 @@ class Selector:
             self.tried.append(Rejection(choice.kind.name, reason))
 
     def judge(self, kind: EvaluatorKind, loss: Float64[np.ndarray, "I J"]) -> SurfaceError | None:
-        """The error of the surface that `kind` gave; None where `kind` is rejected by it, and the next one must be chosen."""
+        """Return the error of the surface by `kind`; None if the error rejects `kind`, so that the next one must be chosen."""
         measured = self._meter.after(kind, loss)
         if self._may_reject(kind):
             reason = self._why_not(kind, measured)
@@ -77,7 +77,7 @@ class Selector:
         return self._forced is None and self._problem.precision not in LOWER and kind is not PlainEvaluator
 
     def _why_not(self, kind: EvaluatorKind, measured: Measured) -> str | None:
-        """Why `kind` is rejected: somewhere it is beyond the bound, and plain isn't, or less so."""
+        """Return why `kind` is rejected: at some point its error exceeds the bound, and that of plain does not or is smaller."""
         beyond = [point for point, error in measured.errors.items() if error > 1]
         if not beyond:
             return None

@@ -1,4 +1,4 @@
-"""What a network keeps beside its code: parameters, buffers, and the plain values among its modules' attributes."""
+"""The state of a network: parameters, buffers, and plain values among the attributes of its modules."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-DEPTH = 4  # of lists in lists that are looked into
+DEPTH = 4  # levels of nested lists that are compared
 _TORCHS_OWN = frozenset(vars(nn.Module())) | {"_is_full_backward_hook"}
 
 State = Mapping[str, Any]
 
 
 def state_of(model: nn.Module) -> State:
-    """Every parameter, buffer and attribute by its name; the values themselves, no copies."""
+    """Return every parameter, buffer and attribute by its name. The values are not copied."""
     found: dict[str, Any] = {f"parameter {name!r}": value for name, value in model.named_parameters()}
     found |= {f"buffer {name!r}": value for name, value in model.named_buffers()}
     for name, module in model.named_modules():
@@ -27,12 +27,12 @@ def state_of(model: nn.Module) -> State:
 
 
 def kept(state: State) -> State:
-    """A copy of the values that `changed` compares, which later calls do not reach."""
+    """Return a copy of the values that `changed` compares, so that later calls do not change them."""
     return {name: _copied(value) for name, value in state.items()}
 
 
 def changed(before: State, after: State) -> list[str]:
-    """The names whose values differ. Objects of other kinds than numbers, text, arrays and lists of them aren't compared."""
+    """Return the names whose values differ. Only numbers, text, arrays and lists of them are compared."""
     return [
         name
         for name in dict.fromkeys([*before, *after])
@@ -72,7 +72,7 @@ def _same(one: Any, other: Any, depth: int = DEPTH) -> bool:
 
 
 def same_values(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same shape and numbers; nan is the same as nan."""
+    """Return whether two tensors have the same shape and numbers; nan equals nan."""
     if one.shape != other.shape or one.dtype != other.dtype or one.layout is not other.layout:
         return False
     if one.layout is not torch.strided:
@@ -81,7 +81,7 @@ def same_values(one: Tensor, other: Tensor) -> bool:
 
 
 def shared_memory(state: State) -> tuple[str, str] | None:
-    """A parameter and something else that share memory, by name: in a copy they would not, and it would be another network."""
+    """Return a parameter and another value that share memory, by name. A copy, in which they would not, is another network."""
     seen: dict[int, list[tuple[int, int, str, Tensor]]] = {}
     for name, value in _tensors(state):
         begin = value.data_ptr()
@@ -97,7 +97,7 @@ def shared_memory(state: State) -> tuple[str, str] | None:
 
 
 def _tensors(state: State) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor with memory in a network's state, those in lists and dicts too."""
+    """Yield every tensor with memory in a network's state, including those in lists and dicts."""
     for name, value in state.items():
         waiting, met = [value], set()
         while waiting:

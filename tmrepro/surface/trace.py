@@ -1,8 +1,8 @@
-"""A network's graph, and the proof that it is what the network does: what every evaluator that rewrites a network begins with.
+"""A network's graph, and the check that it computes the same as the network. All evaluators that rewrite a network need it.
 
-Traced by torch.fx, so a network with a forward of its own counts as one of layers does. A graph is refused where it could
-differ from the network away from the point at which it was traced: where values of parameters became constants, or where an
-operation changes a value in place that is read under another name.
+torch.fx traces it, so networks with a custom forward are supported. A graph is refused if it could differ from the network
+away from the point where it was traced: if values of parameters became constants, or if an operation changes a value in
+place that is read under another name.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from tmrepro.numerics.portable_normal import standard_normal
 from tmrepro.surface.state import same_values
 from tmrepro.surface.watch import Watch, storages, storages_of
 
-TRIED = 5  # inputs on which a graph is compared with its network, in batches of two, three and one
-AWAY = (1.0, -2.0)  # how far from theta*, in root mean squares of each parameter
-_PATTERN = 4099  # numbers that are repeated over a parameter; a prime, so that no shape repeats with them
+TRIED = 5  # inputs for the comparison of a graph with its network, in batches of two, three and one
+AWAY = (1.0, -2.0)  # distances from theta*, in root mean squares of each parameter
+_PATTERN = 4099  # length of the pattern that is repeated over a parameter; a prime, so that it fits no shape
 
 
-class Uncut(Exception):  # noqa: N818 - no error: the reason why there is no graph, or no cut
-    """Why a network cannot be rewritten, in a few words."""
+class Uncut(Exception):  # noqa: N818 - not an error, but the reason why there is no graph or no cut
+    """The reason why a network cannot be rewritten."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """`graph` computes what `network` does, a copy of a user's network in eval mode; both have the same modules.
+    """`graph` computes the same as `network`, a copy of a user's network in eval mode. Both have the same modules.
 
-    They are shared by all who ask: whoever changes them takes a copy.
+    They are shared: copy them before changing them.
     """
 
     network: nn.Module
     graph: fx.GraphModule
 
     def copied(self) -> Trace:
-        """A trace of one's own."""
+        """Return a copy that may be changed."""
         network, graph = copy.deepcopy((self.network, self.graph))
         return Trace(network, graph)
 
@@ -51,7 +51,7 @@ def trace_network(model: nn.Module, inputs: Tensor) -> Trace:
     """Trace `model`, and compare the graph with it at theta* and away from it, on some of its `inputs` [n, ...].
 
     Raises:
-        Uncut: it cannot be traced, or its graph could give other outputs.
+        Uncut: the network cannot be traced, or its graph could give other outputs.
     """
     if has_hooks(model):
         raise Uncut("it has hooks")
@@ -68,19 +68,19 @@ def trace_network(model: nn.Module, inputs: Tensor) -> Trace:
             _compare(graph, network, inputs[:TRIED], theta=list(model.parameters()))
     except Uncut:
         raise
-    except Exception as error:  # the user's code may raise anything when it meets no data
+    except Exception as error:  # the user's code may raise anything on proxies
         raise Uncut(f"its forward cannot be traced ({type(error).__name__})") from error
     return Trace(network, graph)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a module does more than its forward."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - torch has no other way to ask
+    """Return whether a module has hooks in addition to its forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001 - torch has no public attribute
 
 
 @contextmanager
 def away(model: nn.Module, *, reach: float) -> Iterator[None]:
-    """Run the body with every parameter moved away from where it is, by `reach` times its root mean square; put back after."""
+    """Move every parameter by `reach` times its root mean square while the body runs. Restore them afterwards."""
     pattern = torch.from_numpy(standard_normal(1, size=_PATTERN))
     values = list(model.parameters())
     before = [value.detach().clone() for value in values]
@@ -96,7 +96,7 @@ def away(model: nn.Module, *, reach: float) -> Iterator[None]:
 
 
 def _move(value: Tensor, pattern: Tensor, *, reach: float) -> None:
-    """Add `reach` times its root mean square times a pattern that is repeated over it, without writing the pattern out."""
+    """Add a repeated pattern times `reach` times the root mean square of `value`, without expanding the pattern."""
     if not value.numel():
         return
     step = reach * (float(value.norm()) / math.sqrt(value.numel()) or 0.1)
@@ -109,7 +109,7 @@ def _move(value: Tensor, pattern: Tensor, *, reach: float) -> None:
 
 
 def _graph(network: nn.Module) -> fx.GraphModule:
-    """Its graph, if no value of a parameter became a constant of it."""
+    """Return the graph of a network. Raise if a value of a parameter became a constant in it."""
     with Watch() as watch:
         graph = fx.symbolic_trace(network)
     if watch.taken & storages_of(network):
@@ -118,7 +118,7 @@ def _graph(network: nn.Module) -> fx.GraphModule:
 
 
 def _check_changes(graph: fx.GraphModule, network: nn.Module, inputs: Tensor) -> None:
-    """Raise `Uncut` unless every value that is changed in place is read only as what it was changed into."""
+    """Raise `Uncut` unless every value that is changed in place is read only as the result of that change."""
     run = _Changes(graph)
     with Watch() as watch:
         run.run(inputs)
@@ -136,7 +136,7 @@ def _check_changes(graph: fx.GraphModule, network: nn.Module, inputs: Tensor) ->
 
 
 class _Changes(fx.Interpreter):
-    """Runs a graph and finds what each node changes in place: the values, under all of their names, that were there before."""
+    """Runs a graph and finds the earlier values, under all of their names, that each node changes in place."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph, garbage_collect_values=False)
@@ -164,14 +164,14 @@ def _compare(graph: fx.GraphModule, network: nn.Module, inputs: Tensor, *, theta
 
 def _agree(graph: fx.GraphModule, network: nn.Module, batches: Sequence[Tensor]) -> None:
     for batch in batches:
-        # An interpreter, since a graph that fails as a module prints a traceback of its own.
+        # An interpreter, since a failing graph module prints its own traceback.
         found, expected = fx.Interpreter(graph).run(batch.clone()), network(batch.clone())
         if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and same_values(found, expected)):
             raise Uncut("its graph gives other outputs than itself")
 
 
 def words(graph: fx.GraphModule, node: fx.Node) -> str:
-    """What `node` is, in a word."""
+    """Describe `node` in a word."""
     if node.op == "call_module":
         return type(graph.get_submodule(str(node.target))).__name__
     return str(getattr(node.target, "__name__", node.target))

@@ -2,7 +2,7 @@
 
 loop.py         the training loop; draws.py: its order of examples; optimizers.py, stopping.py: its rules
 layout.py       the memory format of a training
-checkpoint.py   checkpoints, from which a training continues to the same bits
+checkpoint.py   checkpoints; a training continued from one is bitwise identical
 minimum.py      Algorithm 1: the labels of X~, and the category of theta*
 """
 

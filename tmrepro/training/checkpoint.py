@@ -1,6 +1,6 @@
-"""A training that was interrupted, as bytes: weights, best weights, optimizer and history in one safetensors file.
+"""An interrupted training as bytes: weights, best weights, optimizer and history in one safetensors file.
 
-Shuffling needs no generator state (draws.py draws all that is random in an epoch from seed and epoch), so this is all there is.
+The state of random generators is not needed, because draws.py draws all random numbers of an epoch from seed and epoch.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ FORMAT = "tmrepro checkpoint 1"
 
 
 class CheckpointError(ValueError):
-    """The bytes are no checkpoint of this training: it starts afresh."""
+    """The bytes are not a checkpoint of this training, so it must start again."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands after an epoch.
+    """The state of a training after an epoch.
 
-    `seconds` counts training alone; `rejected_best` is the epoch whose point failed to be confirmed as a GM (0: none),
-    so that it isn't evaluated again.
+    `seconds` counts training alone. `rejected_best` is the epoch whose point was not confirmed as a GM (0: none), so that it
+    is not evaluated again.
     """
 
     attempt: int
@@ -45,22 +45,22 @@ _PROGRESS = TypeAdapter(Progress)
 
 
 def pack(progress: Progress, *, model: nn.Module, best: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> bytes:
-    """All that `unpack` needs to continue with the same bits."""
+    """Return all that `unpack` needs to continue with bitwise identical results."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items() if value is not None}
     document = json.dumps({"format": FORMAT, **dataclasses.asdict(progress)})
-    # Clones, since two names of one tensor (tied weights) are more than safetensors takes.
+    # Clones, since safetensors does not accept two names of one tensor (tied weights).
     apart = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     return safetensors.torch.save(apart, {"progress": document})
 
 
 def unpack(data: bytes, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor]]:
-    """Put `model` and `optimizer` where they stood; return the progress and the best weights.
+    """Restore `model` and `optimizer`. Return the progress and the best weights.
 
     Raises:
-        CheckpointError: the bytes are no checkpoint of this model. (A damaged checkpoint is not trusted: start afresh.)
+        CheckpointError: the bytes are not a valid checkpoint of this model. A damaged checkpoint is not used.
     """
     try:
         progress = read_progress(data)
@@ -81,7 +81,7 @@ def unpack(data: bytes, *, model: nn.Module, optimizer: torch.optim.Optimizer) -
 
 
 def read_progress(data: bytes) -> Progress:
-    """The progress alone; raises CheckpointError if the bytes are no checkpoint."""
+    """Return the progress alone. Raise CheckpointError if the bytes are not a checkpoint."""
     try:
         size = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + size])
@@ -102,7 +102,7 @@ def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.
 
 
 def _fits(state: Mapping[int, Mapping[str, Tensor]], model: nn.Module) -> bool:
-    """Whether the moments of the optimizer have the shapes of the parameters that they belong to."""
+    """Return whether the moments of the optimizer have the shapes of their parameters."""
     shapes = [value.shape for value in model.parameters()]
     return all(
         index < len(shapes) and all(value.ndim == 0 or value.shape == shapes[index] for value in moments.values())
@@ -111,7 +111,7 @@ def _fits(state: Mapping[int, Mapping[str, Tensor]], model: nn.Module) -> bool:
 
 
 def _arranged(state: Mapping[int, Mapping[str, Tensor]], model: nn.Module) -> dict[int, dict[str, Tensor]]:
-    """Moments in memory as their parameters are: fused optimizers go through both without a look at strides."""
+    """Copy moments to the memory order of their parameters, because fused optimizers ignore strides."""
     parameters = list(model.parameters())
 
     def like(value: Tensor, parameter: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""All that is random in an epoch, drawn from (seed, epoch) alone: no generator has a state that a checkpoint must keep."""
+"""All random numbers of an epoch. They depend on (seed, epoch) alone, so a checkpoint need not keep the state of generators."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 
 def epoch_order(n: int, *, seed: int, epoch: int) -> Int64[Tensor, " n"]:
-    """The order of the images in epoch `epoch` (from 1): a function of its arguments alone."""
+    """Return the order of the images in epoch `epoch` (from 1), which depends on the arguments alone."""
     order = np.random.Generator(np.random.Philox(key=seed + (epoch << 64))).permutation(n)
     return torch.from_numpy(order.astype(np.int64, copy=False))
 
 
 @contextmanager
 def layers_drawing(seed: int, epoch: int, *, device: torch.device) -> Iterator[None]:
-    """Layers that draw from torch's global generators draw from (seed, epoch) within; these are put back afterwards."""
+    """Seed torch's global generators, from which layers draw, by (seed, epoch). Restore them after the body."""
     state = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
     on_cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_cuda else []):

@@ -1,8 +1,8 @@
-"""In what order a network's activations lie in memory while it is trained: channels last where that is faster.
+"""The memory order of a network's activations during training: channels last if that is faster.
 
-By a rule, never by timing, since the order decides bits: sums are formed otherwise. The rule was found by
-benchmarks/training.py (docs/explanation/performance.md has the figures). Evaluation at theta* is contiguous whatever training
-was.
+A rule chooses the order, not a timing, because the order changes how sums are formed, and so the bits. The rule is based on
+benchmarks/training.py (docs/explanation/performance.md has the figures). Evaluation at theta* always uses contiguous
+memory.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from tmrepro.training.draws import layers_drawing
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 
-# What follows stands in the keys of training stages under this name: another rule is another name.
+# The name of the rule below. It is in the keys of training stages, so a changed rule needs a new name.
 RULE = "channels last 1"
-LEAST_BATCH = 128  # below, ResNet50 gains nothing that could be told from chance, or loses
-LEAST_SIDE = 32  # pixels; at 16 the same
+LEAST_BATCH = 128  # for smaller batches, ResNet50 gains nothing significant, or becomes slower
+LEAST_SIDE = 32  # pixels; at 16, no gain either
 
 COMPARED_IMAGES = 16
-# Of a norm. Two orders of summation differ by 1e-4 at most; a network that reads memory in its own order, by all of it.
+# Of a norm. Two orders of summation differ by at most 1e-4. A network that depends on the memory order differs completely.
 AGREEMENT = 0.01
 
 
 def may_be_channels_last(inputs: Tensor, *, batch_size: int) -> bool:
-    """The rule's part that needs no network: pictures [n, c, h, w], large enough and enough of them, on a CPU.
+    """Return whether inputs are images [n, c, h, w] on a CPU, large enough and enough of them. A network is not needed.
 
-    On a GPU nothing was measured, so everything stays as it was.
+    GPUs were not measured, so the order is contiguous there.
     """
     return (
         inputs.device.type == "cpu"
@@ -42,10 +42,10 @@ def may_be_channels_last(inputs: Tensor, *, batch_size: int) -> bool:
 
 
 def memory_format(model: nn.Module, inputs: Tensor, *, batch_size: int, seed: int) -> MemoryFormat:
-    """How to train `model` on batches of `inputs`: the rule, for networks with 2-d convolutions that work so.
+    """Return the memory format for training `model` on batches of `inputs`, by the rule.
 
-    Whether one does is tried on copies. A user's forward may flatten by `view`, which needs contiguous memory, or read
-    memory by strides of its own.
+    Networks with 2-d convolutions are tested on copies. A user's forward may flatten by `view`, which needs contiguous memory, or
+    read memory by its own strides.
     """
     if not may_be_channels_last(inputs, batch_size=batch_size):
         return "contiguous"
@@ -55,23 +55,23 @@ def memory_format(model: nn.Module, inputs: Tensor, *, batch_size: int, seed: in
 
 
 def arranged(model: nn.Module, wanted: MemoryFormat) -> nn.Module:
-    """`model` itself, its parameters of four dimensions brought to that order in memory."""
+    """Return `model` itself, with its four-dimensional parameters in that memory order."""
     return model.to(memory_format=torch_format(wanted))
 
 
 def torch_format(wanted: MemoryFormat) -> torch.memory_format:
-    """The same in torch's words."""
+    """Return the same format as torch's constant."""
     return torch.channels_last if wanted == "channels_last" else torch.contiguous_format
 
 
 def _shares_memory(model: nn.Module) -> bool:
-    """Whether parameters under two names, not the same parameter, lie in one memory, which moving one would part."""
+    """Return whether two parameters or buffers share memory, which the change of order would separate."""
     values = [value for value in (*model.parameters(), *model.buffers()) if value.numel()]
     return len({value.untyped_storage().data_ptr() for value in values}) < len(values)
 
 
 def _works_channels_last(model: nn.Module, inputs: Tensor, *, batch_size: int, seed: int) -> bool:
-    """Whether a copy gives the same logits and gradients in eval mode, and takes both sizes of batch in train mode."""
+    """Return whether a copy gives the same logits and gradients in eval mode, and accepts both batch sizes in train mode."""
     try:
         with layers_drawing(seed, 0, device=inputs.device):
             usual, moved = copy.deepcopy(model), arranged(copy.deepcopy(model), "channels_last")
@@ -82,13 +82,13 @@ def _works_channels_last(model: nn.Module, inputs: Tensor, *, batch_size: int, s
             moved.train()
             for images in {batch_size, len(inputs) % batch_size} - {0}:
                 _passed(moved, moved_inputs[:images])
-    except Exception:  # noqa: BLE001 - whatever a user's network raises: it is trained as it was written
+    except Exception:  # noqa: BLE001 - a user's network may raise anything; then it is trained in contiguous memory
         return False
     return True
 
 
 def _passed(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits, and the gradient of a loss of theirs as one vector."""
+    """Return the logits, and the gradient of a loss of them as one vector."""
     model.zero_grad(set_to_none=True)
     logits = model(inputs)
     torch.autograd.backward(functional.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64)))

@@ -1,7 +1,7 @@
 """Train one network until its point is an LM or a GM, and take theta*.
 
-The loop never waits for the device within an epoch, and draws all that is random in epoch e (the order of the images, and
-what layers such as dropout draw) from (seed, e) alone, so progress display, checkpoints and interruptions cannot change a
+The loop never waits for the device within an epoch. All random numbers of epoch e (the order of the images, and the draws of
+layers such as dropout) depend on (seed, e) alone. So progress display, checkpoints and interruptions cannot change a
 bit of the result.
 """
 
@@ -30,8 +30,8 @@ from tmrepro.training.layout import MemoryFormat, arranged, memory_format, torch
 from tmrepro.training.optimizers import learning_rate, make_optimizer, set_learning_rate
 from tmrepro.training.stopping import is_gm, is_lm, warmup_epochs
 
-RESEED_STRIDE = 1_000_000  # a reseed adds this much per try
-COLLAPSE_MARGIN = 0.01  # a loss this close to ln C, relatively, is that of a constant predictor
+RESEED_STRIDE = 1_000_000  # added to the seed at each further try
+COLLAPSE_MARGIN = 0.01  # a loss that differs from ln C by at most this share is that of a constant predictor
 
 Stop = Literal["lm", "gm", "max_epochs"]
 State = Mapping[str, Tensor]  # parameters and buffers by name
@@ -39,9 +39,9 @@ State = Mapping[str, Tensor]  # parameters and buffers by name
 
 @dataclass(frozen=True)
 class Examples:
-    """Both parts of the data on the device, as networks see them: inputs [n, ...], and classes [n] or numbers [n, ...].
+    """Both parts of the data on the device, as given to networks: inputs [n, ...], and classes [n] or numbers [n, ...].
 
-    `classes` is 0 where targets are numbers.
+    `classes` is 0 if targets are numbers.
     """
 
     inputs: Shaped[Tensor, "n ..."]
@@ -51,19 +51,19 @@ class Examples:
     classes: int
 
     def training_targets(self, spec: TrainingSpec) -> Targets:
-        """The given labels of the training part, for the loss of `spec`."""
+        """Return the given labels of the training part, for the loss of `spec`."""
         return targets_of(self.labels, loss=spec.loss, clip=spec.clip_probability)
 
     def validation_targets(self, spec: TrainingSpec) -> Targets:
-        """The given labels of the held-out part, for the loss of `spec`."""
+        """Return the given labels of the held-out part, for the loss of `spec`."""
         return targets_of(self.validation_labels, loss=spec.loss, clip=spec.clip_probability)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome: `model` holds theta*, batch norm re-estimated, in eval mode; `history` is that of `seed`.
+    """The result: `model` holds theta* in eval mode, with re-estimated batch norm. `history` is that of `seed`.
 
-    `memory_format` is that of the training; `model` is contiguous again.
+    `memory_format` is that of the training. `model` is contiguous again.
     """
 
     model: nn.Module
@@ -87,16 +87,16 @@ def train(
     save: Callable[[Callable[[], bytes]], None] = lambda _pack: None,
     saved: bytes | None = None,
 ) -> Trained:
-    """Train `build(seed)`, and with further seeds while the network collapses.
+    """Train `build(seed)`. If the network collapses, train again with further seeds.
 
-    `save` is called after every epoch with a function that gives the checkpoint's bytes (so that whoever stores them
-    decides how often); `saved` are the bytes to continue from. `on_epoch` gets each epoch and the seed in use. `on_state`
-    gets the epoch, the seed and the state at the epochs of `path_epochs`, each before the checkpoint of its epoch; the
-    state is the one that training goes on changing, so keep a copy.
+    `save` is called after every epoch with a function that returns the bytes of a checkpoint, so that the caller decides how
+    often to store them. `saved` are the bytes to continue from. `on_epoch` gets each epoch and the seed in use. `on_state` gets
+    the epoch, the seed and the state at the epochs of `path_epochs`, before the checkpoint of that epoch. Training goes on to
+    change this state, so keep a copy.
 
     Raises:
-        DivergedError: T_i or a parameter is no longer finite.
-        CheckpointError: `saved` is no checkpoint of this model.
+        DivergedError: T_i or a parameter is not finite.
+        CheckpointError: `saved` is not a checkpoint of this model.
     """
     first = 0
     collapsed: tuple[int, ...] = ()
@@ -120,15 +120,15 @@ def train(
 
 
 def path_epochs(*, every: int, epochs: int, best_epoch: int) -> tuple[int, ...]:
-    """The epochs of a training of so many at which its path is recorded; 0 is the point before the first update."""
+    """Return the epochs at which the path of a training is recorded. 0 is the point before the first update."""
     return tuple(sorted({*range(0, epochs + 1, every), epochs, best_epoch}))
 
 
 def is_collapsed(model: nn.Module, examples: Examples, *, spec: TrainingSpec) -> bool:
-    """Whether the network is a constant predictor: one arg-max for all images, or a loss within 1% of ln C.
+    """Return whether the network is a constant predictor: one arg-max for all images, or a loss within 1% of ln C.
 
     With numbers as targets: one output for all inputs, or a loss within 1% of the targets' variance, which is the loss of the
-    best constant. Targets that are constant themselves have none, and there a constant predictor is right.
+    best constant. If the targets are constant themselves, a constant predictor is right, and is not collapsed.
     """
     given = outputs(model, examples.inputs)
     if spec.loss == "mse":
@@ -144,9 +144,9 @@ def is_collapsed(model: nn.Module, examples: Examples, *, spec: TrainingSpec) ->
 
 
 def reestimate_batch_norm(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, batch_size: int) -> None:
-    """One pass in data order: a cumulative average of the batch statistics, as `update_bn` does; then eval mode.
+    """Re-estimate batch norm in one pass in data order, by a cumulative average as in `update_bn`. Then set eval mode.
 
-    `update_bn` leaves dropout on; what it draws is fixed here.
+    `update_bn` leaves dropout on; here its random numbers are fixed.
     """
     with torch.no_grad(), layers_drawing(0, 0, device=inputs.device):
         update_bn(torch.split(inputs, batch_size), model)
@@ -156,7 +156,7 @@ def reestimate_batch_norm(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, 
 def _training_losses(
     given: Float[Tensor, "n ..."], wanted: Shaped[Tensor, "n ..."], spec: TrainingSpec
 ) -> Float[Tensor, " n"]:
-    """The loss of each input in the precision of the outputs."""
+    """Return the loss of each input, in the precision of the outputs."""
     match spec.loss:
         case "sparse_cross_entropy":
             return clipped(functional.cross_entropy(given, wanted, reduction="none"), spec.clip_probability)
@@ -167,7 +167,7 @@ def _training_losses(
 
 
 class _Attempt:
-    """One training with one seed: the weights in motion, the best so far or their mean, and the history."""
+    """One training with one seed: the current weights, the best ones so far or their mean, and the history."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class _Attempt:
         every = self.spec.trajectory.every if self.spec.trajectory else 1
         if not self.history:
             self._record(0, self.model.state_dict())
-        # A checkpoint is taken before the stopping rules are asked, so a continued training asks them again.
+        # A checkpoint is taken before the stopping rules are evaluated, so a continued training evaluates them again.
         while (stop := self._stop()) is None:
             self._epoch(len(self.history) + 1)
             on_epoch(self.history[-1], self.seed)
@@ -238,7 +238,7 @@ class _Attempt:
         )
 
     def candidate(self) -> nn.Module:
-        """A copy that holds the best point so far, batch norm re-estimated, in eval mode, contiguous like all evaluation."""
+        """Return a contiguous copy with the best weights so far, in eval mode, with re-estimated batch norm."""
         model = copy.deepcopy(self.model)
         if self.memory_format != "contiguous":
             model = arranged(model, "contiguous")
@@ -259,7 +259,7 @@ class _Attempt:
         return "max_epochs" if len(losses) >= self.spec.max_epochs else None
 
     def _confirmed_gm(self) -> bool:
-        """Whether T*, the eval-mode loss at the best point, is about zero as well."""
+        """Return whether T*, the eval-mode loss at the best point, is about zero as well."""
         if self.best_epoch == self.rejected_best:
             return False
         targets = self.examples.training_targets(self.spec)
@@ -299,7 +299,7 @@ class _Attempt:
         )
 
     def _average(self, averaged: int) -> None:
-        """Put the weights as they are now into the mean of so many epochs."""
+        """Add the current weights to the mean of `averaged` epochs."""
         for name, value in self.model.state_dict().items():
             mean = self.best[name]
             self.best[name] = mean + (value - mean) / (averaged + 1) if value.is_floating_point() else value.clone()
@@ -308,7 +308,7 @@ class _Attempt:
         return all(bool(value.isfinite().all()) for value in self.model.parameters())
 
     def _pass(self, number: int) -> tuple[float, float | None, float]:
-        """One epoch of updates. Returns T_i, the accuracy as training met it, and the last learning rate."""
+        """Train one epoch. Return T_i, the training accuracy, and the last learning rate."""
         examples, spec = self.examples, self.spec
         inputs, labels = examples.inputs, examples.labels
         order = epoch_order(len(inputs), seed=self.seed, epoch=number).to(inputs.device)

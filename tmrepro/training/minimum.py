@@ -1,8 +1,8 @@
-"""Algorithm 1: relabels the data with the model's own outputs, and finds the category of the point from measured losses.
+"""Algorithm 1: relabels the data with the model's outputs, and assigns a category to the point from measured losses.
 
-Relabelling alone does not make a point a true minimum. With hard labels V~ is mean(-log max p), small only if the model is
-confident; with soft labels, and with outputs under a squared error, V~ and the gradient are 0 by construction, whatever the
-model is. The category therefore rests on the training losses first (Table 1): a TM is a GM whose V~ is about zero too.
+Relabelling alone does not make a point a true minimum. With hard labels, V~ is mean(-log max p), which is small only if the
+model is confident. With soft labels, and with outputs under a squared error, V~ and the gradient are 0 by construction, for
+any model. The category therefore depends on the training losses first (Table 1): a TM is a GM whose V~ is about zero too.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tmrepro.training.stopping import best_epoch, warmup_epochs
 
 @dataclass(frozen=True)
 class Relabelled:
-    """X~'s labels y~ in data order and the record of the point.
+    """The labels y~ of X~ in data order, and the record of the point.
 
-    Hard: int64 [n]; soft: float32 [n, classes]; outputs: float32 [n, ...].
+    The labels are int64 [n] (hard), float32 [n, classes] (soft), or float32 [n, ...] (outputs).
     """
 
     labels: np.ndarray
@@ -33,12 +33,12 @@ class Relabelled:
 
 
 def relabelling(spec: TrainingSpec, *, labels: Literal["hard", "soft"]) -> Relabelling:
-    """What y~ is: as `minimum.labels` says of classes, and the outputs themselves where targets are numbers."""
+    """Return the kind of y~: that of `minimum.labels` for classes, the outputs if targets are numbers."""
     return "outputs" if spec.loss == "mse" else labels
 
 
 def relabel(model: nn.Module, inputs: Tensor, *, labels: Relabelling) -> Tensor:
-    """y~_i = f(x_i; theta*): the arg-max class (ties: the lowest), the output distribution, or the outputs."""
+    """Return y~_i = f(x_i; theta*): the arg-max class (ties: the lowest), the output distribution, or the outputs."""
     logits = outputs(model, inputs)
     match labels:
         case "hard":
@@ -125,9 +125,9 @@ def diverged_minimum(
     seeds_collapsed: tuple[int, ...],
     reason: str,
 ) -> Minimum:
-    """The record of a training that diverged: its finished epochs and what they reached, and no point.
+    """Return the record of a diverged training: its finished epochs and their results, but no point.
 
-    `images` is the size of the training part, `seed` that of the try that diverged, after `seeds_collapsed`.
+    `images` is the size of the training part. `seed` is that of the diverged try, after `seeds_collapsed`.
     """
     epochs, losses = history.epochs, [epoch.train_loss for epoch in history.epochs]
     epsilon = spec.stop.epsilon
@@ -177,7 +177,7 @@ def diverged_minimum(
 def categorize(
     held: Conditions, *, collapsed: bool, at_minimum: float, relabelled: float, epsilon: float
 ) -> tuple[Category, str]:
-    """The category of a point and the reason in words. `at_minimum` is T*, `relabelled` V~, in nats."""
+    """Return the category of a point and the reason. `at_minimum` is T*, `relabelled` is V~, both in nats."""
     if collapsed:
         return "collapsed", "the network predicts the same for every image, with every seed that was tried"
     if held.gm_at_end and at_minimum <= epsilon:

@@ -1,7 +1,7 @@
 """Optimizers and the learning rate of each step.
 
-All are torch's fused ones: on CPUs the unfused Adam takes its square roots from a vector library whose bits differ between
-processor vendors.
+All optimizers are torch's fused ones. On CPUs, the square roots of the unfused Adam come from a vector library whose bits
+differ between processor vendors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tmrepro.spec import AdamOptimizer, AdamwOptimizer, SgdOptimizer, TrainingSp
 
 
 def make_optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
-    """The optimizer of the spec over all parameters of `model`."""
+    """Return the optimizer of the spec over all parameters of `model`."""
     wanted = spec.optimizer
     parameters = model.parameters()
     match wanted:
@@ -35,7 +35,7 @@ def make_optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimize
 
 
 def learning_rate(step: int, *, spec: TrainingSpec, steps_per_epoch: int) -> float:
-    """The rate of step `step` (from 0): a linear warm-up to lr, then constant, or a cosine to 0 at max_epochs."""
+    """Return the rate of step `step` (from 0): a linear warm-up to lr, then constant, or a cosine to 0 at max_epochs."""
     lr, warmup = spec.optimizer.lr, spec.warmup_steps
     if step < warmup:
         return lr * (step + 1) / warmup
@@ -50,6 +50,6 @@ def learning_rate(step: int, *, spec: TrainingSpec, steps_per_epoch: int) -> flo
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group the rate `lr`."""
+    """Set the rate of every parameter group to `lr`."""
     for group in optimizer.param_groups:
         group["lr"] = lr

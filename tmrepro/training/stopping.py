@@ -1,6 +1,6 @@
-"""When is a point an LM or a GM? The paper's Table 1, with "~" read as: within epsilon.
+"""Decides whether a point is an LM or a GM. This is the paper's Table 1, with "~" read as: within epsilon.
 
-Everything here is a pure function of the training losses T_1 .. T_n, so that anyone can judge a stored history again.
+All functions depend on the training losses T_1 .. T_n alone, so a stored history can be judged again.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tmrepro.spec import AveragingSpec
 
 @dataclass(frozen=True)
 class Conditions:
-    """First epochs (from 1) at which a condition held, None for never; and whether its own rule holds at the last.
+    """First epochs (from 1) at which a condition held, or None; and whether the LM's own rule holds at the last epoch.
 
-    A GM is an LM too, so `lm_first_epoch` is never after `gm_first_epoch`; `lm_at_end` is the LM's rule alone, since a GM
-    that eval mode does not confirm counts for nothing.
+    A GM is an LM too, so `lm_first_epoch` is never after `gm_first_epoch`. `lm_at_end` uses the rule of the LM alone, because a
+    GM that eval mode does not confirm is ignored.
     """
 
     lm_first_epoch: int | None
@@ -26,10 +26,10 @@ class Conditions:
 
 
 def is_lm(losses: Sequence[float], *, epsilon: float, patience: int, warmup_epochs: int) -> bool:
-    """More training hardly changes the training loss, judged at the last epoch.
+    """Return whether the training loss hardly changes any more, judged at the last epoch.
 
-    The lowest T of the last `patience` epochs is not more than `epsilon` below the lowest before them. Epochs with a
-    warm-up step (the first `warmup_epochs`) belong to neither side: a single pair of close epochs happens by chance.
+    The lowest T of the last `patience` epochs is at most `epsilon` below the lowest before them. Epochs with a warm-up step
+    (the first `warmup_epochs`) are ignored. Two epochs can be close by chance, so one pair is not enough.
     """
     settled = losses[warmup_epochs:]
     before, last = settled[:-patience], settled[-patience:]
@@ -37,7 +37,7 @@ def is_lm(losses: Sequence[float], *, epsilon: float, patience: int, warmup_epoc
 
 
 def is_gm(losses: Sequence[float], *, epsilon: float) -> bool:
-    """The training loss is about zero, twice in a row, judged at the last epoch."""
+    """Return whether the training loss is about zero twice in a row, judged at the last epoch."""
     return len(losses) > 1 and losses[-2] <= epsilon and losses[-1] <= epsilon
 
 
@@ -54,12 +54,12 @@ def conditions(losses: Sequence[float], *, epsilon: float, patience: int, warmup
 
 
 def best_epoch(losses: Sequence[float], *, averaging: AveragingSpec | None = None) -> int:
-    """The epoch (from 1) of theta*: that of lowest T, the first of equals; the last one where weights are averaged up to it."""
+    """Return the epoch (from 1) of theta*: the first with the lowest T, or the last one if weights are averaged."""
     if averaging is not None and len(losses) >= averaging.start:
         return len(losses)
     return min(range(len(losses)), key=lambda index: losses[index]) + 1
 
 
 def warmup_epochs(*, warmup_steps: int, steps_per_epoch: int) -> int:
-    """How many epochs hold a warm-up step."""
+    """Return the number of epochs that have a warm-up step."""
     return -(-warmup_steps // steps_per_epoch)

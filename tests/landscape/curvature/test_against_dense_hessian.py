@@ -220,6 +220,6 @@ def test_what_has_not_converged_says_so(targets):
 def test_memory_is_said_before_anything_else(targets):
     model, said = built("smooth"), list[str]()
     curvature_of(model, "cross_entropy", inputs_of(model), targets, probes=2, progress=said.append)
-    assert said[0].startswith("curvature in 57 parameters: vectors take 0.0 MiB, 43 of them a basis")
+    assert said[0].startswith("curvature in 57 parameters: vectors take 0.0 MiB (basis: 43 vectors)")
     products = [int(line.split()[0]) for line in said[1:]]
     assert all(earlier <= later for earlier, later in pairwise(products))

@@ -86,9 +86,9 @@ def inputs() -> Tensor:
     ("make", "words"),
     [
         (lambda: With(Once.apply), "cannot be differentiated twice"),
-        (lambda: With(Rounded.apply), "gradient is not that of the loss"),
-        (lambda: With(Forgetful.apply), "second derivative is not that of the loss"),
-        (lambda: With(detached), "gradient is not that of the loss"),
+        (lambda: With(Rounded.apply), "autograd's gradient differs"),
+        (lambda: With(Forgetful.apply), "autograd's second derivative differs"),
+        (lambda: With(detached), "autograd's gradient differs"),
         (Clamped, "changes its parameters"),
     ],
     ids=["once", "straight through", "forgetful", "detached", "clamped"],

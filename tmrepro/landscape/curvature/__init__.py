@@ -1,6 +1,6 @@
 """Curvature of the loss at theta*: eigenpairs, trace and spectral density of the Hessian, with their errors.
 
-hessian.py    products of the Hessian with vectors; the other modules use nothing else
+hessian.py    products of the Hessian with vectors; the other modules use only these
 check.py      checks that these products are second derivatives of the loss
 basis.py      an orthonormal basis of a few long vectors
 lanczos.py    the largest eigenvalues, and the spectrum of a random vector

@@ -158,7 +158,7 @@ def _settings(batch: Any, **asked: Any) -> Settings:
 def _opened(
     model: nn.Module, asked: Asked, *, settings: Settings, precision: Any, threads: int | None
 ) -> Iterator[tuple[nn.Module, Tensor, Targets, Settings]]:
-    """Yield a copy of the model at theta*, its data, checked as in `loss_surface`, and settings that fit both."""
+    """Yield a copy of the model at theta*, its data, checked as in `loss_surface`, and settings for both."""
     require_working_folder()
     if precision is not None:
         choice("precision", precision, Literal["float32", "float64"])
@@ -181,6 +181,6 @@ def _told(progress: Progress) -> Told:
 
     def tell(line: str) -> None:
         if progress:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - what the caller asked for
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - the caller asked for these lines
 
     return tell

@@ -1,4 +1,4 @@
-"""The Hessian of the mean loss at theta* as a function of vectors: two passes backward, never a matrix."""
+"""The Hessian of the mean loss at theta* as a function of vectors: two backward passes, and no matrix."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tmrepro.numerics.inference import Targets, image_losses
 from tmrepro.surface import Precision
 from tmrepro.surface.plain import arithmetic
 
-BATCH = 64  # inputs a pass; the memory of a pass grows with it, and its bits may depend on it
+BATCH = 64  # inputs per pass; the memory of a pass grows with it, and the bits may depend on it
 
 
 class Hessian:
     """H of the mean loss over `inputs` at the parameters of `network`, in eval mode: buffers are constants.
 
-    Parameters that training leaves alone belong to theta too, and tied ones count once, as in `named_parameters`.
-    `precision` is that of the passes (float32 or float64); losses and all sums over inputs are float64.
+    Parameters that training does not change are part of theta too. Tied ones count once, as in `named_parameters`.
+    `precision` is that of the passes (float32 or float64). Losses and all sums over inputs are float64.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Hessian:
         self.products = 0
 
     def __matmul__(self, vector: Float[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        """H times `vector`.
+        """Return H times `vector`.
 
         Raises:
             UsageError: the network or the loss cannot be differentiated twice.
-            ComputeError: the product is not finite, or there is no memory for it.
+            ComputeError: the product is not finite, or there is not enough memory.
         """
         self.products += 1
         parts = _split(vector.to(self.dtype), self._parameters)
@@ -61,13 +61,13 @@ class Hessian:
         return total
 
     def loss(self) -> float:
-        """The mean loss at theta*, nats or the loss's own unit."""
+        """Return the mean loss at theta*, in nats or the loss's own unit."""
         with torch.no_grad(), arithmetic(self._precision, self.device):
             sums = [float(self._losses(begin).sum()) for begin in range(0, len(self._inputs), self._batch)]
         return sum(sums) / len(self._inputs)
 
     def slope(self, vector: Float[Tensor, " n"]) -> float:
-        """The derivative of the mean loss along `vector`."""
+        """Return the derivative of the mean loss along `vector`."""
         parts, total = _split(vector.to(self.dtype), self._parameters), 0.0
         with arithmetic(self._precision, self.device), _words("once"):
             for begin in range(0, len(self._inputs), self._batch):
@@ -76,13 +76,13 @@ class Hessian:
         return total
 
     def move_to(self, theta: Float[Tensor, " n"]) -> None:
-        """Put the parameters elsewhere."""
+        """Set the parameters to `theta`."""
         with torch.no_grad():
             for value, part in zip(self._parameters, _split(theta, self._parameters), strict=True):
                 value.copy_(part)
 
     def theta(self) -> Float64[Tensor, " n"]:
-        """Where the parameters are."""
+        """Return the present parameters."""
         return torch.cat([value.detach().reshape(-1).double() for value in self._parameters])
 
     def _losses(self, begin: int) -> Tensor:
@@ -97,7 +97,7 @@ class Hessian:
         return torch.autograd.grad(loss, self._parameters, create_graph=again, allow_unused=True)
 
     def _add(self, begin: int, parts: list[Tensor], sums: list[Tensor]) -> None:
-        """Add one batch's share of H times `parts` to `sums`. Where a gradient is constant, its share is 0."""
+        """Add one batch's share of H times `parts` to `sums`. If a gradient is constant, its share is 0."""
         gradients = self._gradients(begin, again=True)
         bent = [
             (one, part) for one, part in zip(gradients, parts, strict=True) if one is not None and one.requires_grad
@@ -112,14 +112,14 @@ class Hessian:
 
 
 def _split(vector: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
-    """The parts of `vector` [n] as views of the parameters' shapes."""
+    """Return the parts of `vector` [n] as views in the shapes of the parameters."""
     parts = torch.split(vector, [value.numel() for value in parameters])
     return [part.view(value.shape) for part, value in zip(parts, parameters, strict=True)]
 
 
 @contextmanager
 def _words(times: str) -> Iterator[None]:
-    """Raise the error that says what cannot be differentiated, or that memory is not enough."""
+    """Convert errors of torch into one that says what cannot be differentiated, or that there is not enough memory."""
     try:
         yield
     except (NotImplementedError, RuntimeError) as error:

@@ -1,8 +1,8 @@
-"""Lanczos's method: the largest eigenpairs of the Hessian, and its spectrum as a random vector sees it.
+"""Lanczos's method: the largest eigenpairs of the Hessian, and its spectrum as weighted by a random vector.
 
-The largest eigenvalues come from a basis of bounded size that begins again from its best vectors when it is full (thick restart,
-Wu and Simon 2000), with full reorthogonalisation. A Krylov space never sees the second copy of an eigenvalue that stands twice;
-so what has converged must hold once more after a fresh random vector was taken into the basis.
+The search for the largest eigenvalues uses a basis of bounded size, which restarts from its best vectors when it is full
+(thick restart, Wu and Simon 2000), with full reorthogonalisation. A Krylov space contains only one vector of a multiple
+eigenvalue. So the search adds a fresh random vector after convergence, and must converge to the same values again.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from tmrepro.landscape.curvature.basis import Basis, length, normals, product_of
 from tmrepro.landscape.curvature.hessian import Hessian
 from tmrepro.numerics.eigen import symmetric_eigen
 
-BREAKDOWN = 1e-6  # of the largest eigenvalue: what is left of a product in float32 that lies in the basis already
-LOOK = 6  # products between two looks at what has converged
-MARGIN = 0.5  # of the tolerance: what the restart keeps for the rounding of vectors
+BREAKDOWN = 1e-6  # share of the largest eigenvalue: a smaller rest of a float32 product is rounding
+LOOK = 6  # products between two tests for convergence
+MARGIN = 0.5  # share of the tolerance that is used before the final rounding of vectors
 
 Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Eigenvalues [top], largest first, the norms of what their equations leave [top], and unit vectors [top, n].
+    """Eigenvalues [top], largest first, the norms of their residuals [top], and unit vectors [top, n].
 
-    `scale` is the largest absolute value of an eigenvalue that was seen; `settled`: the search ended by itself.
+    `scale` is the largest absolute eigenvalue found. `settled`: the search converged.
     """
 
     values: Float64[np.ndarray, " top"]
@@ -44,7 +44,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a unit vector v sees of the spectrum: v^T H v, ||H v||, and `weights` that sum to 1 at `nodes`."""
+    """The spectrum as weighted by a unit vector v: v^T H v, ||H v||, and `weights` that sum to 1 at `nodes`."""
 
     quotient: float
     reach: float
@@ -55,10 +55,10 @@ class Sight:
 def largest_pairs(
     hessian: Hessian, *, top: int, basis: int, seed: int, tolerance: float, most_products: int, tell: Told
 ) -> Pairs:
-    """The `top` algebraically largest eigenpairs, from a basis of at most `basis` vectors.
+    """Return the `top` algebraically largest eigenpairs, from a basis of at most `basis` vectors.
 
-    The search ends when each residual is within `tolerance` times the largest absolute eigenvalue that was seen, twice, or after
-    `most_products` products. Residuals are computed at the end, with products of their own.
+    The search ends when each residual is within `tolerance` times the largest absolute eigenvalue found, twice, or after
+    `most_products` products. The residuals are computed at the end, with additional products.
 
     Raises:
         UsageError, ComputeError: see `Hessian`.
@@ -109,7 +109,7 @@ def largest_pairs(
 
 
 def pair_of(hessian: Hessian, vector: Float[Tensor, " n"]) -> tuple[float, float]:
-    """The Rayleigh quotient of a vector, and the norm of what its eigenvalue equation leaves; both per its own length."""
+    """Return the Rayleigh quotient of a vector, and the norm of its residual, both relative to the vector's length."""
     product = hessian @ vector
     square = product_of(vector, vector)
     value = product_of(vector, product) / square
@@ -117,7 +117,7 @@ def pair_of(hessian: Hessian, vector: Float[Tensor, " n"]) -> tuple[float, float
 
 
 def sight_of(hessian: Hessian, vector: Float[Tensor, " n"], *, basis: Basis, steps: int) -> Sight:
-    """What `vector` [n] sees of the spectrum in at most `steps` products; in the first rows of `basis`."""
+    """Return the spectrum as weighted by `vector` [n], from at most `steps` products. Overwrite the first rows of `basis`."""
     steps = min(steps, hessian.size)
     basis.put(0, vector, norm=length(vector))
     square = product_of(basis.row(0), basis.row(0))
@@ -138,13 +138,13 @@ def sight_of(hessian: Hessian, vector: Float[Tensor, " n"], *, basis: Basis, ste
 
 
 class _Fresh:
-    """Random unit vectors orthogonal to a basis, each from a stream of its own."""
+    """Random unit vectors orthogonal to a basis, each from its own stream."""
 
     def __init__(self, hessian: Hessian, seed: int) -> None:
         self._size, self._device, self._seed, self._drawn = hessian.size, hessian.device, seed, 0
 
     def put(self, rows: Basis, index: int) -> None:
-        """Make row `index` the next one, orthogonal to the rows before it."""
+        """Put the next vector into row `index`, orthogonal to the rows before it."""
         self._drawn += 1
         vector = normals(self._seed, stream=self._drawn, size=self._size, device=self._device).double()
         if index:
@@ -153,7 +153,7 @@ class _Fresh:
 
 
 def _measured(hessian: Hessian, rows: Basis, *, top: int, scale: float, settled: bool) -> Pairs:
-    """The first `top` rows as eigenvectors, with their signs by rule and their quotients and residuals measured."""
+    """Return the first `top` rows as eigenvectors, with signs by rule and measured quotients and residuals."""
     vectors = torch.stack([rows.row(index) * sign_of(rows.row(index).cpu().numpy()) for index in range(top)])
     measured = np.array([pair_of(hessian, vector) for vector in vectors])
     order = np.argsort(-measured[:, 0], kind="stable")

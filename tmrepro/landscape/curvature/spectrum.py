@@ -1,4 +1,4 @@
-"""Eigenpairs, trace and density of one network's Hessian, and what memory that takes."""
+"""Eigenpairs, trace and density of one network's Hessian, and the memory for them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ LARGEST_TOP = 128
 MOST_PRODUCTS = 1000
 MOST_PROBES = 10_000
 MOST_NUMBER = 2**31 - 1
-BASIS_BYTES = 5 * 2**28  # so that ResNet50 stays within 4 GiB, all in all
-LEAST_ROOM, MOST_ROOM = 10, 40  # basis vectors beside the pairs that are wanted: fewer converge slowly
-VECTORS = 12  # as long as theta, in float32, beside the basis: theta, gradients, sums in float64
-PROBES = 2**32  # streams from here on are those of the trace's vectors
+BASIS_BYTES = 5 * 2**28  # so that ResNet50 needs at most 4 GiB in total
+LEAST_ROOM, MOST_ROOM = 10, 40  # basis vectors in addition to the wanted pairs; fewer converge slowly
+VECTORS = 12  # float32 vectors as long as theta, in addition to the basis: theta, gradients, sums in float64
+PROBES = 2**32  # the first stream of the trace's vectors
 DENSITY_POINTS = 201
-WIDTH = 0.01  # of a density's Gaussians, as a share of the spectrum's extent
+WIDTH = 0.01  # width of a density's Gaussians, as a share of the spectrum's extent
 DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How curvature is measured.
+    """Settings of the measurement of curvature.
 
-    `top` eigenpairs, until their residuals are within `tolerance` times the largest absolute eigenvalue; `probes` random
-    vectors for the trace, of which the first `density_probes` (all, if there are no more) give the density. `basis`: vectors
-    kept at once (None: by size). `batch`: inputs a pass (None: all at once).
+    `top` eigenpairs are computed until their residuals are within `tolerance` times the largest absolute eigenvalue. `probes`
+    is the number of random vectors for the trace; the first `density_probes` of them (at most all) give the density. `basis`:
+    vectors in memory (None: by size). `batch`: inputs per pass (None: all at once).
     """
 
     top: int = 2
@@ -51,7 +51,7 @@ class Settings:
     most_products: int = MOST_PRODUCTS
 
     def checked(self, size: int) -> Settings:
-        """Itself, if it can be asked of a network of `size` parameters.
+        """Return these settings, if they are valid for a network of `size` parameters.
 
         Raises:
             UsageError: a setting is out of its range.
@@ -74,28 +74,28 @@ class Settings:
         return self
 
     def rows(self, size: int) -> int:
-        """How many vectors the basis has."""
+        """Return the number of vectors in the basis."""
         if self.basis is not None:
             return min(self.basis, size)
         fitting = BASIS_BYTES // (self.item * size) - 1 - self.top
         return min(size, self.top + max(LEAST_ROOM, min(MOST_ROOM, fitting)))
 
     def memory(self, size: int) -> int:
-        """Bytes that vectors as long as theta take; what the network's passes over a batch take comes on top."""
+        """Return the bytes for vectors as long as theta. The network's passes over a batch need more memory."""
         return (self.rows(size) + 1) * size * self.item + VECTORS * 4 * size
 
     @property
     def item(self) -> int:
-        """Bytes of a number of the basis."""
+        """The bytes of a number of the basis."""
         return 8 if self.precision == "float64" else 4
 
 
 def measure(network: nn.Module, inputs: Tensor, targets: Targets, *, settings: Settings, tell: Told) -> Curvature:
-    """The curvature of the mean loss of `network` (eval mode) at its parameters, over `inputs` [n, ...].
+    """Return the curvature of the mean loss of `network` (eval mode) at its parameters, over `inputs` [n, ...].
 
     Raises:
-        UsageError: settings that cannot be, or a network that cannot be differentiated twice.
-        ComputeError: the Hessian is not finite, or there is no memory.
+        UsageError: settings are invalid, or the network cannot be differentiated twice.
+        ComputeError: the Hessian is not finite, or there is not enough memory.
     """
     hessian = _hessian(network, inputs, targets, settings=settings, tell=tell)
     pairs = _largest(hessian, settings, tell)
@@ -122,14 +122,14 @@ def measure(network: nn.Module, inputs: Tensor, targets: Targets, *, settings: S
 
 
 def top_eigenvectors(network: nn.Module, inputs: Tensor, targets: Targets, *, settings: Settings, tell: Told) -> Pairs:
-    """The eigenpairs alone: `Pairs` with `vectors` [top, n], for directions. Arguments and errors as of `measure`."""
+    """Return the eigenpairs alone: `Pairs` with `vectors` [top, n], for directions. Arguments and errors: see `measure`."""
     return _largest(_hessian(network, inputs, targets, settings=settings, tell=tell), settings, tell)
 
 
 def remeasure(
     network: nn.Module, inputs: Tensor, targets: Targets, vectors: Tensor, *, settings: Settings
 ) -> tuple[Float64[np.ndarray, " top"], Float64[np.ndarray, " top"]]:
-    """Rayleigh quotients [top] and residuals [top] of stored `vectors` [top, n], each from one product."""
+    """Return the Rayleigh quotients [top] and residuals [top] of stored `vectors` [top, n], from one product each."""
     hessian = Hessian(network, inputs, targets, batch=settings.batch, precision=settings.precision)
     found = np.array([pair_of(hessian, vector.to(inputs.device)) for vector in vectors])
     return found[:, 0], found[:, 1]
@@ -138,7 +138,7 @@ def remeasure(
 def trace_sample(
     network: nn.Module, inputs: Tensor, targets: Targets, probe: int, *, settings: Settings
 ) -> tuple[float, float]:
-    """One of the trace's samples z^T H z again, and ||H z||, which is about the Frobenius norm of H; from one product."""
+    """Recompute one sample z^T H z of the trace, and ||H z||, about the Frobenius norm of H, from one product. Return both."""
     hessian = Hessian(network, inputs, targets, batch=settings.batch, precision=settings.precision)
     basis = Basis(1, hessian.size, dtype=hessian.dtype, device=hessian.device)
     sight = sight_of(hessian, _signs(hessian, settings, probe), basis=basis, steps=1)
@@ -149,8 +149,8 @@ def _hessian(network: nn.Module, inputs: Tensor, targets: Targets, *, settings: 
     size = sum(value.numel() for value in network.parameters())
     settings.checked(size)
     tell(
-        f"curvature in {size} parameters: vectors take {_words(settings.memory(size))}, {settings.rows(size) + 1} of them a "
-        "basis; passes over a batch of inputs come on top"
+        f"curvature in {size} parameters: vectors take {_words(settings.memory(size))} (basis: {settings.rows(size) + 1} "
+        "vectors); passes over a batch of inputs need more memory"
     )
     check_derivatives(network, inputs, targets, whole=settings.batch is None)
     return Hessian(network, inputs, targets, batch=settings.batch, precision=settings.precision)
@@ -173,7 +173,7 @@ def _largest(hessian: Hessian, settings: Settings, tell: Told) -> Pairs:
 
 
 def _sights(hessian: Hessian, settings: Settings, tell: Told) -> list[Sight]:
-    """What vectors of random signs see (Hutchinson 1990), the first of them in as many steps as the basis has rows."""
+    """Return the spectrum as weighted by vectors of random signs (Hutchinson 1990); the first ones use as many steps as rows."""
     size, found = hessian.size, list[Sight]()
     rows = settings.rows(size) if settings.density_probes else 1
     basis = Basis(rows, size, dtype=hessian.dtype, device=hessian.device)
@@ -190,7 +190,7 @@ def _signs(hessian: Hessian, settings: Settings, probe: int) -> Tensor:
 
 
 def _density(sights: list[Sight]) -> Density | None:
-    """Stochastic Lanczos quadrature (Ghorbani et al. 2019): Gaussians of one width at the nodes; the integral is 1."""
+    """Return the density by stochastic Lanczos quadrature (Ghorbani et al. 2019): Gaussians of one width, with integral 1."""
     if not sights:
         return None
     nodes = np.concatenate([sight.nodes for sight in sights])

@@ -1,10 +1,10 @@
-"""A tail of layers one after the other, without torch's modules: matrix products for all points of a row.
+"""A tail that is a sequence of layers, without torch's modules: matrix products for all points of a row.
 
-Values are [J, T P, C]: J points, T images with P places of a map each (row by row; one for a vector), C channels, which lie
-together. A convolution gathers what its kernel reads into rows and is then a matrix product, of the taps alone that ever fall
-inside the map. Large products go to oneDNN, which is several times as fast there as MKL where that must give every processor's
-bits. Threads that run a chain side by side wait for one another at each call of torch, so there are few: what a step needs of
-a row's parameters is made ready once.
+Values are [J, T P, C]: J points, T images with P places of a map each (row by row; one for a vector), C channels, which are
+contiguous. A convolution gathers the inputs of its kernel into rows, and is then a matrix product. Only taps that are inside
+the map for some place are included. Large products use oneDNN, which is several times as fast there as MKL, if MKL must give
+the same bits on every processor. Parallel threads wait for each other at each call of torch, so there are few calls: the
+operands of a row's parameters are prepared once.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ Step = Callable[[Float[Tensor, "J rows C"], Operands], Float[Tensor, "J more D"]
 
 @dataclass(frozen=True)
 class Patches:
-    """What a convolution reads: source[q, k] is the place behind tap used[k] of its output place q, -1 in the padding."""
+    """The inputs of a convolution: source[q, k] is the input place at tap used[k] of output place q, or -1 in the padding."""
 
     source: Int32[np.ndarray, "Q taps"]
     used: list[int]
 
 
 class Chain:
-    """`steps` in their order. `arranged` puts parameters where their products want them."""
+    """`steps` in their order. `arranged` reorders parameters for their products."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
         self._patches = {step.name: step.patches for step in steps if isinstance(step, _Product)}
 
     def arranged(self, name: str, values: Float[Tensor, "M ..."]) -> Float[Tensor, "M ..."]:
-        """A parameter, by the tail's name of it."""
+        """Return a parameter, named as in the tail, in the order for its product."""
         layer, _, kind = name.rpartition(".")
         patches = self._patches[layer]
         if kind == "bias" or patches is None:
@@ -54,18 +54,18 @@ class Chain:
         return values.flatten(2)[:, :, patches.used].transpose(1, 2).flatten(1).contiguous()
 
     def prepared(self, row: Row) -> list[Operands]:
-        """What each step needs of the parameters of a row's points."""
+        """Return the operands of each step for the parameters of a row's points."""
         return [step.operands(row) if isinstance(step, _Product) else () for step in self._steps]
 
     def __call__(self, x: Float[Tensor, "J rows C"], prepared: Sequence[Operands]) -> Float[Tensor, "J classes T"]:
-        """Logits, class by class; `x` may be overwritten."""
+        """Return logits, class by class. `x` may be overwritten."""
         for step, operands in zip(self._steps, prepared, strict=True):
             x = step(x, operands)
         return x if isinstance(self._steps[-1], _Product) else x.transpose(1, 2)
 
 
 def chain_of(tail: fx.GraphModule, *, size: Size | None) -> Chain | None:
-    """`tail` as a chain, on maps of `size` or vectors; None if it is more than that."""
+    """Return `tail` as a chain, on maps of `size` or vectors; None if it is not a chain."""
     nodes = [node for node in tail.graph.nodes if node.op not in {"placeholder", "output"}]
     if [node.all_input_nodes for node in nodes] != [[node] for node in list(tail.graph.nodes)[: len(nodes)]]:
         return None
@@ -94,7 +94,7 @@ def chain_of(tail: fx.GraphModule, *, size: Size | None) -> Chain | None:
 
 
 def _step(module: nn.Module, name: str, size: Size | None) -> tuple[Step, Size | None] | None:
-    """What `module` does with maps of `size` or vectors, and the size behind it; None if that is no step."""
+    """Return the step of `module` on maps of `size` or vectors, and the size after it; None if it is not a step."""
     if has_hooks(module):
         return None
     if type(module) is nn.AdaptiveAvgPool2d and module.output_size in {1, (1, 1)} and size is not None:
@@ -120,7 +120,7 @@ def _step(module: nn.Module, name: str, size: Size | None) -> tuple[Step, Size |
 
 @dataclass(frozen=True)
 class _Product:
-    """A matrix, or a convolution as one. The last one of all gives its outputs class by class, [J, M, T]."""
+    """A matrix, or a convolution as one. The last product of a chain gives its outputs class by class, [J, M, T]."""
 
     name: str
     patches: Patches | None
@@ -128,7 +128,7 @@ class _Product:
     is_last: bool = False
 
     def operands(self, row: Row) -> Operands:
-        """The weights, as they are and turned, and the bias as it is and beside the outputs."""
+        """Return the weights, also transposed, and the bias, also in the shape for the outputs."""
         weight, bias = row[f"{self.name}.weight"], row.get(f"{self.name}.bias")
         turned = weight.transpose(1, 2)
         if bias is None:
@@ -152,14 +152,14 @@ class _Product:
         return found.transpose(1, 2) if self.is_last else found
 
     def _turns(self, weight: Tensor) -> bool:
-        """Whether the product is computed class by class: with few classes, on a CPU, it is four times as fast so."""
+        """Return whether the product is computed class by class. With few classes, on a CPU, this is four times as fast."""
         return self.is_last and weight.device.type == "cpu"
 
     def _rows(self, x: Float[Tensor, "J rows C"]) -> Float[Tensor, "J more K"]:
-        """What the kernel reads at each of its places."""
+        """Return the inputs of the kernel at each of its places."""
         if self.patches is None:
             return x
-        from tmrepro.surface.cpu import kernels  # numba loads where it is used
+        from tmrepro.surface.cpu import kernels  # numba loads only when it is used
 
         (J, before, C), source = x.shape, self.patches.source
         by_image = x.reshape(-1, self.places, C)

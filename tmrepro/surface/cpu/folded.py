@@ -1,7 +1,7 @@
 """`folded`: networks with batch norm, on a CPU. Batch norm in eval mode is a scale and a shift, folded into the weights.
 
-At every point the weights of each layer are formed and scaled in float64, and rounded once. Images go through in blocks, their
-channels last, and each layer is one product of oneDNN with what follows it (see `layers`).
+At every point, the weights of each layer are formed and scaled in float64, and rounded once. Images are processed in blocks,
+in channels-last order. Each layer is one product of oneDNN with the operations that follow it (see `layers`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tmrepro.surface.problem import Problem
 from tmrepro.surface.trace import TRIED
 
 BLOCK = EVALUATION_BATCH
-# Weights are formed in pieces that stay in a core's cache between one step and the next.
+# Weights are formed in pieces that stay in a core's cache between the steps.
 PIECE = 2**17
 
 
 class FoldedEvaluator:
-    """See the module; `Evaluator` for the interface."""
+    """See the module; see `Evaluator` for the interface."""
 
     name = "folded"
     pointwise = True
@@ -54,7 +54,7 @@ class FoldedEvaluator:
     def __init__(self, problem: Problem) -> None:
         folded = fold_network(problem.trace, problem.inputs[:TRIED], make_layer)
         if not isinstance(folded, FoldedNetwork):
-            raise TypeError(folded)  # the rule has asked `why_unsupported` before
+            raise TypeError(folded)  # the rule has called `why_unsupported` before
         self._network, self._folds, self._others = folded.network, folded.folds, folded.others
         self._inputs, self._targets = problem.inputs, problem.targets
         if self._inputs.ndim == 4:
@@ -83,7 +83,7 @@ class FoldedEvaluator:
         return loss, accuracies(right, self._targets, images=len(self._inputs))
 
     def _move(self, b: float) -> None:
-        """Put the weights of (theta* + a delta^) + b eta^ into the network."""
+        """Set the weights of the network to (theta* + a delta^) + b eta^."""
         for name, value in self._others.items():
             value.copy_(self._parts[name].at(b))
         for fold in self._folds:
@@ -118,7 +118,7 @@ class _Part:
         self._scratch = scratch
 
     def start(self, a: float) -> None:
-        """Begin the row of `a`."""
+        """Set the row to `a`."""
         theta, delta, row = (value.reshape(-1) for value in (self._theta, self._delta, self._row))
         for begin in range(0, len(row), PIECE):
             some = slice(begin, min(begin + PIECE, len(row)))
@@ -127,11 +127,11 @@ class _Part:
             row[some].copy_(delta[some]).mul_(a).add_(piece)
 
     def at(self, b: float) -> Float64[Tensor, ...]:
-        """The parameter at b."""
+        """Return the parameter at b."""
         return self._eta.double().mul_(b).add_(self._row)
 
     def put(self, b: float, layer: Layer, *, scale: Float64[Tensor, " out"]) -> None:
-        """Put the parameter at b into the weights of its layer, each output's times its `scale`."""
+        """Write the parameter at b, times the `scale` of each output, into the weights of its layer."""
         weights: Float32[Tensor, ...] = layer.weights
         by_output = scale.repeat(weights.shape[0]) if layer.taps_first else scale
         columns = weights.numel() // len(by_output)

@@ -1,9 +1,9 @@
-"""A network with batch norm, as the network without it that gives the same outputs in eval mode: its graph, rewritten once.
+"""Rewrites the graph of a network with batch norm into one without it that gives the same outputs in eval mode.
 
     convolution or matrix -> batch norm -> [+ addend] -> [ReLU]      one `Layer`, with weights that change from point to point
 
-Everything that isn't of this shape stays as it is. What a point of a surface is for a layer (`Fold`): which parts of theta its
-weights come from, and the stored statistics that scale them.
+Everything else stays unchanged. `Fold` describes a layer's weights at a point of a surface: the parameters that they are made
+of, and the stored statistics that scale them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tmrepro.surface.trace import Trace, Uncut
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-# What takes the place of a convolution or matrix: it has weights of its own, and `relu` says whether it ends in one.
+# The module that replaces a convolution or matrix. It has its own weights. `relu` says whether it ends in a ReLU.
 L = TypeVar("L", bound=nn.Module)
 MakeLayer = Callable[[Shape, nn.Conv2d | nn.Linear], L | None]
 
 
 @dataclass(frozen=True)
 class Norm:
-    """A batch norm in eval mode: (z - mean) x inverse x weight + bias, in float64; its parameters by name, if it has any."""
+    """A batch norm in eval mode: (z - mean) x inverse x weight + bias, in float64. Its parameters by name, if it has any."""
 
     weight: str | None
     bias: str | None
@@ -42,7 +42,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Fold(Generic[L]):
-    """A layer, and the names of the parameters that its weights are made of."""
+    """A layer, and the names of the parameters for its weights."""
 
     layer: L
     weight: str
@@ -52,7 +52,7 @@ class Fold(Generic[L]):
     def scale_and_bias(
         self, at: Callable[[str], Tensor], like: Float64[Tensor, " out"]
     ) -> tuple[Float64[Tensor, " out"], Float64[Tensor, " out"]]:
-        """What each output's weights are multiplied by, and its bias; `at` gives a parameter at a point, in float64."""
+        """Return the factor of each output's weights, and its bias. `at` returns a parameter at a point, in float64."""
         norm = self.norm
         bias = torch.zeros_like(like) if self.bias is None else at(self.bias)
         if norm is None:
@@ -64,9 +64,9 @@ class Fold(Generic[L]):
 
 @dataclass(frozen=True)
 class FoldedNetwork(Generic[L]):
-    """`network` gives logits once every layer of `folds` has its weights; `others` are its parameters that are none of theirs.
+    """`network` gives logits after every layer of `folds` has its weights. `others` are the parameters that are in no fold.
 
-    `sizes` are those of what its nodes give, for the inputs that it was folded with.
+    `sizes` are those of its nodes' values, for the inputs that it was folded with.
     """
 
     network: fx.GraphModule
@@ -76,9 +76,9 @@ class FoldedNetwork(Generic[L]):
 
 
 def fold_network(trace: Trace | Uncut, inputs: Tensor, make_layer: MakeLayer[L]) -> FoldedNetwork[L] | str:
-    """A traced network folded, or the reason why it can't be. `inputs` [n, ...] are some of its inputs, for the sizes of maps.
+    """Return a traced network folded, or why it cannot be. `inputs` [n, ...] are some of its inputs, for the sizes of maps.
 
-    `make_layer` makes what takes the place of a convolution or matrix; where it gives None, that stays as it is.
+    `make_layer` returns the replacement of a convolution or matrix, or None to leave it unchanged.
     """
     if isinstance(trace, Uncut):
         return str(trace)
@@ -99,12 +99,12 @@ def fold_network(trace: Trace | Uncut, inputs: Tensor, make_layer: MakeLayer[L])
 
 
 def has_norms(model: nn.Module) -> bool:
-    """Whether there is any batch norm that could be folded."""
+    """Return whether there is any batch norm that could be folded."""
     return any(type(module) in _NORMS for module in model.modules())
 
 
 class _Sizes(fx.Interpreter):
-    """Runs a network and keeps the size of what each node gives."""
+    """Runs a network and records the size of each node's value."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
@@ -121,7 +121,7 @@ class _Sizes(fx.Interpreter):
 def _make_layers(
     traced: fx.GraphModule, make_layer: MakeLayer[L], *, names: dict[int, str], sizes: dict[fx.Node, tuple[int, ...]]
 ) -> list[Fold[L]]:
-    """Put a layer in the place of every convolution and matrix whose weights are its own, with its batch norm if it has one."""
+    """Replace every convolution and matrix that does not share its weights by a layer, together with its batch norm, if any."""
     calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     holders = Counter(id(value) for _, value in traced.named_parameters(remove_duplicate=False))
     folds = []
@@ -149,7 +149,7 @@ def _make_layers(
 
 
 def _fuse(traced: fx.GraphModule, sizes: dict[fx.Node, tuple[int, ...]], layers: set[int]) -> None:
-    """Let layers add what is added to their outputs in the next step, and apply the ReLU that follows."""
+    """Let layers include the sum and the ReLU that follow them."""
     for node in list(traced.graph.nodes):
         layer: Any = _module(traced, node)
         if id(layer) not in layers:
@@ -175,7 +175,7 @@ def _norm(
     holders: Counter[int],
     names: dict[int, str],
 ) -> Norm | None:
-    """The batch norm that `node` is, if its parameters and statistics are fixed and its own."""
+    """Return the batch norm of `node`, if its parameters and statistics are fixed and not shared."""
     module = _module(traced, node)
     if type(module) not in _NORMS or not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         return None
@@ -183,7 +183,7 @@ def _norm(
         return None
     if not _is_own(module, calls[node.target], holders):
         return None
-    # A root of NumPy's is rounded correctly; torch's differs by processor.
+    # NumPy's square root is rounded correctly; torch's depends on the processor.
     inverse = 1 / np.sqrt(module.running_var.double().cpu().numpy() + module.eps)
     return Norm(
         _name(module.weight, names),
@@ -194,7 +194,7 @@ def _norm(
 
 
 def _is_own(module: nn.Module, calls: int, holders: Counter[int]) -> bool:
-    """Whether nothing else uses the module or its parameters, and nobody watches it."""
+    """Return whether the module and its parameters are used only here, and have no hooks."""
     watched = any(vars(module)[hooks] for hooks in ("_forward_hooks", "_forward_pre_hooks"))
     return calls == 1 and not watched and all(holders[id(value)] == 1 for value in module.parameters())
 

@@ -1,4 +1,4 @@
-"""Which outputs of the second layer a unit behind the first one reaches, and with which weights."""
+"""The outputs of the second layer that depend on a unit of the first one, and the weights between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tmrepro.surface.cpu.tail import SIDE
 from tmrepro.surface.graph import Cut
 from tmrepro.surface.trace import Uncut
 
-TILE_BYTES = 48 * 2**20  # of one tile's own arrays, so that they stay near the processor
+TILE_BYTES = 48 * 2**20  # of one tile's own arrays, so that they stay in the processor's cache
 LARGEST_TILE = 512
 
 
@@ -23,9 +23,9 @@ LARGEST_TILE = 512
 class Geometry:
     """How the second layer's outputs depend on its inputs.
 
-    `units` behind the first layer lie on `places` (one, for vectors); place p reaches, for k in start[p] .. start[p + 1],
-    the output place reached[k] through the tap taps[k] of a kernel of `kernel` taps. `size` are the output maps (height,
-    width), None for vectors.
+    The `units` of the first layer are on `places` (one, for vectors). Place p reaches, for k in start[p] .. start[p + 1],
+    the output place reached[k] through the tap taps[k] of a kernel of `kernel` taps. `size` is that of the output maps (height,
+    width); None for vectors.
     """
 
     second: nn.Linear | nn.Conv2d
@@ -38,7 +38,7 @@ class Geometry:
 
     @property
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """As the kernels want them."""
+        """The tables in the order of the kernels' arguments."""
         return self.start, self.reached, self.taps, self.kernel
 
     @property
@@ -53,16 +53,16 @@ class Geometry:
 
     @property
     def tile(self) -> int:
-        """Images per tile: what fits into TILE_BYTES, by what an image needs."""
+        """Images per tile: as many as fit into TILE_BYTES."""
         image_bytes = 26 * self.units + (6 * 8 + 9 * 4 + 4 * SIDE) * self.outputs
         return min(max(TILE_BYTES // image_bytes, 1), LARGEST_TILE)
 
 
 def geometry_of(cut: Cut, image: Float[Tensor, "1 ..."]) -> Geometry:
-    """The geometry of a cut for images of the size of `image`.
+    """Return the geometry of a cut for images of the size of `image`.
 
     Raises:
-        Uncut: its layers take something else than a vector or maps of each image.
+        Uncut: the input of a layer is neither a vector nor maps of each image.
     """
     with torch.no_grad():
         x = cut.before(image)
@@ -73,7 +73,7 @@ def geometry_of(cut: Cut, image: Float[Tensor, "1 ..."]) -> Geometry:
     if x.ndim != (2 if isinstance(cut.first, nn.Linear) else 4) or len(x) != 1:
         raise Uncut("the first layer takes several vectors of an image")
     second = cut.second
-    assert second is not None  # noqa: S101 - such a cut has one
+    assert second is not None  # noqa: S101 - this kind of cut has one
     if isinstance(second, nn.Linear):
         units = between[0].numel()
         start, zeros = np.array([0, 1], dtype=np.int32), np.zeros(1, dtype=np.int32)
@@ -95,15 +95,15 @@ def geometry_of(cut: Cut, image: Float[Tensor, "1 ..."]) -> Geometry:
 
 
 def _behind_second(cut: Cut, between: Tensor) -> Tensor:
-    """What the tail gets, as the layers themselves give it."""
-    assert cut.second is not None  # noqa: S101 - such a cut has one
+    """Return the input of the tail, computed by the layers themselves."""
+    assert cut.second is not None  # noqa: S101 - this kind of cut has one
     x = cut.second(between.relu().flatten(1) if cut.flattened else between.relu())
     return x.relu() if cut.relu else x  # type: ignore[no-any-return]
 
 
 def _reached_along(axis: int, layer: nn.Conv2d, *, at: int, tap: int, length: int) -> int | None:
-    """Where the input `at` an axis's place lands through `tap`, of `length` outputs; None if nowhere."""
+    """Return the output place (of `length`) that input place `at` reaches through `tap` along an axis; None if there is none."""
     padding = layer.padding[axis]
-    assert isinstance(padding, int)  # noqa: S101 - "same" and "valid" have no cut
+    assert isinstance(padding, int)  # noqa: S101 - convolutions with "same" or "valid" are not cut
     shifted, stride = at + padding - tap * layer.dilation[axis], layer.stride[axis]
     return shifted // stride if shifted % stride == 0 and 0 <= shifted // stride < length else None

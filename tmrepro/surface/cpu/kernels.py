@@ -1,11 +1,11 @@
-"""What tracking does image by image, compiled by numba: no exp, no log, no fused products, no order that may change.
+"""The loops of tracking over images, compiled by numba: no exp, no log, no fused products, and a fixed order of operations.
 
-Shapes: T images, U units behind the first layer, on P places (U = channels x P, place fastest), M outputs of the second
-layer per place of its own, Q = places x M of them, J columns of the block.
+Shapes: T images, U units of the first layer, on P places (U = channels x P, place fastest), M outputs of the second
+layer per output place, Q = output places x M, J columns of the block.
 
-A unit's value at (alpha, beta) is z0 + alpha z1 + beta z2. What it adds to an output while it is on is that times the
-weight w + alpha d + beta e, so six coefficients per output are enough, those of 1, alpha, beta, alpha^2, alpha beta,
-beta^2; and along a row, where alpha is fixed, three. They are counted from theta*: from another point, values and
+A unit's value at (alpha, beta) is z0 + alpha z1 + beta z2. While it is on, it adds this value times the weight
+w + alpha d + beta e to an output. So six coefficients per output are enough, those of 1, alpha, beta, alpha^2, alpha beta,
+beta^2; and three along a row, where alpha is fixed. They are counted from theta*. From another point, values and
 weights that are small near theta* would be differences of large ones.
 """
 
@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-# Products and sums are done as they stand, in their order: then every processor gives the same bits.
+# Products and sums are computed in the order of the code, so that every processor gives the same bits.
 HOW: dict[str, Any] = {"nogil": True, "fastmath": False, "boundscheck": False, "error_model": "numpy"}
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """`function` as machine code, kept for the next process where a folder for that can be written."""
-    function = inspect.unwrap(function)  # in the tests a checker of types is around it
+    """Return `function` as machine code, which is cached for the next process if a folder for it is writable."""
+    function = inspect.unwrap(function)  # in the tests, it is wrapped in a type checker
     try:
         kernel = njit(cache=True, **HOW)(function)
-    except RuntimeError:  # numba found no such folder
+    except RuntimeError:  # numba found no writable folder
         return njit(**HOW)(function)  # type: ignore[no-any-return]
 
     @functools.wraps(function)
@@ -36,7 +36,7 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
         nonlocal kernel
         try:
             kernel(*arguments)
-        except Exception:  # noqa: BLE001 - what was kept is damaged, or the disk is full: a kernel itself never raises
+        except Exception:  # noqa: BLE001 - the cache is damaged, or the disk is full: a kernel itself never raises
             kernel = njit(**HOW)(function)
             kernel(*arguments)
 
@@ -45,9 +45,9 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
 
 @_compiled
 def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, kernel, relu, out):
-    """The second layer's outputs `out` [J, T, Q] along the row at `alpha`.
+    """Write the second layer's outputs along the row at `alpha` into `out` [J, T, Q].
 
-    Moves the first column's states `on` [T, U] and coefficients `six` [T, 6, Q] there from the row before. `weights` are the
+    Move the first column's states `on` [T, U] and coefficients `six` [T, 6, Q] there from the previous row. `weights` are the
     second layer's w, d, e, and w + alpha d.
     """
     w, d, e, there = weights
@@ -55,7 +55,7 @@ def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, k
     P = start.shape[0] - 1
     M, J, Q = w.shape[1], betas.shape[0], out.shape[2]
     q = np.empty((Q // M, 3, M), np.float32)
-    changes = np.zeros((U + 7) // 8 * 8, np.uint8)  # 1: on the way to this row, 2: on the way along it
+    changes = np.zeros((U + 7) // 8 * 8, np.uint8)  # 1: changed on the way to this row, 2: changes along it
     words = changes.view(np.uint64)
     entering, moving = np.empty(U + 1, np.int32), np.empty(U + 1, np.int32)
     values, slopes, column = np.empty(U, np.float32), np.empty(U, np.float32), np.empty(U, np.int32)
@@ -69,13 +69,13 @@ def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, k
             on[t, u] = first
         entries = flips = 0
         for word in range(words.shape[0]):
-            if words[word] == 0:  # most of the time eight units at once
+            if words[word] == 0:  # usually skips eight units at once
                 continue
             for u in range(8 * word, min(8 * word + 8, U)):
                 entering[entries], moving[flips] = u, u
                 entries += changes[u] & 1
                 flips += changes[u] >> 1
-        for n in range(entries):  # the first column, from the row before to this one
+        for n in range(entries):  # the first column, from the previous row to this one
             u = entering[n]
             sign = 1.0 if on[t, u] else -1.0
             p, s, r = sign * z0[t, u], sign * z1[t, u], sign * z2[t, u]
@@ -106,7 +106,7 @@ def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, k
             for j in range(J):
                 states += base + betas[j] * slope > 0
             values[n], slopes[n] = base, slope
-            column[n] = states if on[t, u] else J - states  # before it the state is the first column's
+            column[n] = states if on[t, u] else J - states  # before that column, the state is that of the first column
             begins[column[n]] += 1
         total = 0
         for j in range(J + 1):
@@ -139,7 +139,7 @@ def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, k
                 if relu:
                     for m in range(M):
                         value = q0[m] + beta * (q1[m] + beta * q2[m])
-                        row[m] = np.float32(0) if value < 0 else value  # nan stays
+                        row[m] = np.float32(0) if value < 0 else value  # nan stays nan
                 else:
                     for m in range(M):
                         row[m] = q0[m] + beta * (q1[m] + beta * q2[m])
@@ -147,7 +147,7 @@ def track_row(alpha, betas, z0, z1, z2, on, six, weights, start, places, taps, k
 
 @_compiled
 def gather(x, source, rows):
-    """rows[t, q, k] = x[t, source[q, k]], of x [T, P, C]; zero where there is no source (-1)."""
+    """Write rows[t, q, k] = x[t, source[q, k]], for x [T, P, C]; zero if there is no source (-1)."""
     T, C = x.shape[0], x.shape[2]
     Q, K = source.shape
     for t in range(T):
@@ -164,9 +164,9 @@ def gather(x, source, rows):
 
 @_compiled
 def shift(logits, classes, shifted, picked, right):
-    """Logits [J, C, T] less the largest of each image, in float64, and `picked` [J, T], those of the images' classes.
+    """Subtract the largest logit of each image from logits [J, C, T], in float64. Write `picked` [J, T], those of the labels.
 
-    `right` [J] says at how many images the first largest is the class.
+    Write to `right` [J] the number of images whose first largest logit is that of the label.
     """
     J, C, T = logits.shape
     top, at = np.empty(T, np.float32), np.empty(T, np.int32)
@@ -191,7 +191,7 @@ def shift(logits, classes, shifted, picked, right):
 
 @_compiled
 def sum_losses(logs, picked, least, most, sums):
-    """Sums [J] of the losses logs - picked [J, T], each between `least` and `most`; nan stays."""
+    """Write the sums [J] of the losses logs - picked [J, T], each limited to `least` .. `most`; nan stays nan."""
     J, T = logs.shape
     for j in range(J):
         total = 0.0
@@ -203,7 +203,7 @@ def sum_losses(logs, picked, least, most, sums):
 
 @_compiled
 def sum_classes(exponentials, sums):
-    """Sums [J, T] over the classes of [J, C, T]."""
+    """Write the sums [J, T] over the classes of [J, C, T]."""
     J, C, T = exponentials.shape
     for j in range(J):
         total = sums[j]

@@ -1,8 +1,8 @@
-"""One layer of a folded network: a convolution or matrix, its batch norm, and what follows it, as one call of oneDNN.
+"""One layer of a folded network: a convolution or matrix, its batch norm, and the next operations, as one call of oneDNN.
 
-Three forms of a convolution, by its shape alone: `matrix` for 1 x 1 kernels, whose products on channels-last images are one
-matrix product; `dense` for maps so small that most taps of a kernel fall into the padding (a 3 x 3 kernel on a 1 x 1 map has one
-tap that doesn't), written out as the matrix that it is; and `convolution` for all others.
+A convolution has one of three forms, by its shape alone. `matrix` is for 1 x 1 kernels, whose products on channels-last images
+are one matrix product. `dense` is for maps so small that most taps of a kernel are in the padding (a 3 x 3 kernel on a 1 x 1
+map has one tap that is not); the convolution is written as a matrix. `convolution` is for all others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 Form = Literal["convolution", "matrix", "dense"]
 
-# Half of the products of a convolution must be with padding before writing zeros into a matrix pays.
+# If at least half of a convolution's products are with padding, a matrix with zeros is faster.
 DENSE_SHARE = 2
 
 _ONEDNN: Any = torch.ops.mkldnn
@@ -25,7 +25,7 @@ _ONEDNN: Any = torch.ops.mkldnn
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a convolution or matrix decides how it is computed. Maps are (height, width); a matrix has maps of 1 x 1."""
+    """The facts about a convolution or matrix that decide its form. Maps are (height, width); a matrix has maps of 1 x 1."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -37,7 +37,7 @@ class Shape:
 
     @property
     def form(self) -> Form:
-        """See above."""
+        """The form of the convolution; see the module."""
         if self.groups > 1:
             return "convolution"
         if self.kernel == (1, 1) and self.padding == (0, 0):
@@ -47,7 +47,7 @@ class Shape:
 
     @property
     def connections(self) -> list[tuple[int, int, int]]:
-        """(place after, place before, tap) wherever a tap of the kernel falls inside the map; places and taps row by row."""
+        """(place after, place before, tap) for each tap of the kernel inside the map. Places and taps are row by row."""
         found = []
         for row, column in _places(self.after):
             for tap_row, tap_column in _places(self.kernel):
@@ -65,10 +65,10 @@ class Shape:
 
 
 class Layer(nn.Module):
-    """A convolution or matrix with its weights at one point of a surface, and what follows it: an addend, a ReLU.
+    """A convolution or matrix with its weights at one point of a surface, and the next operations: an addend, a ReLU.
 
-    `weights` [taps, out, in] (dense) or [out, taps, in] (all others) are where the folded weights of a point go, `bias` [out]
-    its bias; `arrange` then puts them where the product needs them.
+    `weights` [taps, out, in] (dense) or [out, taps, in] (all others) and `bias` [out] are for the folded weights of a point.
+    `arrange` then reorders them for the product.
     """
 
     def __init__(self, shape: Shape, *, weight: Tensor, is_matrix: bool) -> None:
@@ -94,7 +94,7 @@ class Layer(nn.Module):
         return self.shape.form == "dense"
 
     def own(self, values: Tensor) -> Tensor:
-        """A tensor of the shape of the layer's weight, in the order of `weights`."""
+        """Return a tensor of the shape of the layer's weight in the order of `weights`."""
         out, into = values.shape[:2]
         by_tap = values.reshape(out, into, -1)
         if self.shape.form == "dense":
@@ -102,7 +102,7 @@ class Layer(nn.Module):
         return by_tap.permute(0, 2, 1).contiguous()
 
     def arrange(self) -> None:
-        """Bring `weights` and `bias` into the shape of the product."""
+        """Reorder `weights` and `bias` for the product."""
         if self.shape.form != "dense":
             return
         position = {tap: index for index, tap in enumerate(self.used)}
@@ -111,7 +111,7 @@ class Layer(nn.Module):
         self._long_bias = self.bias.repeat(self._matrix.shape[0])
 
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
-        """Outputs of the layer; maps come and go in channels-last order."""
+        """Return outputs of the layer. Maps are in channels-last order, before and after."""
         if self.is_matrix:
             return self._product(x, self.weights[:, 0], self.bias, addend)
         n, out = len(x), len(self.bias)
@@ -145,30 +145,30 @@ class Layer(nn.Module):
         return self._activated(done if addend is None else done.add_(addend))
 
     def _activated(self, outputs: Tensor) -> Tensor:
-        # oneDNN would do it on the way, but its ReLU makes 0 of nan, and points that are not finite must show.
+        # Not by oneDNN, whose ReLU turns nan into 0: non-finite points must remain visible
         return outputs.relu_() if self.relu else outputs
 
 
 def make_layer(shape: Shape, module: nn.Conv2d | nn.Linear) -> Layer:
-    """The layer in the place of `module`."""
+    """Return the layer that replaces `module`."""
     return Layer(shape, weight=module.weight, is_matrix=isinstance(module, nn.Linear))
 
 
 def multiply(
     rows: Float32[Tensor, "R K"], weight: Float32[Tensor, "M K"], bias: Tensor | None
 ) -> Float32[Tensor, "R M"]:
-    """A matrix product of oneDNN's, rows times the transposed weight, plus the bias."""
+    """Return oneDNN's matrix product of rows and the transposed weight, plus the bias."""
     product: Tensor = _ONEDNN._linear_pointwise(rows, weight, bias, "none", [], "")  # noqa: SLF001
     return product
 
 
 def is_supported() -> bool:
-    """Whether torch has what `multiply` calls."""
+    """Return whether torch has the functions that `multiply` calls."""
     return bool(torch.backends.mkldnn.is_available()) and hasattr(_ONEDNN, "_linear_pointwise")  # type: ignore[no-untyped-call]
 
 
 def shape_of(module: nn.Conv2d | nn.Linear, *, before: Sequence[int], after: Sequence[int]) -> Shape | None:
-    """The shape of a module whose input and output have these sizes; None for a padding that oneDNN doesn't do."""
+    """Return the shape of a module with these input and output sizes; None for a padding that oneDNN does not support."""
     if isinstance(module, nn.Linear):
         return Shape((1, 1), (1, 1), (0, 0), (1, 1), 1, (1, 1), (1, 1))
     if module.padding_mode != "zeros" or isinstance(module.padding, str) or len(before) != 4:

@@ -1,8 +1,8 @@
-"""The linear prefix: what the first layer gives is linear in (a, b), so three products per image serve the whole grid.
+"""The linear prefix: the first layer's outputs are linear in (a, b), so three products per image are enough for the whole grid.
 
-z(a, b) = A0 + a A1 + b A2, where A0, A1, A2 are the first layer's outputs under theta*, delta^ and eta^. What follows the layer
-is run at every point, as the plain evaluator runs it. Images go in groups whose A fit into memory; a group is as large as
-the network makes it, by rule, and its sums are added in order.
+z(a, b) = A0 + a A1 + b A2, where A0, A1, A2 are the first layer's outputs under theta*, delta^ and eta^. The layers after it
+run at every point, as in the plain evaluator. Images are in groups whose A fit into memory. A rule gives the size of a
+group from the network, and sums are added in order.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
 from tmrepro.surface.trace import Uncut
 
-GROUP_BYTES = 192 * 2**20  # of one group's A0, A1 and A2
-LEAST_INPUTS = 16  # per output of the first layer: below, three products and two sums save nothing
+GROUP_BYTES = 192 * 2**20  # of the A0, A1 and A2 of one group
+LEAST_INPUTS = 16  # per output of the first layer; with fewer, three products and two sums save nothing
 
 Block = tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]
 Three = tuple[Tensor, Tensor, Tensor]
 
 
 class PrefixEvaluator:
-    """See the module. Float32 and float64 on the CPU; any loss, and anything behind the first layer."""
+    """See the module. Float32 and float64 on the CPU, any loss, and anything after the first layer."""
 
     name = "prefix"
     pointwise = True
 
     @staticmethod
     def why_unsupported(problem: Problem) -> str | None:
-        """Why it cannot evaluate `problem`; None if it can."""
+        """Return why it cannot evaluate `problem`; None if it can."""
         if problem.inputs.device.type != "cpu":
             return "it computes on the CPU"
         if problem.precision not in {"float32", "float64"}:
@@ -50,7 +50,7 @@ class PrefixEvaluator:
 
     @staticmethod
     def blocks(problem: Problem) -> dict[str, int]:
-        """See `EvaluatorKind.blocks`; `group` images have their outputs kept at once, and their losses summed."""
+        """See `EvaluatorKind.blocks`. The outputs of `group` images are kept at once, and their losses summed."""
         cut = cut_behind_first(problem.traced())
         return {"images": EVALUATION_BATCH, "points": 1, "group": _group(problem, cut)}
 
@@ -95,23 +95,23 @@ class PrefixEvaluator:
                         loss[i, j] += more[0]
                         right[i, j] += more[1]
         loss, accuracy = loss / n, accuracies(right, self._targets, images=n)
-        for i, j in np.argwhere(~np.isfinite(loss)):  # inf + inf and inf - inf are others in another order
+        for i, j in np.argwhere(~np.isfinite(loss)):  # inf + inf and inf - inf depend on the order
             self._plain = self._plain or PlainEvaluator(self._problem)
             loss[i, j], accuracy[i, j] = (value.item() for value in self._plain.block(a[i : i + 1], b[j : j + 1]))
         return loss, accuracy
 
     def _rounded(self, axis: Float64[np.ndarray, " I"]) -> list[float]:
-        """Coordinates in the precision of the products; beyond it, infinity, where torch would refuse them."""
+        """Return coordinates in the precision of the products. Too large ones become infinity, because torch would raise."""
         found: list[float] = torch.from_numpy(axis).to(self._dtype).tolist()
         return found
 
     def _move(self, rows: list[Tensor], b: float) -> None:
-        """Put (theta* + a delta^) + b eta^ into the tail: formed in float64 and rounded once, as plainly."""
+        """Set the parameters of the tail to (theta* + a delta^) + b eta^, formed in float64 and rounded once, as in `plain`."""
         for value, row, (_, _, eta) in zip(self._parameters, rows, self._moving, strict=True):
             value.copy_(eta * b + row)
 
     def _point(self, z: Iterator[Tensor], begin: int, end: int) -> tuple[float, int]:
-        """The sum of the losses, and how many are right, of the images `begin` up to `end`."""
+        """Return the sum of the losses, and how many are right, of the images `begin` up to `end`."""
         loss_sum, right = torch.zeros((), dtype=torch.float64), 0
         for start, outputs in zip(range(begin, end, EVALUATION_BATCH), z, strict=True):
             targets = self._targets.part(start, min(start + EVALUATION_BATCH, end))
@@ -121,7 +121,7 @@ class PrefixEvaluator:
         return float(loss_sum), right
 
     def _outputs_of(self, begin: int, end: int) -> list[Three]:
-        """A0, A1 and A2 of each batch of the group; of the only group, kept from block to block."""
+        """Return A0, A1 and A2 of each batch of the group. If there is only one group, they are kept between blocks."""
         if self._kept is not None:
             return self._kept
         starts = range(begin, end, EVALUATION_BATCH)
@@ -137,7 +137,7 @@ class PrefixEvaluator:
 
 
 def first_cut(problem: Problem) -> Cut | str:
-    """The network cut behind its first layer, or the reason why it can't be for images like these."""
+    """Return the network cut after its first layer, or why it cannot be cut for such images."""
     if not problem.inputs.is_floating_point():
         return "the inputs are not floating point numbers"
     try:
@@ -151,7 +151,7 @@ def _dtype(problem: Problem) -> torch.dtype:
 
 
 def _group(problem: Problem, cut: Cut) -> int:
-    """How many images have their A0, A1 and A2 kept at once: whole batches, as many as fit."""
+    """Return the number of images whose A0, A1 and A2 are kept at once: as many whole batches as fit."""
     with torch.no_grad():
         units: int = cut.first(cut.before(problem.inputs[:1])).numel()
     batches = GROUP_BYTES // (3 * units * EVALUATION_BATCH * _dtype(problem).itemsize)

@@ -1,4 +1,4 @@
-"""What follows the layers that are linear in the coordinates: a row of points at a time, each with its own parameters."""
+"""The layers after those that are linear in the coordinates. They run for a row of points at a time."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tmrepro.surface.problem import Parts
 SIDE = 16  # points along each axis that are computed together
 POINTS_BYTES = 64 * 2**20  # of a block's parameters, formed once for all tiles; larger ones are formed row by row
 
-Row = dict[str, Tensor] | list[Operands]  # parameters by name, or what a chain makes of them
+Row = dict[str, Tensor] | list[Operands]  # parameters by name, or operands of a chain
 
 
 class Tail:
     """The layers of a cut's tail.
 
-    `parameters` are theta*, delta^ and eta^ by the network's names; `names` says which of them each of the tail's own is.
-    `size` is that of the maps that it takes (height, width), None for vectors.
+    `parameters` are theta*, delta^ and eta^ by the network's names. `names` maps the tail's names to these. `size` is that of its
+    input maps (height, width); None for vectors.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Tail:
         self._free: SimpleQueue[fx.GraphModule] = SimpleQueue()
 
     def points(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Callable[[int], Row]:
-        """Row i -> the parameters of its points, each [J, ...]: formed in float64 and rounded once, as plainly."""
+        """Return a function of i: the parameters [J, ...] of row i's points, formed in float64 and rounded once."""
         size = sum(theta.numel() for theta, *_ in self._parts)
 
         def row(i: int) -> Row:
@@ -59,12 +59,12 @@ class Tail:
         return [row(i) for i in range(len(a))].__getitem__
 
     def __call__(self, x: Float[Tensor, "J T Q"], row: Row) -> Float[Tensor, "J C T"]:
-        """Logits at each point of a row, class by class; maps come place by place, with their channels together.
+        """Return logits at each point of a row, class by class. Maps are place by place, with contiguous channels.
 
         `x` may be overwritten.
         """
         if isinstance(row, list):
-            assert self._chain is not None  # noqa: S101 - `points` makes lists for chains alone
+            assert self._chain is not None  # noqa: S101 - `points` returns lists only for chains
             return self._chain(x if self._places == 1 else x.view(len(x), -1, x.shape[2] // self._places), row)
         if self._size is not None:
             x = x.view(*x.shape[:2], *self._size, -1).permute(0, 1, 4, 2, 3)
@@ -80,7 +80,7 @@ class Tail:
 
     @contextmanager
     def _own_module(self) -> Iterator[fx.GraphModule]:
-        """A module that no other thread uses meanwhile: parameters are exchanged in place."""
+        """Yield a module that no other thread uses meanwhile, because its parameters are replaced in place."""
         try:
             module = self._free.get_nowait()
         except Empty:
@@ -95,5 +95,5 @@ def _moved(parts: tuple[Tensor, ...], a: float, b: Sequence[float] | np.ndarray)
     theta, delta, eta = parts
     row = delta * a + theta
     columns = torch.from_numpy(np.asarray(b)).to(row.device).view(-1, *[1] * row.ndim)
-    together = max(POINTS_BYTES // (8 * row.numel()), 1)  # as many columns as keep float64 small
+    together = max(POINTS_BYTES // (8 * row.numel()), 1)  # as many columns as keep the float64 tensor small
     return torch.cat([(eta * some).add_(row).float() for some in torch.split(columns, together)])

@@ -1,7 +1,7 @@
-"""Images in tiles, each computed by one thread: what the evaluators share that cut a network behind a linear layer.
+"""Images in tiles, each computed by one thread: the common part of evaluators that cut a network after a linear layer.
 
-The sizes of tiles follow from the network by rule and tiles are summed in their order, so no bit depends on how many
-threads there are.
+A rule gives the size of tiles from the network, and tiles are summed in order, so the bits do not depend on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from tmrepro.surface.graph import Cut, apply_layer, layer_of, names_in
 from tmrepro.surface.plain import PlainEvaluator
 from tmrepro.surface.problem import Problem
 
-# Of the first layer's outputs, if those of all images fit; else each square computes them again.
+# Of the first layer's outputs, if those of all images fit; else each square recomputes them.
 KEPT_BYTES = 192 * 2**20
-FARTHEST = 1e15  # coordinates beyond it, times a unit's outputs, may be infinities of both signs that cancel
-LEAST_POINTS = 9  # to start costs three products by the first layer and nine by the second: below, nothing is saved
+FARTHEST = 1e15  # for larger coordinates, products with a unit's outputs may be infinities of both signs, which cancel
+LEAST_POINTS = 9  # the start costs three products by the first layer and nine by the second: fewer points save nothing
 
 Square = tuple[Float64[np.ndarray, "I J"], Float64[np.ndarray, "I J"]]
 Three = tuple[Tensor, Tensor, Tensor]
 
 
 class TiledEvaluator(ABC):
-    """An evaluator by tiles. A subclass says how many images a tile has, and what their outputs are in a square."""
+    """An evaluator by tiles. A subclass defines the number of images of a tile, and their outputs in a square."""
 
     def __init__(self, problem: Problem, cut: Cut, *, geometry: Geometry) -> None:
-        from tmrepro.surface.cpu import kernels  # numba loads where it is used
+        from tmrepro.surface.cpu import kernels  # numba loads only when it is used
 
         self._kernels = kernels
         self._problem, self._cut, self._size = problem, cut, geometry.tile
@@ -51,7 +51,7 @@ class TiledEvaluator(ABC):
     def block(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
         """See `Evaluator.block`."""
         loss, accuracy = np.empty((len(a), len(b))), np.empty((len(a), len(b)))
-        if np.any(b[1:] < b[:-1]):  # a unit changes its state once only on the way in one direction
+        if np.any(b[1:] < b[:-1]):  # a unit changes its state at most once only if b is ascending
             order = np.argsort(b, kind="stable")
             loss[:, order], accuracy[:, order] = self.block(a, b[order])
             return loss, accuracy
@@ -64,7 +64,7 @@ class TiledEvaluator(ABC):
     def _rows(
         self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]
     ) -> Callable[[int, int, Callable[[int], Row], Callable[[int, Tensor], None]], None]:
-        """A function (begin, end, points, take) that gives `take` each row's logits [J, C, T] of these images."""
+        """Return a function (begin, end, points, take) that calls `take` with each row's logits [J, C, T] of these images."""
 
     def _square(self, a: Float64[np.ndarray, " I"], b: Float64[np.ndarray, " J"]) -> Square:
         if len(a) * len(b) < LEAST_POINTS or max(np.abs(a).max(), np.abs(b).max()) > FARTHEST:
@@ -84,13 +84,13 @@ class TiledEvaluator(ABC):
 
         parts = [(begin, min(begin + self._size, n)) for begin in range(0, n, self._size)]
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # each thread has tiles of its own, and must not split their work once more
+        torch.set_num_threads(1)  # each thread has its own tiles, and must not split their work again
         try:
-            # A thread's first product would else be split as MKL's own settings have it.
+            # Otherwise MKL's own settings would split the first product of a thread.
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 try:
                     if self._keeps and not self._kept:
-                        # One thread has the kernels loaded, by an image that it drops, while the others multiply.
+                        # One thread loads the kernels with one image, whose result is ignored, while the others multiply.
                         loading = pool.submit(tile, 0, 1)
                         for one in [pool.submit(self._first_outputs, *part) for part in parts]:
                             one.result()
@@ -103,7 +103,7 @@ class TiledEvaluator(ABC):
             torch.set_num_threads(threads)
         losses, right = (np.sum([one[k] for one in found], axis=0) for k in range(2))
         if not np.isfinite(losses).all():
-            # What was infinite once stays in sums that are continued, so here only the definition will do.
+            # An infinite value stays in sums that are continued, so the definition is needed here.
             return self._by_definition(a, b)
         return losses / n, right / n
 
@@ -112,7 +112,7 @@ class TiledEvaluator(ABC):
         return self._plain.block(a, b)
 
     def _first_outputs(self, begin: int, end: int) -> Three:
-        """The first layer's outputs by theta*, delta^ and eta^, of the images `begin` up to `end`."""
+        """Return the first layer's outputs under theta*, delta^ and eta^, of the images `begin` up to `end`."""
         if (begin, end) in self._kept:
             return self._kept[begin, end]
         x = self._cut.before(self._problem.inputs[begin:end])
@@ -126,7 +126,7 @@ class TiledEvaluator(ABC):
     def _losses(
         self, logits: Float[Tensor, "J C T"], begin: int, end: int
     ) -> tuple[Float64[np.ndarray, " J"], Float64[np.ndarray, " J"]]:
-        """Sums of the losses, and how many are right, at each point of a row; losses in float64 from the logits on."""
+        """Return sums of the losses, and how many are right, at each point of a row. Losses are float64 from the logits on."""
         logits = logits.contiguous()
         J, _, T = logits.shape
         targets = self._problem.targets.part(begin, end)
@@ -143,7 +143,7 @@ class TiledEvaluator(ABC):
 
 
 def why_not_in_tiles(problem: Problem) -> str | None:
-    """Why no evaluator of this kind can evaluate `problem`, whatever its network; None if one may."""
+    """Return why no evaluator of this kind can evaluate `problem`, for any network; None if one may."""
     if problem.inputs.device.type != "cpu":
         return "it computes on the CPU"
     if problem.precision != "float32":

@@ -1,9 +1,9 @@
 """Tracking: a linear layer, a ReLU, a linear layer, then any tail, at a small part of the plain evaluator's cost.
 
-Along a row of the grid each unit behind the first layer is linear in b, so its ReLU changes state once at most. While no
-unit does, the second layer's outputs are quadratic in b: their three coefficients are kept, evaluated at every point,
-and changed by one unit's share where that unit changes state. So too, with six coefficients in (a, b), down the first
-column. Every 16 x 16 points begin afresh, so rounding cannot drift and a block's bytes are its own.
+Along a row of the grid, each unit of the first layer is linear in b, so its ReLU changes state at most once. While no unit
+changes, the second layer's outputs are quadratic in b. Their three coefficients are kept, evaluated at every point, and
+updated by a unit's share where it changes state. The first column is computed in the same way, with six coefficients in
+(a, b). Every 16 x 16 points start anew, so rounding errors do not grow, and a block does not depend on other blocks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TrackedEvaluator(TiledEvaluator):
 
     @staticmethod
     def why_unsupported(problem: Problem) -> str | None:
-        """Why it cannot evaluate `problem`; None if it can."""
+        """Return why it cannot evaluate `problem`; None if it can."""
         why = why_not_in_tiles(problem)
         if why is None:
             try:
@@ -75,7 +75,7 @@ class TrackedEvaluator(TiledEvaluator):
 
 
 class _Second:
-    """The second layer's weights and biases of theta*, delta^ and eta^."""
+    """The second layer's weights and biases under theta*, delta^ and eta^."""
 
     def __init__(self, geometry: Geometry, layer: Sequence[tuple[Tensor, Tensor | None]]) -> None:
         self._geometry = geometry
@@ -84,12 +84,12 @@ class _Second:
         self._by_tap = tuple(_by_tap(weight).numpy() for weight, _ in layer)
 
     def weights_at(self, alpha: float) -> tuple[Float32[np.ndarray, "rows M"], ...]:
-        """w, d, e and w + alpha d, a row for each input and tap of the kernel."""
+        """Return w, d, e and w + alpha d, with a row for each input and tap of the kernel."""
         w, d, e = self._by_tap
         return w, d, e, (torch.from_numpy(d) * alpha + torch.from_numpy(w)).numpy()  # infinite without a warning
 
     def coefficients(self, *units: Float32[Tensor, "T ..."]) -> Float64[np.ndarray, "T 6 Q"]:
-        """The six coefficients of each output, of the units that are on (0 where they are off)."""
+        """Return the six coefficients of each output from the units that are on (0 for units that are off)."""
         geometry, M = self._geometry, self._geometry.width
         g = []
         for values in units:
@@ -115,5 +115,5 @@ class _Second:
 
 
 def _by_tap(weight: Float32[Tensor, "M ..."]) -> Float32[Tensor, "rows M"]:
-    """A layer's weights, a row for each input and tap of the kernel."""
+    """Return a layer's weights with a row for each input and tap of the kernel."""
     return weight.flatten(1).t().contiguous()

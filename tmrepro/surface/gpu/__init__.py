@@ -1,4 +1,4 @@
-"""Faster evaluators for GPUs. Each is checked against the plain evaluator.
+"""Faster evaluators for GPUs. Each is compared with the plain evaluator.
 
 batched.py    the linear prefix, with a row of the grid as one batch
 replayed.py   the plain evaluator, recorded as a CUDA graph and replayed

@@ -1,7 +1,7 @@
-"""The linear prefix with many points at once, for devices that want large products: a row of the grid is a batch of them.
+"""The linear prefix with many points at once, for devices that are efficient for large products: a row of points is a batch.
 
-As `prefix` has it, the first layer's outputs are A0 + a A1 + b A2, of three products per image in float32. Behind a first layer
-and a chain of matrices, the outputs of a row's points are a batch of matrix products, each with the weights of its point.
+As in `prefix`, the first layer's outputs are A0 + a A1 + b A2, from three float32 products per image. If a chain of matrices
+follows, the outputs of a row's points are a batch of matrix products, each with the weights of its point.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tmrepro.surface.graph import Cut, apply_layer, cut_behind_first, layer_of, 
 from tmrepro.surface.plain import PlainEvaluator, arithmetic
 from tmrepro.surface.problem import Problem
 
-POINTS = 16  # of a row, at most: larger batches of products gain nothing
-VALUES_BYTES = 512 * 2**20  # of the first layer's outputs at all of a row's points
+POINTS = 16  # of a row, at most; larger batches gain nothing
+VALUES_BYTES = 512 * 2**20  # of the first layer's outputs at all points of a row
 
 
 class BatchedEvaluator:
-    """See the module. Float32 and below, on any device; cross entropy, of hard or soft labels."""
+    """See the module. Float32 and lower precisions, on any device; cross entropy of hard or soft labels."""
 
     name = "batched"
     pointwise = False
@@ -83,14 +83,14 @@ class BatchedEvaluator:
                         losses[i, columns] += more
                         right[i, columns] += hits
         loss, accuracy = (sums.cpu().numpy() / n for sums in (losses, right))
-        for i, j in np.argwhere(~np.isfinite(loss)):  # inf + inf and inf - inf are others in another order
+        for i, j in np.argwhere(~np.isfinite(loss)):  # inf + inf and inf - inf depend on the order
             self._plain = self._plain or PlainEvaluator(self._problem)
             loss[i, j], accuracy[i, j] = (value.item() for value in self._plain.block(a[i : i + 1], b[j : j + 1]))
         return loss, accuracy
 
 
 def _sums(logits: Float[Tensor, "J T C"], targets: Targets) -> tuple[Float64[Tensor, " J"], Float64[Tensor, " J"]]:
-    """Sums of the losses, and how many are right, at each point."""
+    """Return sums of the losses, and how many are right, at each point."""
     J, T = logits.shape[:2]
     repeated = Targets(targets.values.repeat(J, *(1,) * (targets.values.ndim - 1)), targets.clip)
     flat = logits.flatten(0, 1)
@@ -105,5 +105,5 @@ def _first_outputs(problem: Problem, cut: Cut) -> Tensor:
 
 
 def _images(outputs: Float[Tensor, "1 ..."]) -> int:
-    """How many images go together, of which one has these outputs."""
+    """Return the number of images in a group, from the outputs of one image."""
     return max(VALUES_BYTES // (POINTS * outputs.nbytes), 1)

@@ -1,16 +1,16 @@
-// Layers of a network on a GPU, each with all that follows it, for many images at once. Values are [channels][places][images]: a
-// map's places are row by row, and images lie innermost, so that every read is of neighbours whatever a kernel's size and stride.
+// Layers of a network on a GPU, each with all that follows it, for many images at once. Values are
+// [channels][places][images]: places are row by row. Images are innermost, so that all reads are contiguous for any kernel.
 
 constexpr int THREADS = 256, WARPS = THREADS / 32;
 
-// To the nearest number of 10 bits, as tensor cores read it (they cut the others off). What is not finite stays so.
+// To the nearest number of 10 bits, which tensor cores use (they truncate the others). Non-finite values are unchanged.
 __device__ __forceinline__ float round_tf32(float value) {
     const unsigned bits = __float_as_uint(value);
     const bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
     return is_finite ? __uint_as_float((bits + 0x1000u) & 0xffffe000u) : value;
 }
 
-// Writes the sums of four neighbouring images, with all that follows them.
+// Writes the sums of four neighbouring images, with the operations that follow.
 template <bool TF32>
 __device__ __forceinline__ void store(float* __restrict__ out, float4 sums, float bias, const float* __restrict__ addend,
                                       int rectifies) {
@@ -27,13 +27,13 @@ __device__ __forceinline__ void store(float* __restrict__ out, float4 sums, floa
 
 // A layer: out[o][q][n] = relu(bias[o] + addend[o][q][n] + sum over taps and c of weight[tap][c][o] x[c][place][n])
 //
-// `taps` [Q][T] has, of place q, the places before it and the taps that meet them, `counts` [Q] how many. Weights have O rounded up to
-// BO, images are a multiple of BN. A block computes BO outputs of BN images at one place, BK of the summands at a time; each
-// warp brings every WARPS-th row of both factors into shared memory, STAGES - 1 steps ahead. Sums are in the order of
-// taps and channels, in float32; with TF32 the factors have 10 bits, and outputs are rounded to them.
+// For place q, `taps` [Q][T] has the input places and the taps that read them, and `counts` [Q] their number. Weights have O
+// rounded up to BO, and the number of images is a multiple of BN. A block computes BO outputs of BN images at one place, BK of
+// the summands at a time. Each warp copies every WARPS-th row of both factors into shared memory, STAGES - 1 steps ahead. Sums
+// are in the order of taps and channels, in float32. With TF32, the factors have 10 bits, and outputs are rounded to them.
 //
-// `more` is the addend. With TWO there is none: it is a second input instead, of C2 channels on P2 places, and what the last tap
-// of every place reads; its weights follow the others.
+// `more` is the addend. With TWO it is a second input instead, of C2 channels on P2 places, which the last tap of every place
+// reads; its weights follow the others.
 template <int BO, int BN, int BK, int STAGES, bool TF32, bool TWO>
 __global__ void __launch_bounds__(THREADS, 2)
 layer(float* __restrict__ out, const float* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
@@ -94,7 +94,7 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
         close_group();
     }
 
-    // Where a step's factors are, once they are there; those of a later one are sent for.
+    // Waits for the factors of a step, and starts the copy of a later step.
     const auto arrived = [&](int step) {
         wait_for_groups<STAGES - 2>();
         __syncthreads();
@@ -112,8 +112,8 @@ layer(float* __restrict__ out, const float* __restrict__ x, const float* __restr
             const float *factors = arrived(step), *xs = factors + wn, *ws = factors + BK * XS + wo;
 #pragma unroll
             for (int k = 0; k < BK; k += 8) {
-                // Which row and column of a product is which output and image is ours to choose: those that a thread reads, and
-                // those that it writes, lie together.
+                // The mapping of a product's rows and columns to outputs and images is free. It is chosen so that the values
+                // that a thread reads are contiguous, and so are those that it writes.
                 float a[2][4], b[ACROSS][2];
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {

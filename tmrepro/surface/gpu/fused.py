@@ -1,7 +1,7 @@
 """`fused`: convolutional networks on a GPU, one kernel for a layer with all that follows it (`gpu_kernels`).
 
 Batch norm is folded into the weights, as in `folded`. At every point the weights are formed and scaled in float64 and rounded
-once, then all images go through, a large group at a time; all of it is recorded as a CUDA graph and replayed.
+once. Then all images are processed, in large groups. All of this is recorded as a CUDA graph and replayed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tmrepro.surface.plain import uninitialized_memory
 from tmrepro.surface.problem import Problem
 from tmrepro.surface.trace import TRIED, has_hooks
 
-# Of the largest value between two layers. Small groups leave parts of a GPU without work.
+# Of the largest value between two layers. Small groups do not use all of a GPU.
 LAYER_BYTES = 2**30
 
 
 class FusedEvaluator:
-    """See the module; `Evaluator` for the interface."""
+    """See the module; see `Evaluator` for the interface."""
 
     name = "fused"
     pointwise = True
@@ -50,13 +50,13 @@ class FusedEvaluator:
     def blocks(problem: Problem) -> dict[str, int]:
         """See `EvaluatorKind.blocks`."""
         fused = _fused(problem)
-        assert isinstance(fused, FoldedNetwork)  # noqa: S101 - the rule has asked `why_unsupported` before
+        assert isinstance(fused, FoldedNetwork)  # noqa: S101 - the rule has called `why_unsupported` before
         return {"images": _group(fused, len(problem.inputs)), "points": 1}
 
     def __init__(self, problem: Problem) -> None:
         fused = _fused(problem)
         if not isinstance(fused, FoldedNetwork):
-            raise TypeError(fused)  # the rule has asked `why_unsupported` before
+            raise TypeError(fused)  # the rule has called `why_unsupported` before
         self._network = fused.network
         self._targets, self._n = problem.targets, len(problem.inputs)
         self._group = _group(fused, self._n)
@@ -85,7 +85,7 @@ class FusedEvaluator:
         return losses.cpu().numpy() / self._n, right.cpu().numpy() / self._n
 
     def _point(self) -> tuple[Tensor, Tensor]:
-        """The sum of all losses, and how many are right, at the point of this row and `_b`."""
+        """Return the sum of all losses, and how many are right, at the point of this row and `_b`."""
         self._weights.form(self._b)
         loss_sum = torch.zeros_like(self._b)
         right = torch.zeros((), dtype=torch.int64, device=self._b.device)
@@ -99,9 +99,9 @@ class FusedEvaluator:
 
 
 class _Weights:
-    """The weights of all layers at a point, formed side by side: a network of many layers is still few kernels.
+    """The weights of all layers at a point, formed together, so that a network with many layers needs few kernels.
 
-    A parameter is (theta* + a delta^) + b eta^, in float64, and rounded once when it is scaled.
+    A parameter is (theta* + a delta^) + b eta^, in float64, and is rounded once, after scaling.
     """
 
     def __init__(self, folds: Sequence[Fold[FusedLayer]], problem: Problem) -> None:
@@ -128,11 +128,11 @@ class _Weights:
             layer.hold(matrix.view_as(layer.matrix))
 
     def start(self, a: float) -> None:
-        """Begin the row of `a`."""
+        """Set the row to `a`."""
         self._row.copy_(self._delta).mul_(a).add_(self._theta)
 
     def form(self, b: Float64[Tensor, ""]) -> None:
-        """Put the weights at b into the layers."""
+        """Write the weights at b into the layers."""
         point = self._eta.double().mul_(b).add_(self._row)
         outputs = len(self._biases)
         weights, biases, scales, shifts = torch.split(point, [len(point) - 3 * outputs, outputs, outputs, outputs])
@@ -152,9 +152,9 @@ class _Weights:
 def _side_by_side(
     folds: Sequence[Fold[FusedLayer]], part: Mapping[str, Tensor], *, unscaled: float
 ) -> Float32[Tensor, " n"]:
-    """theta*, delta^ or eta^ as `_Weights` has it: all weights, all biases, what all norms scale by and what they add.
+    """Return theta*, delta^ or eta^ in the order of `_Weights`: all weights, all biases, all norms' weights, all norms' biases.
 
-    `unscaled` stands where a layer has no norm that scales, 0 for what else a layer has not.
+    `unscaled` is used for layers without a norm's weight, 0 for other missing parameters.
     """
 
     def vectors(names: Iterable[str | None], absent: float = 0.0) -> list[Tensor]:
@@ -174,7 +174,7 @@ def _side_by_side(
 
 
 def _norm_of(fold: Fold[FusedLayer]) -> Norm:
-    """Its batch norm, or one that changes nothing."""
+    """Return its batch norm, or an identity."""
     zero = torch.zeros_like(fold.layer.bias).double()
     return fold.norm or Norm(None, None, zero, zero + 1)
 
@@ -189,7 +189,7 @@ def _fused(problem: Problem) -> FoldedNetwork[FusedLayer] | str:
 
 
 def _group(fused: FoldedNetwork[FusedLayer], n: int) -> int:
-    """How many images go together: groups of the same size, as few as can be."""
+    """Return the number of images in a group: as few groups as possible, of equal size."""
     largest = max(4 * int(np.prod(size[1:])) for size in fused.sizes.values())
     most = max(LAYER_BYTES // largest // IMAGES, 1) * IMAGES
     groups = -(-n // most)

@@ -1,4 +1,4 @@
-"""A network's graph for the kernels of `gpu_kernels`: values are [channels, places, images], not [images, channels, h, w]."""
+"""A network's graph for the kernels of `gpu_kernels`. Values are [channels, places, images], not [images, channels, h, w]."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tmrepro.surface.trace import Trace, Uncut, has_hooks
 
 
 class FusedLayer(nn.Module):
-    """A convolution or matrix with its weights at one point of a surface, and what follows it: an addend, a ReLU.
+    """A convolution or matrix with its weights at one point of a surface, and the next operations: an addend, a ReLU.
 
-    `weights` [taps x inputs, outputs] is where the weights of a point go, `bias` [outputs] its bias. With `tf32` the weights
-    must have its 10 bits (`round_tf32`).
+    `weights` [taps x inputs, outputs] and `bias` [outputs] are for the weights of a point. With `tf32` the weights must have
+    TF32's 10 bits (`round_tf32`).
 
-    Where the addend is another such layer's outputs, and nothing else needs them, this layer can take that one over (`taken`): it
-    has a second input then, no addend is written and read, and its bias must be the sum of both. `matrix` holds the weights
-    of both, one below the other, with zeros up to whole tiles.
+    If the addend is the output of another such layer, and nothing else uses it, this layer can take that one over (`taken`). It
+    then has a second input, no addend is written or read, and its bias must be the sum of both. `matrix` contains the weights of
+    both, one below the other, with zeros up to whole tiles.
     """
 
     def __init__(self, shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> None:
@@ -35,7 +35,7 @@ class FusedLayer(nn.Module):
         self._outputs, inputs = weight.shape[:2]
         self.numbered = [(after, before, self._used.index(tap)) for after, before, tap in shape.connections]
         self._places, self.rows = shape.after[0] * shape.after[1], len(self._used) * inputs
-        # Where each place needs but itself, places are as many more images.
+        # If each place needs only itself, places are treated as more images.
         itself = [(place, place, 0) for place in range(self._places)]
         self._is_product = shape.before == shape.after and self.numbered == itself
         self.taken: FusedLayer | None = None
@@ -54,14 +54,14 @@ class FusedLayer(nn.Module):
         self.hold(torch.zeros(rows, gpu_kernels.columns_of(self._outputs), device=self.bias.device))
 
     def hold(self, matrix: Float32[Tensor, "rows columns"]) -> None:
-        """Have the weights in this memory."""
+        """Use this memory for the weights."""
         self.matrix = matrix
         self.weights: Float32[Tensor, "rows O"] = matrix[: self.rows, : self._outputs]
         if self.taken is not None:
             self.taken.hold(matrix[self.rows :])
 
     def take(self, other: FusedLayer) -> bool:
-        """Take `other` over, if it has one tap and every place meets it; whether it does."""
+        """Take `other` over, if it has one tap that every place uses. Return whether it does."""
         if len(other._used) != 1 or len(other.numbered) != self._places:
             return False
         self.taken = other
@@ -70,12 +70,12 @@ class FusedLayer(nn.Module):
         return True
 
     def own(self, values: Float[Tensor, "O C ..."]) -> Float[Tensor, "rows O"]:
-        """A tensor of the shape of the layer's weight, in the order of `weights`."""
+        """Return a tensor of the shape of the layer's weight in the order of `weights`."""
         by_tap = values.reshape(*values.shape[:2], -1)[:, :, self._used]
         return by_tap.permute(2, 1, 0).reshape(-1, self._outputs).contiguous()
 
     def forward(self, x: Float32[Tensor, "C P N"], more: Tensor | None = None) -> Float32[Tensor, "O Q N"]:
-        """Outputs of the layer; `more` is the addend or the second input."""
+        """Return outputs of the layer. `more` is the addend or the second input."""
         _, places, images = x.shape
         if self._is_product:
             x, more = x.flatten(1).unsqueeze(1), None if more is None else more.flatten(1).unsqueeze(1)
@@ -94,7 +94,7 @@ class FusedLayer(nn.Module):
 
 
 def fuse_network(trace: Trace | Uncut, inputs: Tensor, *, tf32: bool) -> FoldedNetwork[FusedLayer] | str:
-    """A traced network as one on values [channels, places, images], or why it can't be; `inputs` show the sizes of maps."""
+    """Return a traced network for values [channels, places, images], or why it cannot be used. `inputs` give the map sizes."""
     if not inputs.is_floating_point() or inputs.ndim not in {2, 4}:
         return "its inputs are neither images nor vectors"
     folded = fold_network(trace, inputs, partial(_make_layer, tf32=tf32))
@@ -112,7 +112,7 @@ def fuse_network(trace: Trace | Uncut, inputs: Tensor, *, tf32: bool) -> FoldedN
 
 
 def places_first(images: Float[Tensor, "n ..."]) -> Float32[Tensor, "C P N"]:
-    """Images [n, C, h, w], or vectors [n, C], as [C, places, N]: images innermost, with zeros up to a multiple of IMAGES."""
+    """Return images [n, C, h, w], or vectors [n, C], as [C, places, N], with zeros up to a multiple of IMAGES."""
     n, channels = images.shape[:2]
     N = -(-n // gpu_kernels.IMAGES) * gpu_kernels.IMAGES
     values = images.reshape(n, channels, -1).permute(1, 2, 0)
@@ -122,7 +122,7 @@ def places_first(images: Float[Tensor, "n ..."]) -> Float32[Tensor, "C P N"]:
 
 
 def round_tf32(values: Float32[Tensor, ...]) -> None:
-    """To the nearest number of TF32's 10 bits, in place, as the kernels do it."""
+    """Round in place to the nearest number of TF32's 10 bits, as the kernels do."""
     bits = values.view(torch.int32)
     rounded = (bits + 0x1000) & ~0x1FFF
     bits.copy_(torch.where(values.isfinite(), rounded, bits))
@@ -158,7 +158,7 @@ def _make_layer(shape: Shape, module: nn.Conv2d | nn.Linear, *, tf32: bool) -> F
 
 
 def _join(traced: fx.GraphModule, node: fx.Node) -> None:
-    """Make one layer of a layer and the one before it, if that only makes its addend."""
+    """Merge a layer with the one before it, if that one is used only as its addend."""
     layer, addend = _layer_of(traced, node), node.args[1] if len(node.args) == 2 else None
     if layer is None or not isinstance(addend, fx.Node) or addend.next is not node or len(addend.users) > 1:
         return
@@ -183,7 +183,7 @@ def _layer_of(traced: fx.GraphModule, node: fx.Node) -> FusedLayer | None:
 def _convert(
     traced: fx.GraphModule, node: fx.Node, sizes: dict[fx.Node, tuple[int, ...]], device: torch.device
 ) -> str | None:
-    """Let `node` do what it does with values in their new order; or why it can't."""
+    """Replace `node` by the same operation for the new order of values. Return why if that is not possible."""
     if node.op in {"placeholder", "output"} or is_relu(traced, node) or is_identity(traced, node):
         return None
     if is_sum(node):
@@ -228,7 +228,7 @@ def _pooling(module: nn.Module, before: Sequence[int], after: Sequence[int], dev
 def _tables(
     connections: Sequence[tuple[int, int, int]], places: int, device: torch.device
 ) -> tuple[Int32[Tensor, "Q T 2"], Int32[Tensor, " Q"]]:
-    """(place after, place before, tap) as `gpu_kernels` takes them."""
+    """Return (place after, place before, tap) in the form for `gpu_kernels`."""
     by_place: list[list[tuple[int, int]]] = [[] for _ in range(places)]
     for after, before, tap in connections:
         by_place[after].append((before, tap))

@@ -1,6 +1,6 @@
-"""The kernels of fused.cu, compiled by NVRTC, which comes with torch, when a surface first needs them.
+"""The kernels of fused.cu. NVRTC, which comes with torch, compiles them when a surface first needs them.
 
-Values are [channels, places, images]: a map's places are row by row, images innermost, a multiple of `IMAGES`.
+Values are [channels, places, images]: places are row by row, images innermost, and their number is a multiple of `IMAGES`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import torch
 from jaxtyping import Float32, Int32
 from torch import Tensor
 
-IMAGES = 256  # what a block of either kernel takes goes into it
-CAPABILITY = (8, 0)  # the first GPUs that copy into shared memory in the background, and multiply in TF32
+IMAGES = 256  # a multiple of the images in a block of each kernel
+CAPABILITY = (8, 0)  # the first GPUs with background copies to shared memory, and products in TF32
 
 _THREADS = 256
-_STEP, _STAGES = 16, 3  # summands at a time, and how many such steps are under way
+_STEP, _STAGES = 16, 3  # summands at a time, and the number of such steps in progress
 _SKEW = 8  # of rows in shared memory, with TF32
 
 
 def why_unsupported(device: torch.device) -> str | None:
-    """Why these kernels cannot run on `device`, in a few words; None if they can."""
+    """Return why these kernels cannot run on `device`; None if they can."""
     if device.type != "cuda":
         return f"its kernels are for GPUs, not for the {device.type}"
     if not hasattr(torch.cuda, "_compile_kernel") or torch.version.hip is not None:
@@ -36,18 +36,18 @@ def why_unsupported(device: torch.device) -> str | None:
 
 
 def tile_of(outputs: int) -> tuple[int, int]:
-    """How many outputs and images a block of `apply_layer` takes, in a layer of so many outputs."""
+    """Return how many outputs and images a block of `apply_layer` computes, in a layer with `outputs` outputs."""
     return (128, 128) if outputs > 64 else (64, IMAGES) if outputs > 32 else (32, IMAGES)
 
 
 def columns_of(outputs: int) -> int:
-    """How many columns the weights have, for a layer of so many outputs: whole tiles."""
+    """Return how many columns the weights have, for a layer with `outputs` outputs: whole tiles."""
     tile, _ = tile_of(outputs)
     return -(-outputs // tile) * tile
 
 
 def layer_name(outputs: int, *, tf32: bool, two: bool) -> str:
-    """The kernel for layers of so many outputs and of one input or two, as C++ names it."""
+    """Return the C++ name of the kernel for layers with `outputs` outputs and one or two inputs."""
     tile, across = tile_of(outputs)
     return f"layer<{tile}, {across}, {_STEP}, {_STAGES}, {str(tf32).lower()}, {str(two).lower()}>"
 
@@ -64,20 +64,20 @@ def apply_layer(
     relu: bool,
     tf32: bool,
 ) -> Float32[Tensor, "O Q N"]:
-    """A convolution or matrix, plus its bias and `addend`, and a ReLU of it.
+    """Return a convolution or matrix product, plus its bias and `addend`, after a ReLU if `relu`.
 
-    `taps[q, t]` is the place before place q that a tap reads, and that tap's block of C rows in the weights, for t < `counts[q]`.
-    With a `second` input there is no addend: the last tap of every place reads that one, by the last C2 rows. Weights have
-    zero columns up to `columns_of(O)`. Sums are in float32; with `tf32` the factors, which must have its 10 bits already,
-    are multiplied on tensor cores, and the outputs are rounded to it.
+    For place q and t < `counts[q]`, `taps[q, t]` is the input place that a tap reads, and the index of the tap's C rows in the
+    weights. With a `second` input there is no addend: the last tap of every place reads that input, with the last C2 rows.
+    Weights have zero columns up to `columns_of(O)`. Sums are float32. With `tf32` the factors, which must have TF32's 10 bits
+    already, are multiplied on tensor cores, and the outputs are rounded to TF32.
     """
     (C, P, N), (Q, T, _), O = x.shape, taps.shape, len(bias)  # noqa: E741 - the kernel's names
     if N % IMAGES or weights.shape[1] != columns_of(O):
-        raise ValueError(f"{N} images or {weights.shape[1]} columns of weights: not as this kernel wants them")
+        raise ValueError(f"{N} images or {weights.shape[1]} columns of weights do not fit this kernel")
     if addend is not None and second is not None:
         raise ValueError("this kernel takes an addend or a second input, not both")
     more = addend if second is None else second
-    x, more = x.contiguous(), bias if more is None else more.contiguous()  # without one any pointer will do
+    x, more = x.contiguous(), bias if more is None else more.contiguous()  # without an addend, any pointer is accepted
     C2, P2 = (0, 0) if second is None else second.shape[:2]
     out = torch.empty(O, Q, N, device=x.device)
     tile, across = tile_of(O)
@@ -97,7 +97,7 @@ def apply_layer(
 def take_largest(
     x: Float32[Tensor, "C P N"], taps: Int32[Tensor, "Q T 2"], counts: Int32[Tensor, " Q"]
 ) -> Float32[Tensor, "C Q N"]:
-    """The largest value among the places of each place of the result; nan if one of them is."""
+    """Return the largest value among the places of each place of the result; nan if one of them is nan."""
     (C, P, N), (Q, T, _) = x.shape, taps.shape
     x, out = x.contiguous(), torch.empty(C, Q, N, device=x.device)
     with torch.cuda.device(x.device):
@@ -111,17 +111,17 @@ def take_largest(
 @lru_cache
 def _kernel(name: str, shared: int, device: torch.device) -> Any:  # noqa: ARG001 - a kernel belongs to a device
     with _without_a_toolkit():
-        kernel: Any = torch.cuda._compile_kernel(source(), name)  # noqa: SLF001 - torch has no other
+        kernel: Any = torch.cuda._compile_kernel(source(), name)  # noqa: SLF001 - torch has no public function
     kernel.set_shared_memory_config(shared)
     return kernel
 
 
 @contextmanager
 def _without_a_toolkit() -> Iterator[None]:
-    """Torch adds the headers of CUDA's toolkit to every kernel, and fails without; these need none."""
+    """Let torch compile without CUDA's toolkit. It would fail without the headers, which these kernels do not need."""
     extension: Any = importlib.import_module("torch.utils.cpp_extension")
     home = extension.CUDA_HOME
-    extension.CUDA_HOME = home or "/usr"  # whose headers torch leaves out again
+    extension.CUDA_HOME = home or "/usr"  # torch omits the headers of this folder
     try:
         yield
     finally:
@@ -129,6 +129,6 @@ def _without_a_toolkit() -> Iterator[None]:
 
 
 def source() -> str:
-    """The kernels, in CUDA C++."""
+    """Return the kernels, in CUDA C++."""
     here = Path(__file__)
     return "\n".join(here.with_name(name).read_text(encoding="utf-8") for name in ("fused_instructions.cu", "fused.cu"))

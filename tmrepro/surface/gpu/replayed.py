@@ -1,4 +1,4 @@
-"""The plain evaluator without launching kernels one by one: a pass over all images is recorded as a CUDA graph, then replayed."""
+"""The plain evaluator without kernel launches: a pass over all images is recorded as a CUDA graph, then replayed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tmrepro.surface.plain import PlainEvaluator, uninitialized_memory
 from tmrepro.surface.problem import Problem
 from tmrepro.surface.trace import has_hooks
 
-WARM_UP = 3  # passes before recording, so that libraries have chosen their kernels and got their memory
-# Numbers that go in together: 1,024 pictures of CIFAR-10's size. A GPU has work for all its units only in large batches.
+WARM_UP = 3  # passes before recording, so that libraries have chosen their kernels and allocated their memory
+# Numbers per batch: 1,024 images of CIFAR-10's size. Only large batches use all of a GPU.
 BATCH_NUMBERS = 3 * 2**20
 
 
 class ReplayedEvaluator(PlainEvaluator):
-    """Any network on a CUDA device: the plain one's arithmetic in larger batches. Parameters change in place between replays."""
+    """Any network on a CUDA device: the plain evaluator in larger batches. Parameters change in place between replays."""
 
     name = "replayed"
 
@@ -52,7 +52,7 @@ class ReplayedEvaluator(PlainEvaluator):
 
 
 def recorded(compute: Callable[[], tuple[Tensor, Tensor]], device: torch.device) -> Callable[[], tuple[Tensor, Tensor]]:
-    """`compute` as a CUDA graph: what it gives, each time in the same memory, without its launches."""
+    """Record `compute` as a CUDA graph. Return a function that replays it, and returns its results, always in the same memory."""
     stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
