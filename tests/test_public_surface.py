@@ -31,8 +31,8 @@ COMMANDS = {
     "report": {"--to", "--debug"},
     "stats": {"--json", "--debug"},
     "curvature": {
-        "--models", "--top", "--seed", "--samples", "--tolerance", "--probes", "--density-probes", "--data-dir", "--device", "--workers",
-        "--scheduler", "--scheduler-file", "--tls-ca", "--tls-cert", "--tls-key",
+        "--models", "--top", "--seed", "--samples", "--tolerance", "--probes", "--density-probes", "--data-dir", "--device",
+        "--workers", "--scheduler", "--scheduler-file", "--tls-ca", "--tls-cert", "--tls-key",
         "--trust-code", "--json", "--quiet", "--debug",
     },
     "claims": {"--json", "--html", "--claims", "--debug"},

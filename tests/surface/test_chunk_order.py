@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmrepro.surface.order import coarse_first, lattice_step
+from tmrepro.surface.grid import coarse_first, lattice_step
 
 
 @given(st.integers(1, 12), st.data())

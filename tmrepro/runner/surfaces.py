@@ -25,7 +25,7 @@ from tmrepro.store.stages import StageRecord, stage_key
 from tmrepro.store.surface_group import SurfaceGroup
 from tmrepro.store.surfaces import create_surface
 from tmrepro.surface.executors import Chunk
-from tmrepro.surface.order import coarse_first, lattice_step
+from tmrepro.surface.grid import coarse_first, lattice_step
 from tmrepro.surface.selection import Rejection
 
 REJECTED = "evaluators_rejected"  # a fact of a stage

@@ -5,7 +5,7 @@ plain.py        the plain evaluator, with which all others are compared; compile
 cpu/, gpu/      faster evaluators
 evaluators.py   all evaluators, and the rule that chooses one; selection.py: also uses the measured error
 measured.py     the error of a surface, measured at some points; precision.py: the cost of a lower precision
-grid.py         the points of a surface; order.py: the order of its chunks; executors.py: evaluates chunks
+grid.py         the points of a surface, and the order of its chunks; executors.py: evaluates chunks
 conduct.py      checks that a network and a loss are functions; state.py and watch.py: what they keep, read and change
 trace.py        the graph of a network, and the check that it computes the same; graph.py: cuts it
 """

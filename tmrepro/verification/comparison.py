@@ -43,7 +43,7 @@ from tmrepro.verification.grades import (
     worst,
 )
 from tmrepro.verification.measured import ERROR, grade_error
-from tmrepro.verification.minima import grade_minimum
+from tmrepro.verification.minimum_check import grade_minimum
 from tmrepro.verification.paths import grade_path
 from tmrepro.verification.platforms import compare_platforms, drawn_alike
 from tmrepro.verification.rounding import Rounding, rounding_between

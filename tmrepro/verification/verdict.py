@@ -263,9 +263,17 @@ class Verdict:
         return EXIT_OK if self.passed else EXIT_DIFFERENT
 
     def _repr_html_(self) -> str:
-        from tmrepro.verification.cell import verdict_html
+        """Return the verdict as a notebook's cell: headline, failed checks, passed checks, remarks. All text is escaped."""
+        from tmrepro.reporting.cells import paragraph, table
 
-        return verdict_html(self)
+        checks = sorted(self.checks, key=lambda check: GRADES.index(check.grade), reverse=True)
+        rows = [(check.level, check.subject, check.grade, check.detail) for check in checks]
+        parts = [paragraph(self.headline, strong=True)]
+        if rows:
+            parts.append(table(("level", "subject", "grade", "found"), rows, text=4))
+        parts += [paragraph(f"WARNING: {warning}") for warning in self.warnings]
+        parts += [paragraph(f"note: {note}") for note in self.notes]
+        return "<div>" + "".join(parts) + "</div>"
 
 
 def _number(value: object) -> Value:
