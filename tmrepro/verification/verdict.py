@@ -17,7 +17,7 @@ from tmrepro.statistics import StatisticInfo, Value, number_info
 from tmrepro.store.litter import litter_words
 from tmrepro.store.run_files import SPEC
 from tmrepro.verification.band import Band
-from tmrepro.verification.grades import Grade, as_number, worst
+from tmrepro.verification.grades import GRADES, Grade, as_number, worst
 
 # Level integrity loads neither matplotlib nor torch.
 if TYPE_CHECKING:
