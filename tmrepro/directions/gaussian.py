@@ -212,7 +212,7 @@ def _require_moving(
     weights_only = moves == "weights" or normalization in {"filter", "layer"}
     if not any(np.any(part) for part in parts if part.ndim >= 2 or not weights_only):
         raise UsageError(
-            f"{name} moves nothing: with moves {moves!r} and normalization {normalization!r}, all its numbers are 0"
+            f"{name} moves nothing: with moves {moves!r} and normalization {normalization!r}, all numbers that move are 0"
         )
 
 

@@ -20,9 +20,9 @@ class Range:
     """`least` to `most`, inclusive, and the scale of a band: linear, log (natural) or logit, log(x / (1 - x)).
 
     `step` is the distance between neighbouring values, or 0; if it is a size, it is 1 / size. Values below `floor` (on
-    logit: or as near to 1) count as the floor, because a logarithm would exaggerate tiny differences. `may_be_stuck`: most
-    values may be at one end; then replicates do not show how far a value can be from it. `no_band` is the reason why
-    replicates cannot predict the next value.
+    logit: also above 1 - `floor`) are moved to that limit, because a logarithm would exaggerate tiny differences.
+    `may_be_stuck`: most values may be at one end; then replicates do not show how far a value can be from it. `no_band` is
+    the reason why replicates cannot predict the next value.
     """
 
     scale: Scale = "linear"
