@@ -69,4 +69,4 @@ def test_a_part_whose_network_collapses_fails_and_keeps_the_others(write_spec, t
 def test_the_command_says_what_a_part_lacks(start, write_spec, tmp_path):
     command = start("run", write_spec(), "--out", tmp_path / "part", "--only", "dnn", "--only", "cnn")
     assert command.wait() == 0, command.err
-    assert "has dnn, cnn, and lacks norm" in command.out
+    assert "has dnn, cnn, but lacks norm" in command.out
