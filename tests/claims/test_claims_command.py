@@ -187,7 +187,7 @@ def test_runs_that_are_not_of_one_spec_are_refused_by_the_field(invent, claims, 
     assert "training.batch_size: 20 here, 30 there" in done.stderr
     twice = claims(first, invent(as_claimed, training=2, seed=1, name="c"))
     assert twice.returncode == 2
-    assert "training seed 1 of dnn is in" in twice.stderr
+    assert "training seed 1 of dnn is also in" in twice.stderr
     assert "Traceback" not in done.stderr + twice.stderr
 
 

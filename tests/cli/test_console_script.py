@@ -35,6 +35,14 @@ def test_version(tmp_path, command):
     assert found.stdout == f"tmrepro {tmrepro.__version__}\n"
 
 
+def test_paragraphs_of_the_help_fill_the_width(tmp_path):
+    text = shell("COLUMNS=80 tmrepro curvature --help", folder=tmp_path).stdout
+    paragraph = text.partition("Writes models/NAME/")[2].partition("Examples:")[0].strip().splitlines()
+    assert len(paragraph) > 2
+    assert all(len(line.strip()) > 50 for line in paragraph[:-1])  # before: a line of a few words after each long one
+    assert "  tmrepro curvature runs/quickstart" in text
+
+
 @pytest.mark.parametrize("command", ["", "run", "spec explain"])
 def test_short_help_is_help(tmp_path, command):
     found = shell(f"tmrepro {command} -h", folder=tmp_path)

@@ -1,6 +1,7 @@
 """Registers the commands of tmrepro, and adds what all of them share."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,20 @@ def _with_home_folders(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(**values: Any) -> Any:
         return function(**{name: _expanded(value) for name, value in values.items()})
 
+    call.__doc__ = unwrap(inspect.getdoc(function) or "")
     return call
+
+
+def unwrap(text: str) -> str:
+    """Join the lines of each paragraph, so that the help fills any terminal. Indented lines stay as they are."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        continues = bool(lines and lines[-1]) and not line.startswith(" ") and not lines[-1].startswith(" ")
+        if continues and line:
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _expanded(value: Any) -> Any:
