@@ -158,7 +158,7 @@ def test_neither_becomes_a_reference(whole_reference: Path, whole_kept: Path) ->
     from tmrepro.api import update_reference
 
     for folder in (whole_reference, whole_kept):
-        with pytest.raises(UsageError, match="is no run"):
+        with pytest.raises(UsageError, match="is not a run"):
             update_reference(folder, confirm=lambda _: True, reference=whole_reference)
 
 

@@ -43,7 +43,6 @@ from tmrepro.store.lock import remove_work, run_lock
 from tmrepro.store.manifest import write_manifest
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.run_files import PROVENANCE, SPEC
-from tmrepro.store.run_files import STATISTICS as STATISTICS_FILE
 from tmrepro.store.stages import StageBook
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import consolidate
@@ -230,12 +229,11 @@ def _run(context: Context) -> RunResult:
     begin, out, work = time.monotonic(), context.run, context.work
     started = _first_start(out)
     remove(work)  # files of a killed process
-    found = run_stages(context, {model.name for model in expand_models(context.spec)}, with_statistics=True)
+    found = run_stages(context, {model.name for model in expand_models(context.spec)})
     surfaces, relabelled = found.surfaces, found.relabelled
     forget_stale(context, [*found.minima], [*surfaces], paths=[*found.paths], directions=[*found.directions])
     consolidate(out)
-    statistics = outputs.by_surface(found.statistics)
-    write_json(out / STATISTICS_FILE, statistics, work=work)
+    statistics = outputs.store_statistics(context, surfaces)
     minima = {
         name: store_planes(context, minimum, stage=relabelled[name], surfaces=surfaces, statistics=statistics)
         for name, minimum in found.minima.items()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,40 +17,56 @@ from tmrepro.runner.provenance import code_facts, package_versions, platform_fac
 from tmrepro.runner.workspace import Workspace
 from tmrepro.spec import spec_hash
 from tmrepro.statistics import Value, surface_statistics
+from tmrepro.store.documents import write_json
+from tmrepro.store.run_files import STATISTICS
 from tmrepro.store.signatures import SIGNATURE, home_document, signature_document
+from tmrepro.store.stages import StageRecord
 from tmrepro.store.surfaces import read_surface
 
 Statistics = dict[str, dict[str, dict[str, Value]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComputeStatistics(Task[dict[str, Value]]):
-    """Compute the statistics of a whole surface, which the task carries."""
+class ComputeStatistics(Task[tuple[tuple[str, str], dict[str, Value]]]):
+    """Compute the statistics of a surface, which the task carries. The result includes `place`, (SURFACE, MODEL)."""
 
+    place: tuple[str, str]
     surface: Surface
     home: tuple[int, int]
     step: float
     error_over_bound: float | None
 
-    def compute(self, workspace: Workspace | None) -> dict[str, Value]:  # noqa: ARG002 - it needs no file and no data
-        """See `Task.compute`."""
-        return surface_statistics(self.surface, home=self.home, step=self.step, error_over_bound=self.error_over_bound)
+    def compute(self, workspace: Workspace | None) -> tuple[tuple[str, str], dict[str, Value]]:  # noqa: ARG002
+        """See `Task.compute`. It needs neither files nor data."""
+        return self.place, surface_statistics(
+            self.surface, home=self.home, step=self.step, error_over_bound=self.error_over_bound
+        )
 
 
-def statistics_task(run: Path, surface: str, model: str) -> ComputeStatistics:
-    """Return the task for a surface that `run` holds."""
-    values, facts, home, step = read_surface(run, surface, model)
-    error = None if facts.error is None else facts.error.over_bound
-    return ComputeStatistics(needs={}, surface=values, home=home, step=step, error_over_bound=error)
+def store_statistics(context: Context, surfaces: Mapping[tuple[str, str], StageRecord]) -> Statistics:
+    """Compute statistics.json from the stored surfaces, and write it."""
+    with closing(context.engine.each(_tasks(context.run, surfaces), context)) as results:
+        values = dict(results)
+    found = _by_surface({place: values[place] for place in surfaces})
+    write_json(context.run / STATISTICS, found, work=context.work)
+    return found
 
 
 def statistics_of(run: Path, surfaces: Sequence[tuple[str, str]]) -> Statistics:
-    """Return SURFACE -> MODEL -> statistic -> value of the surfaces that `run` holds. All is computed here."""
-    return by_surface({place: statistics_task(run, *place).compute(None) for place in surfaces})
+    """Return SURFACE -> MODEL -> statistic -> value, from the surfaces stored in `run`. This process computes all of them."""
+    return _by_surface(dict(task.compute(None) for task in _tasks(run, surfaces)))
 
 
-def by_surface(values: Mapping[tuple[str, str], dict[str, Value]]) -> Statistics:
-    """Return statistics by surface, then by network, as statistics.json has them."""
+def _tasks(run: Path, surfaces: Iterable[tuple[str, str]]) -> Iterator[ComputeStatistics]:
+    for surface, model in surfaces:
+        values, facts, home, step = read_surface(run, surface, model)
+        error = None if facts.error is None else facts.error.over_bound
+        yield ComputeStatistics(
+            needs={}, place=(surface, model), surface=values, home=home, step=step, error_over_bound=error
+        )
+
+
+def _by_surface(values: Mapping[tuple[str, str], dict[str, Value]]) -> Statistics:
     found: Statistics = {}
     for (surface, model), statistics in values.items():
         found.setdefault(surface, {})[model] = statistics

@@ -16,12 +16,10 @@ from tmrepro.runner.cluster import Stage
 from tmrepro.runner.context import Context
 from tmrepro.runner.directions import store_surface_directions
 from tmrepro.runner.models import relabel_model, train_model
-from tmrepro.runner.outputs import statistics_task
 from tmrepro.runner.path import planes_of, store_trajectory
 from tmrepro.runner.surfaces import evaluate_surface
 from tmrepro.runner.trainings import states_folder
 from tmrepro.spec import DrawnSurface, TrainedModel, expand_models, expand_surfaces
-from tmrepro.statistics import Value
 from tmrepro.store.atomic import remove
 from tmrepro.store.stages import StageRecord
 
@@ -36,7 +34,6 @@ class Found:
     minima: dict[str, Minimum] = field(default_factory=dict)
     relabelled: dict[str, StageRecord] = field(default_factory=dict)
     surfaces: dict[tuple[str, str], StageRecord] = field(default_factory=dict)
-    statistics: dict[tuple[str, str], dict[str, Value]] = field(default_factory=dict)
     paths: dict[str, StageRecord] = field(default_factory=dict)
     directions: dict[tuple[str, str], StageRecord] = field(default_factory=dict)
 
@@ -45,10 +42,10 @@ class Found:
         return name in self.minima and self.minima[name].has_surface
 
 
-def run_stages(context: Context, names: Collection[str], *, with_statistics: bool = False) -> Found:
+def run_stages(context: Context, names: Collection[str]) -> Found:
     """Run the stages of the networks `names`. Failures are added to the context's, in the order of the spec."""
     models = {model.name: model for model in expand_models(context.spec) if model.name in names}
-    graph = _Graph(context, models, with_statistics=with_statistics)
+    graph = _Graph(context, models)
     context.engine.graph(graph.stages)
     context.failures.extend(failure for one in graph.failures for failure in one)
     return graph.in_order()
@@ -57,7 +54,7 @@ def run_stages(context: Context, names: Collection[str], *, with_statistics: boo
 class _Graph:
     """The stages, each with its own list of failures, since they end in any order."""
 
-    def __init__(self, context: Context, models: dict[str, TrainedModel], *, with_statistics: bool) -> None:
+    def __init__(self, context: Context, models: dict[str, TrainedModel]) -> None:
         self._context, self._models, self._found = context, models, Found()
         self.stages: list[Stage] = []
         self.failures: list[list[ComputeError]] = []
@@ -92,12 +89,6 @@ class _Graph:
                 (f"minimum/{name}", *earlier),
                 partial(self._evaluate, drawn=drawn, name=name),
             )
-            if with_statistics:
-                self._add(
-                    f"statistics/{drawn.name}/{name}",
-                    (f"surface/{drawn.name}/{name}",),
-                    partial(self._compute_statistics, drawn=drawn, name=name),
-                )
 
     def in_order(self) -> Found:
         """Return what was found, in the order of the spec."""
@@ -116,7 +107,6 @@ class _Graph:
             ordered("minimum", found.minima),
             ordered("minimum", found.relabelled),
             ordered("surface", found.surfaces),
-            ordered("surface", found.statistics),
             ordered("trajectory", found.paths),
             ordered("directions", found.directions),
         )
@@ -176,8 +166,3 @@ class _Graph:
                 minimum=found.relabelled[name],
                 directions=directions,
             )
-
-    def _compute_statistics(self, context: Context, *, drawn: DrawnSurface, name: str) -> None:
-        if (drawn.name, name) in self._found.surfaces:
-            task = statistics_task(context.run, drawn.name, name)
-            self._found.statistics[drawn.name, name] = context.engine.call(task, context)
