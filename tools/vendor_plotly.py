@@ -22,7 +22,7 @@ from pathlib import Path
 VERSION = "4.1.1"
 INTEGRITY = "sha512-HNdhOi/mVr29u6BbzJvz1kAjEzCxwfaZNLipjNCxg33JE3RmRHhPDUd0LCuQMDcRR5LLFFfaSMMdtOWl0bERZA=="
 PACKAGE = f"plotly.js-gl3d-dist-min@{VERSION}"
-FOLDER = Path(__file__).resolve().parents[1] / "tmrepro" / "explore" / "vendor"
+FOLDER = Path(__file__).resolve().parents[1] / "tmrepro" / "reporting" / "explore" / "vendor"
 # Member of the package: name here, SHA-256.
 FILES = {
     "package/plotly-gl3d.min.js": (

@@ -15,6 +15,7 @@ import tmrepro
 from tmrepro.api import measure_curvature
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.runner import curvature as room
+from tmrepro.runner import curvature_tasks
 from tmrepro.store.curvature import read_curvature
 from tmrepro.store.manifest import check_manifest, write_manifest
 from tmrepro.store.surfaces import read_surface
@@ -211,7 +212,7 @@ def test_an_interruption_leaves_the_folder_as_it_was(made, monkeypatch):
     def interrupted(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(room, "measure", interrupted)
+    monkeypatch.setattr(curvature_tasks, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measure_curvature(plain)
     after = {

@@ -17,9 +17,28 @@ Torch is loaded inside the functions, never by importing this package, because d
 
 from __future__ import annotations
 
-from tmrepro.api.curvature import measure_curvature
-from tmrepro.api.references import build_reference, update_reference
-from tmrepro.api.runs import run
-from tmrepro.api.verdicts import verify
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tmrepro.api.curvature import measure_curvature
+    from tmrepro.api.references import build_reference, update_reference
+    from tmrepro.api.runs import run
+    from tmrepro.api.verdicts import verify
 
 __all__ = ["build_reference", "measure_curvature", "run", "update_reference", "verify"]
+
+_HOMES = {
+    "build_reference": "references",
+    "measure_curvature": "curvature",
+    "run": "runs",
+    "update_reference": "references",
+    "verify": "verdicts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(f"tmrepro.api.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'tmrepro.api' has no attribute {name!r}")

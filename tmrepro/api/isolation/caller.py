@@ -27,7 +27,7 @@ SHOWN_CHARACTERS = 2000  # of its standard error, if it ended without a message
 # The paths are set first, because tmrepro itself may be in one that the caller added.
 _COMMAND = (
     "import json, sys; request = json.loads(sys.stdin.buffer.readline()); sys.path[:] = request['path']; "
-    "from tmrepro import api; from tmrepro.api.isolation.child import serve; serve(request, vars(api))"
+    "from tmrepro.api.isolation.child import serve; serve(request)"
 )
 
 

@@ -33,8 +33,8 @@ class _Stopped(BaseException):
         self.number = number
 
 
-def serve(request: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> NoReturn:
-    """Call the function that `request` names, send the result to the caller, and end."""
+def serve(request: Mapping[str, Any]) -> NoReturn:
+    """Call the function of `tmrepro.api` that `request` names, send the result to the caller, and end."""
     channel = _Channel(request["channel"])
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -43,7 +43,7 @@ def serve(request: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
         gc.set_threshold(50_000, 10, 10)  # as a command does
-        channel.tell(_compute(request, functions, reporter=_Forwarding(channel)))
+        channel.tell(_compute(request, reporter=_Forwarding(channel)))
     except _Stopped as stopped:
         signal.signal(stopped.number, signal.SIG_DFL)
         os.kill(os.getpid(), stopped.number)
@@ -51,10 +51,10 @@ def serve(request: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]
     sys.exit(0)
 
 
-def _compute(
-    request: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]], *, reporter: Reporter
-) -> dict[str, Any]:
-    function = functions[request["function"]]
+def _compute(request: Mapping[str, Any], *, reporter: Reporter) -> dict[str, Any]:
+    from tmrepro import api
+
+    function: Callable[..., Any] = getattr(api, request["function"])
     try:
         with claimed():
             result = function(**load_arguments(request["arguments"]), reporter=reporter)
