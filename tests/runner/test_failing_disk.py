@@ -59,7 +59,7 @@ def test_everything_that_a_run_does_to_its_folder_is_watched(small):
 @pytest.mark.slow
 def test_run_survives_a_failing_disk(small, trial):
     last = len(small.operations) - 1  # the operation of that number is none, but the end
-    numbers = [2 + (last - 2) * step // 11 for step in range(12)]
+    numbers = [2 + (last - 2) * step // 7 for step in range(8)]
     for step, number in enumerate(numbers):
         error = list(ERRORS)[step % 2]
         assert trial(number, error, for_ever=step // 2 % 2 == 1), number

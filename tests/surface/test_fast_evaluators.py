@@ -159,7 +159,7 @@ def check(
     return loss, accuracy
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(networks(), st.sampled_from(FAST), st.sampled_from(["hard", "soft", "clipped"]))
 def test_random_networks_are_within_the_bound(model: nn.Module, name: str, labels: str) -> None:
     problem = pose(model, labels=labels, clip=0.05 if labels == "clipped" else None)
