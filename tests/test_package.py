@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shutil
@@ -42,6 +43,15 @@ def test_the_tour_of_the_code_names_what_is_there():
         assert (package / path).exists() or (ROOT / path).exists(), path
     for path in re.findall(r"\]\(([^)]+)\)", text):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    "room", sorted({path.parent for path in (ROOT / "tmrepro").rglob("*/__init__.py")}), ids=lambda path: path.name
+)
+def test_every_room_says_what_its_modules_do(room):
+    said = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8")))
+    modules = {path.stem for path in room.glob("*.py")} - {"__init__"}
+    assert {name for name in modules if not re.search(rf"\b{name}\b", said)} == set()
 
 
 def test_every_picture_and_link_of_the_readme_has_a_whole_address_and_exists(hook):

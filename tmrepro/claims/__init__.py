@@ -2,7 +2,9 @@
 
 document    claims.yaml: claims and their lines
 exact       the test of two small samples, the effect and its interval
+sources     the values of a claim, from runs and references
 judge       the rule of judgement, one setting at a time
+power       the smallest effects that are decided with a probability of 80%
 """
 
 from __future__ import annotations

@@ -4,6 +4,12 @@ Every picture is decoded once. The result is a `Dataset`. Either it has two part
 on the device whole, and the constants with which `scale` scales them there. Or it has two parts of arrays of any shape,
 which networks get unchanged. The sources (`cifar10`, `folder`, `digits`, `arrays`, `factory`) do not import each other.
 Each is imported only when it is needed.
+
+cifar10.py    the official files; folder.py: a folder of pictures, of which listing.py lists and picture.py decodes each
+digits.py     scikit-learn's digits
+arrays.py     the user's arrays in a file; factory.py: from a function; own.py: checks both
+dataset.py    the data set and its fingerprint; subset.py: a stratified part of it; scaling.py: what networks see
+files.py      opens files of a data set
 """
 
 from __future__ import annotations

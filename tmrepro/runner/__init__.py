@@ -10,7 +10,7 @@ models.py       training and minimum; trainings.py: one training; checkpoints.py
 weights.py      theta*, saved and loaded
 path.py         the path of training; directions.py: directions that no seed gives
 surfaces.py     surfaces, chunk by chunk; planning.py: their tasks; planes.py, preview.py: their depth, their preview
-curvature.py    `tmrepro curvature`
+curvature.py    `tmrepro curvature`; curvature_tasks.py: its tasks
 folder.py       the run folder: foreign, finished or damaged
 unchanged.py    whether data and code are those of a finished run; fitting.py: whether the spec fits the data
 outputs.py      statistics and provenance; drawings.py: figures; documents.py: claims, report and crate

@@ -3,6 +3,15 @@
 A spec defines what is computed, not how: it has no device, workers or folders. Its hash is that of its resolved form,
 with every default. So two files with the same meaning have the same hash. This package imports neither torch nor numpy, so
 that `tmrepro spec check` is fast.
+
+model.py      the whole spec; data.py, networks.py, training.py, losses.py, surfaces.py, factories.py: its sections
+fields.py     types of fields, and the source of each value
+reader.py     reads a file; document.py, scalars.py: YAML with positions; checks.py, messages.py: every error and its line
+resolve.py    all trainings and surfaces of a spec; seeds.py: replicates
+canonical.py  the resolved form, its hash, and the first difference between two specs
+explain.py    `tmrepro spec explain`; schema.py: the JSON Schema; json_text.py: how JSON is written
+limits.py     limits that several rooms share
+shipped.py    shipped specs and references; user_paths.py: paths as users write them
 """
 
 from __future__ import annotations

@@ -11,7 +11,10 @@
     surface_group.py  one surface: writes, reads and checks chunks
     surfaces.py     surfaces.zarr of a run: create, read, consolidate; kept_surfaces.py: that of tmrepro.loss_surface
     manifest.py     manifest-sha256.txt: writes it, and checks a folder against it
+    litter.py       files that other programs leave; transport.py: line ends and pointers that a transport changed
     crate.py        ro-crate-metadata.json
+    specs.py        spec.yaml; signatures.py: the data section of provenance.json
+    attributes.py   attributes that every format can hold; labels.py: long_name and units
     finished.py     reads a finished run or reference without torch, for tables, pages and exports
     minima.py       minimum.json; curvature.py, statistics.py, trajectories.py, directions.py: the files of the same names
     stages.py       which stages of a run are done, and why a stage runs again

@@ -11,6 +11,8 @@ kept_surface.py checks a surface kept by tmrepro.loss_surface
 level_integrity.py   checks that the files are unchanged
 level_statistics.py  checks that the stored surfaces give the stored statistics and figures
 level_audit.py       checks that the stored models give the stored surfaces and, with minimum_check.py, the stored minima
+points.py       recomputes points of a surface; rounding.py: tolerances between platforms; measured.py: the measured error
+paths.py        checks paths of training and stored directions; curvature.py: curvature.json; code.py: the user's code
 comparison.py   compares a run with another run or a reference, with figures.py
 reference.py    builds and reads references; update.py: replaces a reference by a run
 levels.py       runs the levels in order, for a run and for a spec; higher_levels.py: the levels above integrity

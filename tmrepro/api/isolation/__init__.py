@@ -1,8 +1,9 @@
-"""A separate process for computations that need settings which this process can no longer have (design, section 7).
+"""A separate process for computations that need settings which this process can no longer have.
 
 caller.py     starts it, and receives progress, output, then a result or an error
 child.py      runs in it
 messages.py   results and errors as JSON, and back
+factories.py  checks that another process can import the factories of a spec
 
 In a notebook, torch is often loaded long before a run. Its settings must be made before that. So the run is computed by a new
 Python process, never by a fork, and the caller sees no difference.

@@ -1,4 +1,11 @@
-"""A finished run or reference in the formats of other tools: netCDF, VTK, CSV tables, and a BagIt bag for archives."""
+"""A finished run or reference in the formats of other tools.
+
+export    chooses the format
+netcdf    netCDF-4, one group per surface
+vtk       VTK files for ParaView
+tables    CSV tables
+bag       a BagIt bag for archives
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ matplotlibrc, backend and installed fonts; `style` ensures this.
     replicates   small maps of all replicates of a surface
     training     curves of loss and accuracy
     single       one surface or line, into a new figure or given axes
+    panel        what a row of a figure shows; overlay: paths and marked points on a surface
     spectrum     densities of Hessians' eigenvalues
     scale        from losses to heights, colours, round levels and labels
     style        settings, font, colours, text that fits its place
