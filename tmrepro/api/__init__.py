@@ -7,12 +7,12 @@
     preparation      the first steps of all of them; targets: their arguments
     isolation/       runs them in a separate process if torch was loaded too early
     reproduction     `tmrepro reproduce`
-    regenerate       `tmrepro figures`, `report` and `stats`: output of a finished run, made again
+    regenerate       `tmrepro figures`, `report` and `stats`: the output of a finished run, regenerated
     starter          `tmrepro new`
     doctor           `tmrepro doctor`
     benchmark        `tmrepro bench`
 
-Torch is loaded inside the functions, never by importing this package, because determinism must be set first.
+A name imports its module when it is first used: NumPy and torch may be imported only after determinism is set.
 """
 
 from __future__ import annotations
