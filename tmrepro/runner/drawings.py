@@ -19,7 +19,7 @@ from tmrepro.reporting.figures import (
     draw_landscape,
     draw_replicates,
     draw_training,
-    render,
+    figure_files,
 )
 from tmrepro.runner.cluster import Task
 from tmrepro.runner.context import Context, run_stage
@@ -99,8 +99,7 @@ class Drawing:
 
     def files(self) -> dict[str, bytes]:
         """Draw it. Return its files by name, PNG and PDF."""
-        figure = self.draw()
-        return {f"{self.name}.png": render(figure, "png"), f"{self.name}.pdf": render(figure, "pdf")}
+        return figure_files(self.draw(), self.name)
 
 
 @dataclass(frozen=True, kw_only=True)

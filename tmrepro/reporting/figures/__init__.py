@@ -25,7 +25,7 @@ from tmrepro.reporting.figures.landscape import draw_landscape
 from tmrepro.reporting.figures.panel import Panel
 from tmrepro.reporting.figures.pixels import PixelDifference, compare_png, difference_png
 from tmrepro.reporting.figures.replicates import ReplicateSheet, draw_replicates
-from tmrepro.reporting.figures.save import render, save_figure
+from tmrepro.reporting.figures.save import figure_files, render, save_figure
 from tmrepro.reporting.figures.single import draw_line, draw_single
 from tmrepro.reporting.figures.spectrum import draw_spectrum
 from tmrepro.reporting.figures.training import draw_training
@@ -44,6 +44,7 @@ __all__ = [
     "draw_spectrum",
     "draw_training",
     "embed",
+    "figure_files",
     "render",
     "save_figure",
 ]

@@ -17,18 +17,17 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def save_figure(figure: Figure, stem: Path, write: Callable[[Path, bytes], None]) -> list[Path]:
-    """Call `write` with `stem`.png and `stem`.pdf, and return their paths.
+def figure_files(figure: Figure, name: str) -> dict[str, bytes]:
+    """Return `name`.png and `name`.pdf with their bytes. Dots in the name are kept: `landscape.d1` gives `landscape.d1.png`."""
+    return {f"{name}.png": render(figure, "png"), f"{name}.pdf": render(figure, "pdf")}
 
-    Dots in the stem are kept: `landscape.d1` gives `landscape.d1.png`.
-    """
-    formats: tuple[Literal["png", "pdf"], ...] = ("png", "pdf")
-    paths = []
-    for kind in formats:
-        path = stem.with_name(f"{stem.name}.{kind}")
-        write(path, render(figure, kind))
-        paths.append(path)
-    return paths
+
+def save_figure(figure: Figure, stem: Path, write: Callable[[Path, bytes], None]) -> list[Path]:
+    """Pass the path and the bytes of `stem`.png and `stem`.pdf to `write`, in this order. Return the paths."""
+    files = {stem.with_name(name): data for name, data in figure_files(figure, stem.name).items()}
+    for path, data in files.items():
+        write(path, data)
+    return list(files)
 
 
 def render(figure: Figure, kind: Literal["png", "pdf"]) -> bytes:
