@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 import tmrepro
 from tmrepro.cli.main import app
 from tmrepro.comparison.provenance import likely_reasons
-from tmrepro.comparison.runs import Difference, _arrays, compare_runs
+from tmrepro.comparison.runs import compare_runs
+from tmrepro.comparison.stages import Difference, _arrays
 from tmrepro.errors import DamagedError
 from tmrepro.store.surfaces import open_surface, read_surface
 

@@ -1,6 +1,6 @@
 """Comparison of runs. Neither torch nor the data are needed.
 
-runs.py         `tmrepro diff`: the first difference between two runs
+runs.py         `tmrepro diff`: the first difference between two runs; stages.py: the differences of one stage
 provenance.py   likely reasons for it, from the provenance of both
 listing.py      `tmrepro ls`: the runs and references below a folder
 several.py      `tmrepro compare`: specs, networks and statistics, a column per run
