@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +32,14 @@ class Opened:
 
     def until(self, expression: str) -> None:
         """Wait until `expression` holds; Playwright's own way is what the page's policy forbids."""
-        for _ in range(PATIENCE_MS // 100):
-            if self.page.evaluate(expression):
-                return
+        self.wait_for(lambda: self.page.evaluate(expression))
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until `condition` holds. Fail after `PATIENCE_MS`."""
+        give_up = time.monotonic() + PATIENCE_MS / 1000
+        while not condition():
+            assert time.monotonic() < give_up, "the page never came to that"
             self.page.wait_for_timeout(100)
-        raise AssertionError(f"never true: {expression}")
 
 
 @contextmanager

@@ -94,8 +94,7 @@ def test_the_surface_turns_by_pointer_keys_and_buttons(view: Opened) -> None:
     view.page.mouse.move(box["x"] + box["width"] / 2 + 120, box["y"] + box["height"] / 2 + 20, steps=3)
     view.page.mouse.up()
     turned()
-    view.page.wait_for_timeout(500)  # until the picture is drawn
-    assert solid.screenshot() != before
+    view.wait_for(lambda: solid.screenshot() != before)
     solid.focus()
     view.page.keyboard.press("ArrowLeft")
     turned()
@@ -127,9 +126,10 @@ def test_path_marks_and_scales_are_drawn(view: Opened, run: Finished) -> None:
 
 def test_all_values_are_in_a_table(view: Opened, run: Finished) -> None:
     choose(view, surface="plain")
-    view.page.locator("#values summary").click()
-    cells = view.page.locator("#table td").all_inner_texts()
     stored = run.surface("plain", "one")[0].loss.ravel()
+    view.page.locator("#values summary").click()
+    view.wait_for(lambda: view.page.locator("#table td").count() == len(stored))  # a browser tells of `toggle` later
+    cells = view.page.locator("#table td").all_inner_texts()
     assert [float(cell) for cell in cells] == pytest.approx(stored.tolist(), rel=1e-3)
     view.page.locator("#values summary").click()
 
