@@ -1,6 +1,7 @@
 """Gather every number that paper.typ tells of: `python paper/gather.py [REFERENCES] [FILE]` writes numbers.json.
 
 All of them come from the stored references: their specs, minima, trajectories and curvatures, and the claims judged from them.
+A part of the study that has no reference is named in `missing`, and has no numbers; the study's own reference must be there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tmrepro.store.finished import Finished, read_finished
 from tmrepro.store.run_files import CURVATURE
 
 HERE = Path(__file__).resolve().parent
-STUDY, OTHER_READINGS = "paper-cpu", ("paper-cpu-variants", "paper-cpu-soft", "paper-cpu-keras")
+STUDY, OTHER_READINGS, PATHS = "paper-cpu", ("paper-cpu-variants", "paper-cpu-soft", "paper-cpu-keras"), "paper-cpu-paths"
 REMEDIES = ("paper-cpu", "remedy-cosine", "remedy-averaging", "remedy-relabelled")
 SIZES = ("paper-cpu", "paper-whole-dnn", "paper-whole-cnn", "paper-gpu")
 FIRST_EPOCHS = ("lm_first_epoch", "gm_first_epoch", "validation_first_epoch")
@@ -33,14 +34,20 @@ OF_A_POINT = (
 def gather(references: Path) -> dict[str, Any]:
     """The numbers as JSON values, from the folder that holds the references."""
     runs = {folder.name: read_finished(folder) for folder in sorted(references.iterdir())}
+    curvature = _curvatures(runs[STUDY])
+    paths = _paths(runs[PATHS]) if PATHS in runs else {}
+    remedies = {name: points for name in REMEDIES if (points := _first_points(_of_remedy(runs, name)))}
+    missing = [name for name in (*SIZES, *OTHER_READINGS, PATHS) if name not in runs]
+    missing += [name for name in REMEDIES if name not in remedies] + ([] if curvature else ["curvature"])
     return {
         "study": _about(runs[STUDY]),
-        "points": {name: _points(runs[name]) for name in (*SIZES, *OTHER_READINGS)},
-        "sizes": {name: _about(runs[name]) for name in SIZES},
+        "missing": missing,
+        "points": {name: _points(runs[name]) for name in (*SIZES, *OTHER_READINGS) if name in runs},
+        "sizes": {name: _about(runs[name]) for name in SIZES if name in runs},
         "claims": _claims(references),
-        "curvature": _curvatures(runs[STUDY]),
-        "paths": _paths(runs["paper-cpu-paths"]),
-        "remedies": {name: _first_points(_of_remedy(runs, name)) for name in REMEDIES},
+        "curvature": curvature,
+        "paths": paths,
+        "remedies": remedies,
     }
 
 
@@ -120,6 +127,8 @@ def _claims(references: Path) -> dict[str, Any]:
         for line in claim.lines
     }  # fmt: skip
     for name in (STUDY, *OTHER_READINGS):
+        if not (references / name).is_dir():
+            continue
         for setting, judged in judge_folders([references / name]).settings.items():
             for line in judged:
                 told = line.document()
@@ -142,6 +151,8 @@ def _curvatures(run: Finished) -> dict[str, Any]:
             for minimum in minima
             if (run.folder / "models" / minimum.model / CURVATURE).is_file()
         ]
+        if not documents:
+            continue
         slices = {
             surface: {
                 "predicted": _spread([document.slices[surface].predicted for document in documents]),

@@ -120,6 +120,19 @@ def test_numbers_of_the_data_stand_in_the_text(tmp_path, sample):
     assert "87comparisonsarereproduced,65contradictedand43undecided" in words
 
 
+def test_what_was_not_computed_is_named_and_has_no_table(tmp_path, sample):
+    sample = json.loads(json.dumps(sample))
+    sample |= {"curvature": {}, "paths": {}, "remedies": {}, "missing": ["paper-cpu-paths", "curvature"]}
+    sample["points"].pop("paper-cpu-soft")
+    for line in sample["claims"]["lines"].values():
+        line["settings"].pop("soft")
+    sample["claims"]["counts"].pop("soft")
+    words = typeset(sample, tmp_path)
+    assert "noresultyet:paper-cpu-paths,curvature." in words
+    assert "Curvatureatthepoint" not in words
+    assert "Wheretrainingbegan" not in words
+
+
 def test_a_statement_that_the_numbers_do_not_bear_stops_the_build(tmp_path):
     source = tmp_path / "paper.typ"
     source.write_text((PAPER / "paper.typ").read_text() + "#holds(n.study.seeds < 2)[One seed is enough.]")
