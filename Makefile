@@ -1,11 +1,12 @@
-# make run    set up .venv and run the main job: spec/quickstart.yaml into runs/quickstart
-# make test   set up .venv and run the tests
+# make run       set up .venv and run the main job: spec/quickstart.yaml into runs/quickstart
+# make test      set up .venv and run the tests
+# make paper     the paper from the shipped references: numbers.json and paper.pdf in paper/
 # make site      the documentation, and pages to explore the surfaces of the shipped references, in site/
 # make package   a wheel and a source distribution in dist/, and the wheel tried
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test verify lint bench clean soak lock package site image image-test
+.PHONY: help run test verify lint bench clean soak lock package paper site image image-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -46,6 +47,10 @@ package: .venv/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target dist/tried dist/tmrepro-*.whl
 	cd dist/tried && PYTHONPATH=$$PWD ../../$(BIN)/python -P -m tmrepro spec check quickstart
 	rm -rf dist/tried
+
+paper: .venv/.dev
+	$(BIN)/python paper/gather.py
+	$(BIN)/python paper/build.py
 
 # Warnings are errors, a broken link among them. Then a page for each reference; the quickstart's is of the finished run where there is one.
 site: .venv/.dev

@@ -21,7 +21,11 @@ from tmrepro.store.finished import Finished, read_finished
 from tmrepro.store.run_files import CURVATURE
 
 HERE = Path(__file__).resolve().parent
-STUDY, OTHER_READINGS, PATHS = "paper-cpu", ("paper-cpu-variants", "paper-cpu-soft", "paper-cpu-keras"), "paper-cpu-paths"
+STUDY, OTHER_READINGS, PATHS = (
+    "paper-cpu",
+    ("paper-cpu-variants", "paper-cpu-soft", "paper-cpu-keras"),
+    "paper-cpu-paths",
+)
 REMEDIES = ("paper-cpu", "remedy-cosine", "remedy-averaging", "remedy-relabelled")
 SIZES = ("paper-cpu", "paper-whole-dnn", "paper-whole-cnn", "paper-gpu")
 FIRST_EPOCHS = ("lm_first_epoch", "gm_first_epoch", "validation_first_epoch")
