@@ -39,6 +39,7 @@ import gudhi  # noqa: E402, F401
 import matplotlib.backends.backend_agg  # noqa: E402
 import matplotlib.backends.backend_pdf  # noqa: E402, F401
 import sklearn.datasets  # noqa: E402, F401
+import torch._dynamo  # noqa: E402, F401 - the first optimizer of a process loads it
 
 import tmrepro.cli.display  # noqa: E402
 import tmrepro.runner  # noqa: E402, F401

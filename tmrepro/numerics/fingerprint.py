@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.optim.adam import adam
 
 HASH_DIGITS = 16
 
@@ -91,13 +92,19 @@ def _batch_norm(image: Tensor) -> list[Tensor]:
 
 
 def _adam_step(values: Tensor, *, device: torch.device) -> Tensor:
-    """Return the result of two steps of the fused Adam that training uses."""
-    parameter = torch.nn.Parameter(values.clone())
-    optimizer = torch.optim.Adam([parameter], lr=0.01, fused=True)
+    """Return the result of two steps of the fused Adam that training uses.
+
+    The function is what `torch.optim.Adam` calls. The class would load torch's compiler, for two seconds.
+    """
+    parameter, first, second = values.clone(), torch.zeros_like(values), torch.zeros_like(values)
+    steps = torch.zeros((), dtype=torch.float32, device=device)
     for key in (13, 14):
-        parameter.grad = _numbers(key, len(values), device=device)
-        optimizer.step()
-    return parameter.detach()
+        gradient = _numbers(key, len(values), device=device)
+        adam(
+            [parameter], [gradient], [first], [second], [], [steps],
+            fused=True, amsgrad=False, beta1=0.9, beta2=0.999, lr=0.01, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+    return parameter
 
 
 def _hash(values: Iterable[Tensor] | np.ndarray | np.generic) -> str:

@@ -33,6 +33,11 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.changed |= storages(tree_leaves(given))
         return func(*args, **kwargs)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: to keep this class from being compiled, torch would load its compiler, for two seconds."""
+        return False
+
 
 def storages(values: Iterable[object]) -> set[int]:
     """Return the addresses of the memory of the tensors among `values`, if they have any."""
