@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -73,3 +74,14 @@ def test_a_lock_without_cuda_has_the_lines_of_the_lock(cpu_lock, name):
 def test_a_lock_without_torch_is_refused(cpu_lock):
     with pytest.raises(ValueError, match="torch and torchvision"):
         cpu_lock.split("numpy==2.0 \\\n    --hash=sha256:00\n")
+
+
+def test_the_tests_that_run_in_the_image_are_there():
+    named = re.search(r"^ +(tests/\S.*)'", (ROOT / "docker" / "test").read_text(encoding="utf-8"), re.MULTILINE).group(
+        1
+    )
+    paths = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {named}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert len(paths.stdout.splitlines()) > 8
+    assert [path for path in paths.stdout.splitlines() if not (ROOT / path).exists()] == []
