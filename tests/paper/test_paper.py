@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import pypdf
@@ -13,7 +14,9 @@ import pytest
 from tmrepro.store.finished import read_finished
 
 PAPER = Path(__file__).parents[2] / "paper"
-SAMPLE = Path(__file__).with_name("sample_numbers.json")
+NUMBERS = json.loads((PAPER / "numbers.json").read_text())
+# Of parts of the study that may have no result yet, in the form that gather.py gives them.
+SAMPLE = json.loads(Path(__file__).with_name("sample_numbers.json").read_text())
 # Digits that are no results:
 NAMES = re.compile(r"CIFAR-10|ResNet50|Li et al\. 2018|arXiv 2208\.13219|Algorithm [12]|Figure 1|AVX2")
 
@@ -80,11 +83,6 @@ def module(name: str):
     return loaded
 
 
-@pytest.fixture(scope="module")
-def sample() -> dict:
-    return json.loads(SAMPLE.read_text())
-
-
 def typeset(numbers: dict, folder: Path) -> str:
     """The words of the paper with `numbers`, without the space between them."""
     module("build").typeset(json.dumps(numbers), folder / "paper.pdf")
@@ -106,13 +104,12 @@ def test_the_reader_of_prose_sees_what_is_written_and_no_code():
     assert "".join(Prose(source).words).split() == ["one", "1", "two", "2", "five", "5", "ten."]
 
 
-def test_numbers_of_the_data_stand_in_the_text(tmp_path, sample):
-    words = typeset(sample, tmp_path)
-    study = sample["study"]
-    assert f"{study['train']}ofCIFAR-10’spictures" in words
-    for line in sample["claims"]["lines"]:
+def test_numbers_of_the_data_stand_in_the_text(tmp_path):
+    words = typeset(NUMBERS, tmp_path)
+    assert f"{NUMBERS['study']['train']}ofCIFAR-10’spictures" in words
+    for line in NUMBERS["claims"]["lines"]:
         assert line in words
-    other = json.loads(json.dumps(sample))
+    other = deepcopy(NUMBERS)
     other["study"]["train"] = 765
     other["claims"]["counts"]["paper"] = {"reproduced": 87, "contradicted": 65, "inconclusive": 43}
     words = typeset(other, tmp_path)
@@ -120,14 +117,13 @@ def test_numbers_of_the_data_stand_in_the_text(tmp_path, sample):
     assert "87comparisonsarereproduced,65contradictedand43undecided" in words
 
 
-def test_what_was_not_computed_is_named_and_has_no_table(tmp_path, sample):
-    sample = json.loads(json.dumps(sample))
-    sample |= {"curvature": {}, "paths": {}, "remedies": {}, "missing": ["paper-cpu-paths", "curvature"]}
-    sample["points"].pop("paper-cpu-soft")
-    for line in sample["claims"]["lines"].values():
-        line["settings"].pop("soft")
-    sample["claims"]["counts"].pop("soft")
-    words = typeset(sample, tmp_path)
+def test_what_was_not_computed_is_named_and_has_no_table(tmp_path):
+    words = typeset(NUMBERS | SAMPLE | {"missing": []}, tmp_path)
+    assert "noresultyet" not in words
+    assert "Curvatureatthepoint" in words
+    assert "Wheretrainingbegan" in words
+    none = {"curvature": {}, "paths": {}, "remedies": {}, "missing": ["paper-cpu-paths", "curvature"]}
+    words = typeset(NUMBERS | none, tmp_path)
     assert "noresultyet:paper-cpu-paths,curvature." in words
     assert "Curvatureatthepoint" not in words
     assert "Wheretrainingbegan" not in words
@@ -138,7 +134,14 @@ def test_a_statement_that_the_numbers_do_not_bear_stops_the_build(tmp_path):
     source.write_text((PAPER / "paper.typ").read_text() + "#holds(n.study.seeds < 2)[One seed is enough.]")
     (tmp_path / "figure1.png").write_bytes((PAPER / "figure1.png").read_bytes())
     with pytest.raises(RuntimeError, match="a statement of the text does not hold for the numbers"):
-        module("build").typeset(SAMPLE.read_text(), tmp_path / "paper.pdf", source=source)
+        module("build").typeset(json.dumps(NUMBERS), tmp_path / "paper.pdf", source=source)
+
+
+def test_a_conclusion_that_the_numbers_no_longer_bear_stops_the_build(tmp_path):
+    other = deepcopy(NUMBERS)
+    other["claims"]["lines"]["C1.slope"]["settings"]["filter"]["verdict"] = "inconclusive"
+    with pytest.raises(RuntimeError, match="a statement of the text does not hold for the numbers"):
+        typeset(other, tmp_path)
 
 
 def test_numbers_are_those_of_the_reference():
@@ -154,6 +157,14 @@ def test_numbers_are_those_of_the_reference():
         assert point["theta_norm"] == dict.fromkeys(("median", "least", "largest"), minimum["theta_norm"])
     assert gather._about(run)["train"] == 50_000
     assert gather._first_points([run])["cnn"]["lm_first_epoch"] == points["cnn"]["lm_first_epoch"]["median"]
+
+
+def test_numbers_and_readme_are_gathered_from_the_shipped_references(tmp_path):
+    gather = module("gather")
+    numbers = gather.gather(PAPER / "reference")
+    assert gather.dump(numbers) == (PAPER / "numbers.json").read_text()
+    assert gather.summary(numbers) in (PAPER.parent / "README.md").read_text()
+    assert f"{numbers['study']['seeds']}trainingseeds" in typeset(numbers, tmp_path)
 
 
 def test_never_is_later_than_any_epoch():

@@ -16,7 +16,7 @@ from tmrepro.statistics import STATISTICS
 from tmrepro.store.surfaces import read_facts
 from tmrepro.verification import Check
 from tmrepro.verification.level_statistics import check_statistics
-from tmrepro.verification.measured import grade_error
+from tmrepro.verification.measured import grade_error, remarks_on_errors
 from tmrepro.verification.platforms import Platforms
 
 Audit = Callable[..., list[Check]]
@@ -124,3 +124,12 @@ def test_a_replicate_with_another_error_agrees(whole_run: Path, reference: Path,
     (held,) = [held for held in check.numbers if held.name == "error_over_bound"]
     assert (check.passed, held.grade) == (True, "equal")
     assert dataclasses.replace(held, grade="equal") == held
+
+
+def test_of_many_surfaces_the_largest_error_is_named():
+    view = tmrepro.open_run(Path(__file__).parents[2] / "paper" / "reference" / "paper-cpu")
+    errors = [read_facts(view.folder, *of).error.over_bound for of in view.surfaces]
+    (note,) = remarks_on_errors(view).notes
+    assert f"at most {max(errors):.2g} (" in note
+    assert f"in {len(errors)} surfaces" in note
+    assert len(note) < 200

@@ -20,6 +20,7 @@ from tmrepro.verification.points import Sampled
 from tmrepro.verification.verdict import Check, Remarks
 
 ERROR = "error_over_bound"
+_MOST_LISTED = 8  # surfaces in one note; of more, the note has the largest error
 
 
 def remarks_on_errors(view: RunView) -> Remarks:
@@ -28,7 +29,7 @@ def remarks_on_errors(view: RunView) -> Remarks:
     The error of a lower precision is no warning, because the spec requests that precision.
     """
     precisions = {drawn.name: drawn.spec.precision for drawn in expand_surfaces(view.spec)}
-    within: list[str] = []
+    within: dict[str, float] = {}
     notes: list[str] = []
     warnings: list[str] = []
     for surface, model in view.surfaces:
@@ -36,13 +37,20 @@ def remarks_on_errors(view: RunView) -> Remarks:
         if error is None:
             warnings.append(f"{surface}/{model}: its error against float64 was not measured")
         elif error.over_bound is not None and error.over_bound <= 1:
-            within.append(f"{surface}/{model} {error.over_bound:.2g}")
+            within[f"{surface}/{model}"] = error.over_bound
         else:
             said = notes if precisions[surface] in LOWER else warnings
             said.append(f"{surface}/{model}: {error.note or f'{error.over_bound:.3g} times the bound'}")
     if within:
-        notes.insert(0, f"error against float64 over 1e-5 (|S| + 0.01), where measured: {', '.join(within)}")
+        notes.insert(0, f"error against float64 over 1e-5 (|S| + 0.01), where measured: {_listed(within)}")
     return Remarks(notes=tuple(notes), warnings=tuple(warnings))
+
+
+def _listed(errors: dict[str, float]) -> str:
+    if len(errors) <= _MOST_LISTED:
+        return ", ".join(f"{name} {error:.2g}" for name, error in errors.items())
+    largest = max(errors, key=errors.__getitem__)
+    return f"at most {errors[largest]:.2g} ({largest}) in {len(errors)} surfaces; statistics.json has each"
 
 
 def check_depths(view: RunView, computed: Statistics) -> list[Check]:
