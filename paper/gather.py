@@ -233,10 +233,9 @@ def summary(numbers: dict[str, Any]) -> str:
 
 def _verdicts(lines: list[dict[str, Any]], setting: str) -> str:
     found = Counter(line["settings"][setting]["verdict"] for line in lines)
-    words = [
+    return ", ".join(
         f"{found[verdict]} {verdict}" for verdict in ("reproduced", "contradicted", "inconclusive") if found[verdict]
-    ]
-    return f"{words[0]} of {len(lines)}" if len(words) == 1 else ", ".join(words)
+    )
 
 
 def dump(numbers: dict[str, Any]) -> str:

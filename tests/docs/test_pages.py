@@ -59,8 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workplace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A copy of `made` as the working directory, with `tmrepro` on the PATH."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    for name in ("quickstart", "paper-gpu"):
-        shutil.copytree(ROOT / "paper/reference" / name, tmp_path / "paper/reference" / name, copy_function=os.link)
+    shutil.copytree(ROOT / "paper/reference", tmp_path / "paper/reference", copy_function=os.link)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

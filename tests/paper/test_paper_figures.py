@@ -30,7 +30,7 @@ def figure1():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REFERENCES)
 def test_statistics_and_figures_of_a_reference_follow_from_its_surfaces(name):
-    """In a process of its own: the checks of types in this one would take minutes for the hundred surfaces of a study."""
+    """In a separate process, because this one checks types at run time. With 144 surfaces that takes minutes."""
     command = [sys.executable, "-m", "tmrepro", "verify", PAPER / "reference" / name, "--level", "statistics", "--json"]
     verdict = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert verdict["grade"] == "identical"

@@ -94,7 +94,7 @@ def _batch_norm(image: Tensor) -> list[Tensor]:
 def _adam_step(values: Tensor, *, device: torch.device) -> Tensor:
     """Return the result of two steps of the fused Adam that training uses.
 
-    The function is what `torch.optim.Adam` calls. The class would load torch's compiler, for two seconds.
+    `torch.optim.Adam` calls the same function. Creating that class loads torch's compiler, which takes two seconds.
     """
     parameter, first, second = values.clone(), torch.zeros_like(values), torch.zeros_like(values)
     steps = torch.zeros((), dtype=torch.float32, device=device)

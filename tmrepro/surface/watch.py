@@ -35,7 +35,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Return False: to keep this class from being compiled, torch would load its compiler, for two seconds."""
+        """Return False. Otherwise torch loads its compiler, which takes two seconds, to exclude this class from it."""
         return False
 
 
