@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import tmrepro
+from tmrepro.api import measure_curvature
 from tmrepro.cli.main import app
+from tmrepro.comparison.contents import Part
 from tmrepro.comparison.provenance import likely_reasons
 from tmrepro.comparison.runs import compare_runs
-from tmrepro.comparison.stages import Difference, _arrays
+from tmrepro.comparison.stages import Difference, _value
 from tmrepro.errors import DamagedError
 from tmrepro.store.surfaces import open_surface, read_surface
 
@@ -43,7 +45,9 @@ def run(tmp_path_factory) -> Path:
     """A finished run. Nobody may change it."""
     folder = tmp_path_factory.mktemp("diff")
     (folder / "tiny.yaml").write_text(SPEC, encoding="utf-8")
-    return tmrepro.run(folder / "tiny.yaml", out=folder / "run").run
+    run = tmrepro.run(folder / "tiny.yaml", out=folder / "run").run
+    measure_curvature(run, top=1, samples=20, probes=2, density_probes=0)
+    return run
 
 
 @pytest.fixture
@@ -126,8 +130,23 @@ def change_figure(run: Path) -> None:
     shutil.copyfile(run / "figures" / "one.shared.png", run / "figures" / "one.png")
 
 
+def change_curvature(run: Path) -> None:
+    edit(run / "models" / "cnn" / "curvature.json", lambda document: document.update(products=7))
+
+
+def change_eigenvector(run: Path) -> None:
+    path = run / "models" / "cnn" / "curvature.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
 def add_file(run: Path) -> None:
     (run / "notes.txt").write_text("ours", encoding="utf-8")
+
+
+def add_file_of_a_network(run: Path) -> None:
+    (run / "models" / "cnn" / "notes.txt").write_text("ours", encoding="utf-8")
 
 
 CHANGES = [
@@ -142,6 +161,15 @@ CHANGES = [
     (change_figure, "figures", r"figures/one\.png \(\S+% of the pixels\): SHA-256 \w{16} here, SHA-256 \w{16} there"),
     (add_file, "other files", r"notes\.txt: none here, there is one there"),
 ]
+MORE_CHANGES = [
+    (change_curvature, "curvature/cnn", r"curvature\.json, products: \d+ here, 7 there"),
+    (
+        change_eigenvector,
+        "curvature/cnn",
+        r"models/cnn/curvature\.safetensors: SHA-256 \w{16} here, SHA-256 \w{16} there",
+    ),
+    (add_file_of_a_network, "other files", r"models/cnn/notes\.txt: none here, there is one there"),
+]
 
 
 def test_a_run_is_the_same_as_itself(run):
@@ -149,7 +177,7 @@ def test_a_run_is_the_same_as_itself(run):
     assert found.first is None
     assert (found.exit_code, found.reasons) == (0, ())
     assert [stage.stage for stage in found.stages] == [
-        "spec", "data", "training/dnn", "minimum/dnn", "training/cnn", "minimum/cnn",
+        "spec", "data", "training/dnn", "minimum/dnn", "curvature/dnn", "training/cnn", "minimum/cnn", "curvature/cnn",
         "surface/one/dnn", "surface/one/cnn", "statistics", "figures", "other files",
     ]  # fmt: skip
 
@@ -165,7 +193,9 @@ def test_what_tells_the_time_does_not_count(run, other):
     assert compare_runs(run, other).first is None
 
 
-@pytest.mark.parametrize(("change", "stage", "said"), CHANGES, ids=[stage for _, stage, _ in CHANGES])
+@pytest.mark.parametrize(
+    ("change", "stage", "said"), [*CHANGES, *MORE_CHANGES], ids=lambda given: getattr(given, "__name__", "")
+)
 def test_the_stage_and_the_place_are_named(run, other, change, stage, said):
     change(other)
     seal(other)
@@ -293,10 +323,22 @@ def test_one_changed_bit_is_found_where_it_is(data, shape):
     i, j = (data.draw(st.integers(0, length - 1)) for length in shape)
     there = here.copy()
     there.view(np.uint64)[i, j] ^= np.uint64(1) << np.uint64(data.draw(st.integers(0, 63)))
-    (found,) = _arrays("x", here, there)
-    assert found.what.startswith(f"x, [{i}, {j}] (")
-    assert list(_arrays("x", here, here.copy())) == []
+    (found,) = _value(Part("x", here, there))
+    assert re.match(rf"x, \[{i}, {j}\]( \(|$)", found.what)
+    assert list(_value(Part("x", here, here.copy()))) == []
 
 
-def test_both_zeros_are_not_the_same_bits():
-    assert len(list(_arrays("x", np.array([0.0]), np.array([-0.0])))) == 1
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        (np.array([0.0]), np.array([-0.0])),
+        (np.array(3), np.array(4)),
+        (np.zeros(2), np.zeros(3)),
+        (np.zeros(2), np.zeros(2, "f4")),
+        (0.0, -0.0),
+        (1, 1.0),
+        (None, 1.0),
+    ],
+)
+def test_what_is_equal_in_value_alone_is_a_difference(here, there):
+    assert len(list(_value(Part("x", here, there)))) == 1

@@ -191,7 +191,7 @@ def test_diff_names_the_row_in_which_two_paths_part(whole_run, run, seal):
     seal(run)
     first = compare_runs(whole_run, run).first
     assert first is not None
-    assert (first.stage, first.difference.what) == ("trajectory/dnn", "trajectory.csv, line 3")
+    assert (first.stage, first.difference.what) == ("trajectory/dnn", f"trajectory.csv, epoch {rows[2][0]}, loss")
 
 
 def test_diff_names_directions_that_differ(whole_run, run, seal):

@@ -16,7 +16,9 @@ from tmrepro.verification.grades import (
     Grade,
     grade_accuracy,
     grade_array,
+    grade_arrays,
     grade_number,
+    grade_value,
     images_that_may_move,
     worst,
 )
@@ -56,6 +58,35 @@ def test_a_number_is_identical_to_itself_only_bit_by_bit(number: float) -> None:
 )
 def test_numbers_are_graded_by_the_stated_tolerance(value: object, expected: object, grade: Grade) -> None:
     assert grade_number(value, expected) == grade
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "grade"),
+    [
+        (10**9, 10**9 + 1, "different"),
+        (1e9, 1e9 + 1, "equal"),
+        (10**9, 1e9 + 1, "equal"),
+        ("TM", "TM", "identical"),
+        ("TM", "GM", "different"),
+        ((1, 2), (1, 2), "identical"),
+        (True, 1, "different"),
+        (None, None, "identical"),
+        (None, "TM", "different"),
+    ],
+)
+def test_only_floats_have_a_tolerance(value: object, expected: object, grade: Grade) -> None:
+    assert grade_value(value, expected) == grade
+
+
+def test_of_several_arrays_the_worst_is_named() -> None:
+    expected = {name: np.ones(3) for name in ("a", "b", "c")}
+    values = {"a": np.ones(3), "b": np.array([1, 1, 1.00005]), "c": np.array([1, 1.5, 1])}
+    assert grade_arrays(expected, expected)[0] == "identical"
+    grade, words = grade_arrays(values, expected)
+    assert (grade, words.partition(":")[0]) == ("different", "c")
+    grade, words = grade_arrays(values, expected, absolute={"c": 1.0})
+    assert (grade, words.partition(":")[0]) == ("equal", "b")
+    assert grade_arrays({"a": np.ones(3)}, expected)[0] == "different"
 
 
 @given(expected=NUMBERS.filter(lambda x: abs(x) < 1e300), share=st.floats(-0.99, 0.99))

@@ -18,6 +18,7 @@ from tmrepro.comparison.stages import (
     Difference,
     Side,
     compare_code,
+    compare_curvature,
     compare_data,
     compare_figures,
     compare_files,
@@ -32,11 +33,23 @@ from tmrepro.comparison.stages import (
 )
 from tmrepro.errors import EXIT_DIFFERENT, EXIT_OK
 from tmrepro.spec import expand_models, expand_surfaces
-from tmrepro.store.run_files import SPEC, STATISTICS, STORE
+from tmrepro.store.run_files import (
+    CURVATURE,
+    HISTORY,
+    LABELS,
+    MINIMUM,
+    SPEC,
+    STATISTICS,
+    STORE,
+    THETA,
+    VECTORS,
+    model_file,
+)
 from tmrepro.usercode import version_changes
 
 # Two spec.yaml can have the same meaning; the root of the store repeats the metadata of the surfaces.
 _TOLD_OTHERWISE = frozenset({SPEC, f"{STORE}/zarr.json"})
+_OF_A_MODEL = (HISTORY, THETA, LABELS, MINIMUM, CURVATURE, VECTORS)
 
 
 @dataclass(frozen=True)
@@ -94,30 +107,33 @@ def compare_runs(here: Path, there: Path) -> RunComparison:
 
 def _stages(ours: Side, theirs: Side) -> Iterator[tuple[str, Iterator[Difference]]]:
     """Yield every stage of either run, in the order of `ours`, with its differences."""
-    told: set[str] = set(_TOLD_OTHERWISE)
 
-    def stage(name: str, folder: str, found: Iterator[Difference]) -> tuple[str, Iterator[Difference]]:
-        told.update(path for side in (ours, theirs) for path in side.under(folder))
-        return name, found
+    def below(folder: str) -> set[str]:
+        return {*ours.under(folder), *theirs.under(folder)}
 
+    told = {*_TOLD_OTHERWISE, STATISTICS, *below("figures/")}
     yield "spec", compare_spec(ours, theirs)
     if ours.code or theirs.code:
         yield "code", compare_code(ours, theirs)
     yield "data", compare_data(ours, theirs)
     models = list(dict.fromkeys(model.name for side in (ours, theirs) for model in expand_models(side.spec)))
     for model in models:
-        yield stage(f"training/{model}", f"models/{model}/", compare_training(ours, theirs, model))
+        yield f"training/{model}", compare_training(ours, theirs, model)
         yield f"minimum/{model}", compare_minimum(ours, theirs, model)
-        if any(is_of_path(path) for side in (ours, theirs) for path in side.under(f"models/{model}/")):
+        of_path = {path for path in below(f"models/{model}/") if is_of_path(path)}
+        if of_path:
             yield f"trajectory/{model}", compare_trajectory(ours, theirs, model)
+        if {model_file(model, name) for name in (CURVATURE, VECTORS)} & below(f"models/{model}/"):
+            yield f"curvature/{model}", compare_curvature(ours, theirs, model)
+        told |= {model_file(model, name) for name in _OF_A_MODEL} | of_path
     pairs = [
         (drawn.name, model) for side in (ours, theirs) for drawn in expand_surfaces(side.spec) for model in drawn.models
     ]
     for surface, model in dict.fromkeys(pairs):
-        folder = f"{STORE}/{surface}/{model}/"
-        yield stage(f"surface/{surface}/{model}", folder, compare_surface(ours, theirs, surface, model))
-    yield stage("statistics", STATISTICS, compare_statistics(ours, theirs))
-    yield stage("figures", "figures/", compare_figures(ours, theirs))
+        yield f"surface/{surface}/{model}", compare_surface(ours, theirs, surface, model)
+        told |= below(f"{STORE}/{surface}/{model}/")
+    yield "statistics", compare_statistics(ours, theirs)
+    yield "figures", compare_figures(ours, theirs)
     yield "other files", compare_files(ours, theirs, told)
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import zip_longest
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tmrepro.comparison.contents import (
+    MISSING,
+    Part,
+    Values,
+    curvature_values,
+    flat,
+    history_values,
+    minimum_values,
+    parts_of,
+    path_values,
+    surface_values,
+)
 from tmrepro.errors import DamagedError
-from tmrepro.records import Epoch
 from tmrepro.reporting.figures import compare_png
-from tmrepro.spec import Spec, expand_surfaces, first_difference
+from tmrepro.spec import Spec, expand_surfaces, first_difference, surfaces_around
 from tmrepro.spec.limits import FIGURE_BYTES
-from tmrepro.store.atomic import WORK, read_bytes, safe_path, shown
+from tmrepro.store.atomic import WORK, read_bytes, safe_path
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.manifest import check_manifest, file_hashes, told
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.run_files import (
+    CURVATURE,
     HISTORY,
     LABELS,
     MANIFEST,
@@ -31,16 +42,17 @@ from tmrepro.store.run_files import (
     THETA,
     TIMED,
     TRAJECTORY,
+    VECTORS,
     model_file,
 )
 from tmrepro.store.specs import read_spec
 from tmrepro.store.stages import recorded_code, stages_in
 from tmrepro.store.statistics import read_statistics
-from tmrepro.store.surfaces import chunk_slices, read_surface
+from tmrepro.store.surfaces import chunk_slices
 from tmrepro.store.tensors import load_labels, load_tensors
-from tmrepro.store.trajectories import LIMIT_BYTES
+from tmrepro.store.trajectories import load_trajectory
 
-_TIMED_COLUMN, _TIMED_KEY = "seconds", "_seconds"
+_AT_POINTS = ("loss", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -109,8 +121,7 @@ def compare_data(ours: Side, theirs: Side) -> Iterator[Difference]:
     """Yield differences in what provenance.json records of the data."""
     here, there = (mapping(side.provenance.get("data")) for side in (ours, theirs))
     for name in ("name", "train", "validation", "classes", "fingerprint", "mean", "deviation"):
-        if here.get(name) != there.get(name):
-            yield Difference(name, _shown(here.get(name)), _shown(there.get(name)))
+        yield from _value(Part(name, here.get(name), there.get(name)))
 
 
 def compare_training(ours: Side, theirs: Side, model: str) -> Iterator[Difference]:
@@ -118,53 +129,37 @@ def compare_training(ours: Side, theirs: Side, model: str) -> Iterator[Differenc
     history, theta = model_file(model, HISTORY), model_file(model, THETA)
     if not (yield from _both_have(ours, theirs, history)):
         return
-    here, there = (load_history(side.path(history), name=f"{side.run}/{history}").epochs for side in (ours, theirs))
-    for one, other in zip(here, there, strict=False):
-        columns = [
-            field.name
-            for field in fields(Epoch)
-            if field.name != _TIMED_COLUMN and repr(getattr(one, field.name)) != repr(getattr(other, field.name))
-        ]
-        if columns:
-            also = f" (and {', '.join(columns[1:])})" if columns[1:] else ""
-            yield Difference(
-                f"epoch {one.epoch}, {columns[0]}{also}", *(repr(getattr(row, columns[0])) for row in (one, other))
-            )
-    if len(here) != len(there):
-        yield Difference("epochs", str(len(here)), str(len(there)))
-    if (yield from _both_have(ours, theirs, theta)) and ours.files[theta] != theirs.files[theta]:
+    histories = (load_history(side.path(history), name=f"{side.run}/{history}") for side in (ours, theirs))
+    yield from _rows(*map(history_values, histories))
+    if (yield from _differ(ours, theirs, theta)):
         tensors = [load_tensors(side.path(theta), name=f"{side.run}/{theta}") for side in (ours, theirs)]
         order = [str(entry[0]) for entry in mapping(ours.provenance.get("parameters")).get(model, []) if entry]
-        for name in dict.fromkeys([*(name for name in order if name in tensors[0]), *tensors[0], *tensors[1]]):
-            yield from _arrays(f"theta*, {name}", tensors[0].get(name), tensors[1].get(name))
+        ordered = {name: tensors[0][name] for name in order if name in tensors[0]} | tensors[0]
+        for part in parts_of(ordered, tensors[1]):
+            yield from _value(part, before="theta*, ")
 
 
 def compare_minimum(ours: Side, theirs: Side, model: str) -> Iterator[Difference]:
-    """Yield the first label of X~ that differs, then the first key of minimum.json."""
+    """Yield the first label of X~ that differs, then the fields of minimum.json."""
     labels, record = model_file(model, LABELS), model_file(model, MINIMUM)
-    if (yield from _both_have(ours, theirs, labels)) and ours.files[labels] != theirs.files[labels]:
+    if (yield from _differ(ours, theirs, labels)):
         here, there = (load_labels(side.path(labels), name=f"{side.run}/{labels}") for side in (ours, theirs))
-        yield from _arrays(LABELS, here, there)
-    if (yield from _both_have(ours, theirs, record)) and ours.files[record] != theirs.files[record]:
-        one, other = (asdict(read_minimum(side.run, model)) for side in (ours, theirs))
-        for key in one:
-            # The depths of planes follow from the surfaces, which come later.
-            if key != "depth_below_minimum" and not key.endswith(_TIMED_KEY) and repr(one[key]) != repr(other[key]):
-                yield Difference(f"{MINIMUM}, {key}", _shown(one[key]), _shown(other[key]))
+        yield from _value(Part(LABELS, here, there))
+    if (yield from _differ(ours, theirs, record)):
+        for part in parts_of(*(minimum_values(read_minimum(side.run, model)) for side in (ours, theirs))):
+            yield from _value(part, before=f"{MINIMUM}, ")
 
 
 def compare_trajectory(ours: Side, theirs: Side, model: str) -> Iterator[Difference]:
-    """Yield the first row of the path of training that differs, then the first other file of the path or of directions."""
+    """Yield the first point of the path of training that differs, then the other files of the path and of directions."""
     relative = model_file(model, TRAJECTORY)
-    if (relative in ours.files or relative in theirs.files) and (yield from _both_have(ours, theirs, relative)):
-        here, there = (_lines(side, relative) for side in (ours, theirs))
-        for number, (one, other) in enumerate(zip_longest(here, there, fillvalue=""), start=1):
-            if one != other:
-                yield Difference(f"{TRAJECTORY}, line {number}", one or "no such line", other or "no such line")
+    if (yield from _differ(ours, theirs, relative)):
+        paths = (
+            load_trajectory(side.run, model, surfaces=surfaces_around(side.spec, model)) for side in (ours, theirs)
+        )
+        yield from _rows(*map(path_values, paths), before=f"{TRAJECTORY}, ")
     files = {path for side in (ours, theirs) for path in side.under(f"models/{model}/") if is_of_path(path)}
-    for path in sorted(files - {relative}):
-        if (yield from _both_have(ours, theirs, path)) and ours.files[path] != theirs.files[path]:
-            yield Difference(path, *(f"SHA-256 {side.files[path][:16]}" for side in (ours, theirs)))
+    yield from _bytes(ours, theirs, sorted(files - {relative}))
 
 
 def is_of_path(path: str) -> bool:
@@ -173,9 +168,12 @@ def is_of_path(path: str) -> bool:
     return name == TRAJECTORY or folder == ["trajectory"] or name.startswith("directions-")
 
 
-def _lines(side: Side, relative: str) -> list[str]:
-    data = read_bytes(side.path(relative), limit_bytes=LIMIT_BYTES, name=f"{side.run}/{relative}")
-    return [shown(line[:200]) for line in data.decode("ascii", errors="replace").splitlines()]
+def compare_curvature(ours: Side, theirs: Side, model: str) -> Iterator[Difference]:
+    """Yield the values of curvature.json that differ, then the eigenvectors."""
+    if (yield from _differ(ours, theirs, model_file(model, CURVATURE))):
+        for part in parts_of(*(curvature_values(side.run, model) for side in (ours, theirs))):
+            yield from _value(part, before=f"{CURVATURE}, ")
+    yield from _bytes(ours, theirs, [model_file(model, VECTORS)])
 
 
 def compare_surface(ours: Side, theirs: Side, surface: str, model: str) -> Iterator[Difference]:
@@ -183,47 +181,31 @@ def compare_surface(ours: Side, theirs: Side, surface: str, model: str) -> Itera
     folder = f"{STORE}/{surface}/{model}/"
     if not (yield from _both_have(ours, theirs, f"{folder}zarr.json")) or ours.under(folder) == theirs.under(folder):
         return
-    (values, facts, home, step), (others, other_facts, other_home, other_step) = (
-        read_surface(side.run, surface, model) for side in (ours, theirs)
-    )
-    facts, other_facts = (replace(one, error=None) for one in (facts, other_facts))  # statistics.json has it
-    one = _flat(asdict(facts)) | {"home": home, "step": step}
-    other = _flat(asdict(other_facts)) | {"home": other_home, "step": other_step}
-    for key in one:
-        if repr(one[key]) != repr(other[key]):
-            yield Difference(key, _shown(one[key]), _shown(other[key]))
-    for axis in ("a", "b"):
-        yield from _arrays(f"axis {axis}", getattr(values, axis), getattr(others, axis))
-    if values.loss.shape == others.loss.shape:
-        chunk = next(drawn.spec.chunk for drawn in expand_surfaces(ours.spec) if drawn.name == surface)
-        for index, rows, columns in chunk_slices(len(values.a), chunk):
-            for name in ("loss", "accuracy"):
-                here, there = (getattr(side, name)[rows, columns] for side in (values, others))
-                start = (rows.start, columns.start)
-                yield from _arrays(f"chunk {index[0]}/{index[1]}, {name}", here, there, start=start, word="point ")
+    here, there = (surface_values(side.run, surface, model) for side in (ours, theirs))
+    for part in parts_of(here, there):
+        if part.name not in _AT_POINTS or here["loss"].shape != there["loss"].shape:
+            yield from _value(part)
+    chunk = next(drawn.spec.chunk for drawn in expand_surfaces(ours.spec) if drawn.name == surface)
+    for index, rows, columns in chunk_slices(len(here["loss"]), chunk):
+        for name in _AT_POINTS:
+            part = Part(f"chunk {index[0]}/{index[1]}, {name}", *(side[name][rows, columns] for side in (here, there)))
+            yield from _value(part, start=(rows.start, columns.start))
 
 
 def compare_statistics(ours: Side, theirs: Side) -> Iterator[Difference]:
     """Yield the statistics that differ, or that only one run has."""
-    if not (yield from _both_have(ours, theirs, STATISTICS)):
-        return
-    here, there = (
-        _flat(read_statistics(side.run, name=f"{side.run}/{STATISTICS}"), separator=" ") for side in (ours, theirs)
-    )
-    for name in dict.fromkeys([*here, *there]):
-        if name not in here or name not in there:
-            yield Difference(name, *_one_side(name in here))
-        elif repr(here[name]) != repr(there[name]):
-            yield Difference(name, _shown(here[name]), _shown(there[name]))
+    if (yield from _differ(ours, theirs, STATISTICS)):
+        stored = (read_statistics(side.run, name=f"{side.run}/{STATISTICS}") for side in (ours, theirs))
+        for part in parts_of(*(flat(values, separator=" ") for values in stored)):
+            yield from _value(part)
 
 
 def compare_figures(ours: Side, theirs: Side) -> Iterator[Difference]:
     """Yield the first figure that differs; PNG before PDF, because its pixels can be counted."""
     names = sorted({*ours.under("figures/"), *theirs.under("figures/")}, key=lambda name: (name.endswith(".pdf"), name))
     for name in names:
-        if (yield from _both_have(ours, theirs, name)) and ours.files[name] != theirs.files[name]:
-            words = [f"SHA-256 {side.files[name][:16]}" for side in (ours, theirs)]
-            yield Difference(f"{name}{_pixels(ours, theirs, name)}", words[0], words[1])
+        if (yield from _differ(ours, theirs, name)):
+            yield Difference(f"{name}{_pixels(ours, theirs, name)}", *_hashes(ours, theirs, name))
 
 
 def _pixels(ours: Side, theirs: Side, name: str) -> str:
@@ -236,9 +218,18 @@ def _pixels(ours: Side, theirs: Side, name: str) -> str:
 
 def compare_files(ours: Side, theirs: Side, told: set[str]) -> Iterator[Difference]:
     """Yield differences in all other files, also in bytes that have the same meaning."""
-    for path in sorted(({*ours.files} | {*theirs.files}) - told):
-        if (yield from _both_have(ours, theirs, path)) and ours.files[path] != theirs.files[path]:
-            yield Difference(path, *(f"SHA-256 {side.files[path][:16]}" for side in (ours, theirs)))
+    yield from _bytes(ours, theirs, sorted(({*ours.files} | {*theirs.files}) - told))
+
+
+def _bytes(ours: Side, theirs: Side, paths: list[str]) -> Iterator[Difference]:
+    for path in paths:
+        if (yield from _differ(ours, theirs, path)):
+            yield Difference(path, *_hashes(ours, theirs, path))
+
+
+def _hashes(ours: Side, theirs: Side, path: str) -> tuple[str, str]:
+    here, there = (f"SHA-256 {side.files[path][:16]}" for side in (ours, theirs))
+    return here, there
 
 
 def _both_have(ours: Side, theirs: Side, path: str) -> Generator[Difference, None, bool]:
@@ -248,39 +239,63 @@ def _both_have(ours: Side, theirs: Side, path: str) -> Generator[Difference, Non
     return path in ours.files and path in theirs.files
 
 
-def _arrays(
-    what: str, here: np.ndarray | None, there: np.ndarray | None, *, start: tuple[int, ...] = (), word: str = ""
-) -> Iterator[Difference]:
-    """Yield the first number that differs in any bit, and how many do. `start` is the index of the block in its array."""
-    if here is None or there is None:
-        yield Difference(what, *_one_side(there is None))
+def _differ(ours: Side, theirs: Side, path: str) -> Generator[Difference, None, bool]:
+    """Return whether both runs have the file, with other bytes. Yield a difference if only one of them has it."""
+    return (yield from _both_have(ours, theirs, path)) and ours.files[path] != theirs.files[path]
+
+
+def _rows(here: Values, there: Values, *, before: str = "") -> Iterator[Difference]:
+    """Yield the first row of a table with a column `epoch` in which a number differs, then a difference in length."""
+    parts = list(parts_of(here, there))
+    for part in parts:
+        if part.ours is MISSING or part.theirs is MISSING:
+            yield Difference(f"{before}column {part.name}", *_one_side(part.theirs is MISSING))
+            return
+    length = min(len(side["epoch"]) for side in (here, there))
+    found = ((_odd(part.ours[:length], part.theirs[:length]), part.name) for part in parts)
+    odd = [(int(rows[0, 0]), name) for rows, name in found if len(rows)]
+    if odd:
+        row = min(odd)[0]
+        name, *others = [name for first, name in odd if first == row]
+        also = f" (and {', '.join(others)})" if others else ""
+        values = (repr(side[name][row].item()) for side in (here, there))
+        yield Difference(f"{before}epoch {here['epoch'][row]:.0f}, {name}{also}", *values)
+    lengths = [str(len(side["epoch"])) for side in (here, there)]
+    if lengths[0] != lengths[1]:
+        yield Difference(f"{before}epochs", *lengths)
+
+
+def _odd(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Return the indices [n, dimensions] of the numbers that differ in any bit. Shapes and types are the same."""
+    bits = np.dtype(f"u{here.dtype.itemsize}")
+    return np.argwhere(here.view(bits) != there.view(bits))
+
+
+def _value(part: Part, *, before: str = "", start: tuple[int, ...] = ()) -> Iterator[Difference]:
+    """Yield the difference of a value; of an array, the first number that differs in any bit, and how many do.
+
+    `start` is the index of the array in a larger one.
+    """
+    what, here, there = f"{before}{part.name}", part.ours, part.theirs
+    if part.is_identical:
+        return
+    if here is MISSING or there is MISSING:
+        yield Difference(what, *_one_side(there is MISSING))
+    elif not isinstance(here, np.ndarray) or not isinstance(there, np.ndarray):
+        yield Difference(what, _shown(here), _shown(there))
     elif here.shape != there.shape or here.dtype != there.dtype:
         yield Difference(what, *(f"{side.dtype} {list(side.shape)}" for side in (here, there)))
-    elif here.tobytes() != there.tobytes():
-        bits = np.dtype(f"u{here.dtype.itemsize}")
-        odd = np.argwhere(np.ascontiguousarray(here).view(bits) != np.ascontiguousarray(there).view(bits))
+    else:
+        odd = _odd(here, there)
         first = tuple(int(index) for index in odd[0])
         place = [index + offset for index, offset in zip(first, start or (0,) * len(first), strict=True)]
-        counted = f"{len(odd)} of {here.size}" if here.size > 1 else "it"
-        differ = "differ" if len(odd) > 1 else "differs"
-        yield Difference(
-            f"{what}, {word}{place} ({counted} {differ})", *(repr(side[first].item()) for side in (here, there))
-        )
+        where = f", {'point ' if start else ''}{place}" if place else ""
+        counted = f" ({len(odd)} of {here.size} {'differ' if len(odd) > 1 else 'differs'})" if here.size > 1 else ""
+        yield Difference(f"{what}{where}{counted}", *(repr(side[first].item()) for side in (here, there)))
 
 
 def _one_side(is_here: bool) -> tuple[str, str]:  # noqa: FBT001
     return ("there is one", "none") if is_here else ("none", "there is one")
-
-
-def _flat(tree: Mapping[str, Any], *, separator: str = ".") -> dict[str, Any]:
-    """Return the leaves of nested objects by their paths."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= {f"{key}{separator}{inner}": leaf for inner, leaf in _flat(value, separator=separator).items()}
-        else:
-            found[key] = value
-    return found
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

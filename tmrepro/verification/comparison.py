@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tmrepro.comparison.contents import history_values, surface_values
 from tmrepro.errors import ArtefactError
 from tmrepro.records import FAILED
 from tmrepro.runner.view import RunView
@@ -27,7 +28,6 @@ from tmrepro.store.curvature import spectrum_stem
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
 from tmrepro.store.run_files import HISTORY, THETA, TRAJECTORY, model_file
-from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors
 from tmrepro.store.trajectories import load_trajectory
 from tmrepro.verification.bands import Band, Bands
@@ -35,9 +35,8 @@ from tmrepro.verification.code import compare_code
 from tmrepro.verification.figures import grade_figure
 from tmrepro.verification.grades import (
     ABSOLUTE,
-    RELATIVE,
     Grade,
-    grade_array,
+    grade_arrays,
     grade_number,
     images_that_may_move,
     worst,
@@ -49,6 +48,8 @@ from tmrepro.verification.platforms import compare_platforms, drawn_alike
 from tmrepro.verification.rounding import Rounding, rounding_between
 from tmrepro.verification.scales import JUDGES_NOTHING
 from tmrepro.verification.verdict import Against, Check, FigureComparison, Level, NumberComparison, Remarks, Sides
+
+_GRID = ("loss", "accuracy", "axis a", "axis b")
 
 
 @dataclass(frozen=True)
@@ -203,26 +204,19 @@ class Comparison:
         return [Check(self.level, f"surface {subject}", grade, detail), *checks]
 
     def _grade_surface(self, surface: str, model: str) -> tuple[Grade, str]:
-        ours, facts, _, _ = read_surface(self.view.folder, surface, model)
-        theirs, _, _, _ = read_surface(self.other.folder, surface, model)
+        ours, theirs = (surface_values(folder, surface, model) for folder in (self.view.folder, self.other.folder))
         of_losses = Rounding()
         if not self.platforms.exact:
             spec = next(drawn.spec for drawn in expand_surfaces(self.view.spec) if drawn.name == surface)
             of_losses = rounding_between(
                 self.view.provenance, self.other.provenance, surface=spec, stage=f"surface/{surface}/{model}"
             )
-        moved = self._accuracy_tolerance(max(facts.images, 1)) + of_losses.accuracy
-        found = []
-        for name, absolute, relative in (
-            ("loss", of_losses.absolute, of_losses.relative),
-            ("accuracy", moved, RELATIVE),
-            ("a", ABSOLUTE, RELATIVE),
-            ("b", ABSOLUTE, RELATIVE),
-        ):
-            grade, words = grade_array(getattr(ours, name), getattr(theirs, name), absolute=absolute, relative=relative)
-            found.append((grade, f"{name}: {words}"))
-        grade = worst(one for one, _ in found)
-        return grade, next(words for one, words in found if one == grade)
+        moved = self._accuracy_tolerance(max(ours["images"], 1)) + of_losses.accuracy
+        return grade_arrays(
+            *({name: side[name] for name in _GRID} for side in (ours, theirs)),
+            absolute={"loss": of_losses.absolute, "accuracy": moved},
+            relative={"loss": of_losses.relative},
+        )
 
     def _in_bands(
         self, subject: str, pairs: Mapping[str, tuple[Any, Any]], bands: Mapping[str, Band | None]
@@ -324,20 +318,10 @@ class Comparison:
         """Grade everything in history.csv except the seconds."""
         relative = model_file(model, HISTORY)
         sides = (self.view.history(model), load_history(safe_path(self.other.folder, relative), name=relative))
-        found = []
-        images = _images(self.view.provenance)
-        for name, absolute in (
-            ("train_loss", ABSOLUTE),
-            ("train_accuracy", self._accuracy_tolerance(images[0])),
-            ("validation_loss", ABSOLUTE),
-            ("validation_accuracy", self._accuracy_tolerance(images[1])),
-            ("lr", ABSOLUTE),
-        ):
-            ours, theirs = (np.array([getattr(row, name) for row in side.epochs], dtype=np.float64) for side in sides)
-            grade, words = grade_array(ours, theirs, absolute=absolute)
-            found.append((grade, f"history.csv {name}: {words}"))
-        grade = worst(one for one, _ in found)
-        return grade, next(words for one, words in found if one == grade)
+        train, validation = map(self._accuracy_tolerance, _images(self.view.provenance))
+        tolerances = {"train_accuracy": train, "validation_accuracy": validation}
+        grade, words = grade_arrays(*map(history_values, sides), absolute=tolerances)
+        return grade, f"{HISTORY} {words}"
 
     def _accuracy_tolerance(self, images: int) -> float:
         """Return the tolerance of an accuracy over `images` images: 0 on one platform, except for rounding a share."""
@@ -347,12 +331,10 @@ class Comparison:
 def _grade_tensors(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> tuple[Grade, str]:
     if set(ours) != set(theirs) or any(ours[name].dtype != theirs[name].dtype for name in ours):
         return "different", "other tensors"
-    found = {name: grade_array(ours[name].astype("f8"), theirs[name].astype("f8")) for name in ours}
-    grade = worst(one for one, _ in found.values())
-    if grade == "identical":
-        return grade, f"{len(found)} tensors, all bits"
-    name = next(name for name, (one, _) in found.items() if one == grade)
-    return grade, f"{name}: {found[name][1]}"
+    grade, words = grade_arrays(
+        *({name: array.astype("f8") for name, array in side.items()} for side in (ours, theirs))
+    )
+    return grade, f"{len(ours)} tensors, all bits" if grade == "identical" else words
 
 
 def _figure(folder: Path, relative: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -43,6 +43,13 @@ def grade_number(value: object, expected: object) -> Grade:
     if found is None or wanted is None:
         return "different"
     return grade_array(np.array([found]), np.array([wanted]))[0]
+
+
+def grade_value(value: object, expected: object) -> Grade:
+    """Grade two values, as `grade_number` does if one of them is a float. Others are identical or different: a count is exact."""
+    if isinstance(value, float) or isinstance(expected, float):
+        return grade_number(value, expected)
+    return "identical" if type(value) is type(expected) and value == expected else "different"
 
 
 def grade_accuracy(value: object, expected: object, *, images: int) -> Grade:
@@ -86,6 +93,32 @@ def grade_array(
     at = np.unravel_index(int(np.argmax(excess)), excess.shape)
     words = _words(values, expected, at=np.array(at), what="largest difference")
     return ("equal" if excess[at] <= 0 else "different"), words
+
+
+def grade_arrays(
+    values: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    *,
+    absolute: Mapping[str, float] | None = None,
+    relative: Mapping[str, float] | None = None,
+) -> tuple[Grade, str]:
+    """Grade arrays by name, float64. The text describes the first one of the worst grade.
+
+    `absolute` and `relative` are the tolerances of those that have others than `grade_array`.
+    """
+    if set(values) != set(expected):
+        return "different", f"has {', '.join(values)}; expected {', '.join(expected)}"
+    found = {
+        name: grade_array(
+            array,
+            expected[name],
+            absolute=(absolute or {}).get(name, ABSOLUTE),
+            relative=(relative or {}).get(name, RELATIVE),
+        )
+        for name, array in values.items()
+    }
+    grade = worst(one for one, _ in found.values())
+    return grade, next(f"{name}: {words}" for name, (one, words) in found.items() if one == grade)
 
 
 def _words(values: Float64[np.ndarray, ...], expected: Float64[np.ndarray, ...], *, at: np.ndarray, what: str) -> str:

@@ -7,13 +7,14 @@ that it ends where the rules of the spec end it, and that its seed is valid.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tmrepro.comparison.contents import SECONDS, minimum_values
 from tmrepro.networks import build_model
 from tmrepro.networks.parameters import layout_of
 from tmrepro.numerics.inference import outputs
@@ -26,11 +27,8 @@ from tmrepro.training.loop import RESEED_STRIDE, is_collapsed
 from tmrepro.training.minimum import diverged_minimum, find_minimum
 from tmrepro.training.optimizers import learning_rate
 from tmrepro.training.stopping import best_epoch, is_gm, is_lm, warmup_epochs
-from tmrepro.verification.grades import ABSOLUTE, RELATIVE, Grade, grade_accuracy, grade_array, grade_number, worst
+from tmrepro.verification.grades import ABSOLUTE, RELATIVE, Grade, grade_accuracy, grade_array, grade_value, worst
 from tmrepro.verification.verdict import Check
-
-DEPTH = "depth_below_minimum"
-_SECONDS = "_seconds"  # the end of the name of every duration; durations differ between runs
 
 
 def check_minimum(view: RunView, model: TrainedModel, *, device: torch.device, exact: bool) -> Check:
@@ -197,14 +195,12 @@ def grade_minimum(
     `images` are the numbers of training and validation images. `exact`: one platform, so an accuracy is graded as a number.
     `same_run`: durations must agree too. `other` describes the second record in the text.
     """
-    ours, theirs = asdict(stored), asdict(expected)
-    grades: dict[str, Grade] = {}
-    for field in fields(Minimum):
-        name = field.name
-        # The depths of planes are compared with the statistics of the surfaces.
-        if name in {"reason", DEPTH} or (name.endswith(_SECONDS) and not same_run):
-            continue
-        grades[name] = _grade_field(name, ours[name], theirs[name], images=images, exact=exact)
+    ours, theirs = (minimum_values(side) | (_durations(side) if same_run else {}) for side in (stored, expected))
+    grades: dict[str, Grade] = {
+        name: _grade_field(name, ours[name], theirs[name], images=images, exact=exact)
+        for name in ours
+        if name != "reason"
+    }
     grade = worst(grades.values())
     if grade == "identical" and stored.reason != expected.reason:  # a text that follows from the numbers
         grade, grades["reason"] = "different", "different"
@@ -214,9 +210,11 @@ def grade_minimum(
     return grade, f"{name}: stored {ours[name]}, {other} {theirs[name]}"
 
 
+def _durations(minimum: Minimum) -> dict[str, float | None]:
+    return {field.name: getattr(minimum, field.name) for field in fields(Minimum) if field.name.endswith(f"_{SECONDS}")}
+
+
 def _grade_field(name: str, ours: Any, theirs: Any, *, images: tuple[int, int], exact: bool) -> Grade:
     if isinstance(theirs, float) and name.endswith("accuracy") and not exact:
         return grade_accuracy(ours, theirs, images=images[1] if name.startswith("validation") else images[0])
-    if isinstance(theirs, float):
-        return grade_number(ours, theirs)
-    return "identical" if ours == theirs else "different"
+    return grade_value(ours, theirs)

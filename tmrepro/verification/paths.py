@@ -15,6 +15,7 @@ from typing import assert_never
 import numpy as np
 import torch
 
+from tmrepro.comparison.contents import path_values
 from tmrepro.directions.gaussian import DirectionPair
 from tmrepro.directions.trajectory import away_from
 from tmrepro.landscape.curvature import Settings, remeasure
@@ -31,7 +32,7 @@ from tmrepro.store.run_files import TRAJECTORY, model_file
 from tmrepro.store.stages import recorded_stages
 from tmrepro.store.trajectories import kept_state
 from tmrepro.training import path_epochs
-from tmrepro.verification.grades import Grade, grade_array, worst
+from tmrepro.verification.grades import Grade, grade_array, grade_arrays, worst
 from tmrepro.verification.verdict import Check
 
 CLOSE = 1e-6  # of a length: the parts in and across a plane are computed in float64 from float32 directions
@@ -100,7 +101,7 @@ def grade_path(stored: Sequence[TrajectoryPoint], expected: Sequence[TrajectoryP
     """Grade the agreement of two paths, row by row."""
     if [point.epoch for point in stored] != [point.epoch for point in expected]:
         return "different", "other epochs"
-    return grade_array(_numbers(stored), _numbers(expected))
+    return grade_arrays(path_values(stored), path_values(expected))
 
 
 def check_directions(view: RunView, drawn: DrawnSurface, model: TrainedModel, *, device: torch.device) -> Check | None:
@@ -234,14 +235,3 @@ def _check_components(view: RunView, model: TrainedModel, vectors: tuple[np.ndar
         return "identical", "the weights along the path give both components"
     grade, words = grade_array(np.stack(vectors).astype("f8"), found.astype("f8"))
     return grade, f"the weights along the path give other components: {words}"
-
-
-def _numbers(points: Sequence[TrajectoryPoint]) -> np.ndarray:
-    """Return all numbers of the rows; nan for None."""
-    rows = []
-    for point in points:
-        row = [point.loss, point.distance, point.gradient_norm, point.cosine, *(point.components or (None, None))]
-        for place in point.places.values():
-            row += [place.a, place.b, place.distance]
-        rows.append([math.nan if value is None else value for value in row])
-    return np.array(rows)

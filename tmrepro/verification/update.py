@@ -12,19 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tmrepro.errors import ArtefactError
-from tmrepro.records import Minimum
+import numpy as np
+
+from tmrepro.comparison.contents import MISSING, Part, parts_of, results
 from tmrepro.runner.view import RunView, open_run
 from tmrepro.spec import Spec, first_difference
-from tmrepro.spec.limits import FIGURE_BYTES
-from tmrepro.statistics import COMPARED_NUMBERS
-from tmrepro.store.atomic import read_bytes, safe_path
-from tmrepro.store.minima import read_minimum
-from tmrepro.store.run_files import STORE
-from tmrepro.store.surfaces import read_surface
 from tmrepro.verification.bands import Replicate, own_replicates
 from tmrepro.verification.figures import grade_figure
-from tmrepro.verification.grades import Grade, grade_array, grade_number, worst
+from tmrepro.verification.grades import Grade, grade_array, grade_value
 from tmrepro.verification.reference import Reference, replace_reference, write_reference
 from tmrepro.verification.verdict import Check, Sides, Verdict
 
@@ -102,64 +97,28 @@ def _changes(view: RunView, reference: Reference) -> Iterator[Change]:
     difference = first_difference(view.spec, reference.spec)
     if difference is not None:
         yield Change("spec", "its own", str(difference), "different")
-    yield from _changed_minima(view, reference.folder)
-    for place in dict.fromkeys([*_places(reference.statistics), *_places(view.statistics)]):
-        now, after = _at(reference.statistics, place), _at(view.statistics, place)
-        grade = grade_number(after, now)
-        if grade != "identical":
-            yield Change("/".join(place), _text(now), _text(after), grade)
-    yield from _changed_surfaces(view, reference.folder)
-    yield from _changed_figures(view.folder, reference.folder)
+    now, after = (results(side.folder, side.spec) for side in (reference, view))
+    for subject in dict.fromkeys([*now, *after]):
+        for part in parts_of(*(side[subject]() if subject in side else {} for side in (after, now))):
+            grade, detail = _grade(part)
+            if grade != "identical":
+                what = f"{subject}/{part.name}" if part.name else subject
+                yield Change(what, _text(part.theirs), detail or _text(part.ours), grade)
     for line in Sides(view.provenance, reference.provenance, "reference").lines:
         if line.differs:
             yield Change(f"provenance {line.path}", line.expected or NOTHING, line.run or NOTHING, "different")
 
 
-def _changed_minima(view: RunView, folder: Path) -> Iterator[Change]:
-    there = {path.parent.name for path in folder.glob("models/*/minimum.json")}
-    for model in dict.fromkeys([*view.models, *sorted(there)]):
-        now = read_minimum(folder, model) if model in there else None
-        after = view.minimum(model) if model in view.models else None
-        for name in ("category", *COMPARED_NUMBERS):
-            ours, theirs = _field(after, name), _field(now, name)
-            same: Grade = "identical" if ours == theirs else "different"
-            grade = same if name == "category" else grade_number(ours, theirs)
-            if grade != "identical":
-                yield Change(f"models/{model}/{name}", _text(theirs), _text(ours), grade)
-
-
-def _changed_surfaces(view: RunView, folder: Path) -> Iterator[Change]:
-    for surface, model in view.surfaces:
-        ours = read_surface(view.folder, surface, model)[0]
-        try:
-            theirs = read_surface(folder, surface, model)[0]
-        except ArtefactError:
-            yield Change(f"{STORE}/{surface}/{model}", NOTHING, f"{ours.loss.size} points", "different")
-            continue
-        found = [grade_array(getattr(ours, name), getattr(theirs, name)) for name in ("loss", "accuracy", "a", "b")]
-        grade = worst(one for one, _ in found)
-        if grade != "identical":
-            detail = next(text for one, text in found if one == grade)
-            yield Change(f"{STORE}/{surface}/{model}", f"{theirs.loss.size} points", detail, grade)
-
-
-def _changed_figures(run: Path, folder: Path) -> Iterator[Change]:
-    names = sorted({path.name for side in (run, folder) for path in side.glob("figures/*.png")})
-    for name in names:
-        relative = f"figures/{name}"
-        here, there = (_picture(side, relative) for side in (run, folder))
-        if here is None or there is None:
-            yield Change(
-                relative, NOTHING if there is None else "a figure", NOTHING if here is None else "a figure", "different"
-            )
-        elif here != there:
-            grade, detail = grade_figure(here, there, pdf=False, exact=True)
-            yield Change(relative, "a figure", detail, grade or "different")
-
-
-def _picture(folder: Path, relative: str) -> bytes | None:
-    path = safe_path(folder, relative)
-    return read_bytes(path, limit_bytes=FIGURE_BYTES, name=relative) if path.is_file() else None
+def _grade(part: Part) -> tuple[Grade, str]:
+    """Grade a part. The text describes the largest difference of two arrays or figures."""
+    match part.ours, part.theirs:
+        case np.ndarray() as ours, np.ndarray() as theirs:
+            return grade_array(ours, theirs)
+        case bytes() as ours, bytes() as theirs:
+            grade, detail = grade_figure(ours, theirs, pdf=False, exact=True)
+            return grade or "different", detail
+        case ours, theirs:
+            return grade_value(ours, theirs), ""
 
 
 def _remarks(view: RunView, reference: Reference) -> Iterator[str]:
@@ -190,9 +149,9 @@ def _at(statistics: Mapping[str, Mapping[str, Mapping[str, Any]]], place: tuple[
     return statistics.get(surface, {}).get(model, {}).get(name)
 
 
-def _field(minimum: Minimum | None, name: str) -> Any:
-    return None if minimum is None else getattr(minimum, name)
-
-
 def _text(value: Any) -> str:
-    return NOTHING if value is None else str(value)
+    if isinstance(value, np.ndarray):
+        return f"{value.size} numbers"
+    if isinstance(value, bytes):
+        return "a figure"
+    return NOTHING if value is None or value is MISSING else str(value)

@@ -80,9 +80,34 @@ def test_changed_surfaces_and_figures_are_shown(reference, made, seal):
     update, _ = update_reference(made / "runs" / "0", reference=reference, confirm=lambda _: False)
     changes = {change.what: change for change in update.changes}
     names = {f"figures/{path.name}" for path in (other / "figures").glob("*.png")}
-    assert set(changes) == {"surfaces.zarr/middle/dnn", "figures/old.png", *names}
+    of_surface = {what for what in changes if what.startswith("surfaces.zarr/middle/dnn/")}
+    assert set(changes) == {"figures/old.png", *names, *of_surface}
     assert (changes["figures/old.png"].now, changes["figures/old.png"].after) == ("a figure", "-")
-    assert changes["surfaces.zarr/middle/dnn"].grade == "different"
+    assert {"surfaces.zarr/middle/dnn/loss", "surfaces.zarr/middle/dnn/delta.seed"} <= of_surface
+    assert changes["surfaces.zarr/middle/dnn/loss"].grade == "different"
+
+
+def test_a_changed_history_is_shown(reference, run, seal):
+    path = reference / "models" / "dnn" / "history.csv"
+    header, first, *rest = path.read_text().splitlines()
+    cells = first.split(",")
+    cells[1] = repr(float(cells[1]) + 1)
+    path.write_text("\n".join([header, ",".join(cells), *rest]) + "\n")
+    seal(reference)
+    update, _ = update_reference(run, reference=reference, confirm=lambda _: False)
+    assert [(change.what, change.grade) for change in update.changes] == [
+        ("models/dnn/history.csv/train_loss", "different")
+    ]
+
+
+@pytest.mark.parametrize("name", ["seed", "lm_first_epoch", "category", "reason"])
+def test_every_field_of_a_minimum_counts(reference, run, edit, name):
+    stored = json.loads((reference / "models" / "dnn" / "minimum.json").read_text())
+    other = {"seed": stored["seed"] + 1, "lm_first_epoch": 1, "category": "LM", "reason": "because"}[name]
+    assert stored[name] != other
+    edit(reference, "models/dnn/minimum.json", lambda document: document.update({name: other}))
+    update, _ = update_reference(run, reference=reference, confirm=lambda _: False)
+    assert [(change.what, change.grade) for change in update.changes] == [(f"models/dnn/{name}", "different")]
 
 
 def test_yes_makes_the_run_the_reference_and_keeps_the_bands(changed, run):
