@@ -1,5 +1,6 @@
 """Comparison of runs. Neither torch nor the data are needed.
 
+contents.py     the results of a run as named values: the one list of what diff, verify and verify --update compare
 runs.py         `tmrepro diff`: the first difference between two runs; stages.py: the differences of one stage
 provenance.py   likely reasons for it, from the provenance of both
 listing.py      `tmrepro ls`: the runs and references below a folder
