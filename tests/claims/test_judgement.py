@@ -66,10 +66,12 @@ def test_with_ties_p_is_that_of_all_assignments(x: list[float], y: list[float]) 
 def test_known_order_is_reproduced_and_its_opposite_contradicted() -> None:
     low, high = sample(1, 2, 3, 4, 5, 6), sample(10, 20, 30, 40, 50, 60)
     count = len(LINES)
-    assert {line.verdict for line in judge_setting(lines(count), [(high, low)] * count)} == {"reproduced"}
+    found = judge_setting(lines(count), [(high, low)] * count)
+    assert {line.verdict for line in found} == {"reproduced"}
     opposite = judge_setting(lines(count), [(low, high)] * count)
     assert {line.verdict for line in opposite} == {"contradicted"}
     assert opposite[0].p_opposite_adjusted == pytest.approx(count / math.comb(12, 6))
+    assert (found[0].deciding_p, opposite[0].deciding_p) == (found[0].p_adjusted, opposite[0].p_opposite_adjusted)
 
 
 def test_five_seeds_a_side_are_too_few_for_all_lines_and_the_number_that_would_do_is_said() -> None:

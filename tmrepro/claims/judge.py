@@ -93,6 +93,11 @@ class Line:
         )
         return (median(larger) if larger else None), (median(smaller) if smaller else None)
 
+    @property
+    def deciding_p(self) -> float | None:
+        """The adjusted p of the test that decided: that in the opposite direction if the claim is contradicted."""
+        return self.p_opposite_adjusted if self.verdict == "contradicted" else self.p_adjusted
+
     def document(self) -> dict[str, Any]:
         """Return the line as JSON values."""
         return asdict(self)

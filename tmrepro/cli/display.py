@@ -126,7 +126,7 @@ def show_claims(claims: Judgement, *, console: Console) -> None:
         for line in next(iter(claims.settings.values())):
             medians = "; ".join("never" if value == math.inf else number(value) for value in line.medians)
             needed = "" if line.seeds_needed is None else str(line.seeds_needed)
-            test = (number(line.p_adjusted), number(line.superiority))
+            test = (number(line.deciding_p), number(line.superiority))
             table.add_row(line.id, line.comparison, medians, *test, line.verdict, needed)
     else:
         table = _table("claim", "as claimed", *claims.settings, right=())
