@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10
 
+from tests.data.pictures import Section
 from tmrepro.data import load_dataset
 from tmrepro.errors import DataError, StorageError, UsageError
 
@@ -118,8 +119,8 @@ def served(archive, monkeypatch, capsys) -> Iterator[Path]:
     capsys.readouterr()
 
 
-def test_every_picture_arrives_with_its_label_and_its_place(published, images, section):
-    dataset = load_dataset(section("cifar10"), data_dir=published)
+def test_every_picture_arrives_with_its_label_and_its_place(published, images):
+    dataset = load_dataset(Section("cifar10"), data_dir=published)
     assert dataset.classes == tuple(NAMES)
     for part, names in ((dataset.train, BATCHES[:2]), (dataset.validation, BATCHES[2:])):
         pixels = np.concatenate([images[name][0] for name in names])
@@ -129,21 +130,21 @@ def test_every_picture_arrives_with_its_label_and_its_place(published, images, s
         np.testing.assert_array_equal(part.labels, np.array(labels)[part.indices])
 
 
-def test_subsets_are_stratified(published, section):
-    dataset = load_dataset(section("cifar10", train=6, validation=3), data_dir=published)
+def test_subsets_are_stratified(published):
+    dataset = load_dataset(Section("cifar10", train=6, validation=3), data_dir=published)
     # Of nine images 3, 2 and 4 are of each class; of five 1, 2 and 2.
     assert np.bincount(dataset.train.labels).tolist() == [2, 1, 3]
     assert np.bincount(dataset.validation.labels).tolist() == [1, 1, 1]
 
 
-def test_the_folder_of_the_batches_itself_may_be_named_too(published, section, monkeypatch):
-    whole_set = load_dataset(section("cifar10"), data_dir=published)
-    assert load_dataset(section("cifar10"), data_dir=published / FOLDER).fingerprint == whole_set.fingerprint
+def test_the_folder_of_the_batches_itself_may_be_named_too(published, monkeypatch):
+    whole_set = load_dataset(Section("cifar10"), data_dir=published)
+    assert load_dataset(Section("cifar10"), data_dir=published / FOLDER).fingerprint == whole_set.fingerprint
     monkeypatch.chdir(published / FOLDER)
-    assert load_dataset(section("cifar10"), data_dir=Path()).fingerprint == whole_set.fingerprint
+    assert load_dataset(Section("cifar10"), data_dir=Path()).fingerprint == whole_set.fingerprint
 
 
-def test_an_altered_file_is_named_with_both_sums_and_nothing_is_unpickled(published, tmp_path, section):
+def test_an_altered_file_is_named_with_both_sums_and_nothing_is_unpickled(published, tmp_path):
     class Bomb:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "exploded",))
@@ -153,7 +154,7 @@ def test_an_altered_file_is_named_with_both_sums_and_nothing_is_unpickled(publis
     found = md5(altered.read_bytes())
     expected = CIFAR10.train_list[1][1]
     with pytest.raises(DataError, match=rf"data_batch_2: .*expected {expected}, found {found}") as caught:
-        load_dataset(section("cifar10"), data_dir=published)
+        load_dataset(Section("cifar10"), data_dir=published)
     assert "data_batch_1" not in str(caught.value)
     assert "run again with --download" in str(caught.value)
     assert not (tmp_path / "exploded").exists()
@@ -162,99 +163,99 @@ def test_an_altered_file_is_named_with_both_sums_and_nothing_is_unpickled(publis
 
 
 @pytest.mark.parametrize("name", [*BATCHES, "batches.meta"])
-def test_every_file_that_is_missing_or_cut_short_is_named(published, section, name):
+def test_every_file_that_is_missing_or_cut_short_is_named(published, name):
     path = published / FOLDER / name
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(DataError, match=rf"{name}: not the published file"):
-        load_dataset(section("cifar10"), data_dir=published)
+        load_dataset(Section("cifar10"), data_dir=published)
     path.unlink()
     with pytest.raises(DataError, match=rf"{name}: missing"):
-        load_dataset(section("cifar10"), data_dir=published)
+        load_dataset(Section("cifar10"), data_dir=published)
 
 
-def test_files_of_the_right_names_alone_are_not_cifar10(tmp_path, section):
+def test_files_of_the_right_names_alone_are_not_cifar10(tmp_path):
     (tmp_path / FOLDER).mkdir()
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch", "batches.meta"]
     for name in names:
         (tmp_path / FOLDER / name).write_bytes(b"x")
     with pytest.raises(DataError, match=r"data_batch_1: .*expected c99cafc152244af753f735de768cd75f") as caught:
-        load_dataset(section("cifar10"), data_dir=tmp_path)
+        load_dataset(Section("cifar10"), data_dir=tmp_path)
     assert all(name in str(caught.value) for name in names)
 
 
-def test_a_folder_without_cifar10_says_what_to_do(tmp_path, section):
+def test_a_folder_without_cifar10_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match=rf"(?s){FOLDER}: no such folder.*--data-dir.*--download"):
-        load_dataset(section("cifar10"), data_dir=tmp_path / "gone")
+        load_dataset(Section("cifar10"), data_dir=tmp_path / "gone")
     (tmp_path / "cifar-10-batches-bin").mkdir()
     with pytest.raises(DataError, match="cifar-10-batches-bin is the version for C"):
-        load_dataset(section("cifar10"), data_dir=tmp_path)
+        load_dataset(Section("cifar10"), data_dir=tmp_path)
 
 
-def test_an_archive_that_is_not_unpacked_is_noticed(archive, published, section):
+def test_an_archive_that_is_not_unpacked_is_noticed(archive, published):
     archive.rename(published / archive.name)
     with pytest.raises(DataError, match="complete but not unpacked"):
-        load_dataset(section("cifar10"), data_dir=published)
+        load_dataset(Section("cifar10"), data_dir=published)
     # The address leads nowhere now, so this one unpacks without a transfer.
-    assert len(load_dataset(section("cifar10"), data_dir=published, download=True).train.labels) == 9
+    assert len(load_dataset(Section("cifar10"), data_dir=published, download=True).train.labels) == 9
 
 
-def test_a_half_downloaded_archive_is_noticed(archive, published, section):
+def test_a_half_downloaded_archive_is_noticed(archive, published):
     (published / archive.name).write_bytes(archive.read_bytes()[:100])
     with pytest.raises(DataError, match=r"tar\.gz: not the published file.*half downloaded.*\n.*delete .*tar\.gz"):
-        load_dataset(section("cifar10"), data_dir=published)
+        load_dataset(Section("cifar10"), data_dir=published)
 
 
 @pytest.mark.usefixtures("served")
-def test_download_fetches_what_is_missing_and_mends_what_is_damaged(published, section):
-    fetched = load_dataset(section("cifar10"), data_dir=published / "new", download=True)
+def test_download_fetches_what_is_missing_and_mends_what_is_damaged(published):
+    fetched = load_dataset(Section("cifar10"), data_dir=published / "new", download=True)
     (published / "new" / FOLDER / "batches.meta").write_bytes(b"x")
     (published / "new" / CIFAR10.filename).write_bytes(b"half")
-    mended = load_dataset(section("cifar10"), data_dir=published / "new", download=True)
+    mended = load_dataset(Section("cifar10"), data_dir=published / "new", download=True)
     assert mended.fingerprint == fetched.fingerprint
     assert mended.classes == tuple(NAMES)
 
 
-def test_a_download_of_other_bytes_is_refused(served, published, section):
+def test_a_download_of_other_bytes_is_refused(served, published):
     served.write_bytes(served.read_bytes()[:100])
     with pytest.raises(DataError, match=r"cannot be downloaded \(File not found or corrupted"):
-        load_dataset(section("cifar10"), data_dir=published, download=True)
+        load_dataset(Section("cifar10"), data_dir=published, download=True)
     assert not (published / FOLDER).exists()
 
 
-def test_a_whole_set_is_not_downloaded_again(published, section):
-    assert len(load_dataset(section("cifar10"), data_dir=published, download=True).train.labels) == 9
+def test_a_whole_set_is_not_downloaded_again(published):
+    assert len(load_dataset(Section("cifar10"), data_dir=published, download=True).train.labels) == 9
     assert sorted(path.name for path in published.iterdir()) == [FOLDER]
 
 
 @pytest.mark.usefixtures("published")
-def test_a_download_that_fails_says_how_to_go_without(tmp_path, section):
+def test_a_download_that_fails_says_how_to_go_without(tmp_path):
     with pytest.raises(DataError, match=r"cannot be downloaded .*copy cifar-10-python\.tar\.gz into"):
-        load_dataset(section("cifar10"), data_dir=tmp_path / "empty", download=True)
+        load_dataset(Section("cifar10"), data_dir=tmp_path / "empty", download=True)
 
 
 @pytest.mark.usefixtures("served")
-def test_a_download_to_a_place_that_cannot_be_written_is_no_matter_of_data(tmp_path, section):
+def test_a_download_to_a_place_that_cannot_be_written_is_no_matter_of_data(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="cannot be written there"):
-        load_dataset(section("cifar10"), data_dir=tmp_path / "file", download=True)
+        load_dataset(Section("cifar10"), data_dir=tmp_path / "file", download=True)
 
 
-def test_wrong_numbers_are_refused(published, section):
+def test_wrong_numbers_are_refused(published):
     with pytest.raises(UsageError, match=r"data\.train: asks for 10 images, but CIFAR-10's training set has 9"):
-        load_dataset(section("cifar10", train=10), data_dir=published)
+        load_dataset(Section("cifar10", train=10), data_dir=published)
     with pytest.raises(UsageError, match=r"data\.validation: asks for 6 images, but .*test set has 5"):
-        load_dataset(section("cifar10", validation=6), data_dir=published)
+        load_dataset(Section("cifar10", validation=6), data_dir=published)
     with pytest.raises(UsageError, match=r"data\.size: CIFAR-10's images are 32 x 32 \(got 28\)"):
-        load_dataset(section("cifar10", size=28), data_dir=published)
+        load_dataset(Section("cifar10", size=28), data_dir=published)
 
 
 @pytest.mark.parametrize("folder", ["", FOLDER])
-def test_a_spec_of_pictures_takes_the_published_files_too(published, section, folder):
-    found = load_dataset(section("images", train=6, validation=4), data_dir=published / folder)
-    assert found.fingerprint == load_dataset(section("cifar10", train=6, validation=4), data_dir=published).fingerprint
+def test_a_spec_of_pictures_takes_the_published_files_too(published, folder):
+    found = load_dataset(Section("images", train=6, validation=4), data_dir=published / folder)
+    assert found.fingerprint == load_dataset(Section("cifar10", train=6, validation=4), data_dir=published).fingerprint
 
 
-def test_pictures_beside_the_published_files_come_first(published, section):
+def test_pictures_beside_the_published_files_come_first(published):
     (published / "train").mkdir()
     with pytest.raises(DataError, match="train: holds no class folders"):
-        load_dataset(section("images"), data_dir=published)
+        load_dataset(Section("images"), data_dir=published)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.data.pictures import Section, write_pictures
 from tmrepro.data import DATA_DIR_VARIABLE, Part, fingerprint, load_dataset
 from tmrepro.errors import DataError
 
@@ -55,9 +56,9 @@ def test_fingerprint_does_not_depend_on_memory_layout_or_origin(part, other):
     assert fingerprint(fortran, other) == fingerprint(part, other)
 
 
-def test_constants_are_those_of_the_training_part_alone(tmp_path, section, pictures):
-    written = pictures(tmp_path, train={"cat": 3, "dog": 2}, test={"cat": 2, "dog": 2})
-    dataset = load_dataset(section("images", size=4), data_dir=tmp_path)
+def test_constants_are_those_of_the_training_part_alone(tmp_path):
+    written = write_pictures(tmp_path, train={"cat": 3, "dog": 2}, test={"cat": 2, "dog": 2})
+    dataset = load_dataset(Section("images", size=4), data_dir=tmp_path)
     pixels = np.stack([pixels for path, pixels in written.items() if path.startswith("train")]).astype(np.float64)
     # Sums of 80 values in float64, in NumPy's order.
     np.testing.assert_allclose(dataset.mean, pixels.mean((0, 1, 2)), rtol=1e-13)
@@ -65,25 +66,25 @@ def test_constants_are_those_of_the_training_part_alone(tmp_path, section, pictu
     assert dataset.fingerprint == fingerprint(dataset.train, dataset.validation)
 
 
-def test_the_environment_names_the_folder_where_the_argument_does_not(tmp_path, section, pictures, monkeypatch):
-    pictures(tmp_path / "here", train={"cat": 1, "dog": 1}, test={"cat": 1, "dog": 1})
+def test_the_environment_names_the_folder_where_the_argument_does_not(tmp_path, monkeypatch):
+    write_pictures(tmp_path / "here", train={"cat": 1, "dog": 1}, test={"cat": 1, "dog": 1})
     monkeypatch.setenv(DATA_DIR_VARIABLE, str(tmp_path / "here"))
-    assert len(load_dataset(section("images", size=4)).train.labels) == 2
+    assert len(load_dataset(Section("images", size=4)).train.labels) == 2
     with pytest.raises(DataError, match="elsewhere: no such folder"):
-        load_dataset(section("images", size=4), data_dir=tmp_path / "elsewhere")
+        load_dataset(Section("images", size=4), data_dir=tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("value", [None, ""])
 @pytest.mark.parametrize(("name", "remedy"), [("cifar10", "--download"), ("images", "train/CLASS")])
-def test_no_folder_at_all_says_how_to_name_one(section, monkeypatch, name, remedy, value):
+def test_no_folder_at_all_says_how_to_name_one(monkeypatch, name, remedy, value):
     monkeypatch.delenv(DATA_DIR_VARIABLE, raising=False)
     if value is not None:
         monkeypatch.setenv(DATA_DIR_VARIABLE, value)
     with pytest.raises(DataError, match=rf"(?s){name}.*--data-dir DIR.*TMREPRO_DATA=DIR.*{remedy}"):
-        load_dataset(section(name))
+        load_dataset(Section(name))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "images"])
-def test_what_the_file_system_refuses_is_told_as_an_error_of_the_data(tmp_path, section, name):
+def test_what_the_file_system_refuses_is_told_as_an_error_of_the_data(tmp_path, name):
     with pytest.raises(DataError, match=r"x{300}.*: (cannot be read|no such folder)"):
-        load_dataset(section(name), data_dir=tmp_path / ("x" * 300))
+        load_dataset(Section(name), data_dir=tmp_path / ("x" * 300))

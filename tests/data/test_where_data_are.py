@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tmrepro
+from tests.data.pictures import write_pictures
 from tmrepro.data import DATA_DIR_VARIABLE, is_at_hand, load_dataset, place_of
 from tmrepro.errors import SpecError
 from tmrepro.spec import DataSpec, parse_spec
@@ -31,18 +32,18 @@ def test_a_folder_that_is_absolute_or_below_home_stays_it(monkeypatch, tmp_path)
         assert place_of(DataSpec(name="images", folder=folder), data_dir=None, home=tmp_path) == Path(expected)
 
 
-def test_the_folder_is_no_part_of_the_pictures(pictures, monkeypatch, tmp_path):
+def test_the_folder_is_no_part_of_the_pictures(monkeypatch, tmp_path):
     monkeypatch.delenv(DATA_DIR_VARIABLE, raising=False)
-    pictures(tmp_path / "pictures", train={"a": 2, "b": 2}, test={"a": 1, "b": 1}, width=8, height=8)
+    write_pictures(tmp_path / "pictures", train={"a": 2, "b": 2}, test={"a": 1, "b": 1}, width=8, height=8)
     data = DataSpec(name="images", folder="pictures", size=8)
     found = load_dataset(data, data_dir=place_of(data, data_dir=None, home=tmp_path))
     bare = load_dataset(DataSpec(name="images", size=8), data_dir=tmp_path / "pictures")
     assert found.fingerprint == bare.fingerprint
 
 
-def test_a_spec_runs_from_its_folder_and_its_run_is_verified_from_anywhere(pictures, monkeypatch, tmp_path):
+def test_a_spec_runs_from_its_folder_and_its_run_is_verified_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.delenv(DATA_DIR_VARIABLE, raising=False)
-    pictures(tmp_path / "specs/pictures", train={"a": 8, "b": 8}, test={"a": 2, "b": 2}, width=8, height=8)
+    write_pictures(tmp_path / "specs/pictures", train={"a": 8, "b": 8}, test={"a": 2, "b": 2}, width=8, height=8)
     (tmp_path / "specs/folder.yaml").write_text(
         "version: 1\nname: folder\ndata: {name: images, folder: pictures, size: 8}\n"
         "models: [{name: dnn, kind: dnn, widths: [6, 2]}]\ncompute: {threads: 1}\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import nn
@@ -35,8 +33,3 @@ def inputs() -> torch.Tensor:
 @pytest.fixture
 def targets() -> torch.Tensor:
     return torch.randint(CLASSES, (IMAGES,), generator=torch.Generator().manual_seed(6))
-
-
-@pytest.fixture
-def mse() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    return lambda outputs, wanted: ((outputs - wanted) ** 2).sum(1)

@@ -8,11 +8,13 @@ import statistics
 import numpy as np
 import pytest
 
+from tests.statistics.arrays import statistics_of
+
 
 @pytest.mark.parametrize("missing", [0.0, 0.02, 0.15])
 @pytest.mark.parametrize(("shape", "home"), [((9, 9), (0, 0)), ((9, 9), (4, 4)), ((7, 11), (3, 5)), ((8, 5), (0, 0))])
 @pytest.mark.parametrize("seed", range(4))
-def test_statistics_follow_their_definitions(statistics_of, shape, home, missing, seed):
+def test_statistics_follow_their_definitions(shape, home, missing, seed):
     generator = np.random.default_rng([seed, *shape, *home, int(100 * missing)])
     i, j = np.indices(shape)
     bowl = 0.02 * (i - home[0]) ** 2 + 0.05 * (j - home[1]) ** 2

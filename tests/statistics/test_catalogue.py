@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from tests.statistics.arrays import statistics_of
 from tmrepro.records import Minimum
 from tmrepro.statistics import (
     COMPARED_NUMBERS,
@@ -47,7 +48,7 @@ NAMES = [
 ]
 
 
-def test_every_statistic_is_listed_in_the_order_in_which_it_is_computed(statistics_of):
+def test_every_statistic_is_listed_in_the_order_in_which_it_is_computed():
     assert [info.name for info in STATISTICS] == NAMES
     assert list(statistics_of([[0, 1], [2, 3]])) == NAMES
     assert [info.name for info in STATISTICS if info.integer] == ["non_finite", "local_minima"]
@@ -74,7 +75,7 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_schema_accepts_what_is_computed(validator, statistics_of):
+def test_schema_accepts_what_is_computed(validator):
     bowl = statistics_of([[2, 1, 2], [1, 0, 1], [2, 1, 2.5]], home=(1, 1))
     nothing = statistics_of(np.full((2, 2), np.nan))
     validator.validate({"paper": {"dnn": bowl, "dnn.r1": nothing}, "paper.d1": {}})
@@ -92,7 +93,7 @@ def test_schema_accepts_what_is_computed(validator, statistics_of):
     ],
     ids=["missing", "unknown", "not a count", "text", "truth value"],
 )
-def test_schema_refuses_what_is_no_set_of_statistics(validator, statistics_of, damage):
+def test_schema_refuses_what_is_no_set_of_statistics(validator, damage):
     values = statistics_of([[0, 1], [2, 3]])
     damage(values)
     assert not validator.is_valid({"paper": {"dnn": values}})

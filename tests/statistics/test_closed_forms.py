@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from tests.statistics.arrays import statistics_of
+
 # Closed forms and code differ by the rounding of a few hundred operations.
 close = pytest.approx
 P, Q = 3.0, 0.5
@@ -18,14 +20,14 @@ def grid(K, *, home, step=1.0, Kb=None):
     return a, b
 
 
-def test_slope_of_a_plane_is_exact_in_the_corner_and_at_the_centre(statistics_of):
+def test_slope_of_a_plane_is_exact_in_the_corner_and_at_the_centre():
     for home in (0, 3):
         a, b = grid(7, home=home, step=0.25)
         values = statistics_of(500 + 3 * a + 100 * b, home=(home, home), step=0.25)
         assert values["slope_at_minimum"] == close(math.hypot(3, 100))
 
 
-def test_plane_is_convex_without_minima_and_turns_over_at_theta(statistics_of):
+def test_plane_is_convex_without_minima_and_turns_over_at_theta():
     a, b = grid(5, home=2)
     values = statistics_of(3 * a + 100 * b, home=(2, 2))
     assert values["convex_fraction"] == 1
@@ -36,7 +38,7 @@ def test_plane_is_convex_without_minima_and_turns_over_at_theta(statistics_of):
     assert values["half_rise_radius"] is None  # the edges' median is S0
 
 
-def test_plane_on_a_corner_grid(statistics_of):
+def test_plane_on_a_corner_grid():
     a, b = grid(3, home=0)
     values = statistics_of(3 * a + 100 * b)
     # mean |3 a + 100 b - 3 b - 100 a| = 97 mean |i - j| = 97 * 8/9; mean of S = 103
@@ -47,7 +49,7 @@ def test_plane_on_a_corner_grid(statistics_of):
     assert (values["loss_at_minimum"], values["loss_min"], values["loss_max"]) == (0, 0, 206)
 
 
-def test_bowl_in_the_corner(statistics_of):
+def test_bowl_in_the_corner():
     step = 0.5
     a, b = grid(11, home=0, step=step)
     values = statistics_of(P * a**2 + Q * b**2, step=step)
@@ -65,14 +67,14 @@ def test_bowl_in_the_corner(statistics_of):
     assert values["local_minima"] == 1
 
 
-def test_bowl_is_less_alike_along_its_axes_the_more_its_curvatures_differ(statistics_of):
+def test_bowl_is_less_alike_along_its_axes_the_more_its_curvatures_differ():
     a, b = grid(3, home=0)
     values = statistics_of(P * a**2 + Q * b**2)
     # mean |i^2 - j^2| = 16/9, mean (P i^2 + Q j^2) = (P + Q) 5/3
     assert values["axis_asymmetry"] == close((P - Q) / (P + Q) * (16 / 9) / (5 / 3))
 
 
-def test_bowl_around_the_centre(statistics_of):
+def test_bowl_around_the_centre():
     a, b = grid(9, home=4, step=0.5)
     values = statistics_of(0.25 + P * a**2 + Q * b**2, home=(4, 4), step=0.5)
     assert values["slope_at_minimum"] == 0
@@ -84,7 +86,7 @@ def test_bowl_around_the_centre(statistics_of):
     assert values["sharpness_0.1"] == 0  # 0.4 steps: theta* alone
 
 
-def test_sharpness_does_not_see_beyond_its_radius(statistics_of):
+def test_sharpness_does_not_see_beyond_its_radius():
     a, b = grid(11, home=5)
     losses = np.where(np.sqrt(a**2 + b**2) <= 2.5, 1.0, 1e6)
     losses[5, 5] = 0
@@ -93,7 +95,7 @@ def test_sharpness_does_not_see_beyond_its_radius(statistics_of):
 
 
 @pytest.mark.parametrize("m", [10, 30, 50])
-def test_sharpness_reaches_its_share_of_the_grid(statistics_of, m):
+def test_sharpness_reaches_its_share_of_the_grid(m):
     a, _ = grid(m + 1, home=0)
     values = statistics_of(a + np.zeros((1, m + 1)))
     assert values["sharpness_0.1"] == close(100 * (m // 10))
@@ -101,7 +103,7 @@ def test_sharpness_reaches_its_share_of_the_grid(statistics_of, m):
     assert values["sharpness_0.5"] == close(100 * (m // 2))
 
 
-def test_roughness_where_the_logarithm_is_a_bowl(statistics_of):
+def test_roughness_where_the_logarithm_is_a_bowl():
     a, b = grid(6, home=0, step=0.5)
     p, q = 0.2, 0.05
     values = statistics_of(np.expm1(p * a**2 + q * b**2), step=0.5)
@@ -109,14 +111,14 @@ def test_roughness_where_the_logarithm_is_a_bowl(statistics_of):
     assert values["roughness"] == close(math.sqrt(2 * (p**2 + q**2)) * 0.25 / ((p + q) * 6.25), rel=1e-9)
 
 
-def test_roughness_pools_the_axes_of_an_oblong_surface(statistics_of):
+def test_roughness_pools_the_axes_of_an_oblong_surface():
     a, b = grid(3, home=0, Kb=5)
     values = statistics_of(np.expm1(0.1 * a**2 + 0.3 * b))
     # 5 differences of 0.2 along a, 9 of 0 along b; range 0.4 + 1.2
     assert values["roughness"] == close(math.sqrt(5 * 0.04 / 14) / 1.6, rel=1e-9)
 
 
-def test_roughness_of_losses_near_zero_is_that_of_the_losses(statistics_of):
+def test_roughness_of_losses_near_zero_is_that_of_the_losses():
     a, b = grid(3, home=0)
     # log(1 + S) = S to 1e-11; log of the rounded sum would be off by 1e-4
     assert statistics_of(1e-12 * (P * a**2 + Q * b**2))["roughness"] == close(
@@ -124,12 +126,12 @@ def test_roughness_of_losses_near_zero_is_that_of_the_losses(statistics_of):
     )
 
 
-def test_roughness_of_an_exponential_plane_is_rounding_only(statistics_of):
+def test_roughness_of_an_exponential_plane_is_rounding_only():
     a, b = grid(6, home=0)
     assert statistics_of(np.expm1(0.3 * a + 0.7 * b))["roughness"] == close(0, abs=1e-14)
 
 
-def test_saddle(statistics_of):
+def test_saddle():
     a, b = grid(5, home=2)
     values = statistics_of(a**2 - b**2, home=(2, 2))
     assert values["convex_fraction"] == 0
@@ -142,7 +144,7 @@ def test_saddle(statistics_of):
     assert values["axis_asymmetry"] == close(2)
 
 
-def test_mixed_derivative_alone_makes_a_saddle(statistics_of):
+def test_mixed_derivative_alone_makes_a_saddle():
     a, b = grid(5, home=2)
     assert statistics_of(a * b, home=(2, 2))["convex_fraction"] == 0
     # eigenvalues 2 +- 1.9 and 2 +- 2.1
@@ -150,7 +152,7 @@ def test_mixed_derivative_alone_makes_a_saddle(statistics_of):
     assert statistics_of(a**2 + b**2 + 2.1 * a * b, home=(2, 2))["convex_fraction"] == 0
 
 
-def test_valley_counts_as_convex_within_the_tolerance(statistics_of):
+def test_valley_counts_as_convex_within_the_tolerance():
     a, b = grid(5, home=2, step=0.5)
     for bend, convex in ((0.0, 1), (-0.9, 1), (-1.1, 0)):
         # second difference along b in units of R is `bend` 1e-6; R = 1 to within 1e-6
@@ -159,7 +161,7 @@ def test_valley_counts_as_convex_within_the_tolerance(statistics_of):
 
 
 @pytest.mark.parametrize(("K", "Kb"), [(17, 17), (17, 9)])
-def test_rippled_bowl_has_as_many_minima_as_ripples(statistics_of, K, Kb):
+def test_rippled_bowl_has_as_many_minima_as_ripples(K, Kb):
     a = 0.25 * (np.arange(K)[:, None] - K // 2)
     b = 0.25 * (np.arange(Kb)[None, :] - Kb // 2)
     losses = 0.1 * a**2 + 0.13 * b**2 + 2 - np.cos(2 * np.pi * a) - np.cos(2 * np.pi * b)
@@ -168,7 +170,7 @@ def test_rippled_bowl_has_as_many_minima_as_ripples(statistics_of, K, Kb):
     assert values["local_minima"] == expected == strict_minima(losses)
 
 
-def test_ripples_below_a_hundredth_of_the_range_do_not_count(statistics_of):
+def test_ripples_below_a_hundredth_of_the_range_do_not_count():
     a, b = grid(17, home=8, step=0.25)
     bowl, ripple = a**2 + 0.5 * b**2, np.cos(2 * np.pi * a)
     flat = statistics_of(bowl - 0.02 * ripple, home=(8, 8), step=0.25)
@@ -177,7 +179,7 @@ def test_ripples_below_a_hundredth_of_the_range_do_not_count(statistics_of):
     assert statistics_of(bowl - 2 * ripple, home=(8, 8), step=0.25)["local_minima"] > 1
 
 
-def test_persistence_of_parallel_valleys(statistics_of):
+def test_persistence_of_parallel_valleys():
     i = np.arange(9)[:, None]
     b = np.arange(9)[None, :] - 4
     values = statistics_of(i % 2 + 0.1 * b**2, home=(4, 4))
@@ -187,7 +189,7 @@ def test_persistence_of_parallel_valleys(statistics_of):
 
 
 @pytest.mark.parametrize(("power", "radius"), [(1, 2.0), (2, 2.8)])
-def test_half_rise_of_a_cone_in_the_corner(statistics_of, power, radius):
+def test_half_rise_of_a_cone_in_the_corner(power, radius):
     i, j = grid(5, home=0)
     rings = np.rint(np.sqrt(i**2 + j**2))
     values = statistics_of(0.5 + 10 * rings**power, step=0.1)
@@ -195,7 +197,7 @@ def test_half_rise_of_a_cone_in_the_corner(statistics_of, power, radius):
     assert values["half_rise_radius"] == close(radius * 0.1)
 
 
-def test_half_rise_of_a_cone_around_the_centre(statistics_of):
+def test_half_rise_of_a_cone_around_the_centre():
     i, j = grid(5, home=2)
     rings = np.rint(np.sqrt(i**2 + j**2))
     values = statistics_of(0.5 + 10 * rings**2, home=(2, 2), step=0.1)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from tests.statistics.arrays import statistics_of
 from tmrepro.errors import UsageError
 
 # Odd numbers such as nan, inf, 1e300 and the largest float among plain ones, so that all kinds meet on one surface
@@ -40,7 +41,7 @@ def square_surfaces(draw, elements):
 
 
 @given(surface=surfaces(anything), step=st.floats(min_value=0, exclude_min=True, allow_infinity=False))
-def test_any_surface_has_statistics_that_json_can_hold(statistics_of, surface, step):
+def test_any_surface_has_statistics_that_json_can_hold(surface, step):
     losses, home = surface
     values = statistics_of(losses, home=home, step=step)
     json.dumps(values, allow_nan=False)
@@ -50,7 +51,7 @@ def test_any_surface_has_statistics_that_json_can_hold(statistics_of, surface, s
 
 
 @given(surface=surfaces(st.floats(0, 20) | st.just(math.nan)))
-def test_statistics_stay_within_their_bounds(statistics_of, surface):
+def test_statistics_stay_within_their_bounds(surface):
     losses, home = surface
     values = statistics_of(losses, home=home)
     fractions = [values[f"low_loss_fraction_{rise}"] for rise in ("0.1", "0.5", "1.0")]
@@ -68,7 +69,7 @@ def test_statistics_stay_within_their_bounds(statistics_of, surface):
 
 
 @given(surface=square_surfaces(whole | st.just(math.nan)))
-def test_swapping_the_directions_changes_nothing(statistics_of, surface):
+def test_swapping_the_directions_changes_nothing(surface):
     losses, home = surface
     swapped = statistics_of(losses.T, home=home)
     for name, value in statistics_of(losses, home=home).items():
@@ -76,14 +77,14 @@ def test_swapping_the_directions_changes_nothing(statistics_of, surface):
 
 
 @given(surface=square_surfaces(whole))
-def test_surface_equal_to_its_mirror_image_has_no_asymmetry(statistics_of, surface):
+def test_surface_equal_to_its_mirror_image_has_no_asymmetry(surface):
     losses, home = surface
     assert statistics_of(losses + losses.T, home=home)["axis_asymmetry"] in (0, None)
     assert statistics_of(losses + losses[::-1, ::-1], home=home)["point_asymmetry"] in (0, None)
 
 
 @given(surface=surfaces(whole | st.just(math.nan)), factor=st.sampled_from([0.25, 2.0, 1024.0]))
-def test_scaled_losses_scale_levels_and_leave_shapes(statistics_of, surface, factor):
+def test_scaled_losses_scale_levels_and_leave_shapes(surface, factor):
     losses, home = surface
     scaled = statistics_of(losses * factor, home=home)
     values = statistics_of(losses, home=home)
@@ -95,7 +96,7 @@ def test_scaled_losses_scale_levels_and_leave_shapes(statistics_of, surface, fac
 
 
 @given(surface=surfaces(whole | st.just(math.inf)), shift=st.integers(1, 1000))
-def test_raised_losses_raise_levels_and_leave_differences(statistics_of, surface, shift):
+def test_raised_losses_raise_levels_and_leave_differences(surface, shift):
     losses, home = surface
     raised = statistics_of(losses + shift, home=home)
     values = statistics_of(losses, home=home)
@@ -107,7 +108,7 @@ def test_raised_losses_raise_levels_and_leave_differences(statistics_of, surface
 
 
 @given(surface=surfaces(whole), factor=st.sampled_from([0.25, 2.0, 1024.0]))
-def test_only_lengths_depend_on_the_step(statistics_of, surface, factor):
+def test_only_lengths_depend_on_the_step(surface, factor):
     losses, home = surface
     wide = statistics_of(losses, home=home, step=factor)
     values = statistics_of(losses, home=home, step=1.0)
@@ -118,7 +119,7 @@ def test_only_lengths_depend_on_the_step(statistics_of, surface, factor):
 
 
 @given(surface=surfaces(whole, shapes=array_shapes(min_dims=2, max_dims=2, min_side=3)), data=st.data())
-def test_lost_point_is_counted_and_changes_levels_as_leaving_it_out_would(statistics_of, surface, data):
+def test_lost_point_is_counted_and_changes_levels_as_leaving_it_out_would(surface, data):
     losses, home = surface
     lost = tuple(data.draw(st.integers(0, size - 1)) for size in losses.shape)
     losses[lost] = data.draw(st.sampled_from([math.nan, math.inf, -math.inf]))
@@ -130,12 +131,12 @@ def test_lost_point_is_counted_and_changes_levels_as_leaving_it_out_would(statis
 
 
 @pytest.mark.parametrize("home", [(2, 0), (0, 3), (-1, 0)])
-def test_theta_outside_the_surface_is_refused(statistics_of, home):
+def test_theta_outside_the_surface_is_refused(home):
     with pytest.raises(UsageError, match="home: expected the \\(i, j\\) of a point of the 2 x 3 surface"):
         statistics_of(np.zeros((2, 3)), home=home)
 
 
 @pytest.mark.parametrize("step", [0.0, -1.0, math.nan, math.inf])
-def test_step_that_is_no_length_is_refused(statistics_of, step):
+def test_step_that_is_no_length_is_refused(step):
     with pytest.raises(UsageError, match="step: expected a finite number above 0"):
         statistics_of(np.zeros((2, 3)), step=step)

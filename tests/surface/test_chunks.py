@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-from torch import nn
 
+from tests.surface.problems import network_of, problem_around
 from tmrepro.numerics.determinism import Determinism
-from tmrepro.surface import Problem, evaluate_chunks
+from tmrepro.surface import evaluate_chunks
 from tmrepro.surface.executors import Chunk, ChunkResult
-
-Network = Callable[[str], nn.Module]
-Problems = Callable[..., Problem]
 
 MACHINE = Determinism("portable", 1)
 AXIS = np.linspace(-1, 2, 5)
@@ -26,10 +21,8 @@ def by_index(results: list[ChunkResult]) -> dict[tuple[int, int], tuple[bytes, b
 
 
 @pytest.mark.parametrize("kind", ["dnn", "normed"])
-def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(
-    kind: str, network: Network, problem: Problems
-) -> None:
-    asked = problem(network(kind), precision="float32")
+def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(kind: str) -> None:
+    asked = problem_around(network_of(kind), precision="float32")
     all_ = list(evaluate_chunks(asked, chunks=CHUNKS, determinism=MACHINE))
     whole = by_index(all_)
     assert len(whole) == 9
@@ -40,5 +33,5 @@ def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(
         assert by_index([alone])[chunk.index] == whole[chunk.index]
 
 
-def test_no_chunks_give_no_results(network: Network, problem: Problems) -> None:
-    assert list(evaluate_chunks(problem(network("dnn")), chunks=[], determinism=MACHINE)) == []
+def test_no_chunks_give_no_results() -> None:
+    assert list(evaluate_chunks(problem_around(network_of("dnn")), chunks=[], determinism=MACHINE)) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.surface.problems import problem_around
 from tmrepro.networks.parameters import theta_of
 from tmrepro.numerics.determinism import Determinism
 from tmrepro.surface import PlainEvaluator, Problem, evaluate_chunks, find_evaluator
 from tmrepro.surface.cpu import geometry as geometry_module
 from tmrepro.surface.executors import Chunk
-
-Small = Callable[[str], Problem]
 
 FAST = ("tracked", "prefix")
 MACHINE = Determinism("portable", 1)
@@ -25,26 +23,21 @@ MACHINE = Determinism("portable", 1)
 A, B = np.linspace(-0.6, 1.3, 5), np.linspace(-1.7, 2.2, 19)
 
 
-@pytest.fixture
-def small(problem: Callable[..., Problem]) -> Small:
-    """A problem of matrices (dense) or convolutions (maps), each time the same."""
-
-    def build(kind: str) -> Problem:
-        torch.manual_seed(3)
-        layers = {
-            "dense": [nn.Flatten(), nn.Linear(108, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)],
-            "maps": [
-                nn.Conv2d(3, 8, 3, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(8, 6, 3, 2),
-                nn.Tanh(),
-                nn.Flatten(),
-                nn.Linear(24, 3),
-            ],
-        }[kind]
-        return problem(nn.Sequential(*layers).eval(), precision="float32", n=23)
-
-    return build
+def small(kind: str) -> Problem:
+    """Return a problem of matrices (dense) or convolutions (maps), each time the same."""
+    torch.manual_seed(3)
+    layers = {
+        "dense": [nn.Flatten(), nn.Linear(108, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3)],
+        "maps": [
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 6, 3, 2),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(24, 3),
+        ],
+    }[kind]
+    return problem_around(nn.Sequential(*layers).eval(), precision="float32", n=23)
 
 
 CHUNKS = [Chunk((i, j), A[3 * i : 3 * i + 3], B[7 * j : 7 * j + 7]) for i in range(2) for j in range(3)]
@@ -57,7 +50,7 @@ def bytes_of(problem: Problem, name: str, chunks: list[Chunk]) -> dict[tuple[int
 
 @pytest.mark.parametrize("kind", ["dense", "maps"])
 @pytest.mark.parametrize("name", FAST)
-def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(small: Small, name: str, kind: str) -> None:
+def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(name: str, kind: str) -> None:
     problem = small(kind)
     whole = bytes_of(problem, name, CHUNKS)
     assert len(whole) == 6
@@ -72,7 +65,7 @@ def test_a_chunk_is_the_same_alone_in_any_order_and_after_any_other(small: Small
 
 
 @pytest.mark.parametrize("kind", ["dense", "maps"])
-def test_tracked_bytes_do_not_depend_on_threads(small: Small, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracked_bytes_do_not_depend_on_threads(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(geometry_module, "LARGEST_TILE", 5)
     found = set()
     for threads in (1, 2, 5):
@@ -84,7 +77,7 @@ def test_tracked_bytes_do_not_depend_on_threads(small: Small, kind: str, monkeyp
     assert len(found) == 1
 
 
-def test_a_few_points_alone_are_not_tracked(small: Small) -> None:
+def test_a_few_points_alone_are_not_tracked() -> None:
     """To begin costs more than to evaluate them plainly."""
     problem = small("maps")
     a, b = A[:2], B[:4]
@@ -98,7 +91,7 @@ def test_a_few_points_alone_are_not_tracked(small: Small) -> None:
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_evaluating_leaves_the_model_and_the_images_alone(small: Small, name: str) -> None:
+def test_evaluating_leaves_the_model_and_the_images_alone(name: str) -> None:
     problem = small("maps")
     theta, inputs = theta_of(problem.model).tobytes(), problem.inputs.clone()
     find_evaluator(name)(problem).block(A, B)
@@ -107,13 +100,13 @@ def test_evaluating_leaves_the_model_and_the_images_alone(small: Small, name: st
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_other_numbers_are_left_to_the_plain_evaluator(small: Small, name: str) -> None:
+def test_other_numbers_are_left_to_the_plain_evaluator(name: str) -> None:
     problem = small("dense")
     assert "bfloat16" in find_evaluator(name).why_unsupported(replace(problem, precision="bfloat16"))
     assert "not floating point" in find_evaluator(name).why_unsupported(replace(problem, inputs=problem.inputs.long()))
 
 
-def test_tracking_works_where_nothing_can_be_kept(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracking_works_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container without a home and a writable root: numba finds no folder for what it compiled."""
 
     from numba.core import caching

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.surface.problems import network_of, problem_around
 from tmrepro.directions.gaussian import DirectionPair, draw_directions
 from tmrepro.networks.parameters import layout_of, theta_of
 from tmrepro.numerics.inference import Targets
@@ -23,9 +23,6 @@ from tmrepro.surface.cpu.folded import FoldedEvaluator
 from tmrepro.surface.cpu.folding import FoldedNetwork, fold_network
 from tmrepro.surface.cpu.layers import Shape, make_layer
 from tmrepro.surface.trace import trace_network
-
-Problems = Callable[..., Problem]
-Network = Callable[[str], nn.Module]
 
 CLASSES = 4
 A, B = np.array([0.0, 0.4, -0.9]), np.array([0.3, -1.0])
@@ -222,9 +219,9 @@ def test_every_norm_of_resnet50_is_folded_and_every_sum_is_part_of_a_layer(resne
     assert {form: forms.count(form) for form in forms} == {"convolution": 9, "matrix": 37, "dense": 8}
 
 
-def test_weights_are_scaled_in_float64_and_rounded_once(network: Network, problem: Problems) -> None:
-    model = network("normed")
-    asked = problem(model, precision="float32")
+def test_weights_are_scaled_in_float64_and_rounded_once() -> None:
+    model = network_of("normed")
+    asked = problem_around(model, precision="float32")
     evaluator = FoldedEvaluator(asked)
     evaluator.block(np.array([0.7]), np.array([-1.3]))
     moved = (
@@ -243,8 +240,8 @@ def test_weights_are_scaled_in_float64_and_rounded_once(network: Network, proble
     np.testing.assert_allclose(layer.bias.numpy(), shift, rtol=2**-24 * 1.0001)
 
 
-def test_a_point_is_the_same_bits_alone_and_in_any_block(network: Network, problem: Problems) -> None:
-    asked = problem(network("normed"), precision="float32")
+def test_a_point_is_the_same_bits_alone_and_in_any_block() -> None:
+    asked = problem_around(network_of("normed"), precision="float32")
     evaluator = FoldedEvaluator(asked)
     loss, accuracy = evaluator.block(A, B)
     for i, j in ((2, 1), (0, 0), (1, 0)):
@@ -255,24 +252,24 @@ def test_a_point_is_the_same_bits_alone_and_in_any_block(network: Network, probl
 
 
 @pytest.mark.parametrize("labels", ["soft", "clipped"])
-def test_other_labels(network: Network, problem: Problems, labels: str) -> None:
+def test_other_labels(labels: str) -> None:
     distributions = torch.rand(150, 3, generator=torch.Generator().manual_seed(1))
     soft = Targets(distributions / distributions.sum(1, keepdim=True))
     targets = soft if labels == "soft" else Targets(torch.arange(150) % 3, clip=0.3)
-    check_against_float64(problem(network("normed"), targets=targets, precision="float32"))
+    check_against_float64(problem_around(network_of("normed"), targets=targets, precision="float32"))
 
 
-def test_losses_that_are_not_finite_are_results(network: Network, problem: Problems) -> None:
-    asked = problem(network("normed"), precision="float32")
+def test_losses_that_are_not_finite_are_results() -> None:
+    asked = problem_around(network_of("normed"), precision="float32")
     loss, _ = FoldedEvaluator(asked).block(np.array([0.0, 1e39, 0.0]), np.zeros(1))
     assert not np.isfinite(loss[1, 0])
     assert loss[0, 0] == loss[2, 0]
     assert np.isfinite(loss[0, 0])
 
 
-def test_model_and_settings_are_left_alone(network: Network, problem: Problems) -> None:
-    model = network("normed")
-    asked = problem(model, precision="float32")
+def test_model_and_settings_are_left_alone() -> None:
+    model = network_of("normed")
+    asked = problem_around(model, precision="float32")
     before = {name: value.clone() for name, value in model.state_dict().items()}, asked.inputs.clone()
     fills = torch.utils.deterministic.fill_uninitialized_memory
     FoldedEvaluator(asked).block(A, B)
@@ -283,12 +280,12 @@ def test_model_and_settings_are_left_alone(network: Network, problem: Problems) 
 
 
 @pytest.mark.parametrize("precision", ["float64", "tf32", "bfloat16"])
-def test_other_precisions_do_not_fit(precision: Any, network: Network, problem: Problems) -> None:
-    unfit = FoldedEvaluator.why_unsupported(problem(network("normed"), precision=precision))
+def test_other_precisions_do_not_fit(precision: Any) -> None:
+    unfit = FoldedEvaluator.why_unsupported(problem_around(network_of("normed"), precision=precision))
     assert unfit == f"its arithmetic is float32, not {precision}"
 
 
-def test_parameters_outside_of_layers_move_too(problem: Problems) -> None:
+def test_parameters_outside_of_layers_move_too() -> None:
     class Shifted(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -299,14 +296,15 @@ def test_parameters_outside_of_layers_move_too(problem: Problems) -> None:
             return self.last(self.norm(self.first(x.flatten(1))) + self.shift)
 
     torch.manual_seed(3)
-    check_against_float64(problem(Shifted().eval(), precision="float32"))
+    check_against_float64(problem_around(Shifted().eval(), precision="float32"))
 
 
-def test_the_rule_takes_it_where_it_fits(network: Network, problem: Problems) -> None:
-    assert choose(problem(network("normed"), precision="float32")).kind.name == "folded"
+def test_the_rule_takes_it_where_it_fits() -> None:
+    assert choose(problem_around(network_of("normed"), precision="float32")).kind.name == "folded"
     facts = Direction(seed=0, sha256="", norm=1.0)
-    zero = np.zeros(theta_of(network("normed")).size, np.float32)
+    zero = np.zeros(theta_of(network_of("normed")).size, np.float32)
     asked = replace(
-        problem(network("normed"), precision="float32"), directions=DirectionPair(zero, zero, facts, facts, 0.0)
+        problem_around(network_of("normed"), precision="float32"),
+        directions=DirectionPair(zero, zero, facts, facts, 0.0),
     )
     check_against_float64(asked)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.surface import kernels_in_torch
 from tmrepro.directions.gaussian import draw_directions
 from tmrepro.networks.networks import convolutional_network
 from tmrepro.networks.parameters import layout_of, theta_of
@@ -37,7 +38,7 @@ needs_gpu = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def without_a_gpu(kernels_in_torch: Any) -> Iterator[None]:
+def without_a_gpu() -> Iterator[None]:
     """On a machine that has none."""
     with pytest.MonkeyPatch.context() as patch:
         if not torch.cuda.is_available():

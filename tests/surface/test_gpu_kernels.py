@@ -14,7 +14,6 @@ import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import cpp_extension
 
+from tests.surface import kernels_in_torch
 from tmrepro.surface.gpu import gpu_kernels
 from tmrepro.surface.gpu.fused_layers import FusedLayer, fuse_network, places_first, round_tf32
 from tmrepro.surface.trace import trace_network
@@ -71,7 +71,7 @@ def layers(before: int, after: int, options: dict[str, Any], *, tf32: bool, devi
     return layer, values
 
 
-def check(kernels: SimpleNamespace, case: tuple[int, int, dict[str, Any]], *, tf32: bool, device: str) -> None:
+def check(case: tuple[int, int, dict[str, Any]], *, tf32: bool, device: str) -> None:
     before, after, options = case
     layer, values = layers(before, after, options, tf32=tf32, device=device)
     if layer._is_product:
@@ -83,7 +83,7 @@ def check(kernels: SimpleNamespace, case: tuple[int, int, dict[str, Any]], *, tf
     addend[0, 0, 3] = torch.nan
     for more, relu in ((None, True), (addend, True), (addend, False)):
         found = gpu_kernels.apply_layer(values, layer.matrix, layer.bias, addend=more, relu=relu, **arguments)
-        expected = kernels.layer(values, layer.matrix, layer.bias, addend=more, relu=relu, **arguments)
+        expected = kernels_in_torch.layer(values, layer.matrix, layer.bias, addend=more, relu=relu, **arguments)
         assert torch.equal(found.isnan(), expected.isnan())
         found, expected = found.nan_to_num(0), expected.nan_to_num(0)
         assert (found - expected).norm() <= (1e-3 if tf32 else 1e-6) * expected.norm()
@@ -100,7 +100,7 @@ class Sum(nn.Module):
         return self.last(torch.relu(self.other(inner) + self.one(x)).flatten(1))
 
 
-def check_two(kernels: SimpleNamespace, case: tuple[int, dict[str, Any], int], *, tf32: bool, device: str) -> None:
+def check_two(case: tuple[int, dict[str, Any], int], *, tf32: bool, device: str) -> None:
     generator = torch.Generator().manual_seed(0)
     model = Sum(*case)
     x = torch.randn(2, 5, 7, 7, generator=generator)
@@ -120,7 +120,7 @@ def check_two(kernels: SimpleNamespace, case: tuple[int, dict[str, Any], int], *
     matrix, bias, values, second = (some.to(device) for some in (matrix, bias, values, second))
     arguments: dict[str, Any] = {"taps": layer._taps, "counts": layer._counts, "tf32": tf32, "relu": True}
     found = gpu_kernels.apply_layer(values, matrix, bias, second=second, **arguments)
-    expected = kernels.layer(values, matrix, bias, second=second, **arguments)
+    expected = kernels_in_torch.layer(values, matrix, bias, second=second, **arguments)
     assert (found - expected).norm() <= (1e-3 if tf32 else 1e-6) * expected.norm()
     with pytest.raises(ValueError, match="not both"):
         gpu_kernels.apply_layer(values, matrix, bias, addend=found, second=second, **arguments)
@@ -194,19 +194,15 @@ def as_threads(emulated: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("as_threads")
 @pytest.mark.parametrize("tf32", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_a_layer_as_threads(
-    kernels_in_torch: SimpleNamespace, case: tuple[int, int, dict[str, Any]], tf32: bool
-) -> None:
-    check(kernels_in_torch, case, tf32=tf32, device="cpu")
+def test_a_layer_as_threads(case: tuple[int, int, dict[str, Any]], tf32: bool) -> None:
+    check(case, tf32=tf32, device="cpu")
 
 
 @pytest.mark.usefixtures("as_threads")
 @pytest.mark.parametrize("tf32", [False, True])
 @pytest.mark.parametrize("case", TWO_CASES)
-def test_a_layer_of_two_inputs_as_threads(
-    kernels_in_torch: SimpleNamespace, case: tuple[int, dict[str, Any], int], tf32: bool
-) -> None:
-    check_two(kernels_in_torch, case, tf32=tf32, device="cpu")
+def test_a_layer_of_two_inputs_as_threads(case: tuple[int, dict[str, Any], int], tf32: bool) -> None:
+    check_two(case, tf32=tf32, device="cpu")
 
 
 def pooling(device: str) -> tuple[Any, Tensor, Tensor]:
@@ -263,16 +259,14 @@ def gpu() -> str:
 
 @pytest.mark.parametrize("tf32", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_a_layer_on_a_gpu(kernels_in_torch: SimpleNamespace, case: tuple[int, int, dict[str, Any]], tf32: bool) -> None:
-    check(kernels_in_torch, case, tf32=tf32, device=gpu())
+def test_a_layer_on_a_gpu(case: tuple[int, int, dict[str, Any]], tf32: bool) -> None:
+    check(case, tf32=tf32, device=gpu())
 
 
 @pytest.mark.parametrize("tf32", [False, True])
 @pytest.mark.parametrize("case", TWO_CASES)
-def test_a_layer_of_two_inputs_on_a_gpu(
-    kernels_in_torch: SimpleNamespace, case: tuple[int, dict[str, Any], int], tf32: bool
-) -> None:
-    check_two(kernels_in_torch, case, tf32=tf32, device=gpu())
+def test_a_layer_of_two_inputs_on_a_gpu(case: tuple[int, dict[str, Any], int], tf32: bool) -> None:
+    check_two(case, tf32=tf32, device=gpu())
 
 
 def test_the_largest_on_a_gpu() -> None:

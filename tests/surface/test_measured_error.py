@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.surface.problems import network_of, problem_around
 from tmrepro.numerics.inference import Targets
 from tmrepro.records import loss_bound
 from tmrepro.surface import PlainEvaluator, Problem, evaluators
@@ -20,7 +21,6 @@ from tmrepro.surface.selection import Selector
 
 A, B = np.arange(5.0), np.array([-1.0, 0.0, 0.5, 2.0, 3.0, 7.0])
 HOME = (0, 1)
-Asked = Callable[..., Problem]
 
 
 @pytest.fixture
@@ -28,14 +28,9 @@ def lattice() -> Lattice:
     return Lattice(A, B, HOME, 4)
 
 
-@pytest.fixture
-def asked(network: Callable[[str], nn.Module], problem: Asked) -> Asked:
-    """A problem of the network with batch norm in float32."""
-
-    def of(n: int = 40, **options: Any) -> Problem:
-        return problem(network("normed"), n=n, precision="float32", **options)
-
-    return of
+def asked(n: int = 40, **options: Any) -> Problem:
+    """Return a problem of the network with batch norm in float32."""
+    return problem_around(network_of("normed"), n=n, precision="float32", **options)
 
 
 def off(bounds: float, *, where: Callable[[float, float], bool], alone: bool = True) -> type[PlainEvaluator]:
@@ -71,7 +66,7 @@ def test_errors_are_counted_in_bounds_and_non_finite_points_by_their_kind(found,
     assert over_bound(found, exact) == pytest.approx(expected)
 
 
-def test_it_is_measured_at_theta_the_highest_loss_and_seeded_points(asked, lattice):
+def test_it_is_measured_at_theta_the_highest_loss_and_seeded_points(lattice):
     one = asked()
     loss = PlainEvaluator(one).block(A, B)[0]
     exact = PlainEvaluator(replace(one, precision="float64")).block(A, B)[0]
@@ -89,13 +84,13 @@ def test_it_is_measured_at_theta_the_highest_loss_and_seeded_points(asked, latti
     assert len(ErrorMeter(own, replace(lattice, home=None)).after(PlainEvaluator, loss).errors) == 4
 
 
-def test_a_small_grid_is_measured_at_all_of_its_points(asked):
+def test_a_small_grid_is_measured_at_all_of_its_points():
     lattice = Lattice(A[:1], B[:3], (0, 1), 3)
     measured = ErrorMeter(asked(), lattice).after(PlainEvaluator, np.zeros((1, 3)))
     assert sorted(measured.errors) == [(0, 0), (0, 1), (0, 2)]
 
 
-def test_a_large_surface_is_measured_by_the_evaluator_on_its_first_images(asked, lattice):
+def test_a_large_surface_is_measured_by_the_evaluator_on_its_first_images(lattice):
     many = asked(600)
     kind = off(5.0, where=lambda a, b: (a, b) == (0.0, 0.0))
     measured = ErrorMeter(many, lattice).after(kind, np.full((5, 6), 1e9))
@@ -103,7 +98,7 @@ def test_a_large_surface_is_measured_by_the_evaluator_on_its_first_images(asked,
     assert measured.worst == (HOME, pytest.approx(5, abs=0.5))
 
 
-def test_an_evaluator_of_blocks_gets_the_squares_that_it_computes(asked, lattice):
+def test_an_evaluator_of_blocks_gets_the_squares_that_it_computes(lattice):
     """What is wrong in a block alone is found; fewer images go through, so that it costs a twentieth at most."""
     many = asked(600)
     kind = off(5.0, where=lambda a, b: (a, b) == (0.0, 0.0), alone=False)
@@ -114,7 +109,7 @@ def test_an_evaluator_of_blocks_gets_the_squares_that_it_computes(asked, lattice
     assert ErrorMeter(many, wide)._images(kind) * (4 * 16 * 16 + 4) <= 0.05 * 51 * 51 * 600
 
 
-def test_a_pointwise_evaluator_that_is_wrong_is_passed_over_before_the_surface(asked, lattice, by_rule):
+def test_a_pointwise_evaluator_that_is_wrong_is_passed_over_before_the_surface(lattice, by_rule):
     by_rule(off(3.0, where=lambda a, b: (a, b) == (0.0, 0.0)))
     selector = Selector(asked(), lattice)
     choice = selector.choose()
@@ -125,7 +120,7 @@ def test_a_pointwise_evaluator_that_is_wrong_is_passed_over_before_the_surface(a
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_one_that_is_wrong_where_the_loss_is_highest_is_passed_over_once_it_is_known(asked, lattice, by_rule, alone):
+def test_one_that_is_wrong_where_the_loss_is_highest_is_passed_over_once_it_is_known(lattice, by_rule, alone):
     loss = PlainEvaluator(asked()).block(A, B)[0]
     i, j = divmod(int(loss.argmax()), len(B))
     kind = off(3.0, where=lambda a, b: (a, b) == (A[i], B[j]), alone=alone)
@@ -145,7 +140,7 @@ def test_one_that_is_wrong_where_the_loss_is_highest_is_passed_over_once_it_is_k
     assert error.note is None
 
 
-def test_one_that_was_forced_stays_and_says_so(asked, lattice, by_rule):
+def test_one_that_was_forced_stays_and_says_so(lattice, by_rule):
     kind = off(3.0, where=lambda _a, _b: True)
     by_rule(kind)
     selector = Selector(asked(), lattice, forced="off")
@@ -156,7 +151,7 @@ def test_one_that_was_forced_stays_and_says_so(asked, lattice, by_rule):
     assert str(error.note).startswith("off, forced by name, is 3")
 
 
-def test_an_evaluator_that_is_no_worse_than_plain_stays(asked, lattice, by_rule, monkeypatch):
+def test_an_evaluator_that_is_no_worse_than_plain_stays(lattice, by_rule, monkeypatch):
     """Where float32 itself is beyond the bound, the next evaluator would cost more for nothing."""
     kind = off(3.0, where=lambda _a, _b: True)
     by_rule(kind)
@@ -174,7 +169,7 @@ def test_an_evaluator_that_is_no_worse_than_plain_stays(asked, lattice, by_rule,
     assert "plain is no better there: that is what float32 gives" in str(error.note)
 
 
-def test_plain_beyond_the_bound_is_said_to_be_what_float32_gives(asked, lattice, by_rule):
+def test_plain_beyond_the_bound_is_said_to_be_what_float32_gives(lattice, by_rule):
     by_rule()
     selector = Selector(asked(), lattice)
     error = selector.judge(PlainEvaluator, PlainEvaluator(asked()).block(A, B)[0] + 1)
@@ -182,7 +177,7 @@ def test_plain_beyond_the_bound_is_said_to_be_what_float32_gives(asked, lattice,
     assert str(error.note).startswith("float32 itself is ")
 
 
-def test_a_lower_precision_is_measured_and_kept(asked, lattice):
+def test_a_lower_precision_is_measured_and_kept(lattice):
     low = replace(asked(), precision="bfloat16")
     selector = Selector(low, lattice)
     choice = selector.choose()
@@ -204,9 +199,9 @@ class MakesTensors(nn.Module):
         return self.layer(x.flatten(1)) @ torch.eye(3, dtype=self.dtype)
 
 
-def test_tensors_that_forward_makes_are_of_float64_too(problem, lattice):
+def test_tensors_that_forward_makes_are_of_float64_too(lattice):
     model = MakesTensors(None).eval()
-    one = problem(model, n=20, precision="float32")
+    one = problem_around(model, n=20, precision="float32")
     loss = PlainEvaluator(one).block(A, B)[0]
     measured = ErrorMeter(one, lattice).after(PlainEvaluator, loss)
     assert measured.failure is None
@@ -215,7 +210,7 @@ def test_tensors_that_forward_makes_are_of_float64_too(problem, lattice):
 
 
 @pytest.mark.parametrize("which", ["network", "loss"])
-def test_where_float64_cannot_be_computed_words_say_so(network, problem, lattice, which):
+def test_where_float64_cannot_be_computed_words_say_so(lattice, which):
     weight = torch.tensor([1.0, 2.0, 3.0])
 
     def weighted(outputs, wanted):
@@ -223,9 +218,9 @@ def test_where_float64_cannot_be_computed_words_say_so(network, problem, lattice
 
     labels = Targets(torch.arange(20) % 3, loss=weighted)
     one = (
-        problem(MakesTensors(torch.float32).eval(), n=20, precision="float32")
+        problem_around(MakesTensors(torch.float32).eval(), n=20, precision="float32")
         if which == "network"
-        else problem(network("dnn"), n=20, precision="float32", targets=labels)
+        else problem_around(network_of("dnn"), n=20, precision="float32", targets=labels)
     )
     error = Selector(one, lattice).judge(PlainEvaluator, PlainEvaluator(one).block(A, B)[0])
     assert error is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from tests.surface.problems import network_of, problem_around
 from tmrepro.directions.gaussian import DirectionPair, draw_directions
 from tmrepro.errors import UsageError
 from tmrepro.networks.parameters import layout_of, theta_of
@@ -21,9 +21,6 @@ from tmrepro.numerics.inference import Targets, evaluate
 from tmrepro.records import Direction
 from tmrepro.surface import PlainEvaluator, Problem, choose
 from tmrepro.training.minimum import relabel
-
-Network = Callable[[str], nn.Module]
-Problems = Callable[..., Problem]
 
 KINDS = ("dnn", "cnn", "normed")
 A = np.array([0.0, 0.7, -1.3])
@@ -69,8 +66,8 @@ def definition(problem: Problem, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarr
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_float64_is_the_definition(kind: str, network: Network, problem: Problems) -> None:
-    asked = problem(network(kind))
+def test_float64_is_the_definition(kind: str) -> None:
+    asked = problem_around(network_of(kind))
     loss, accuracy = PlainEvaluator(asked).block(A, B)
     expected, right = definition(asked, A, B)
     np.testing.assert_allclose(loss, expected, rtol=1e-12, atol=0)  # sums in another order
@@ -79,8 +76,8 @@ def test_float64_is_the_definition(kind: str, network: Network, problem: Problem
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_float32_stays_within_the_designs_bound(kind: str, network: Network, problem: Problems) -> None:
-    asked = problem(network(kind), precision="float32")
+def test_float32_stays_within_the_designs_bound(kind: str) -> None:
+    asked = problem_around(network_of(kind), precision="float32")
     loss, accuracy = PlainEvaluator(asked).block(A, B)
     expected, right = definition(asked, A, B)
     assert (np.abs(loss - expected) <= 1e-5 * (np.abs(expected) + 0.01)).all()
@@ -89,12 +86,10 @@ def test_float32_stays_within_the_designs_bound(kind: str, network: Network, pro
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_soft_labels_give_the_divergence_which_is_zero_at_theta_star(
-    kind: str, network: Network, problem: Problems
-) -> None:
-    model = network(kind)
-    own = Targets(relabel(model, problem(model).inputs, labels="soft"))
-    asked = problem(model, targets=own)
+def test_soft_labels_give_the_divergence_which_is_zero_at_theta_star(kind: str) -> None:
+    model = network_of(kind)
+    own = Targets(relabel(model, problem_around(model).inputs, labels="soft"))
+    asked = problem_around(model, targets=own)
     loss, accuracy = PlainEvaluator(asked).block(np.array([0.0, 0.9]), np.array([0.0, -1.1]))
     expected, right = definition(asked, np.array([0.0, 0.9]), np.array([0.0, -1.1]))
     np.testing.assert_allclose(loss, expected, rtol=1e-9, atol=1e-14)
@@ -105,9 +100,9 @@ def test_soft_labels_give_the_divergence_which_is_zero_at_theta_star(
 
 
 @pytest.mark.parametrize("clip", [1e-7, 0.3])
-def test_clipping_reaches_the_surface_from_both_sides(clip: float, network: Network, problem: Problems) -> None:
-    model = network("dnn")
-    asked = problem(model, targets=Targets(torch.arange(150) % 3, clip=clip))
+def test_clipping_reaches_the_surface_from_both_sides(clip: float) -> None:
+    model = network_of("dnn")
+    asked = problem_around(model, targets=Targets(torch.arange(150) % 3, clip=clip))
     far = np.array([0.0, 60.0])
     loss, _ = PlainEvaluator(asked).block(far, B)
     np.testing.assert_allclose(loss, definition(asked, far, B)[0], rtol=1e-9)
@@ -117,11 +112,11 @@ def test_clipping_reaches_the_surface_from_both_sides(clip: float, network: Netw
     assert abs(unclipped - loss).max() > 1e-3
 
 
-def test_hard_relabelled_and_original_labels_are_other_surfaces(network: Network, problem: Problems) -> None:
-    model = network("cnn")
-    original = problem(model)
+def test_hard_relabelled_and_original_labels_are_other_surfaces() -> None:
+    model = network_of("cnn")
+    original = problem_around(model)
     own = relabel(model, original.inputs, labels="hard")
-    relabelled = problem(model, targets=Targets(own))
+    relabelled = problem_around(model, targets=Targets(own))
     at_home = np.zeros(1)
     assert PlainEvaluator(relabelled).block(at_home, at_home)[1].item() == 1
     assert (
@@ -129,9 +124,9 @@ def test_hard_relabelled_and_original_labels_are_other_surfaces(network: Network
     )
 
 
-def test_rows_are_a_and_columns_are_b(network: Network, problem: Problems) -> None:
+def test_rows_are_a_and_columns_are_b() -> None:
     """One point alone gives what it gives as part of a rectangle."""
-    asked = problem(network("dnn"))
+    asked = problem_around(network_of("dnn"))
     a, b = np.array([0.0, 0.5, 1.5]), np.array([0.0, 3.0])
     loss, accuracy = PlainEvaluator(asked).block(a, b)
     assert loss.shape == accuracy.shape == (3, 2)
@@ -142,20 +137,20 @@ def test_rows_are_a_and_columns_are_b(network: Network, problem: Problems) -> No
     assert only_delta != only_eta
 
 
-def test_at_theta_star_the_surface_is_the_models_own_loss(network: Network, problem: Problems) -> None:
-    model = network("normed")
-    asked = problem(model, precision="float32")
+def test_at_theta_star_the_surface_is_the_models_own_loss() -> None:
+    model = network_of("normed")
+    asked = problem_around(model, precision="float32")
     loss, accuracy = PlainEvaluator(asked).block(np.zeros(1), np.zeros(1))
     own = evaluate(model, asked.inputs, targets=asked.targets)
     assert loss.item() == pytest.approx(own.loss, rel=1e-14)
     assert accuracy.item() == own.accuracy
 
 
-def test_batch_norm_uses_the_stored_statistics_and_leaves_them(network: Network, problem: Problems) -> None:
-    model = network("normed")
+def test_batch_norm_uses_the_stored_statistics_and_leaves_them() -> None:
+    model = network_of("normed")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()  # whatever mode it is given in
-    asked = problem(model)
+    asked = problem_around(model)
     loss, _ = PlainEvaluator(asked).block(A, B)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     np.testing.assert_allclose(loss, definition(replace(asked, model=model.eval()), A, B)[0], rtol=1e-12)
@@ -179,10 +174,10 @@ class Witness(nn.Module):
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", "<f4"), ("float64", "<f8")])
-def test_theta_is_formed_in_float64_and_rounded_once(precision: str, dtype: str, problem: Problems) -> None:
+def test_theta_is_formed_in_float64_and_rounded_once(precision: str, dtype: str) -> None:
     """The same bits as numpy: a product and a sum for delta, then for eta, never fused; afresh for every point."""
     model = Witness()
-    asked = problem(model, precision=precision, n=2)
+    asked = problem_around(model, precision=precision, n=2)
     theta = theta_of(model).astype(np.float64)
     delta, eta = asked.directions.delta.astype(np.float64), asked.directions.eta.astype(np.float64)
     a, b = np.array([0.1, 1 / 3, 700.7]), np.array([0.3, -1e-5])
@@ -193,11 +188,11 @@ def test_theta_is_formed_in_float64_and_rounded_once(precision: str, dtype: str,
     assert [bits for _, bits in Witness.seen] == [vector.tobytes() for vector in expected]
 
 
-def test_the_model_that_is_given_stays_at_theta_star(network: Network, problem: Problems) -> None:
-    model = network("dnn")
+def test_the_model_that_is_given_stays_at_theta_star() -> None:
+    model = network_of("dnn")
     before = theta_of(model).tobytes()
     for precision in ("float64", "float32", "bfloat16"):
-        PlainEvaluator(problem(model, precision=precision)).block(A, B)
+        PlainEvaluator(problem_around(model, precision=precision)).block(A, B)
     assert theta_of(model).tobytes() == before
     assert {value.dtype for value in model.parameters()} == {torch.float32}
 
@@ -213,17 +208,17 @@ class Lone(nn.Module):
         return self.b + 0 * x.flatten(1)[:, :3]
 
 
-def lone(problem: Problems, *, delta: list[float], labels: torch.Tensor) -> Problem:
+def lone(*, delta: list[float], labels: torch.Tensor) -> Problem:
     facts = Direction(seed=0, sha256="", norm=1.0)
     pair = DirectionPair(np.array(delta, np.float32), np.zeros(3, np.float32), facts, facts, 0.0)
-    return replace(problem(Lone(), targets=Targets(labels), precision="float32", n=len(labels)), directions=pair)
+    return replace(problem_around(Lone(), targets=Targets(labels), precision="float32", n=len(labels)), directions=pair)
 
 
-def test_points_whose_loss_is_not_finite_are_results(problem: Problems) -> None:
+def test_points_whose_loss_is_not_finite_are_results() -> None:
     """Beyond float32, logits become -inf (an infinite loss for that class) or inf (no number)."""
     labels = torch.tensor([0, 0, 1, 2])
     a = np.array([0.0, 1e39, -1e39, 1.0])
-    loss, accuracy = PlainEvaluator(lone(problem, delta=[-1, 0, 0], labels=labels)).block(a, np.zeros(1))
+    loss, accuracy = PlainEvaluator(lone(delta=[-1, 0, 0], labels=labels)).block(a, np.zeros(1))
     assert loss[0, 0] == pytest.approx(math.log(3))
     assert loss[1, 0] == math.inf
     assert math.isnan(loss[2, 0])
@@ -231,9 +226,9 @@ def test_points_whose_loss_is_not_finite_are_results(problem: Problems) -> None:
     assert accuracy[1, 0] == 0.25
 
 
-def test_bfloat16_is_near_and_is_what_each_point_gives_alone(network: Network, problem: Problems) -> None:
+def test_bfloat16_is_near_and_is_what_each_point_gives_alone() -> None:
     for kind in KINDS:
-        asked = problem(network(kind), precision="bfloat16")
+        asked = problem_around(network_of(kind), precision="bfloat16")
         loss, accuracy = PlainEvaluator(asked).block(A, B)
         expected, _ = definition(asked, A, B)
         np.testing.assert_allclose(loss, expected, rtol=0.05, atol=0.05)  # eight bits of mantissa
@@ -242,24 +237,24 @@ def test_bfloat16_is_near_and_is_what_each_point_gives_alone(network: Network, p
         assert (alone[0].item(), alone[1].item()) == (loss[2, 1], accuracy[2, 1])
 
 
-def test_tf32_is_float32_on_a_cpu_and_leaves_the_settings(network: Network, problem: Problems) -> None:
-    model = network("cnn")
+def test_tf32_is_float32_on_a_cpu_and_leaves_the_settings() -> None:
+    model = network_of("cnn")
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    tf32 = PlainEvaluator(problem(model, precision="tf32")).block(A, B)[0]
+    tf32 = PlainEvaluator(problem_around(model, precision="tf32")).block(A, B)[0]
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
-    assert tf32.tobytes() == PlainEvaluator(problem(model, precision="float32")).block(A, B)[0].tobytes()
+    assert tf32.tobytes() == PlainEvaluator(problem_around(model, precision="float32")).block(A, B)[0].tobytes()
 
 
-def test_directions_of_the_directions_room_fit(network: Network, problem: Problems) -> None:
+def test_directions_of_the_directions_room_fit() -> None:
     """Drawn, filter-normalised directions on a network with batch norm, whose norm layers then stand still."""
-    model = network("normed")
+    model = network_of("normed")
     theta, layout = theta_of(model), layout_of(model)
     pair = draw_directions((1, 2), theta=theta, layout=layout, normalization="filter", moves="all")
-    asked = replace(problem(model), directions=pair)
+    asked = replace(problem_around(model), directions=pair)
     np.testing.assert_allclose(PlainEvaluator(asked).block(A, B)[0], definition(asked, A, B)[0], rtol=1e-12)
 
 
-def test_tied_weights_move_once(problem: Problems) -> None:
+def test_tied_weights_move_once() -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -271,12 +266,12 @@ def test_tied_weights_move_once(problem: Problems) -> None:
             return self.two(self.one(x.flatten(1)))[:, :3]
 
     torch.manual_seed(0)
-    asked = problem(Tied())
+    asked = problem_around(Tied())
     np.testing.assert_allclose(PlainEvaluator(asked).block(A, B)[0], definition(asked, A, B)[0], rtol=1e-12)
 
 
-def test_the_evaluator_is_chosen_by_rule_or_by_name(network: Network, problem: Problems) -> None:
-    asked = problem(network("dnn"))
+def test_the_evaluator_is_chosen_by_rule_or_by_name() -> None:
+    asked = problem_around(network_of("dnn"))
     assert choose(asked, forced="plain").kind.name == "plain"
     assert choose(asked).kind.name == "prefix"
     for wrong in ("fast", ""):

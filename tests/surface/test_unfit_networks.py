@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from tmrepro.surface import Choice, Problem, choose, find_evaluator
+from tests.surface.problems import problem_around
+from tmrepro.surface import Choice, choose, find_evaluator
 
 CLASSES = 3
 
@@ -69,11 +70,9 @@ class Counting(nn.Module):
         (nn.Sequential(nn.Conv2d(3, 6, 1), nn.Flatten(), nn.Linear(216, CLASSES)), "no ReLU", "fewer than 16 inputs"),
     ],
 )
-def test_what_does_not_fit_says_why(
-    problem: Callable[..., Problem], model: nn.Module, tracked: str | None, prefix: str | None
-) -> None:
+def test_what_does_not_fit_says_why(model: nn.Module, tracked: str | None, prefix: str | None) -> None:
     for name, expected in (("tracked", tracked), ("prefix", prefix)):
-        why = find_evaluator(name).why_unsupported(problem(model.eval(), precision="float32"))
+        why = find_evaluator(name).why_unsupported(problem_around(model.eval(), precision="float32"))
         assert why is None if expected is None else expected in why
 
 
@@ -115,19 +114,17 @@ def watched() -> nn.Module:
         (watched, "it has no batch norm behind a convolution or matrix"),
     ],
 )
-def test_what_cannot_be_folded_says_why(
-    model: Callable[[], nn.Module], words: str, problem: Callable[..., Problem]
-) -> None:
-    asked = problem(model().eval(), precision="float32")
+def test_what_cannot_be_folded_says_why(model: Callable[[], nn.Module], words: str) -> None:
+    asked = problem_around(model().eval(), precision="float32")
     assert find_evaluator("folded").why_unsupported(asked) == words
     chosen = choose(asked)
     assert chosen.kind.name != "folded"
     assert f"not folded: {words}" in chosen.reason
 
 
-def test_the_rule_takes_the_first_that_fits_and_says_why(problem: Callable[..., Problem]) -> None:
+def test_the_rule_takes_the_first_that_fits_and_says_why() -> None:
     def chosen(model: nn.Module) -> Choice:
-        return choose(problem(model.eval(), precision="float32"))
+        return choose(problem_around(model.eval(), precision="float32"))
 
     assert chosen(layers(nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, CLASSES))).kind.name == "tracked"
     turned = chosen(layers(nn.Linear(108, 8), nn.Tanh(), nn.Linear(8, CLASSES)))

@@ -8,14 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from tests.training.small import blobs, build, short
 from tmrepro.errors import SpecError
 from tmrepro.spec import AdamOptimizer, AveragingSpec, StopSpec, TrainingSpec, TrajectorySpec, parse_spec
 from tmrepro.training import Examples, train
 from tmrepro.training.loop import reestimate_batch_norm
-
-Blobs = Callable[..., Examples]
-Short = Callable[..., TrainingSpec]
-Build = Callable[[str], Callable[[int], nn.Module]]
 
 FROM_THIRD = AveragingSpec(start=3)
 
@@ -33,9 +30,7 @@ def states_of(spec: TrainingSpec, *, build: Callable[[int], nn.Module], examples
 
 
 @pytest.mark.parametrize("kind", ["dnn", "normed", "tied"])
-def test_theta_star_is_the_mean_of_the_weights_from_the_start_on(
-    kind: str, blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_theta_star_is_the_mean_of_the_weights_from_the_start_on(kind: str) -> None:
     spec = short(averaging=FROM_THIRD, max_epochs=7, optimizer=AdamOptimizer(lr=0.1))
     examples = blobs(24, noise=1.5)
     trained = train(spec, build=build(kind), examples=examples, seed=3)
@@ -53,7 +48,7 @@ def test_theta_star_is_the_mean_of_the_weights_from_the_start_on(
         torch.testing.assert_close(trained.model.state_dict()[name], value)
 
 
-def test_the_history_is_that_of_a_training_that_averages_nothing(blobs: Blobs, short: Short, build: Build) -> None:
+def test_the_history_is_that_of_a_training_that_averages_nothing() -> None:
     spec, examples = short(averaging=FROM_THIRD), blobs()
     both = [
         train(which, build=build("dnn"), examples=examples, seed=3).history.train_losses
@@ -62,7 +57,7 @@ def test_the_history_is_that_of_a_training_that_averages_nothing(blobs: Blobs, s
     assert both[0].tolist() == both[1].tolist()
 
 
-def test_before_the_start_theta_star_is_the_best_point(blobs: Blobs, short: Short, build: Build) -> None:
+def test_before_the_start_theta_star_is_the_best_point() -> None:
     """Training stops at an LM at epoch 5, before the mean begins."""
     at_lm = StopSpec(at="lm", epsilon=1e6, patience=2)
     spec, examples = short(averaging=AveragingSpec(start=9), stop=at_lm, max_epochs=9, warmup_steps=0), blobs()
@@ -75,7 +70,7 @@ def test_before_the_start_theta_star_is_the_best_point(blobs: Blobs, short: Shor
 
 
 @pytest.mark.parametrize("saves", [2, 3, 5])
-def test_a_continued_training_has_the_same_mean(saves: int, blobs: Blobs, short: Short, build: Build) -> None:
+def test_a_continued_training_has_the_same_mean(saves: int) -> None:
     """Interrupted before the mean begins, at its first epoch, and within it."""
     spec = short(averaging=FROM_THIRD, max_epochs=7)
     whole = train(spec, build=build("normed"), examples=blobs(), seed=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,16 +10,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from tmrepro.spec import SgdOptimizer, TrainingSpec
-from tmrepro.training import Examples, train
+from tests.training.small import blobs, build, short
+from tmrepro.spec import SgdOptimizer
+from tmrepro.training import train
 from tmrepro.training.loop import reestimate_batch_norm
 
-Blobs = Callable[..., Examples]
-Short = Callable[..., TrainingSpec]
-Build = Callable[[str], Callable[[int], nn.Module]]
 
-
-def test_statistics_are_the_mean_over_batches_the_last_partial_one_counting_the_same(blobs: Blobs) -> None:
+def test_statistics_are_the_mean_over_batches_the_last_partial_one_counting_the_same() -> None:
     """By hand: per channel the mean, and the unbiased variance, of each of the batches of 8, 8, 8, 6; then their mean."""
     inputs = blobs(30).inputs
     model = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3))
@@ -37,7 +33,7 @@ def test_statistics_are_the_mean_over_batches_the_last_partial_one_counting_the_
     assert not model.training
 
 
-def test_statistics_are_the_bits_of_update_bn(blobs: Blobs, build: Build) -> None:
+def test_statistics_are_the_bits_of_update_bn() -> None:
     inputs, model = blobs(30).inputs, build("normed")(1)
     expected = copy.deepcopy(model)
     with torch.no_grad():
@@ -47,7 +43,7 @@ def test_statistics_are_the_bits_of_update_bn(blobs: Blobs, build: Build) -> Non
         assert torch.equal(value, expected.state_dict()[name]), name
 
 
-def test_theta_star_has_reestimated_statistics_and_is_in_eval_mode(blobs: Blobs, short: Short, build: Build) -> None:
+def test_theta_star_has_reestimated_statistics_and_is_in_eval_mode() -> None:
     examples = blobs()
     trained = train(short(), build=build("normed"), examples=examples, seed=0)
     assert not any(module.training for module in trained.model.modules())
@@ -56,7 +52,7 @@ def test_theta_star_has_reestimated_statistics_and_is_in_eval_mode(blobs: Blobs,
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in trained.model.state_dict().items())
 
 
-def test_running_averages_are_kept_where_the_spec_says_so(blobs: Blobs, short: Short, build: Build) -> None:
+def test_running_averages_are_kept_where_the_spec_says_so() -> None:
     """One full batch whose weights stand still: the running mean is momentum times the batch's, from a start of 0."""
     examples = blobs(20)
     spec = short(optimizer=SgdOptimizer(name="sgd", lr=1e-30), batch_size=20, max_epochs=1, reestimate_batch_norm=False)
@@ -69,7 +65,7 @@ def test_running_averages_are_kept_where_the_spec_says_so(blobs: Blobs, short: S
 
 
 @pytest.mark.parametrize("global_seed", [1, 2])
-def test_dropout_before_batch_norm_draws_the_same_each_time(global_seed: int, blobs: Blobs) -> None:
+def test_dropout_before_batch_norm_draws_the_same_each_time(global_seed: int) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm2d(3))
     expected = copy.deepcopy(model)
@@ -82,7 +78,7 @@ def test_dropout_before_batch_norm_draws_the_same_each_time(global_seed: int, bl
     assert torch.equal(model[1].running_mean, expected[1].running_mean)
 
 
-def test_a_network_without_batch_norm_is_left_as_it_is(blobs: Blobs, build: Build) -> None:
+def test_a_network_without_batch_norm_is_left_as_it_is() -> None:
     model = build("dnn")(0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     reestimate_batch_norm(model, blobs().inputs, batch_size=8)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from tests.training.small import short
 from tmrepro.spec import AdamOptimizer, SgdOptimizer, TrainingSpec
 from tmrepro.training import Examples, Trained, loop, train
 from tmrepro.training.layout import LEAST_BATCH, LEAST_SIDE, may_be_channels_last, memory_format
-
-Short = Callable[..., TrainingSpec]
-Build = Callable[[str], Callable[[int], nn.Module]]
 
 
 def seeded(make: Callable[[], nn.Module]) -> Callable[[int], nn.Module]:
@@ -86,9 +85,8 @@ def pictures() -> Examples:
     return Examples(inputs[:-5], labels[:-5], inputs[-5:], labels[-5:], 3)
 
 
-@pytest.fixture
-def large(short: Short) -> Short:
-    return lambda **fields: short(**{"batch_size": LEAST_BATCH, "max_epochs": 3, **fields})
+def large(**fields: Any) -> TrainingSpec:
+    return short(**{"batch_size": LEAST_BATCH, "max_epochs": 3, **fields})
 
 
 def same(one: Trained, other: Trained) -> bool:
@@ -146,7 +144,7 @@ def test_nothing_changes_on_a_gpu() -> None:
     ],
 )
 def test_a_network_that_needs_contiguous_memory_keeps_it(
-    make: Callable[[], nn.Module], expected: str, pictures: Examples, large: Short
+    make: Callable[[], nn.Module], expected: str, pictures: Examples
 ) -> None:
     """And is trained to its end either way."""
     model = seeded(make)(0)
@@ -172,7 +170,7 @@ def test_trying_leaves_network_and_random_state_as_they_were(pictures: Examples)
     ids=["adam", "momentum"],
 )
 def test_a_continued_training_channels_last_has_the_same_bits(
-    optimizer: AdamOptimizer | SgdOptimizer, pictures: Examples, large: Short
+    optimizer: AdamOptimizer | SgdOptimizer, pictures: Examples
 ) -> None:
     """A checkpoint's moments are contiguous, where those of the parameters in motion are not."""
     kept: list[bytes] = []
@@ -192,7 +190,7 @@ def test_a_continued_training_channels_last_has_the_same_bits(
         assert same(continued, whole)
 
 
-def test_theta_star_is_contiguous_whatever_training_was(pictures: Examples, large: Short) -> None:
+def test_theta_star_is_contiguous_whatever_training_was(pictures: Examples) -> None:
     trained = train(large(), build=seeded(Normed), examples=pictures, seed=0)
     assert trained.memory_format == "channels_last"
     fresh = seeded(Normed)(0).state_dict()
@@ -201,9 +199,7 @@ def test_theta_star_is_contiguous_whatever_training_was(pictures: Examples, larg
         assert value.stride() == fresh[name].stride()
 
 
-def test_channels_last_trains_the_same_network(
-    pictures: Examples, large: Short, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_channels_last_trains_the_same_network(pictures: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
     """To rounding: a few steps with plain gradients. Dropout draws in memory's order, so it is left out."""
 
     def steady() -> nn.Module:

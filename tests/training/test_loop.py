@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,16 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tests.training.small import blobs, build, short
 from tmrepro.errors import DivergedError
 from tmrepro.numerics.inference import Targets, evaluate
 from tmrepro.records import Epoch
-from tmrepro.spec import AdamOptimizer, AdamwOptimizer, SgdOptimizer, StopSpec, TrainingSpec
+from tmrepro.spec import AdamOptimizer, AdamwOptimizer, SgdOptimizer, StopSpec
 from tmrepro.training import Examples, train
 from tmrepro.training.draws import epoch_order, layers_drawing
-
-Blobs = Callable[..., Examples]
-Short = Callable[..., TrainingSpec]
-Build = Callable[[str], Callable[[int], nn.Module]]
 
 STANDING_STILL = SgdOptimizer(name="sgd", lr=1e-30)
 
@@ -76,9 +72,7 @@ def flat_images(n: int = 12) -> Examples:
     return Examples(inputs, labels, inputs[:5], labels[:5], 3)
 
 
-def test_training_loss_is_the_mean_over_all_images_the_last_partial_batch_included(
-    blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_training_loss_is_the_mean_over_all_images_the_last_partial_batch_included() -> None:
     """Where nothing moves, T_i is the loss at the start. Batches of 8, 8, 8, 6: a mean of batch means would differ."""
     examples = blobs(30, 11)
     trained = train(short(optimizer=STANDING_STILL, max_epochs=2), build=build("dnn"), examples=examples, seed=3)
@@ -92,9 +86,7 @@ def test_training_loss_is_the_mean_over_all_images_the_last_partial_batch_includ
         assert epoch.validation_accuracy == held_out.accuracy
 
 
-def test_training_loss_is_taken_before_each_update_and_validation_loss_after_the_epoch(
-    blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_training_loss_is_taken_before_each_update_and_validation_loss_after_the_epoch() -> None:
     examples = blobs(8, 5)
     spec = short(optimizer=SgdOptimizer(name="sgd", lr=0.1), max_epochs=1)
     trained = train(spec, build=build("dnn"), examples=examples, seed=0)
@@ -117,9 +109,7 @@ def test_training_loss_is_taken_before_each_update_and_validation_loss_after_the
     ],
     ids=["adam", "adamw", "momentum", "sgd"],
 )
-def test_steps_are_those_of_torchs_plain_optimizers(
-    optimizer: AdamOptimizer | AdamwOptimizer | SgdOptimizer, blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_steps_are_those_of_torchs_plain_optimizers(optimizer: AdamOptimizer | AdamwOptimizer | SgdOptimizer) -> None:
     """The loop written again, with unfused optimizers; warm-up over the first five of twelve steps."""
     examples = blobs(30)
     spec = short(optimizer=optimizer, warmup_steps=5, max_epochs=3)
@@ -155,7 +145,7 @@ def test_steps_are_those_of_torchs_plain_optimizers(
         torch.testing.assert_close(value, states[best][name], rtol=1e-4, atol=1e-6)  # twelve float32 steps
 
 
-def test_clipping_has_keras_gradient(blobs: Blobs, short: Short) -> None:
+def test_clipping_has_keras_gradient() -> None:
     """Softmax regression, one step: images whose probability is clipped, on either side, do not pull."""
     c, examples = 0.3, blobs(20, noise=1.0)
     spec = short(optimizer=SgdOptimizer(name="sgd", lr=0.5), clip_probability=c, batch_size=20, max_epochs=1)
@@ -185,9 +175,7 @@ def test_clipping_has_keras_gradient(blobs: Blobs, short: Short) -> None:
     assert trained.history.epochs[0].train_loss == pytest.approx(clipped, rel=1e-6)
 
 
-def test_theta_star_is_the_point_after_the_epoch_of_lowest_training_loss(
-    blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_theta_star_is_the_point_after_the_epoch_of_lowest_training_loss() -> None:
     """A rate that is far too high makes the loss go up and down; each epoch's end is kept by a run that ends there."""
     examples = blobs(24, noise=1.5)
     spec = short(optimizer=AdamOptimizer(lr=0.3), max_epochs=9)
@@ -200,7 +188,7 @@ def test_theta_star_is_the_point_after_the_epoch_of_lowest_training_loss(
     assert same_bits(trained.model, shorter.model)
 
 
-def test_the_first_of_equally_low_epochs_is_the_best(blobs: Blobs, short: Short, build: Build) -> None:
+def test_the_first_of_equally_low_epochs_is_the_best() -> None:
     """Two images, one a batch: the sum of two losses does not depend on their order, so all epochs are equal."""
     spec = short(optimizer=STANDING_STILL, batch_size=1, max_epochs=3)
     trained = train(spec, build=build("dnn"), examples=blobs(2), seed=0)
@@ -209,9 +197,7 @@ def test_the_first_of_equally_low_epochs_is_the_best(blobs: Blobs, short: Short,
 
 
 @pytest.mark.parametrize("at", ["lm", "gm", "never"])
-def test_training_stops_at_the_first_epoch_where_its_condition_holds(
-    at: str, blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_training_stops_at_the_first_epoch_where_its_condition_holds(at: str) -> None:
     examples = blobs(30, noise=0.3)
     stop = StopSpec(at=at, epsilon=0.1, patience=2)
     trained = train(short(stop=stop, max_epochs=40), build=build("dnn"), examples=examples, seed=0)
@@ -228,7 +214,7 @@ def test_training_stops_at_the_first_epoch_where_its_condition_holds(
             assert (trained.stopped, len(losses)) == ("lm", min([*gms, *lms]))
 
 
-def test_a_gm_that_eval_mode_does_not_confirm_is_none_and_training_goes_on(short: Short) -> None:
+def test_a_gm_that_eval_mode_does_not_confirm_is_none_and_training_goes_on() -> None:
     """T is about zero from epoch 1; the loss in eval mode falls below epsilon only when the scale has grown."""
     spec = short(optimizer=AdamOptimizer(lr=0.5), batch_size=12, stop=StopSpec(at="gm"), max_epochs=40)
     examples, counted = flat_images(), Targets(flat_images().labels)
@@ -243,14 +229,14 @@ def test_a_gm_that_eval_mode_does_not_confirm_is_none_and_training_goes_on(short
     assert evaluate(before.model, examples.inputs, targets=counted).loss > 0.05
 
 
-def test_a_gm_that_is_never_confirmed_ends_at_max_epochs(short: Short) -> None:
+def test_a_gm_that_is_never_confirmed_ends_at_max_epochs() -> None:
     spec = short(optimizer=AdamOptimizer(lr=0.1), batch_size=12, stop=StopSpec(at="gm"), max_epochs=7)
     trained = train(spec, build=lambda _seed: ModeDependent(fixed=1.0), examples=flat_images(), seed=0)
     assert (trained.history.train_losses <= 0.05).all()
     assert (trained.stopped, len(trained.history.epochs), trained.collapsed) == ("max_epochs", 7, False)
 
 
-def test_an_unconfirmed_gm_does_not_stop_a_training_that_ends_at_an_lm(short: Short) -> None:
+def test_an_unconfirmed_gm_does_not_stop_a_training_that_ends_at_an_lm() -> None:
     """Its own rule does, as soon as there is one epoch before the last `patience`."""
     stop = StopSpec(at="lm", patience=5)
     spec = short(optimizer=AdamOptimizer(lr=0.1), batch_size=12, stop=stop, max_epochs=20)
@@ -261,9 +247,7 @@ def test_an_unconfirmed_gm_does_not_stop_a_training_that_ends_at_an_lm(short: Sh
 
 
 @pytest.mark.parametrize("lr", [1e30, 3e38], ids=["the loss", "the parameters alone"])
-def test_divergence_is_an_error_that_names_epoch_and_remedy(
-    lr: float, blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_divergence_is_an_error_that_names_epoch_and_remedy(lr: float) -> None:
     """One epoch of one step has a finite T, taken before the update: the parameters after it must be looked at too."""
     one_step = lr > 1e35
     spec = short(
@@ -275,7 +259,7 @@ def test_divergence_is_an_error_that_names_epoch_and_remedy(
         train(spec, build=build("dnn"), examples=blobs(), seed=4)
 
 
-def test_a_constant_predictor_has_collapsed_and_other_seeds_are_tried(short: Short, build: Build, blobs: Blobs) -> None:
+def test_a_constant_predictor_has_collapsed_and_other_seeds_are_tried() -> None:
     """Two collapses, then a network that learns: the seeds are 7, 1000007 and 2000007."""
     asked: list[int] = []
 
@@ -298,12 +282,12 @@ def test_a_constant_predictor_has_collapsed_and_other_seeds_are_tried(short: Sho
     assert [epoch.train_loss for epoch in trained.history.epochs] == list(alone.history.train_losses)
 
 
-def test_after_all_reseeds_the_network_is_collapsed(short: Short, blobs: Blobs) -> None:
+def test_after_all_reseeds_the_network_is_collapsed() -> None:
     trained = train(short(reseeds=1), build=lambda _seed: Constant(), examples=blobs(), seed=5)
     assert (trained.collapsed, trained.seed, trained.seeds_collapsed) == (True, 1_000_005, (5, 1_000_005))
 
 
-def test_a_loss_within_one_percent_of_chance_is_a_collapse_whatever_the_arg_max(short: Short) -> None:
+def test_a_loss_within_one_percent_of_chance_is_a_collapse_whatever_the_arg_max() -> None:
     """Logits of scale s have the loss log(1 + 2 exp(-s)); chance is ln 3, and 1% of it is reached near s = 0.0165."""
     spec = short(optimizer=STANDING_STILL, max_epochs=1)
     found = {}
@@ -316,7 +300,7 @@ def test_a_loss_within_one_percent_of_chance_is_a_collapse_whatever_the_arg_max(
 
 
 @pytest.mark.parametrize("kind", ["dnn", "cnn", "normed", "dropping"])
-def test_watching_and_saving_changes_no_bit(kind: str, blobs: Blobs, short: Short, build: Build) -> None:
+def test_watching_and_saving_changes_no_bit(kind: str) -> None:
     packed: list[bytes] = []
     torch.manual_seed(1)
     alone = train(short(), build=build(kind), examples=blobs(), seed=0)
@@ -336,9 +320,7 @@ def test_watching_and_saving_changes_no_bit(kind: str, blobs: Blobs, short: Shor
     ]
 
 
-def test_dropout_draws_from_seed_and_epoch_and_leaves_the_global_state(
-    blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_dropout_draws_from_seed_and_epoch_and_leaves_the_global_state() -> None:
     torch.manual_seed(77)
     before = torch.get_rng_state()
     spec = short(optimizer=STANDING_STILL, max_epochs=3)
@@ -358,15 +340,13 @@ def test_layers_draw_otherwise_in_every_epoch_and_with_every_seed() -> None:
     assert drawn(1, 2) == drawn(1, 2)
 
 
-def test_a_network_that_was_built_in_eval_mode_is_trained_in_train_mode(
-    blobs: Blobs, short: Short, build: Build
-) -> None:
+def test_a_network_that_was_built_in_eval_mode_is_trained_in_train_mode() -> None:
     usual = train(short(), build=build("normed"), examples=blobs(), seed=0)
     other = train(short(), build=lambda seed: build("normed")(seed).eval(), examples=blobs(), seed=0)
     assert same_bits(usual.model, other.model)
 
 
-def test_frozen_parameters_stay_and_the_given_data_are_left_alone(blobs: Blobs, short: Short, build: Build) -> None:
+def test_frozen_parameters_stay_and_the_given_data_are_left_alone() -> None:
     examples = blobs()
     inputs, labels = examples.inputs.clone(), examples.labels.clone()
     trained = train(short(), build=build("frozen"), examples=examples, seed=0)
@@ -377,7 +357,7 @@ def test_frozen_parameters_stay_and_the_given_data_are_left_alone(blobs: Blobs, 
     assert torch.equal(examples.labels, labels)
 
 
-def test_seconds_grow_and_epochs_count_from_one(blobs: Blobs, short: Short, build: Build) -> None:
+def test_seconds_grow_and_epochs_count_from_one() -> None:
     epochs = train(short(), build=build("dnn"), examples=blobs(), seed=0).history.epochs
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
     assert all(0 < before.seconds < after.seconds for before, after in pairwise(epochs))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -65,28 +64,24 @@ def trained(model: nn.Module, history: History, *, collapsed: bool = False) -> T
     )
 
 
-@pytest.fixture
-def found() -> Callable[..., Relabelled]:
-    def of(
-        model: nn.Module,
-        data: Examples,
-        *,
-        labels: Labels = "hard",
-        history: History | None = None,
-        collapsed: bool = False,
-        clip: float | None = None,
-        warmup_steps: int = 0,
-    ) -> Relabelled:
-        spec = TrainingSpec(
-            stop=StopSpec(epsilon=0.05, patience=2),
-            batch_size=8,
-            warmup_steps=warmup_steps,
-            clip_probability=clip,
-        )
-        outcome = trained(model, history or epochs([0.9, 0.8]), collapsed=collapsed)
-        return find_minimum(outcome, name="mine", spec=spec, labels=labels, examples=data)
-
-    return of
+def found(
+    model: nn.Module,
+    data: Examples,
+    *,
+    labels: Labels = "hard",
+    history: History | None = None,
+    collapsed: bool = False,
+    clip: float | None = None,
+    warmup_steps: int = 0,
+) -> Relabelled:
+    spec = TrainingSpec(
+        stop=StopSpec(epsilon=0.05, patience=2),
+        batch_size=8,
+        warmup_steps=warmup_steps,
+        clip_probability=clip,
+    )
+    outcome = trained(model, history or epochs([0.9, 0.8]), collapsed=collapsed)
+    return find_minimum(outcome, name="mine", spec=spec, labels=labels, examples=data)
 
 
 def probabilities(model: nn.Module, inputs: torch.Tensor) -> np.ndarray:
@@ -96,7 +91,7 @@ def probabilities(model: nn.Module, inputs: torch.Tensor) -> np.ndarray:
     return wide / wide.sum(1, keepdims=True)
 
 
-def test_hard_labels_are_the_models_own_classes_in_data_order(found: Callable[..., Relabelled]) -> None:
+def test_hard_labels_are_the_models_own_classes_in_data_order() -> None:
     model, data = linear(), examples()
     labels = found(model, data).labels
     assert labels.dtype == np.int64
@@ -104,7 +99,7 @@ def test_hard_labels_are_the_models_own_classes_in_data_order(found: Callable[..
     assert labels.tolist() != data.labels.tolist()
 
 
-def test_soft_labels_are_the_models_own_distributions(found: Callable[..., Relabelled]) -> None:
+def test_soft_labels_are_the_models_own_distributions() -> None:
     model, data = linear(), examples()
     labels = found(model, data, labels="soft").labels
     assert (labels.dtype, labels.shape) == (np.float32, (20, CLASSES))
@@ -123,7 +118,7 @@ def test_ties_go_to_the_lowest_class() -> None:
             assert (relabel(model, torch.zeros(300, 3, 1, 1), labels="hard") == min(tied)).all()
 
 
-def test_hard_labels_give_neither_a_zero_loss_nor_a_zero_gradient(found: Callable[..., Relabelled]) -> None:
+def test_hard_labels_give_neither_a_zero_loss_nor_a_zero_gradient() -> None:
     """V~ is mean(-log max p), and the gradient that of a softmax regression on its own classes."""
     model, data = linear(), examples()
     p = probabilities(model, data.inputs)
@@ -139,7 +134,7 @@ def test_hard_labels_give_neither_a_zero_loss_nor_a_zero_gradient(found: Callabl
     assert minimum.gradient_norm > 0.05
 
 
-def test_soft_labels_give_both_to_rounding_whatever_the_model(found: Callable[..., Relabelled]) -> None:
+def test_soft_labels_give_both_to_rounding_whatever_the_model() -> None:
     for scale in (0.1, 1.0, 30.0):
         minimum = found(linear(scale), examples(), labels="soft").minimum
         assert minimum.relabelled_loss == pytest.approx(0, abs=1e-6)
@@ -149,9 +144,7 @@ def test_soft_labels_give_both_to_rounding_whatever_the_model(found: Callable[..
 
 
 @pytest.mark.parametrize("clip", [None, 0.3])
-def test_losses_are_measured_at_theta_star_with_the_given_labels(
-    clip: float | None, found: Callable[..., Relabelled]
-) -> None:
+def test_losses_are_measured_at_theta_star_with_the_given_labels(clip: float | None) -> None:
     model, data = linear(), examples()
     minimum = found(model, data, clip=clip).minimum
     for inputs, labels, loss, accuracy in (
@@ -168,13 +161,13 @@ def test_losses_are_measured_at_theta_star_with_the_given_labels(
     assert minimum.relabelled_loss == pytest.approx(-np.log(clipped).mean(), rel=1e-6)
 
 
-def test_relabelling_hard_never_makes_the_loss_higher(found: Callable[..., Relabelled]) -> None:
+def test_relabelling_hard_never_makes_the_loss_higher() -> None:
     for scale in (0.3, 1.0, 3.0):
         minimum = found(linear(scale), examples()).minimum
         assert minimum.relabelled_loss <= minimum.train_loss_at_minimum
 
 
-def test_facts_of_the_training_are_handed_on(found: Callable[..., Relabelled]) -> None:
+def test_facts_of_the_training_are_handed_on() -> None:
     model = linear()
     minimum = found(model, examples(), history=epochs([0.9, 0.5, 0.7])).minimum
     theta = np.concatenate([value.detach().double().numpy().ravel() for value in model.parameters()])
@@ -186,12 +179,12 @@ def test_facts_of_the_training_are_handed_on(found: Callable[..., Relabelled]) -
     assert minimum.theta_norm == pytest.approx(np.linalg.norm(theta), rel=1e-12)
 
 
-def test_one_epoch_has_no_previous_loss(found: Callable[..., Relabelled]) -> None:
+def test_one_epoch_has_no_previous_loss() -> None:
     minimum = found(linear(), examples(), history=epochs([0.01])).minimum
     assert (minimum.train_loss_last, minimum.train_loss_previous, minimum.category) == (0.01, None, "none")
 
 
-def test_first_epochs_and_seconds_are_those_at_which_conditions_first_held(found: Callable[..., Relabelled]) -> None:
+def test_first_epochs_and_seconds_are_those_at_which_conditions_first_held() -> None:
     """20 images in batches of 8 are three steps an epoch; three warm-up steps make one epoch of warm-up.
 
     From epoch 2: 0.9, 0.88, 0.87 is an LM (patience 2) at epoch 4; 0.03, 0.04 a GM at epoch 7; V is 0.05 at epoch 4.
@@ -203,7 +196,7 @@ def test_first_epochs_and_seconds_are_those_at_which_conditions_first_held(found
     assert (minimum.validation_first_epoch, minimum.validation_first_seconds) == (4, 40.0)
 
 
-def test_what_never_held_is_none(found: Callable[..., Relabelled]) -> None:
+def test_what_never_held_is_none() -> None:
     minimum = found(linear(), examples(), history=epochs([0.9, 0.5, 0.1])).minimum
     assert minimum.lm_first_epoch is minimum.gm_first_epoch is minimum.validation_first_epoch is None
     assert minimum.lm_first_seconds is minimum.gm_first_seconds is minimum.validation_first_seconds is None
@@ -230,9 +223,7 @@ ZERO_ONCE = [0.9, 0.06, 0.01]
     ],
 )
 @pytest.mark.parametrize("labels", ["hard", "soft"])
-def test_the_category_rests_on_training_first(
-    labels: Labels, losses: list[float], sure: bool, category: str, found: Callable[..., Relabelled]
-) -> None:
+def test_the_category_rests_on_training_first(labels: Labels, losses: list[float], sure: bool, category: str) -> None:
     """A sure model has T*, V~ about zero on its own classes; an unsure one has the same classes but T* far above."""
     model = linear(60.0 if sure else 1.0)
     data = examples(own=model)
@@ -243,7 +234,7 @@ def test_the_category_rests_on_training_first(
     assert minimum.reason
 
 
-def test_a_collapsed_network_is_collapsed_whatever_its_losses(found: Callable[..., Relabelled]) -> None:
+def test_a_collapsed_network_is_collapsed_whatever_its_losses() -> None:
     model = linear(60.0)
     minimum = found(model, examples(own=model), history=epochs(ZERO), collapsed=True).minimum
     assert minimum.category == "collapsed"

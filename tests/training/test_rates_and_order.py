@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.small import short
 from tmrepro.spec import AdamOptimizer, AdamwOptimizer, SgdOptimizer, TrainingSpec
 from tmrepro.training.draws import epoch_order
 from tmrepro.training.optimizers import learning_rate, make_optimizer, set_learning_rate
 
 
-def test_constant_rate_after_a_linear_warm_up(short: Callable[..., TrainingSpec]) -> None:
+def test_constant_rate_after_a_linear_warm_up() -> None:
     spec = short(optimizer=AdamOptimizer(lr=0.4), warmup_steps=4)
     found = [learning_rate(step, spec=spec, steps_per_epoch=3) for step in range(7)]
     assert found == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4], rel=1e-15)
 
 
-def test_no_warm_up_starts_at_the_rate_itself(short: Callable[..., TrainingSpec]) -> None:
+def test_no_warm_up_starts_at_the_rate_itself() -> None:
     assert learning_rate(0, spec=short(optimizer=AdamOptimizer(lr=0.4)), steps_per_epoch=3) == 0.4
 
 
@@ -80,7 +80,6 @@ def test_optimizers_have_the_specs_constants_and_are_fused(
     optimizer: AdamOptimizer | AdamwOptimizer | SgdOptimizer,
     kind: type,
     expected: dict[str, object],
-    short: Callable[..., TrainingSpec],
 ) -> None:
     made = make_optimizer(torch.nn.Linear(2, 1), short(optimizer=optimizer))
     assert type(made) is kind

@@ -9,15 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.training.small import blobs, build, short
 from tmrepro.records import Epoch
 from tmrepro.spec import AdamOptimizer, AdamwOptimizer, SgdOptimizer, StopSpec, TrainingSpec
 from tmrepro.training import Examples, Trained, train
 from tmrepro.training.checkpoint import read_progress, unpack
 from tmrepro.training.optimizers import make_optimizer
-
-Blobs = Callable[..., Examples]
-Short = Callable[..., TrainingSpec]
-Build = Callable[[str], Callable[[int], nn.Module]]
 
 
 class PulledPlugError(Exception):
@@ -69,7 +66,7 @@ def assert_same(one: Trained, other: Trained) -> None:
 )
 @pytest.mark.parametrize("kind", ["dnn", "normed", "dropping", "tied", "frozen"])
 def test_a_continued_training_has_the_same_bits(
-    optimizer: AdamOptimizer | AdamwOptimizer | SgdOptimizer, kind: str, blobs: Blobs, short: Short, build: Build
+    optimizer: AdamOptimizer | AdamwOptimizer | SgdOptimizer, kind: str
 ) -> None:
     """After any epoch, in the warm-up too (six steps of four an epoch), on a cosine that the step number decides."""
     spec = short(optimizer=optimizer, warmup_steps=6, schedule="cosine")
@@ -91,7 +88,7 @@ def test_a_continued_training_has_the_same_bits(
         assert_same(continued, whole)
 
 
-def test_the_best_point_survives_an_interruption_after_it(blobs: Blobs, short: Short, build: Build) -> None:
+def test_the_best_point_survives_an_interruption_after_it() -> None:
     """The loss goes up after the best epoch, so the best point is in the checkpoint beside the current one."""
     spec = short(optimizer=AdamOptimizer(lr=0.3), max_epochs=15)
     examples = blobs(24, noise=1.5)
@@ -101,7 +98,7 @@ def test_the_best_point_survives_an_interruption_after_it(blobs: Blobs, short: S
     assert_same(train(spec, build=build("normed"), examples=examples, seed=2, saved=saved), whole)
 
 
-def test_a_training_continues_after_a_reseed(blobs: Blobs, short: Short, build: Build) -> None:
+def test_a_training_continues_after_a_reseed() -> None:
     class Constant(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -121,7 +118,7 @@ def test_a_training_continues_after_a_reseed(blobs: Blobs, short: Short, build: 
         assert_same(train(spec, build=unlucky, examples=blobs(), seed=8, saved=saved), whole)
 
 
-def test_a_stop_that_was_reached_is_reached_again(blobs: Blobs, short: Short, build: Build) -> None:
+def test_a_stop_that_was_reached_is_reached_again() -> None:
     """Interrupted between the last checkpoint and the end: no further epoch is trained."""
     spec = short(stop=StopSpec(at="gm", epsilon=0.1), max_epochs=40)
     examples = blobs(30, noise=0.3)
@@ -131,7 +128,7 @@ def test_a_stop_that_was_reached_is_reached_again(blobs: Blobs, short: Short, bu
     assert_same(train(spec, build=build("dnn"), examples=examples, seed=0, saved=saved), whole)
 
 
-def test_seconds_go_on_counting(blobs: Blobs, short: Short, build: Build) -> None:
+def test_seconds_go_on_counting() -> None:
     saved = interrupted(short(), build=build("dnn"), examples=blobs(), seed=0, saves=2)
     before = read_progress(saved).history
     after = train(short(), build=build("dnn"), examples=blobs(), seed=0, saved=saved).history.epochs
@@ -139,7 +136,7 @@ def test_seconds_go_on_counting(blobs: Blobs, short: Short, build: Build) -> Non
     assert after[2].seconds > before[1].seconds
 
 
-def test_a_checkpoint_of_a_training_is_the_same_bytes_each_time(blobs: Blobs, short: Short, build: Build) -> None:
+def test_a_checkpoint_of_a_training_is_the_same_bytes_each_time() -> None:
     kept: list[bytes] = []
     train(
         short(max_epochs=1),
@@ -151,7 +148,7 @@ def test_a_checkpoint_of_a_training_is_the_same_bytes_each_time(blobs: Blobs, sh
     assert kept[0] == kept[1]
 
 
-def test_what_is_no_checkpoint_of_the_model_is_refused(blobs: Blobs, short: Short, build: Build) -> None:
+def test_what_is_no_checkpoint_of_the_model_is_refused() -> None:
     saved = interrupted(short(), build=build("dnn"), examples=blobs(), seed=0, saves=1)
     for wrong in (
         b"",

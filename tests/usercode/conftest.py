@@ -7,11 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
-
-from tmrepro.usercode import CodeRecord, code_of
 
 
 @pytest.fixture
@@ -47,20 +44,3 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: Callable[[], 
         return home
 
     return files
-
-
-@pytest.fixture
-def code() -> Callable[..., CodeRecord]:
-    """The code of a factory whose result is called once."""
-
-    def find(factory: str, **arguments: Any) -> CodeRecord:
-        def use() -> list[object]:
-            module, _, function = factory.partition(":")
-            made = getattr(importlib.import_module(module), function)(**arguments)
-            if callable(made):
-                made()
-            return [made]
-
-        return code_of(factory, use=use)
-
-    return find

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from tests.reporting.figures.panels import make_panel
 from tmrepro.reporting.figures import draw_landscape, draw_training, save_figure
 from tmrepro.reporting.figures.style import FAMILY, isolated_settings
 
@@ -89,7 +90,7 @@ def test_bytes_are_the_same_in_another_process_with_other_settings(tmp_path):
     assert [name for name in plain if plain[name] != hostile[name]] == []
 
 
-def test_bytes_are_the_same_when_drawn_again_and_saved_twice(make_panel):
+def test_bytes_are_the_same_when_drawn_again_and_saved_twice():
     written: list[bytes] = []
     for _ in range(2):
         figure = draw_landscape([make_panel()], **LOOK)
@@ -100,7 +101,7 @@ def test_bytes_are_the_same_when_drawn_again_and_saved_twice(make_panel):
     assert len(set(pdfs)) == 1
 
 
-def test_files_tell_nothing_of_time_and_software(make_panel):
+def test_files_tell_nothing_of_time_and_software():
     written: dict[str, bytes] = {}
     save_figure(draw_landscape([make_panel()], **LOOK), Path("x"), lambda path, data: written.update({path.name: data}))
     assert b"CreationDate" not in written["x.pdf"]
@@ -113,7 +114,7 @@ def test_paths_keep_the_dots_of_a_name(history):
     assert [path.as_posix() for path in paths] == ["figures/paper.d1.png", "figures/paper.d1.pdf"]
 
 
-def test_only_the_bundled_font_is_used(make_panel):
+def test_only_the_bundled_font_is_used():
     from matplotlib.font_manager import FontProperties, findfont
 
     draw_landscape([make_panel()], **LOOK)
@@ -125,7 +126,7 @@ def test_only_the_bundled_font_is_used(make_panel):
             assert found.name.startswith("DejaVuSans")
 
 
-def test_settings_of_the_reader_are_put_back(make_panel):
+def test_settings_of_the_reader_are_put_back():
     with mpl.rc_context({"font.size": 17.0}):
         draw_landscape([make_panel()], **LOOK)
         assert mpl.rcParams["font.size"] == 17.0

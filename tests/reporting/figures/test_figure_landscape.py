@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
+from tests.reporting.figures.panels import make_panel
 from tmrepro.reporting.figures import draw_landscape
 from tmrepro.reporting.figures.scale import loss_scale
 from tmrepro.reporting.figures.style import COLORMAP
@@ -34,7 +35,7 @@ def words_of(figure: Figure) -> list[str]:
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3, 2)])
-def test_a_is_the_horizontal_axis_and_b_the_vertical_one(make_panel, shape):
+def test_a_is_the_horizontal_axis_and_b_the_vertical_one(shape):
     figure = draw([make_panel(lambda a, b: a + 100 * b, shape=shape)])
     map_, solid = axes_of(figure, "map dnn"), axes_of(figure, "solid dnn")
     assert map_.get_xlim() == (0, shape[0] - 1)
@@ -56,7 +57,7 @@ def test_a_is_the_horizontal_axis_and_b_the_vertical_one(make_panel, shape):
     assert solid.get_xlim()[1] == pytest.approx(shape[0] - 1, rel=0.05)
 
 
-def test_theta_is_marked_where_home_is(make_panel):
+def test_theta_is_marked_where_home_is():
     figure = draw([make_panel(shape=(5, 7), home=(1, 4))])
     (star,) = axes_of(figure, "map dnn").lines
     assert (star.get_xdata()[0], star.get_ydata()[0]) == (0, 0)
@@ -66,7 +67,7 @@ def test_theta_is_marked_where_home_is(make_panel):
     assert [float(values[0]) for values in star.get_data_3d()] == pytest.approx([0, 0, 0.01])
 
 
-def test_axes_are_called_distance_only_where_directions_have_unit_norm(make_panel):
+def test_axes_are_called_distance_only_where_directions_have_unit_norm():
     unit, filtered = make_panel(), make_panel(model="cnn", norm=17.25)
     figure = draw([unit, filtered])
     assert "distance" in axes_of(figure, "map dnn").get_xlabel()
@@ -75,18 +76,18 @@ def test_axes_are_called_distance_only_where_directions_have_unit_norm(make_pane
     assert "17.25" in axes_of(figure, "map cnn").get_ylabel()
 
 
-def test_second_axis_counts_shares_of_the_norm_of_theta(make_panel):
+def test_second_axis_counts_shares_of_the_norm_of_theta():
     figure = draw([make_panel(shape=(11, 5), norm=2.0, theta_norm=40.0)])
     above, right = axes_of(figure, "map dnn").child_axes
     assert above.get_xlim() == pytest.approx((0, 10 * 2.0 / 40.0))
     assert right.get_ylim() == pytest.approx((0, 4 * 2.0 / 40.0))
 
 
-def test_second_axis_is_left_out_where_theta_has_no_norm(make_panel):
+def test_second_axis_is_left_out_where_theta_has_no_norm():
     assert axes_of(draw([make_panel(theta_norm=0.0)]), "map dnn").child_axes == []
 
 
-def test_shared_scale_gives_all_rows_the_same_colours_and_heights(make_panel):
+def test_shared_scale_gives_all_rows_the_same_colours_and_heights():
     panels = [make_panel(), make_panel(lambda a, b: 5 + a + b, model="cnn")]
     together, apart = draw(panels, shared=True), draw(panels, shared=False)
 
@@ -103,7 +104,7 @@ def test_shared_scale_gives_all_rows_the_same_colours_and_heights(make_panel):
     assert colours(together) == {(0.01, 23.0)}
 
 
-def test_row_says_what_the_point_is(make_panel):
+def test_row_says_what_the_point_is():
     none, collapsed = make_panel(model="cnn", category="none"), make_panel(model="r", category="collapsed")
     words = " | ".join(words_of(draw([make_panel(), none, collapsed])))
     assert "TM (true minimum)" in words
@@ -111,30 +112,30 @@ def test_row_says_what_the_point_is(make_panel):
 
 
 @pytest.mark.parametrize(("depth", "said"), [(0.25, True), (0.0, False), (1e-7, False)])
-def test_row_says_how_far_its_plane_goes_below_theta_and_not_what_may_be_rounding(make_panel, depth, said):
+def test_row_says_how_far_its_plane_goes_below_theta_and_not_what_may_be_rounding(depth, said):
     figure = draw([make_panel(lambda a, b: 1 + a + b - (1 + depth) * ((a == 0) & (b == 1)))])
     assert any("lowest point 0.25 below θ*" in word for word in words_of(figure)) == said
     assert any("below θ*" in word for word in words_of(figure)) == said
 
 
-def test_colour_bar_names_the_unit(make_panel):
+def test_colour_bar_names_the_unit():
     for scale in ("linear", "log"):
         assert "nats" in axes_of(draw([make_panel()], scale=scale), "colour bar").get_ylabel()
 
 
-def test_contour_lines_are_labelled(make_panel):
+def test_contour_lines_are_labelled():
     labels = {text.get_text() for text in axes_of(draw([make_panel(shape=(21, 19))]), "map dnn").texts}
     assert len(labels) >= 4
     assert all(0 < float(label) < 12 for label in labels)
 
 
-def test_log_scale_floors_losses_without_a_logarithm_and_says_so(make_panel):
+def test_log_scale_floors_losses_without_a_logarithm_and_says_so():
     figure = draw([make_panel(lambda a, b: np.maximum(0.0, a - 3) * (1 + b))], scale="log")
     label = axes_of(figure, "colour bar").get_ylabel()
     assert "36 losses ≤ 0 drawn at 1" in label  # a = 0, 1, 2, 3 times nine b
 
 
-def test_points_that_are_not_finite_are_gaps(make_panel):
+def test_points_that_are_not_finite_are_gaps():
     def holed(a, b):
         loss = 1.0 + a + 10 * b
         loss[4:7, 2:5] = np.nan
@@ -153,7 +154,7 @@ def test_points_that_are_not_finite_are_gaps(make_panel):
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("scale", ["linear", "log"])
-def test_hard_surfaces_are_drawn(make_panel, scale, shared):
+def test_hard_surfaces_are_drawn(scale, shared):
     def single(a, b):
         return np.where((a == 3) & (b == 3), 1.5, np.nan)
 
@@ -177,7 +178,7 @@ def test_no_panels_is_an_empty_figure():
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
-def test_twelve_decades_can_be_read(make_panel, scale):
+def test_twelve_decades_can_be_read(scale):
     figure = draw([make_panel(lambda a, b: 10.0 ** (-6 + 12 * (a + b) / 18))], scale=scale)
     ticks = [text.get_text() for text in axes_of(figure, "colour bar").get_yticklabels()]
     assert 4 <= len(set(ticks)) == len(ticks) <= 14
@@ -185,7 +186,7 @@ def test_twelve_decades_can_be_read(make_panel, scale):
     assert any("from 10⁻⁶ to 10⁶" in words for words in words_of(figure))
 
 
-def test_texts_do_not_overlap_and_stay_inside_the_figure(make_panel):
+def test_texts_do_not_overlap_and_stay_inside_the_figure():
     panels = [
         make_panel(lambda a, b: 0.01 + np.sin(3.0 * a) ** 2 + np.cos(2.0 * b) ** 2 + (a + b) / 9, model="dnn"),
         make_panel(lambda a, b: 1e5 * (1 + a + b), model="w" * 64 + ".r1", category="collapsed", norm=1234.5),
@@ -222,7 +223,7 @@ def test_colour_map_rises_in_luminance_so_that_greyscale_can_be_read():
     assert (np.diff(luminance) > 0).all()
 
 
-def test_large_grid_is_thinned_but_keeps_theta_and_both_ends(make_panel):
+def test_large_grid_is_thinned_but_keeps_theta_and_both_ends():
     figure = draw([make_panel(lambda a, b: 1.0 + a + b, shape=(1001, 3), home=(500, 1))])
     map_ = axes_of(figure, "map dnn")
     assert map_.get_xlim() == (-500, 500)
@@ -232,7 +233,7 @@ def test_large_grid_is_thinned_but_keeps_theta_and_both_ends(make_panel):
     assert len(faces._faces) < 250
 
 
-def test_dollar_signs_in_names_are_not_mathematics(make_panel):
+def test_dollar_signs_in_names_are_not_mathematics():
     words = words_of(draw([make_panel()], title=r"cost $\frac{broken$ of it"))
     assert r"cost $\frac{broken$ of it" in words
 
@@ -249,7 +250,7 @@ def test_heights_are_logarithms_and_gaps_stay_gaps():
 @pytest.mark.parametrize(
     "extremes", [(2e274, -1e308, 9e307), (-1.8e308, 1.0, 5e76), (1e308, 1.7e308, 0.0), (1e308, np.inf, np.nan)]
 )
-def test_losses_that_no_drawing_can_hold_are_gaps(make_panel, extremes, scale, shared):
+def test_losses_that_no_drawing_can_hold_are_gaps(extremes, scale, shared):
     """As a forged surface may have them."""
 
     def losses(a, b):
