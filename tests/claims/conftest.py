@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tmrepro.claims import judge_folders
 from tmrepro.records import Epoch, History, Minimum
 from tmrepro.spec import dump_spec, expand_models, expand_surfaces, parse_spec
 from tmrepro.statistics import STATISTICS
@@ -96,25 +92,3 @@ def invent(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def spec_text() -> str:
     return SPEC
-
-
-@pytest.fixture
-def claims() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`tmrepro claims ...`, in a process of its own."""
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-c", "from tmrepro.cli import main; main()", "claims", *map(str, arguments)]
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-
-    return run
-
-
-@pytest.fixture
-def judged() -> Callable[..., dict[str, Any]]:
-    """What `tmrepro claims ... --json` prints."""
-
-    def run(*folders: Path) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(judge_folders(folders).text())
-        return found
-
-    return run

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from tests.support.commands import run_tmrepro
 from tmrepro.claims import judge_folders
 from tmrepro.errors import UsageError
 from tmrepro.reporting.report import render_claims
@@ -31,6 +34,16 @@ def as_claimed(base: str, seed: int, _pair: int = 0, *, reverse: bool = False) -
         "gm_first_seconds": 3.0**place + part, "validation_accuracy": 0.9 - 0.2 * place + part,
         "relabelled_loss": rise / 1000, "train_loss_at_lm": rise,
     }  # fmt: skip
+
+
+def claims(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `tmrepro claims ARGUMENTS` in a process of its own."""
+    return run_tmrepro("claims", *arguments)
+
+
+def judged(*folders: Path) -> dict[str, Any]:
+    """Return what `tmrepro claims FOLDERS --json` prints."""
+    return json.loads(judge_folders(folders).text())
 
 
 def by_id(found: dict[str, Any], setting: str = "paper") -> dict[str, dict[str, Any]]:
@@ -73,7 +86,7 @@ def check_again(found: dict[str, Any]) -> None:
             assert line["verdict"] == expected
 
 
-def test_a_known_order_is_reproduced_and_its_opposite_contradicted(invent, judged):
+def test_a_known_order_is_reproduced_and_its_opposite_contradicted(invent):
     found = judged(invent(as_claimed))
     check_again(found)
     lines = by_id(found)
@@ -87,7 +100,7 @@ def test_a_known_order_is_reproduced_and_its_opposite_contradicted(invent, judge
         assert by_id(opposite)[name]["verdict"] == "contradicted", name
 
 
-def test_a_line_has_the_fields_of_the_contract(invent, judged):
+def test_a_line_has_the_fields_of_the_contract(invent):
     found = judged(invent(as_claimed))
     assert set(found) >= {"settings", "spec_hash", "data"}
     assert set(found["settings"]) == {"paper", "filter"}
@@ -106,7 +119,7 @@ def test_a_line_has_the_fields_of_the_contract(invent, judged):
     assert set(found["statements"]["C8"]["measured"]["slope_at_minimum"]) == {"paper", "filter"}
 
 
-def test_direction_pairs_are_one_value_by_their_median(invent, judged):
+def test_direction_pairs_are_one_value_by_their_median(invent):
     def values(_base: str, seed: int, pair: int) -> dict[str, Any]:
         return {"roughness": (1.0, 7.0, 100.0)[pair] + seed, "half_rise_radius": (None, 3.0, 5.0)[pair]}
 
@@ -115,7 +128,7 @@ def test_direction_pairs_are_one_value_by_their_median(invent, judged):
     assert lines["C3.gradual"]["values"]["dnn"]["0"] == 4.0
 
 
-def test_collapsed_and_diverged_networks_never_reached_anything_and_have_no_surface(invent, judged):
+def test_collapsed_and_diverged_networks_never_reached_anything_and_have_no_surface(invent):
     def values(base: str, seed: int, _pair: int) -> dict[str, Any]:
         failed = {1: "collapsed", 2: "diverged"}.get(seed) if base == "dnn" else None
         return {"category": failed or "TM", "lm_first_epoch": 20, "gm_first_epoch": 21 + seed}
@@ -134,7 +147,7 @@ def test_collapsed_and_diverged_networks_never_reached_anything_and_have_no_surf
     assert (validation["p"], validation["superiority"], validation["seeds_needed"]) == (1.0, 0.5, None)
 
 
-def test_a_missing_network_is_inconclusive_in_words(invent, judged, spec_text):
+def test_a_missing_network_is_inconclusive_in_words(invent, spec_text):
     without = re.sub(r"  - {{name: cnn.*\n", "", spec_text)
     found = judged(invent(as_claimed, spec=without))
     check_again(found)
@@ -146,7 +159,7 @@ def test_a_missing_network_is_inconclusive_in_words(invent, judged, spec_text):
     assert line["values"] == {"cnn": {}, "resnet50": {str(seed): 1 + seed / 100 for seed in range(6)}}
 
 
-def test_a_surface_that_is_not_drawn_around_a_network(invent, judged, spec_text):
+def test_a_surface_that_is_not_drawn_around_a_network(invent, spec_text):
     partly = spec_text.replace("{{name: filter,", "{{name: filter, models: [dnn, resnet50],")
     found = judged(invent(as_claimed, spec=partly))
     assert by_id(found, "filter")["C2.sharpness.cnn"]["reason"] == "surface filter is not drawn around cnn"
@@ -154,13 +167,13 @@ def test_a_surface_that_is_not_drawn_around_a_network(invent, judged, spec_text)
     assert by_id(found)["C2.sharpness.cnn"]["p"] is not None
 
 
-def test_a_statistic_that_is_undefined_everywhere_is_inconclusive(invent, judged):
+def test_a_statistic_that_is_undefined_everywhere_is_inconclusive(invent):
     lines = by_id(judged(invent(lambda *_: {"half_rise_radius": None})))
     assert lines["C3.gradual"]["reason"] == "no seed of resnet50 has a value (undefined)"
     assert lines["C3.gradual"]["p"] is None
 
 
-def test_one_seed_decides_nothing_and_is_one_sentence(invent, judged, claims):
+def test_one_seed_decides_nothing_and_is_one_sentence(invent):
     folder = invent(as_claimed, training=1)
     found = judged(folder)
     for line in by_id(found).values():
@@ -172,14 +185,14 @@ def test_one_seed_decides_nothing_and_is_one_sentence(invent, judged, claims):
     assert "C1.roughness" not in words
 
 
-def test_runs_of_one_spec_are_judged_together(invent, judged):
+def test_runs_of_one_spec_are_judged_together(invent):
     both = judged(invent(as_claimed, training=3, name="a"), invent(as_claimed, training=4, seed=3, name="b"))
     whole = judged(invent(as_claimed, training=7, name="whole"))
     assert both["settings"] == whole["settings"]
     assert len(both["spec_hashes"]) == 2
 
 
-def test_runs_that_are_not_of_one_spec_are_refused_by_the_field(invent, claims, spec_text):
+def test_runs_that_are_not_of_one_spec_are_refused_by_the_field(invent, spec_text):
     first = invent(as_claimed, training=2, name="a")
     other = invent(as_claimed, training=2, seed=2, name="b", spec=spec_text.replace("batch_size: 20", "batch_size: 30"))
     done = claims(first, other)
@@ -191,7 +204,7 @@ def test_runs_that_are_not_of_one_spec_are_refused_by_the_field(invent, claims, 
     assert "Traceback" not in done.stderr + twice.stderr
 
 
-def test_what_is_no_run_or_damaged_is_refused_with_3(invent, claims, tmp_path):
+def test_what_is_no_run_or_damaged_is_refused_with_3(invent, tmp_path):
     done = claims(tmp_path / "nowhere")
     assert (done.returncode, "not a run or a reference" in done.stderr) == (3, True)
     folder = invent(as_claimed)
@@ -202,7 +215,7 @@ def test_what_is_no_run_or_damaged_is_refused_with_3(invent, claims, tmp_path):
     assert "statistics.json" in done.stderr
 
 
-def test_claims_of_ones_own_are_judged_and_wrong_ones_refused_with_their_line(invent, claims, tmp_path):
+def test_claims_of_ones_own_are_judged_and_wrong_ones_refused_with_their_line(invent, tmp_path):
     own, folder = tmp_path / "own.yaml", invent(as_claimed)
     line = "{id: X.a, sentence: Rougher., statistic: roughness, larger: dnn, smaller: cnn}"
     text = f'version: 1\nclaims:\n  - id: X\n    section: "1"\n    sentence: One.\n    lines:\n      - {line}\n'
@@ -216,7 +229,7 @@ def test_claims_of_ones_own_are_judged_and_wrong_ones_refused_with_their_line(in
     assert "unknown statistic 'prettiness'" in wrong.stderr
 
 
-def test_the_table_names_every_line_and_the_page_too(invent, claims, judged, tmp_path):
+def test_the_table_names_every_line_and_the_page_too(invent, tmp_path):
     folder, page = invent(as_claimed), tmp_path / "pages" / "claims.html"
     done = claims(folder, "--html", page)
     assert done.returncode == 0, done.stderr

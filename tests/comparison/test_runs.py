@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import tmrepro
+from tests.support.runs import edit_json, seal
 from tmrepro.api import measure_curvature
 from tmrepro.cli.main import app
 from tmrepro.comparison.contents import Part
@@ -56,14 +56,6 @@ def other(run, tmp_path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "other"))
 
 
-def seal(run: Path) -> None:
-    """Write the manifest that fits what is there now, as a forger, or another machine, would."""
-    manifest = run / "manifest-sha256.txt"
-    paths = sorted(path for path in run.rglob("*") if path.is_file() and path != manifest)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(run).as_posix()}\n" for path in paths]
-    manifest.write_text("".join(lines), encoding="utf-8")
-
-
 def replace(path: Path, change: Callable[[str], str]) -> None:
     before = path.read_text(encoding="utf-8")
     after = change(before)
@@ -71,18 +63,12 @@ def replace(path: Path, change: Callable[[str], str]) -> None:
     path.write_text(after, encoding="utf-8")
 
 
-def edit(path: Path, change: Callable[[dict], None]) -> None:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    change(document)
-    path.write_text(json.dumps(document), encoding="utf-8")
-
-
 def change_spec(run: Path) -> None:
     replace(run / "spec.yaml", lambda text: text.replace("threads: 1", "threads: 7"))
 
 
 def change_data(run: Path) -> None:
-    edit(run / "provenance.json", lambda document: document["data"].update(fingerprint="f" * 64))
+    edit_json(run / "provenance.json", lambda document: document["data"].update(fingerprint="f" * 64))
 
 
 def change_history(run: Path) -> None:
@@ -111,7 +97,9 @@ def change_label(run: Path) -> None:
 
 
 def change_minimum(run: Path) -> None:
-    edit(run / "models" / "dnn" / "minimum.json", lambda document: document.update(gradient_norm=2.5, theta_norm=9.5))
+    edit_json(
+        run / "models" / "dnn" / "minimum.json", lambda document: document.update(gradient_norm=2.5, theta_norm=9.5)
+    )
 
 
 def change_chunk(run: Path) -> None:
@@ -123,7 +111,7 @@ def change_chunk(run: Path) -> None:
 
 
 def change_statistic(run: Path) -> None:
-    edit(run / "statistics.json", lambda document: document["one"]["cnn"].update(loss_max=3.5, roughness=0.25))
+    edit_json(run / "statistics.json", lambda document: document["one"]["cnn"].update(loss_max=3.5, roughness=0.25))
 
 
 def change_figure(run: Path) -> None:
@@ -131,7 +119,7 @@ def change_figure(run: Path) -> None:
 
 
 def change_curvature(run: Path) -> None:
-    edit(run / "models" / "cnn" / "curvature.json", lambda document: document.update(products=7))
+    edit_json(run / "models" / "cnn" / "curvature.json", lambda document: document.update(products=7))
 
 
 def change_eigenvector(run: Path) -> None:
@@ -184,8 +172,8 @@ def test_a_run_is_the_same_as_itself(run):
 
 def test_what_tells_the_time_does_not_count(run, other):
     replace(other / "models" / "cnn" / "history.csv", lambda text: text.rpartition(",")[0] + ",99.5\n")
-    edit(other / "models" / "dnn" / "minimum.json", lambda document: document.update(training_seconds=99.5))
-    edit(other / "provenance.json", lambda document: document.update(started="yesterday", seconds=5.0, timings={}))
+    edit_json(other / "models" / "dnn" / "minimum.json", lambda document: document.update(training_seconds=99.5))
+    edit_json(other / "provenance.json", lambda document: document.update(started="yesterday", seconds=5.0, timings={}))
     for name in ("report.html", "ro-crate-metadata.json"):
         replace(other / name, lambda text: f"{text}\n")
     (other / "claims.json").write_text("{}", encoding="utf-8")

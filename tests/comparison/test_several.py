@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import run_tmrepro
+from tests.support.runs import forge_json
 from tmrepro.comparison import (
     compare_folders,
     comparison_csv,
@@ -22,16 +24,9 @@ from tmrepro.comparison import (
 )
 from tmrepro.errors import ArtefactError, DamagedError, UsageError
 from tmrepro.spec.shipped import shipped_reference
-from tmrepro.store.manifest import write_manifest
-from tmrepro.store.run_files import MANIFEST
 
 QUICKSTART = shipped_reference("quickstart")
 PAPER = shipped_reference("paper-gpu")
-
-
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-c", "from tmrepro.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture
@@ -40,11 +35,7 @@ def changed(tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(QUICKSTART, tmp_path / "runs" / "deep" / "changed"))
     text = (folder / "spec.yaml").read_text(encoding="utf-8").replace("lr: 0.01", "lr: 0.02")
     (folder / "spec.yaml").write_text(text.replace("name: quickstart", "name: other"), encoding="utf-8")
-    statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
-    statistics["paper"]["dnn"]["loss_max"] = 0.1 + 0.2
-    (folder / "statistics.json").write_text(json.dumps(statistics), encoding="utf-8")
-    (folder / MANIFEST).unlink()
-    write_manifest(folder, work=tmp_path / "work")
+    forge_json(folder, "statistics.json", lambda document: document["paper"]["dnn"].update(loss_max=0.1 + 0.2))
     return folder
 
 
@@ -161,18 +152,18 @@ def test_a_folder_that_is_not_there_is_no_listing() -> None:
 
 
 def test_commands_print_tables_and_refuse_two_forms(changed: Path, tmp_path: Path) -> None:
-    listed = command("ls", changed.parents[1], "--html", tmp_path / "runs.html")
+    listed = run_tmrepro("ls", changed.parents[1], "--html", tmp_path / "runs.html")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "deep/changed" in listed.stdout
     assert (tmp_path / "runs.html").is_file()
-    compared = command("compare", QUICKSTART, changed)
+    compared = run_tmrepro("compare", QUICKSTART, changed)
     assert (compared.returncode, compared.stderr) == (0, "")
     assert "training.optimizer.lr" in compared.stdout
     assert "132 statistics" in compared.stdout
-    both = command("compare", QUICKSTART, changed, "--json", "--csv")
+    both = run_tmrepro("compare", QUICKSTART, changed, "--json", "--csv")
     assert both.returncode == 2
     assert "choose one" in both.stderr
-    inside = command("compare", QUICKSTART, changed, "--html", changed / "page.html")
+    inside = run_tmrepro("compare", QUICKSTART, changed, "--html", changed / "page.html")
     assert inside.returncode == 2
     assert not (changed / "page.html").exists()
 

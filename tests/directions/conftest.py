@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import tmrepro
-from tmrepro.reporting.progress import Silent
-from tmrepro.store.manifest import file_hashes, write_manifest
-from tmrepro.store.run_files import MANIFEST
 
 SPEC = """
 version: 1
@@ -33,20 +28,6 @@ compute: {threads: 1}
 """
 
 
-class Recorder(Silent):
-    """Keeps what a run tells."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, str] = {}
-        self.notes: list[str] = []
-
-    def stage(self, name, action, reason):  # noqa: ARG002
-        self.stages[name] = action
-
-    def note(self, message):
-        self.notes.append(message)
-
-
 @pytest.fixture(scope="session")
 def spec_text() -> str:
     return SPEC
@@ -64,23 +45,3 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(whole_run: Path, tmp_path: Path) -> Path:
     """A copy of `whole_run`."""
     return Path(shutil.copytree(whole_run, tmp_path / "run"))
-
-
-@pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
-def seal(tmp_path: Path) -> Callable[[Path], None]:
-    """A manifest and stage records that hold, whatever was done to a run."""
-
-    def write(run: Path) -> None:
-        document = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
-        for stage in document["stages"].values():
-            stage["files"] = file_hashes(run, [path for path in stage["files"] if (run / path).is_file()])
-        (run / "provenance.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        (run / MANIFEST).unlink()
-        write_manifest(run, work=tmp_path / "work")
-
-    return write

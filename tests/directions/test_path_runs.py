@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 
 import tmrepro
-from tests.directions.conftest import Recorder
+from tests.support.recorder import Recorder
+from tests.support.specs import write_spec
 from tmrepro.errors import ComputeError
 from tmrepro.store.manifest import file_hashes
-
-
-def write(folder: Path, text: str, *changes: tuple[str, str]) -> Path:
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / "changed.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def durable(run: Path) -> dict[str, str]:
@@ -51,7 +43,7 @@ class Interrupting(Recorder):
 )
 def test_interrupted_and_continued_it_is_the_same(whole_run, spec_text, tmp_path, monkeypatch, interruption):
     monkeypatch.setenv("TMREPRO_CHECKPOINT_SECONDS", "0")
-    spec = write(tmp_path, spec_text)
+    spec = write_spec(tmp_path, spec_text)
     with pytest.raises(KeyboardInterrupt):
         tmrepro.run(spec, out=tmp_path / "run", reporter=Interrupting(*interruption))
     recorder = Recorder()
@@ -60,28 +52,30 @@ def test_interrupted_and_continued_it_is_the_same(whole_run, spec_text, tmp_path
     assert not [note for note in recorder.notes if "trained again" in note]
 
 
-def test_taken_over_without_its_points_it_is_trained_again_to_the_same_path(whole_run, spec_text, tmp_path, recorder):
-    spec = write(tmp_path, spec_text, ("K: 3, step: 0.5", "K: 4, step: 0.5"))
+def test_taken_over_without_its_points_it_is_trained_again_to_the_same_path(whole_run, spec_text, tmp_path):
+    spec = write_spec(tmp_path, spec_text, ("K: 3, step: 0.5", "K: 4, step: 0.5"))
+    recorder = Recorder()
     tmrepro.run(spec, out=tmp_path / "run", reuse=whole_run, reporter=recorder)
-    assert recorder.stages["training/dnn"] == recorder.stages["trajectory/dnn"] == "reused"  # a plane has no K
+    assert recorder.stages["training/dnn"][0] == recorder.stages["trajectory/dnn"][0] == "reused"  # a plane has no K
     assert durable(tmp_path / "run") == durable(whole_run)
 
 
-def test_another_plane_needs_the_points_again(whole_run, spec_text, tmp_path, recorder):
-    spec = write(
+def test_another_plane_needs_the_points_again(whole_run, spec_text, tmp_path):
+    spec = write_spec(
         tmp_path,
         spec_text,
         ("{name: random, models: [dnn],", "{name: random, models: [dnn], directions: {seeds: {delta: 7}},"),
     )
+    recorder = Recorder()
     tmrepro.run(spec, out=tmp_path / "run", reuse=whole_run, reporter=recorder)
-    assert recorder.stages["training/dnn"] == "reused"
+    assert recorder.stages["training/dnn"][0] == "reused"
     assert [note for note in recorder.notes if note.startswith("dnn is trained again for its path")]
     fresh = tmrepro.run(spec, out=tmp_path / "fresh").run
     assert durable(tmp_path / "run") == durable(fresh)
 
 
 def test_weights_are_kept_only_where_they_are_wanted(whole_run, spec_text, tmp_path):
-    spec = write(tmp_path, spec_text, (", weights: true", ""))
+    spec = write_spec(tmp_path, spec_text, (", weights: true", ""))
     run = tmrepro.run(spec, out=tmp_path / "run").run
     assert not (run / "models/dnn/trajectory").exists()
     expected = {path: digest for path, digest in durable(whole_run).items() if "trajectory/" not in path}
@@ -92,7 +86,7 @@ def test_weights_are_kept_only_where_they_are_wanted(whole_run, spec_text, tmp_p
 def test_a_path_changes_nothing_else(whole_run, spec_text, tmp_path):
     text = spec_text.replace(", trajectory: {every: 2, weights: true}", "").replace(", trajectory: null", "")
     lines = [line for line in text.splitlines() if "pca" not in line]
-    spec = write(tmp_path, "\n".join(lines))
+    spec = write_spec(tmp_path, "\n".join(lines))
     run = tmrepro.run(spec, out=tmp_path / "run").run
     paths = [path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()]
     own = [path for path in paths if path.startswith(("surfaces.zarr/", "models/")) and not path.endswith(".csv")]
@@ -105,7 +99,7 @@ def test_a_path_of_two_points_has_no_components_and_no_plane(spec_text, tmp_path
     lines = [
         line for line in spec_text.splitlines() if not any(word in line for word in ("hessian", "raw", "straight"))
     ]
-    spec = write(tmp_path, "\n".join(lines), ("max_epochs: 7", "max_epochs: 1"))
+    spec = write_spec(tmp_path, "\n".join(lines), ("max_epochs: 7", "max_epochs: 1"))
     with pytest.raises(ComputeError, match=r"spans no plane.*at least three"):
         tmrepro.run(spec, out=tmp_path / "run")
     rows = (tmp_path / "run/models/dnn/trajectory.csv").read_text(encoding="ascii").splitlines()

@@ -11,7 +11,8 @@ import safetensors.numpy
 import torch
 
 import tmrepro
-from tests.directions.conftest import Recorder
+from tests.support.recorder import Recorder
+from tests.support.runs import seal
 from tmrepro.comparison.runs import compare_runs
 from tmrepro.errors import DamagedError
 from tmrepro.store.trajectories import load_trajectory
@@ -54,18 +55,18 @@ def test_an_honest_run_is_identical(whole_run):
     "column",
     ["loss", "distance", "gradient_norm", "cosine", "pca_1", "pca_2", "random.a", "pca.b", "straight.distance"],
 )
-def test_a_changed_number_is_found(run, seal, column):
+def test_a_changed_number_is_found(run, column):
     rows = table(run)
     place = rows[0].index(column)
     rows[3][place] = repr(float(rows[3][place]) * 1.01 + 0.001)
     write(run, rows)
-    seal(run)
+    seal(run, records=True)
     found = failures(run)
     assert found[CSV][0] == "different"
 
 
 @pytest.mark.parametrize("change", ["a row less", "another epoch", "distance", "theta* moved", "loss of theta*"])
-def test_without_the_weights_what_theta_star_tells_is_checked(whole_run, spec_text, tmp_path, seal, change):
+def test_without_the_weights_what_theta_star_tells_is_checked(whole_run, spec_text, tmp_path, change):
     (tmp_path / "spec.yaml").write_text(spec_text.replace(", weights: true", ""), encoding="utf-8")
     run = tmrepro.run(tmp_path / "spec.yaml", out=tmp_path / "run", reuse=whole_run, reporter=Recorder()).run
     assert not failures(run)
@@ -85,18 +86,18 @@ def test_without_the_weights_what_theta_star_tells_is_checked(whole_run, spec_te
         case "loss of theta*":
             rows[home][columns["loss"]] = repr(float(rows[home][columns["loss"]]) * 1.001)
     write(run, rows)
-    seal(run)
+    seal(run, records=True)
     assert failures(run)[CSV][0] == "different"
 
 
 @pytest.mark.parametrize("surface", ["pca", "hessian", "raw"])
-def test_forged_directions_are_found(run, seal, surface):
+def test_forged_directions_are_found(run, surface):
     path = run / f"models/dnn/directions-{surface}.safetensors"
     vectors = safetensors.numpy.load_file(path)
     turned = vectors["delta"] + np.float32(0.05) * np.roll(vectors["delta"], 7)
     vectors["delta"] = (turned / np.linalg.norm(turned) * np.linalg.norm(vectors["delta"])).astype(np.float32)
     safetensors.numpy.save_file(vectors, path)
-    seal(run)
+    seal(run, records=True)
     found = failures(run)
     assert found[f"models/dnn/directions-{surface}.safetensors"][0] == "different"
     assert found[f"surfaces.zarr/{surface}/dnn"][0] == "different"
@@ -105,15 +106,15 @@ def test_forged_directions_are_found(run, seal, surface):
 @pytest.mark.parametrize(
     "relative", [CSV, "models/dnn/directions-pca.safetensors", "models/dnn/trajectory/2.safetensors"]
 )
-def test_a_missing_file_is_named(run, seal, relative):
+def test_a_missing_file_is_named(run, relative):
     (run / relative).unlink()
-    seal(run)
+    seal(run, records=True)
     assert failures(run, "integrity")[relative][0] == "damaged"
 
 
-def test_a_file_too_many_is_named(run, seal):
+def test_a_file_too_many_is_named(run):
     (run / "models/dnn/trajectory/3.safetensors").write_bytes(b"x")
-    seal(run)
+    seal(run, records=True)
     assert failures(run, "integrity")["models/dnn/trajectory/3.safetensors"][0] == "damaged"
 
 
@@ -165,7 +166,7 @@ def test_a_file_that_is_no_path_is_damaged(run, content):
 
 
 @pytest.mark.parametrize("change", ["missing", "shape", "dtype", "name", "nan"])
-def test_directions_that_are_none_are_damaged(run, seal, change):
+def test_directions_that_are_none_are_damaged(run, change):
     path = run / "models/dnn/directions-raw.safetensors"
     vectors = safetensors.numpy.load_file(path)
     match change:
@@ -180,25 +181,25 @@ def test_directions_that_are_none_are_damaged(run, seal, change):
         case "nan":
             vectors["eta"][0] = np.nan
     safetensors.numpy.save_file(vectors, path)
-    seal(run)
+    seal(run, records=True)
     assert failures(run)["models/dnn/directions-raw.safetensors"][0] == "damaged"
 
 
-def test_diff_names_the_row_in_which_two_paths_part(whole_run, run, seal):
+def test_diff_names_the_row_in_which_two_paths_part(whole_run, run):
     rows = table(run)
     rows[2][1] = repr(float(rows[2][1]) + 1)
     write(run, rows)
-    seal(run)
+    seal(run, records=True)
     first = compare_runs(whole_run, run).first
     assert first is not None
     assert (first.stage, first.difference.what) == ("trajectory/dnn", f"trajectory.csv, epoch {rows[2][0]}, loss")
 
 
-def test_diff_names_directions_that_differ(whole_run, run, seal):
+def test_diff_names_directions_that_differ(whole_run, run):
     path = run / "models/dnn/directions-pca.safetensors"
     vectors = safetensors.numpy.load_file(path)
     safetensors.numpy.save_file(vectors | {"eta": -vectors["eta"]}, path)
-    seal(run)
+    seal(run, records=True)
     first = compare_runs(whole_run, run).first
     assert first is not None
     assert first.difference.what == "models/dnn/directions-pca.safetensors"

@@ -19,7 +19,8 @@ from random import Random
 
 import pytest
 
-from tmrepro.store.manifest import check_manifest, write_manifest
+from tests.support.runs import seal
+from tmrepro.store.manifest import check_manifest
 from tmrepro.store.run_files import MANIFEST
 from tmrepro.verification.level_integrity import check_integrity
 from tmrepro.verification.verdict import Verdict
@@ -89,10 +90,10 @@ def test_a_flipped_bit_anywhere_is_damage_of_its_file(run):
 
 
 @pytest.mark.soak
-def test_every_byte_flipped_is_damage_of_its_file(run, tmp_path):
+def test_every_byte_flipped_is_damage_of_its_file(run):
     for path in [*(run / "figures").iterdir(), run / "report.html"]:
         path.write_bytes(path.read_bytes()[:100])
-    write_manifest(run, work=tmp_path / "work")
+    seal(run)
     flipped = flip_each(run, per_file=None)
     assert flipped == sum((run / path).stat().st_size for path in files(run))
     sys.stdout.write(f"{flipped} bytes flipped, one at a time\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import torch
 import xarray as xr
 
 import tmrepro
+from tests.support.runs import contents
 from tmrepro.errors import UsageError
 from tmrepro.surface import PlainEvaluator
 
@@ -41,10 +41,6 @@ def without_labels(found: xr.Dataset) -> xr.Dataset:
     for variable in bare.variables.values():
         variable.attrs = {}
     return bare
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_what_is_kept_is_what_is_returned(network, inputs, targets, tmp_path, blocks):
@@ -80,25 +76,25 @@ def test_an_interrupted_surface_continues_to_the_same_bytes(network, inputs, tar
     blocks.clear()
     loss_surface(network, "cross_entropy", inputs, targets, out=part, **asked)
     assert blocks == [(2, 2), (2, 1), (1, 2), (1, 1)]
-    assert files(part) == files(whole)
+    assert contents(part) == contents(whole)
 
 
 def test_a_damaged_chunk_is_computed_again(network, inputs, targets, tmp_path, blocks):
     asked = {"grid": GRID, "chunk": 2, "out": tmp_path, "evaluator": "plain"}
     loss_surface(network, "cross_entropy", inputs, targets, **asked)
-    before = files(tmp_path)
+    before = contents(tmp_path)
     path = tmp_path / "surfaces.zarr/own/model/loss/c/1/0"
     path.write_bytes(path.read_bytes()[:-3] + b"abc")
     blocks.clear()
     loss_surface(network, "cross_entropy", inputs, targets, **asked)
     assert blocks == [(1, 2)]
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_another_question_is_refused_by_its_name(network, inputs, targets, tmp_path):
     asked = {"model": network, "loss": "cross_entropy", "inputs": inputs, "targets": targets, "grid": GRID}
     loss_surface(**asked, out=tmp_path)
-    before = files(tmp_path)
+    before = contents(tmp_path)
     moved = copy.deepcopy(network)
     moved[1].running_mean += 1
     for change, name in [
@@ -112,7 +108,7 @@ def test_another_question_is_refused_by_its_name(network, inputs, targets, tmp_p
     ]:
         with pytest.raises(UsageError, match=rf"keeps another surface \(changed: {name}\b"):
             loss_surface(**(asked | change), out=tmp_path)
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_a_loss_of_the_same_name_that_gives_something_else_is_another(network, inputs, tmp_path):

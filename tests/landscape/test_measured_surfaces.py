@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import xarray as xr
 from torch import nn
 
 import tmrepro
+from tests.support.runs import contents
 from tmrepro.surface import evaluators
 from tmrepro.surface.cpu.folded import FoldedEvaluator
 
@@ -62,10 +62,6 @@ def test_folded_that_was_forced_stays_and_says_how_far_it_is_off(subnormal):
     assert found.attrs["error_note"].startswith("folded, forced by name, is ")
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 class Blocks(FoldedEvaluator):
     """`folded`, said to be one of blocks: so it is measured once the surface is there, and not before."""
 
@@ -92,12 +88,12 @@ def test_a_kept_surface_of_a_rejected_evaluator_is_replaced_also_after_an_interr
         loss_surface(model, "cross_entropy", inputs, labels, out=tmp_path / "part", progress=stop, **asked)
     again = loss_surface(model, "cross_entropy", inputs, labels, out=tmp_path / "part", **asked)
     xr.testing.assert_identical(again, whole)
-    assert files(tmp_path / "part") == files(tmp_path / "whole")
-    before = files(tmp_path / "whole")
+    assert contents(tmp_path / "part") == contents(tmp_path / "whole")
+    before = contents(tmp_path / "whole")
     xr.testing.assert_identical(
         loss_surface(model, "cross_entropy", inputs, labels, out=tmp_path / "whole", **asked), whole
     )
-    assert files(tmp_path / "whole") == before
+    assert contents(tmp_path / "whole") == before
 
 
 def test_what_float64_cannot_compute_has_no_error_and_says_why(subnormal):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tmrepro.numerics.determinism import FOREIGN
+from tests.portable.interpreters import CHANNELS_LAST, EMULATED, clean_environment, train_channels_last
 
 # The paper's CNN is large enough that torch splits its sums among threads, and that instruction sets show.
 SMALL = """
@@ -36,51 +35,7 @@ except SystemExit as end:
     if end.code:
         raise
 {}"""
-# Convolutions of every shape that residual networks have, with batch norm, at the least batch that is trained channels last.
-CHANNELS_LAST = """
-import hashlib
-from tmrepro.numerics.determinism import Determinism, apply, prepare
-prepare(Determinism("portable", 2))
-apply(Determinism("portable", 2))
-import torch
-from torch import nn
-from tmrepro.spec import StopSpec, TrainingSpec
-from tmrepro.training import Examples, train
-
-def build(seed):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 7, stride=4, padding=3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
-        nn.Conv2d(8, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU(),
-        nn.Conv2d(24, 24, 3, padding=1, groups=3), nn.BatchNorm2d(24), nn.ReLU(),
-        nn.Conv2d(24, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
-    )
-
-inputs = torch.randn(140, 3, 32, 32, generator=torch.Generator().manual_seed(5))
-labels = torch.arange(140) % 10
-spec = TrainingSpec(batch_size=128, max_epochs=1, warmup_steps=0, reseeds=0, stop=StopSpec(at="never"))
-trained = train(spec, build=build, examples=Examples(inputs, labels, inputs[:8], labels[:8], 10), seed=1)
-digest = hashlib.sha256()
-for value in trained.model.state_dict().values():
-    digest.update(value.numpy().tobytes())
-print(trained.memory_format, digest.hexdigest(), trained.history.train_losses.tolist())
-"""
 MINUTES = 60
-
-
-def _emulated() -> list[str]:
-    """An interpreter on an Intel Haswell, which has AVX2 and no AVX-512, whatever this machine is; [] without an emulator.
-
-    The emulator runs the interpreter itself, not the link in the virtual environment, but Python must think it is the link.
-    """
-    qemu = shutil.which("qemu-x86_64")
-    if qemu is None:
-        return []
-    return [qemu, "-cpu", "Haswell-noTSX", "-0", sys.executable, str(Path(sys.executable).resolve())]
-
-
-EMULATED = _emulated()
 
 
 @dataclass
@@ -94,11 +49,6 @@ class Started:
         code = self.process.wait(60 * MINUTES)
         assert code == 0, (self.out.parent / "said").read_text(encoding="utf-8")
         return self.out
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment without what conftest set for this process: a command must find its own settings."""
-    return {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
 
 
 @pytest.fixture(scope="session")
@@ -183,47 +133,8 @@ def emulated() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def untimed() -> Callable[[Path], dict[str, object]]:
-    """Everything in a run folder that must not depend on the machine, by path: an independent reading of design section 4."""
-
-    def read(run: Path) -> dict[str, object]:
-        found: dict[str, object] = {}
-        for line in (run / "manifest-sha256.txt").read_text(encoding="utf-8").splitlines():
-            digest, path = line.split("  ", 1)
-            if path in {"provenance.json", "ro-crate-metadata.json", "report.html", "claims.json"}:
-                continue
-            if path.endswith("history.csv"):
-                found[path] = [row.rpartition(",")[0] for row in (run / path).read_text(encoding="utf-8").splitlines()]
-            elif path.endswith("minimum.json"):
-                document = json.loads((run / path).read_text(encoding="utf-8"))
-                found[path] = {key: value for key, value in document.items() if not key.endswith("_seconds")}
-            else:
-                found[path] = digest
-        return found
-
-    return read
-
-
-@pytest.fixture(scope="session")
-def train_channels_last() -> Callable[[Sequence[str]], str]:
-    """Trains with an interpreter and all before it; gives the layout, the hash of theta* and the losses as a line of text."""
-
-    def train(before: Sequence[str]) -> str:
-        done = subprocess.run(
-            [*before, "-P", "-c", CHANNELS_LAST], env=clean_environment(), capture_output=True, text=True, timeout=600
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return train
-
-
-@pytest.fixture(scope="session")
-def trained_channels_last(
-    train_channels_last: Callable[[Sequence[str]], str],
-    start_emulated: Started | None,  # noqa: ARG001 - it begins first
-) -> str:
-    """That line, of this machine."""
+def trained_channels_last(start_emulated: Started | None) -> str:  # noqa: ARG001 - it begins first
+    """What `train_channels_last` gives on this machine."""
     return train_channels_last([sys.executable])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.portable.conftest import EMULATED, clean_environment
+from tests.portable.interpreters import EMULATED, clean_environment
 
 pytestmark = pytest.mark.slow
 

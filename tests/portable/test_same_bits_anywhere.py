@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.portable.interpreters import train_channels_last
+from tests.support.runs import untimed
 from tmrepro.numerics.determinism import PORTABLE_ENVIRONMENT
 
 pytestmark = pytest.mark.slow
@@ -59,7 +61,7 @@ surfaces:
 """
 
 
-def test_one_visible_core_gives_the_same_manifest(small_spec, run_command, one_core, all_cores, untimed):
+def test_one_visible_core_gives_the_same_manifest(small_spec, run_command, one_core, all_cores):
     other = run_command(small_spec, before=one_core)
     assert json.loads((other / "provenance.json").read_text())["platform"]["cores_visible"] == 1
     assert untimed(other) == untimed(all_cores)
@@ -72,7 +74,7 @@ def test_the_emulated_processor_is_another_one(emulated):
     assert done.stdout == "True False\n"
 
 
-def test_no_setting_of_the_caller_changes_the_manifest(small_spec, run_command, all_cores, untimed):
+def test_no_setting_of_the_caller_changes_the_manifest(small_spec, run_command, all_cores):
     assert untimed(run_command(small_spec, variables=CALLERS)) == untimed(all_cores)
 
 
@@ -99,13 +101,11 @@ def test_torch_loaded_too_early_is_loaded_again_with_its_settings(small_spec, al
     assert diary.read_text(encoding="utf-8").split() == ["True", "True", "False"]
 
 
-def test_an_emulated_haswell_gives_the_same_manifest(all_cores, emulated, start_emulated, untimed):  # noqa: ARG001
+def test_an_emulated_haswell_gives_the_same_manifest(all_cores, emulated, start_emulated):  # noqa: ARG001
     assert untimed(start_emulated.finish()) == untimed(all_cores)
 
 
-def test_a_training_channels_last_has_the_same_bits_on_one_visible_core(
-    train_channels_last, trained_channels_last, one_core
-):
+def test_a_training_channels_last_has_the_same_bits_on_one_visible_core(trained_channels_last, one_core):
     assert trained_channels_last.startswith("channels_last ")
     assert train_channels_last(one_core) == trained_channels_last
 
@@ -121,7 +121,7 @@ def test_a_training_channels_last_has_the_same_bits_on_an_emulated_haswell(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("change", ["compute: {threads: 1}", "compute: {determinism: machine}"])
-def test_the_comparison_can_fail(change, small_spec, run_command, all_cores, untimed, tmp_path):
+def test_the_comparison_can_fail(change, small_spec, run_command, all_cores, tmp_path):
     """Other threads, and other instruction sets, do give other bits of this spec: the tests above can see a difference."""
     if "machine" in change and "avx512f" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("needs AVX-512, which 'machine' uses and 'portable' does not")
@@ -132,9 +132,7 @@ def test_the_comparison_can_fail(change, small_spec, run_command, all_cores, unt
 
 
 @pytest.mark.soak
-def test_libraries_loaded_before_the_command_do_not_change_the_manifest(
-    small_spec, run_command, all_cores, untimed, tmp_path
-):
+def test_libraries_loaded_before_the_command_do_not_change_the_manifest(small_spec, run_command, all_cores, tmp_path):
     """torch and NumPy, loaded at Python's start with the machine's own settings: the command starts again."""
     (tmp_path / "sitecustomize.py").write_text("import numpy, torch\n", encoding="utf-8")
     other = run_command(small_spec, variables={"PYTHONPATH": str(tmp_path)})
@@ -156,19 +154,19 @@ def all_networks_here(all_networks, run_command):
 
 
 def test_all_three_networks_give_the_same_manifest_on_one_visible_core(
-    all_networks, all_networks_here, run_command, one_core, untimed
+    all_networks, all_networks_here, run_command, one_core
 ):
     assert untimed(run_command(all_networks, before=one_core)) == untimed(all_networks_here)
 
 
 @pytest.mark.soak
 def test_all_three_networks_give_the_same_manifest_on_an_emulated_haswell(
-    all_networks, all_networks_here, run_command, emulated, untimed
+    all_networks, all_networks_here, run_command, emulated
 ):
     assert untimed(run_command(all_networks, before=emulated)) == untimed(all_networks_here)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", CALLERS)
-def test_no_single_setting_of_the_caller_changes_the_manifest(name, small_spec, run_command, all_cores, untimed):
+def test_no_single_setting_of_the_caller_changes_the_manifest(name, small_spec, run_command, all_cores):
     assert untimed(run_command(small_spec, variables={name: CALLERS[name]})) == untimed(all_cores)

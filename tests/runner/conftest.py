@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
-import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import tmrepro
-from tmrepro.reporting.progress import Silent
+from tests.runner.specs import SMALL_SPEC, TINY_SPEC
+from tests.support.runs import untimed
+from tests.support.specs import write_spec
 from tmrepro.store.manifest import check_manifest
 from tmrepro.store.stages import StageBook
 from tmrepro.store.surfaces import chunk_slices
@@ -24,34 +23,6 @@ from tmrepro.store.zarr_files import chunk_key
 
 HERE = Path(__file__).parent
 NETWORKS = HERE / "networks"
-
-# Three kinds of networks, one of them a user's own with buffers; nine chunks a surface, of four sizes.
-SPEC = """
-version: 1
-name: tiny
-data: {name: digits, train: 60, validation: 20, size: 8}
-models:
-  - {name: dnn, kind: dnn, widths: [8, 10]}
-  - {name: cnn, kind: cnn, channels: [4, 10]}
-  - {name: norm, kind: custom, factory: "tiny_networks:with_batch_norm", arguments: {width: 5}}
-training: {batch_size: 20, warmup_steps: 2, max_epochs: 6}
-surfaces:
-  - {name: one, grid: {K: 5, step: 0.5}, chunk: 2}
-compute: {threads: 1}
-"""
-
-# For hundreds of runs: one network, four chunks.
-SMALL_SPEC = """
-version: 1
-name: small
-data: {name: digits, train: 60, validation: 20, size: 8}
-models:
-  - {name: norm, kind: custom, factory: "tiny_networks:with_batch_norm", arguments: {width: 5}}
-training: {batch_size: 20, warmup_steps: 2, max_epochs: 3}
-surfaces:
-  - {name: one, grid: {K: 4, step: 0.5}, chunk: 2}
-compute: {threads: 1}
-"""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -68,59 +39,9 @@ def _networks_importable() -> Iterator[None]:
         os.environ["PYTHONPATH"] = before
 
 
-class Recorder(Silent):
-    """Keeps what a run tells, in order."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, tuple[str, str]] = {}
-        self.epochs: list[tuple[str, int]] = []
-        self.chunks: list[tuple[str, str, int, int]] = []
-        self.notes: list[str] = []
-
-    def stage(self, name, action, reason):
-        self.stages[name] = (action, reason)
-
-    def epoch(self, model, epoch, *, seed, max_epochs):  # noqa: ARG002
-        self.epochs.append((model, epoch.epoch))
-
-    def chunk(self, surface, model, *, points_done, points):
-        self.chunks.append((surface, model, points_done, points))
-
-    def note(self, message):
-        self.notes.append(message)
-
-    def names(self, action: str) -> set[str]:
-        return {name for name, (found, _) in self.stages.items() if found == action}
-
-
-@pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
-
-
 @pytest.fixture(scope="session")
-def recorders() -> type[Recorder]:
-    return Recorder
-
-
-@pytest.fixture(scope="session")
-def write_spec(tmp_path_factory) -> Callable[..., Path]:
-    """A file with the small spec, pieces of its text replaced."""
-
-    def write(*changes: tuple[str, str], text: str = SPEC) -> Path:
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        path = tmp_path_factory.mktemp("spec") / "tiny.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
-
-
-@pytest.fixture(scope="session")
-def spec(write_spec) -> Path:
-    return write_spec()
+def spec(tmp_path_factory) -> Path:
+    return write_spec(tmp_path_factory.mktemp("spec"), TINY_SPEC)
 
 
 @pytest.fixture(scope="session")
@@ -204,68 +125,6 @@ def start(tmp_path_factory) -> Iterator[Callable[..., Command]]:
     server.wait(timeout=60)
 
 
-@pytest.fixture(scope="session")
-def fingerprint() -> Callable[[Path], dict[str, object]]:
-    """What two runs of a spec must agree in: the manifest, where the design lets nothing differ in a file; else the rest."""
-
-    def lines(run: Path) -> dict[str, object]:
-        entries = (line.split("  ", 1) for line in (run / "manifest-sha256.txt").read_text().splitlines())
-        found: dict[str, object] = {}
-        for digest, path in entries:
-            if path.endswith("history.csv"):
-                found[path] = re.sub(r",[^,\n]*$", "", (run / path).read_text(), flags=re.MULTILINE)
-            elif path.endswith("minimum.json"):
-                document = json.loads((run / path).read_text())
-                found[path] = {name: value for name, value in document.items() if not name.endswith("_seconds")}
-            elif path in {"provenance.json", "ro-crate-metadata.json", "report.html", "claims.json"}:
-                found[path] = None
-            else:
-                found[path] = digest
-        return found
-
-    return lines
-
-
-def _members(group: int) -> list[str]:
-    """What still runs of a process group."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            name, _, rest = stat.read_text().rpartition(")")
-            state, _, leader, *_ = rest.split()
-            if int(leader) == group and state != "Z":
-                found.append(name)
-    return found
-
-
-@pytest.fixture(scope="session")
-def group_is_gone() -> Callable[[int], bool]:
-    """Whether nothing of a process group runs; multiprocessing's tracker, and a worker that only starts, end a moment later."""
-
-    def is_gone(group: int) -> bool:
-        for _ in range(1200):
-            if not _members(group):
-                return True
-            select.select([], [], [], 0.05)
-        return False
-
-    return is_gone
-
-
-@pytest.fixture(scope="session")
-def wait_until_stopped() -> Callable[[int], None]:
-    """Return when a process, which is to get SIGSTOP, has got it."""
-
-    def wait(pid: int) -> None:
-        for _ in range(2400):
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
-                return
-            select.select([], [], [], 0.05)
-        pytest.fail("the process was not stopped")
-
-    return wait
-
-
 @dataclass(frozen=True)
 class Small:
     """The smaller spec, a run of it that nothing disturbed, and what that did to the disk: (seconds, operation)."""
@@ -289,9 +148,9 @@ class Small:
 
 
 @pytest.fixture(scope="session")
-def small(start, write_spec, tmp_path_factory) -> Small:
+def small(start, tmp_path_factory) -> Small:
     folder = tmp_path_factory.mktemp("small")
-    spec = write_spec(text=SMALL_SPEC)
+    spec = write_spec(folder, SMALL_SPEC)
     command = start("run", spec, "--out", folder / "run", log=folder / "log")
     assert command.wait() == 0, command.err
     lines = (folder / "log").read_text(encoding="utf-8").splitlines()
@@ -305,7 +164,7 @@ def small(start, write_spec, tmp_path_factory) -> Small:
 
 
 @pytest.fixture(scope="session")
-def assert_same_in_the_end(small, fingerprint) -> Callable[..., None]:
+def assert_same_in_the_end(small) -> Callable[..., None]:
     """The folder is what an undisturbed run leaves, to the last file and folder, and holds `kept` as it was."""
 
     def everything(run: Path) -> set[str]:
@@ -313,7 +172,7 @@ def assert_same_in_the_end(small, fingerprint) -> Callable[..., None]:
 
     def check(run: Path, told: str, *, kept: dict[str, int] | None = None) -> None:
         assert everything(run) == everything(small.run), told
-        assert fingerprint(run) == fingerprint(small.run), told
+        assert untimed(run) == untimed(small.run), told
         assert check_manifest(run) == [], told
         kept = kept or {}
         assert {path: (run / path).stat().st_ino for path in kept} == kept, told

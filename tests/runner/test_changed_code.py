@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import tmrepro
+from tests.support.recorder import Recorder
+from tests.support.runs import forge_json
 from tmrepro.comparison.runs import compare_runs
 from tmrepro.errors import ComputeError, DamagedError, UsageError
-from tmrepro.store.manifest import write_manifest
 from tmrepro.store.stages import stage_key
 from tmrepro.usercode.record import ENTRIES_LIMIT
 from tmrepro.verification.code import check_code, compare_code
@@ -137,18 +138,20 @@ def test_a_finished_folder_is_not_said_to_be_done_with_other_code(home, code, ch
     assert _bytes(home / "run") == before
 
 
-def test_a_finished_folder_is_done_with_the_same_code_and_untouched(home, code, recorder):  # noqa: ARG001
+def test_a_finished_folder_is_done_with_the_same_code_and_untouched(home, code):  # noqa: ARG001
     before = _bytes(home / "run")
+    recorder = Recorder()
     result = tmrepro.run(home / "coded.yaml", out=home / "run", reporter=recorder)
     assert result.already_complete
     assert result.notes == ()
     assert _bytes(home / "run") == before
 
 
-def test_another_version_of_what_the_code_imports_is_named(home, code, recorder, tmp_path):
+def test_another_version_of_what_the_code_imports_is_named(home, code, tmp_path):
     code("site-packages/fastacts-1.dist-info/METADATA", "1.0", "1.1")
     with pytest.raises(UsageError, match=r"other code of mine: fastacts 1\.1 here, 1\.0 in the run"):
         tmrepro.run(home / "coded.yaml", out=home / "run")
+    recorder = Recorder()
     run = tmrepro.run(home / "coded.yaml", out=tmp_path / "run", reuse=home / "run", reporter=recorder).run
     assert recorder.names("reused") == set()
     assert "model.code.distributions.fastacts: 1.1 here, 1.0 there" in recorder.stages["training/mine"][1]
@@ -157,8 +160,9 @@ def test_another_version_of_what_the_code_imports_is_named(home, code, recorder,
     assert "code of mine: fastacts 1.0 here, 1.1 there" in found.reasons
 
 
-def test_reuse_trains_again_where_a_helper_was_changed_and_diff_and_rerun_name_it_first(home, code, recorder, tmp_path):
+def test_reuse_trains_again_where_a_helper_was_changed_and_diff_and_rerun_name_it_first(home, code, tmp_path):
     code(ACTS, "GELU", "ReLU")
+    recorder = Recorder()
     run = tmrepro.run(home / "coded.yaml", out=tmp_path / "run", reuse=home / "run", reporter=recorder).run
     assert recorder.names("reused") == set()
     assert f"model.code.files.{ACTS}" in recorder.stages["training/mine"][1]
@@ -192,19 +196,21 @@ def test_an_audit_of_unchanged_code_passes(home, code):  # noqa: ARG001
     assert [check.grade for check in verdict.checks if check.subject == "code"] == ["identical"]
 
 
-def test_a_helper_of_two_models_is_in_the_key_of_both(home, code, tmp_path, recorder, recorders):
+def test_a_helper_of_two_models_is_in_the_key_of_both(home, code, tmp_path):
     spec = tmp_path / "two.yaml"
     two = '[{name: mine, kind: custom, factory: "ournets:make"}, {name: other, kind: custom, factory: "other:make"}]'
     spec.write_text(SPEC.replace('[{name: mine, kind: custom, factory: "ournets:make"}]', two), encoding="utf-8")
+    recorder = Recorder()
     first = tmrepro.run(spec, out=tmp_path / "run", reuse=home / "run", reporter=recorder).run
     assert recorder.names("reused") == {"training/mine", "minimum/mine", "surface/one/mine", "planes/mine"}
     code(ACTS, "GELU", "ReLU")
-    again = recorders()
+    again = Recorder()
     tmrepro.run(spec, out=tmp_path / "again", reuse=first, reporter=again)
     assert again.names("reused") == set()
 
 
-def test_code_that_is_not_at_hand_was_not_looked_at(home, recorder):
+def test_code_that_is_not_at_hand_was_not_looked_at(home):
+    recorder = Recorder()
     result = tmrepro.run(home / "coded.yaml", out=home / "run", reporter=recorder)
     assert result.already_complete
     (note,) = result.notes
@@ -226,9 +232,11 @@ def test_damage_is_not_made_good_with_other_code(home, code, tmp_path):
     assert compare_runs(home / "run", run).first is None
 
 
-def test_an_unfinished_run_trains_again_with_the_new_code(home, code, tmp_path, recorder):
+def test_an_unfinished_run_trains_again_with_the_new_code(home, code, tmp_path):
     class StopError(Exception):
         pass
+
+    recorder = Recorder()
 
     def stop(name, action, reason):
         recorder.stages[name] = (action, reason)
@@ -243,13 +251,14 @@ def test_an_unfinished_run_trains_again_with_the_new_code(home, code, tmp_path, 
     assert f"depends on something else now: model.code.files.{ACTS}" in recorder.stages["training/mine"][1]
 
 
-def test_workers_that_find_a_file_changed_meanwhile_take_no_part(home, code, tmp_path, recorder):
+def test_workers_that_find_a_file_changed_meanwhile_take_no_part(home, code, tmp_path):
     code(ACTS, "GELU", "GELU")
 
     def change(name, action, reason):  # noqa: ARG001
         if name == "training/mine":  # before the first task, so before workers load anything
             _write(home, {ACTS: CODE[ACTS].replace("GELU", "ReLU")})
 
+    recorder = Recorder()
     recorder.stage = change
     with pytest.raises(ComputeError, match=rf"cannot take part: .*code of mine.files.{ACTS}"):
         tmrepro.run(home / "coded.yaml", out=tmp_path / "run", workers=2, reporter=recorder)
@@ -269,13 +278,13 @@ HOSTILE = [
 @pytest.mark.parametrize("record", HOSTILE)
 def test_a_record_that_is_none_is_damage_in_words(home, code, tmp_path, record):  # noqa: ARG001
     run = Path(shutil.copytree(home / "run", tmp_path / "run"))
-    document = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
-    stage = document["stages"]["training/mine"]
-    stage["inputs"]["model"]["code"] = record
-    stage["key"] = stage_key(stage["inputs"])
-    (run / "provenance.json").write_text(json.dumps(document), encoding="utf-8")
-    (run / "manifest-sha256.txt").unlink()
-    write_manifest(run, work=tmp_path / "work")
+
+    def forge(document):
+        stage = document["stages"]["training/mine"]
+        stage["inputs"]["model"]["code"] = record
+        stage["key"] = stage_key(stage["inputs"])
+
+    forge_json(run, "provenance.json", forge)
     with pytest.raises(DamagedError, match="training/mine: code"):
         tmrepro.run(home / "coded.yaml", out=run)
     with pytest.raises(DamagedError, match="training/mine: code"):

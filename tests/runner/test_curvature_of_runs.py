@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,12 +11,13 @@ import numpy as np
 import pytest
 
 import tmrepro
+from tests.support.runs import contents, forge_json, seal
 from tmrepro.api import measure_curvature
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.runner import curvature as room
 from tmrepro.runner import curvature_tasks
 from tmrepro.store.curvature import read_curvature
-from tmrepro.store.manifest import check_manifest, write_manifest
+from tmrepro.store.manifest import check_manifest
 from tmrepro.store.surfaces import read_surface
 from tmrepro.store.tensors import load_tensors, save_tensors
 
@@ -72,13 +72,7 @@ def run_of_two(made_of_two: Path, tmp_path: Path) -> Path:
 
 def change(run: Path, **values: Any) -> None:
     """Forge curvature.json of dnn, and the manifest that would tell."""
-    path = run / "models/dnn/curvature.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    seal(run)
-
-
-def seal(run: Path) -> None:
-    write_manifest(run, work=run.parent / "work")
+    forge_json(run, "models/dnn/curvature.json", lambda document: document.update(values))
 
 
 def graded(run: Path, level: str) -> dict[str, str]:
@@ -219,11 +213,7 @@ def test_a_missing_or_wrong_half_is_damage(run):
 
 def test_an_interruption_leaves_the_folder_as_it_was(made, monkeypatch):
     plain = made.parent / "plain"
-    before = {
-        path.relative_to(plain): hashlib.sha256(path.read_bytes()).digest()
-        for path in plain.rglob("*")
-        if path.is_file()
-    }
+    before = contents(plain)
 
     def interrupted(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
@@ -231,12 +221,7 @@ def test_an_interruption_leaves_the_folder_as_it_was(made, monkeypatch):
     monkeypatch.setattr(curvature_tasks, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measure_curvature(plain)
-    after = {
-        path.relative_to(plain): hashlib.sha256(path.read_bytes()).digest()
-        for path in plain.rglob("*")
-        if path.is_file()
-    }
-    assert after == before
+    assert contents(plain) == before
 
 
 def test_a_run_that_is_repaired_keeps_what_still_holds(run_of_two):

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 
 import tmrepro
+from tests.runner.specs import TINY_SPEC
+from tests.support.recorder import Recorder
+from tests.support.runs import untimed
+from tests.support.specs import write_spec
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.store.surfaces import open_surface
 
@@ -42,27 +46,29 @@ CASES = {
 
 
 @pytest.mark.parametrize("path", CASES)
-def test_flipped_byte_is_repaired_and_nothing_else_is_computed(run, spec, recorder, finished, fingerprint, path):
+def test_flipped_byte_is_repaired_and_nothing_else_is_computed(run, spec, finished, path):
     flip(run / path)
+    recorder = Recorder()
     result = tmrepro.run(spec, out=run, reporter=recorder)
     assert not result.already_complete
     assert recorder.names("runs") | recorder.names("continues") == CASES[path]
     assert any(path in told for told in recorder.notes)
     assert all(path in reason for _, reason in (recorder.stages[name] for name in CASES[path]))
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
 @pytest.mark.parametrize("path", ["models/cnn/theta.safetensors", "surfaces.zarr/one/dnn/accuracy/c/0/0", "spec.yaml"])
-def test_missing_file_is_made_again(run, spec, finished, fingerprint, path):
+def test_missing_file_is_made_again(run, spec, finished, path):
     (run / path).unlink()
     tmrepro.run(spec, out=run)
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
-def test_of_a_surface_only_the_damaged_chunk_is_computed(run, spec, recorder):
+def test_of_a_surface_only_the_damaged_chunk_is_computed(run, spec):
     before = {path: path.stat().st_ino for path in run.glob("surfaces.zarr/one/*/*/c/*/*")}
     damaged = run / "surfaces.zarr/one/cnn/accuracy/c/2/0"
     flip(damaged)
+    recorder = Recorder()
     tmrepro.run(spec, out=run, reporter=recorder)
     # The chunk covers one row of the last two, and two columns: 2 of 25 points.
     assert recorder.chunks == [("one", "cnn", 23, 25), ("one", "cnn", 25, 25)]
@@ -70,40 +76,43 @@ def test_of_a_surface_only_the_damaged_chunk_is_computed(run, spec, recorder):
     assert changed == {damaged, run / "surfaces.zarr/one/cnn/loss/c/2/0"}
 
 
-def test_chunk_that_was_forged_with_a_checksum_of_its_own_is_not_trusted(run, spec, finished, fingerprint):
+def test_chunk_that_was_forged_with_a_checksum_of_its_own_is_not_trusted(run, spec, finished):
     open_surface(run, "one", "dnn").write((2, 2), np.array([[0.125]]), np.array([[1.0]]))
     shutil.rmtree(run / ".work")
     tmrepro.run(spec, out=run)
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
 @pytest.mark.slow
-def test_deleted_figure_is_drawn_again(run, spec, recorder, finished, fingerprint):
+def test_deleted_figure_is_drawn_again(run, spec, finished):
     (run / "figures/one.shared.png").unlink()
+    recorder = Recorder()
     tmrepro.run(spec, out=run, reporter=recorder)
     assert recorder.names("runs") == {"figures"}
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
 @pytest.mark.slow
-def test_provenance_that_was_changed_vouches_for_nothing(run, spec, recorder, finished, fingerprint):
+def test_provenance_that_was_changed_vouches_for_nothing(run, spec, finished):
     text = (run / "provenance.json").read_text()
     assert '"best_epoch": 6' in text
     (run / "provenance.json").write_text(text.replace('"best_epoch": 6', '"best_epoch": 5'))
+    recorder = Recorder()
     tmrepro.run(spec, out=run, reporter=recorder)
     assert recorder.names("done") == set()
     assert "cannot be trusted" in " ".join(recorder.notes)
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
 @pytest.mark.parametrize("line", [0, 40])
-def test_damaged_manifest_is_written_again(run, spec, recorder, finished, fingerprint, line):
+def test_damaged_manifest_is_written_again(run, spec, finished, line):
     lines = (run / "manifest-sha256.txt").read_text().splitlines(keepends=True)
     lines[line] = lines[line][:5] + "?" + lines[line][6:]
     (run / "manifest-sha256.txt").write_text("".join(lines))
+    recorder = Recorder()
     tmrepro.run(spec, out=run, reporter=recorder)
     assert recorder.names("done") == set(recorder.stages)
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
 @pytest.mark.parametrize("extra", ["notes.txt", "models/dnn/theta.safetensors.bak", "surfaces.zarr/one/dnn/loss/c/9/9"])
@@ -120,9 +129,10 @@ def test_file_that_no_run_writes_is_refused_until_it_is_gone(run, spec, start, e
     assert tmrepro.run(spec, out=run).already_complete
 
 
-def test_file_put_into_an_unfinished_run_is_not_taken_into_its_manifest(run, spec, recorder):
+def test_file_put_into_an_unfinished_run_is_not_taken_into_its_manifest(run, spec):
     (run / "statistics.json").unlink()
     (run / "models/dnn/notes.txt").write_text("mine")
+    recorder = Recorder()
     with pytest.raises(DamagedError, match=r"models/dnn/notes.txt: not a file of this run"):
         tmrepro.run(spec, out=run, reporter=recorder)
 
@@ -137,12 +147,12 @@ def test_link_is_refused_and_what_it_leads_to_left_alone(run, spec, tmp_path):
     assert {path: path.read_bytes() for path in elsewhere.iterdir()} == before
 
 
-def test_spec_that_was_changed_in_a_finished_run_is_damage_and_not_another_spec(run, write_spec):
+def test_spec_that_was_changed_in_a_finished_run_is_damage_and_not_another_spec(run, tmp_path):
     text = (run / "spec.yaml").read_text()
     (run / "spec.yaml").write_text(text.replace("epsilon: 0.05", "epsilon: 0.06"))
     # Asked for with neither the spec of the run nor the changed one.
     with pytest.raises(DamagedError, match="changed after the run was finished"):
-        tmrepro.run(write_spec(("K: 5", "K: 4")), out=run)
+        tmrepro.run(write_spec(tmp_path, TINY_SPEC, ("K: 5", "K: 4")), out=run)
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- list\n", "version: 1\n"])

@@ -9,12 +9,14 @@ import jsonschema
 import pytest
 
 import tmrepro
+from tests.support.recorder import Recorder
+from tests.support.runs import seal, untimed
+from tests.support.specs import write_spec
 from tmrepro.claims import judge_folders, load_claims
 from tmrepro.cli.display import closing_table
 from tmrepro.errors import DivergedError, UsageError
 from tmrepro.spec import load_spec
 from tmrepro.store.documents import load_history
-from tmrepro.store.manifest import write_manifest
 from tmrepro.store.minima import minimum_schema
 from tmrepro.verification.bands import Replicate
 from tmrepro.verification.reference import write_reference
@@ -39,8 +41,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def spec(write_spec):
-    return write_spec(text=SPEC)
+def spec(tmp_path_factory):
+    return write_spec(tmp_path_factory.mktemp("spec"), SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +81,18 @@ def test_what_failed_is_recorded_and_has_no_surface(finished):
     assert f"in epoch {diverged.epochs + 1} (seed 1)" in diverged.reason
 
 
-def test_a_divergence_that_is_met_after_a_checkpoint_is_recorded_all_the_same(
-    spec, finished, start, tmp_path, fingerprint
-):
+def test_a_divergence_that_is_met_after_a_checkpoint_is_recorded_all_the_same(spec, finished, start, tmp_path):
     out = tmp_path / "run"
     first = start("run", spec, "--out", out, "--only", "cnn.r1", blow=(r"_replace .*models/cnn\.r1/history\.csv", 1, 9))
     first.wait()
     assert [path.name for path in (out / ".work/checkpoints").iterdir()]
     second = start("run", spec, "--out", out)
     assert second.wait() == 0, second.err
-    assert fingerprint(out) == fingerprint(finished.run)
+    assert untimed(out) == untimed(finished.run)
 
 
-def test_the_same_command_finds_it_complete(spec, finished, recorder):
+def test_the_same_command_finds_it_complete(spec, finished):
+    recorder = Recorder()
     again = tmrepro.run(spec, out=finished.run, reporter=recorder)
     assert again.already_complete
     assert again.minima == finished.minima
@@ -155,8 +156,7 @@ def test_a_replicate_cannot_be_called_failed_to_be_rid_of_its_surface(finished, 
     )
     assert json.loads(path.read_text())["category"] == "collapsed"
     shutil.rmtree(run / "surfaces.zarr/one/resnet50.r1")
-    (tmp_path / "work").mkdir()
-    write_manifest(run, work=tmp_path / "work")
+    seal(run)
     verdict = tmrepro.verify(run, level="audit", trust_code=True)
     assert verdict.exit_code != 0
 
@@ -201,12 +201,11 @@ def test_a_first_network_takes_over_no_failure_of_a_replicate(finished, spec, tm
 
 
 def test_verdicts_that_the_values_do_not_give_are_found(finished, tmp_path):
-    run, work = tmp_path / "run", tmp_path / "work"
+    run = tmp_path / "run"
     shutil.copytree(finished.run, run)
-    work.mkdir()
     path = run / "claims.json"
     path.write_text(path.read_text().replace('"inconclusive"', '"reproduced"', 1))
-    write_manifest(run, work=work)
+    seal(run)
     verdict = tmrepro.verify(run, level="statistics", trust_code=True)
     assert [(check.subject, check.grade) for check in verdict.checks if not check.passed] == [
         ("claims.json", "different")

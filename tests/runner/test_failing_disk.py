@@ -10,6 +10,8 @@ from collections import Counter
 
 import pytest
 
+from tests.support.processes import group_is_gone
+
 STORAGE_ERROR = 4
 ERRORS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -69,7 +71,7 @@ def test_run_survives_a_failing_disk(small, trial):
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_while_workers_compute(small, start, group_is_gone, assert_same_in_the_end, tmp_path):
+def test_a_disk_that_is_full_while_workers_compute(small, start, assert_same_in_the_end, tmp_path):
     run = tmp_path / "run"
     chunk = next(number for number, (_, what) in enumerate(small.operations, 1) if "/one/norm/loss/c/" in what)
     command = start("run", small.spec, "--out", run, "--workers", 2, fail=(chunk, errno.ENOSPC, True))

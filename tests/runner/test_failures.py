@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 
 import tmrepro
+from tests.support.recorder import Recorder
+from tests.support.specs import write_spec
 from tmrepro.errors import CollapsedError, ComputeError, DivergedError, UsageError
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import minimum_schema
@@ -25,20 +28,17 @@ CONSTANT = '{name: constant, kind: custom, factory: "tiny_networks:Constant"}'
 GOOD = "{name: good, kind: dnn, widths: [8, 10]}"
 
 
-@pytest.fixture
-def failing(write_spec):
-    def write(*models: str, training: str = "max_epochs: 2") -> object:
-        return write_spec(
-            text=f"{HEAD}training: {{batch_size: 20, warmup_steps: 2, {training}}}\nmodels: [{', '.join(models)}]\n"
-        )
-
-    return write
+def failing(folder: Path, *models: str, training: str = "max_epochs: 2") -> Path:
+    """Write a spec with these networks."""
+    return write_spec(
+        folder, f"{HEAD}training: {{batch_size: 20, warmup_steps: 2, {training}}}\nmodels: [{', '.join(models)}]\n"
+    )
 
 
 @pytest.mark.slow
-def test_collapsed_network_ends_the_run_with_4_and_the_others_are_finished(failing, tmp_path, start):
+def test_collapsed_network_ends_the_run_with_4_and_the_others_are_finished(tmp_path, start):
     run = tmp_path / "run"
-    spec = failing(CONSTANT, GOOD, training="max_epochs: 2, reseeds: 1")
+    spec = failing(tmp_path, CONSTANT, GOOD, training="max_epochs: 2, reseeds: 1")
     command = start("run", spec, "--out", run)
     assert command.wait() == 4
     assert "constant collapsed to a constant predictor with every seed tried (0, 1000000)" in command.err
@@ -58,18 +58,18 @@ def test_collapsed_network_ends_the_run_with_4_and_the_others_are_finished(faili
     assert "surface/one/good: done" in again.err
 
 
-def test_run_of_nothing_but_a_collapsed_network_ends_with_4_too(failing, tmp_path):
+def test_run_of_nothing_but_a_collapsed_network_ends_with_4_too(tmp_path):
     with pytest.raises(CollapsedError, match="the run is not complete"):
-        tmrepro.run(failing(CONSTANT, training="max_epochs: 2, reseeds: 0"), out=tmp_path / "run")
+        tmrepro.run(failing(tmp_path, CONSTANT, training="max_epochs: 2, reseeds: 0"), out=tmp_path / "run")
     assert json.loads((tmp_path / "run/statistics.json").read_text()) == {}
     assert not (tmp_path / "run/manifest-sha256.txt").exists()
 
 
 @pytest.mark.slow
-def test_diverged_network_ends_the_run_with_4_and_the_others_are_finished(failing, tmp_path, start, recorder):
+def test_diverged_network_ends_the_run_with_4_and_the_others_are_finished(tmp_path, start):
     run = tmp_path / "run"
     wild = "{name: wild, kind: dnn, widths: [8, 10], training: {optimizer: {name: sgd, lr: 1.0e+30}}}"
-    spec = failing(wild, GOOD)
+    spec = failing(tmp_path, wild, GOOD)
     command = start("run", spec, "--out", run)
     assert command.wait() == 4
     assert "wild: the training loss became" in command.err or "wild: the parameters" in command.err
@@ -78,27 +78,28 @@ def test_diverged_network_ends_the_run_with_4_and_the_others_are_finished(failin
     assert not (run / "models/wild/minimum.json").exists()
     assert read_surface(run, "one", "good")[0].loss.shape == (3, 3)
     assert not (run / "manifest-sha256.txt").exists()
+    recorder = Recorder()
     with pytest.raises(DivergedError, match="wild"):
         tmrepro.run(spec, out=run, reporter=recorder)
     assert "surface/one/good" in recorder.names("done")
 
 
 @pytest.mark.slow
-def test_all_networks_that_failed_are_named(failing, tmp_path):
+def test_all_networks_that_failed_are_named(tmp_path):
     wild = "{name: wild, kind: dnn, widths: [8, 10], training: {optimizer: {name: sgd, lr: 1.0e+30}}}"
     with pytest.raises(ComputeError) as failed:
-        tmrepro.run(failing(wild, CONSTANT, training="max_epochs: 1, reseeds: 0"), out=tmp_path / "run")
+        tmrepro.run(failing(tmp_path, wild, CONSTANT, training="max_epochs: 1, reseeds: 0"), out=tmp_path / "run")
     assert type(failed.value) is ComputeError
     assert "wild:" in str(failed.value)
     assert "constant collapsed" in str(failed.value)
 
 
-def test_network_of_a_users_own_that_fails_is_not_a_bug_of_ours(failing, tmp_path):
+def test_network_of_a_users_own_that_fails_is_not_a_bug_of_ours(tmp_path):
     bad = '{name: bad, kind: custom, factory: "tiny_networks:FailsInTraining"}'
     with pytest.raises(
         ComputeError, match=r"training bad: .*tiny_networks:FailsInTraining failed: KeyError: 'no such layer'"
     ):
-        tmrepro.run(failing(bad), out=tmp_path / "run")
+        tmrepro.run(failing(tmp_path, bad), out=tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -109,9 +110,10 @@ def test_network_of_a_users_own_that_fails_is_not_a_bug_of_ours(failing, tmp_pat
         '{name: bad, kind: custom, factory: "tiny_networks:with_batch_norm"}',
     ],
 )
-def test_network_that_cannot_be_built_is_refused_before_the_first_is_trained(failing, tmp_path, recorder, model):
+def test_network_that_cannot_be_built_is_refused_before_the_first_is_trained(tmp_path, model):
+    recorder = Recorder()
     with pytest.raises(UsageError, match="factory"):
-        tmrepro.run(failing(GOOD, model), out=tmp_path / "run", reporter=recorder)
+        tmrepro.run(failing(tmp_path, GOOD, model), out=tmp_path / "run", reporter=recorder)
     assert recorder.stages == {}
     assert not (tmp_path / "run").exists()
 
@@ -124,30 +126,29 @@ def test_network_that_cannot_be_built_is_refused_before_the_first_is_trained(fai
         ("Counting", "model 'bad': its attribute 'calls' changes with every call"),
     ],
 )
-def test_network_that_is_no_function_of_an_image_is_refused_before_the_first_is_trained(
-    failing, tmp_path, recorder, factory, words
-):
+def test_network_that_is_no_function_of_an_image_is_refused_before_the_first_is_trained(tmp_path, factory, words):
     bad = f'{{name: bad, kind: custom, factory: "tiny_networks:{factory}"}}'
+    recorder = Recorder()
     with pytest.raises(UsageError, match=words):
-        tmrepro.run(failing(GOOD, bad), out=tmp_path / "run", reporter=recorder)
+        tmrepro.run(failing(tmp_path, GOOD, bad), out=tmp_path / "run", reporter=recorder)
     assert recorder.stages == {}
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_network_that_changes_its_weights_is_evaluated_plainly(failing, tmp_path):
+def test_network_that_changes_its_weights_is_evaluated_plainly(tmp_path):
     clamping = '{name: clamping, kind: custom, factory: "tiny_networks:Clamping"}'
-    run = tmrepro.run(failing(clamping), out=tmp_path / "run").run
+    run = tmrepro.run(failing(tmp_path, clamping), out=tmp_path / "run").run
     facts = json.loads((run / "provenance.json").read_text())["stages"]["surface/one/clamping"]["facts"]
     assert facts["evaluator"] == "plain"
     assert facts["evaluator_reason"].startswith("only plain can be used: the network changes its parameter")
 
 
 @pytest.mark.slow
-def test_losses_that_are_not_finite_are_results(failing, tmp_path):
+def test_losses_that_are_not_finite_are_results(tmp_path):
     """Stored as they are, counted, drawn as gaps; the run is whole, and of the point itself minimum.json says null."""
     cliff = '{name: cliff, kind: custom, factory: "tiny_networks:Cliff"}'
-    run = tmrepro.run(failing(cliff), out=tmp_path / "run").run
+    run = tmrepro.run(failing(tmp_path, cliff), out=tmp_path / "run").run
     loss = read_surface(run, "one", "cliff")[0].loss
     assert np.isfinite(loss[0, 0])
     holes = int((~np.isfinite(loss)).sum())
@@ -159,10 +160,10 @@ def test_losses_that_are_not_finite_are_results(failing, tmp_path):
 
 
 @pytest.mark.slow
-def test_validation_loss_that_is_not_finite_is_null_in_json_and_stops_nothing(failing, tmp_path):
+def test_validation_loss_that_is_not_finite_is_null_in_json_and_stops_nothing(tmp_path):
     """The gate opens in eval mode for all images of which the network has not seen the like."""
     blind = '{name: blind, kind: custom, factory: "tiny_networks:Blind"}'
-    run = tmrepro.run(failing(blind), out=tmp_path / "run").run
+    run = tmrepro.run(failing(tmp_path, blind), out=tmp_path / "run").run
     history = load_history(run / "models/blind/history.csv")
     assert not np.isfinite(history.validation_losses).any()
     assert np.isfinite(history.train_losses).all()
@@ -175,10 +176,10 @@ def test_validation_loss_that_is_not_finite_is_null_in_json_and_stops_nothing(fa
 
 
 @pytest.mark.slow
-def test_replicates_are_called_after_what_they_replicate(write_spec, tmp_path):
+def test_replicates_are_called_after_what_they_replicate(tmp_path):
     text = f"{HEAD}training: {{batch_size: 20, max_epochs: 2, seed: 5}}\nmodels: [{GOOD}]\n"
     text += "replicates: {training: 2, directions: 2}\n"
-    view = tmrepro.open_run(tmrepro.run(write_spec(text=text), out=tmp_path / "run").run)
+    view = tmrepro.open_run(tmrepro.run(write_spec(tmp_path, text), out=tmp_path / "run").run)
     assert view.models == ("good", "good.r1")
     assert view.surfaces == (("one", "good"), ("one", "good.r1"), ("one.d1", "good"), ("one.d1", "good.r1"))
     assert (view.minimum("good").seed, view.minimum("good.r1").seed) == (5, 6)

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import tmrepro
+from tests.support.processes import group_is_gone
+from tests.support.recorder import Recorder
+from tests.support.runs import untimed
 
 KILL = int(signal.SIGKILL)
 
@@ -18,7 +21,7 @@ def chunks(run: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_run_killed_in_training_in_surfaces_and_in_closing(spec, start, tmp_path, finished, fingerprint, recorder):
+def test_run_killed_in_training_in_surfaces_and_in_closing(spec, start, tmp_path, finished):
     run = tmp_path / "run"
 
     def killed_at(pattern: str, number: int) -> None:
@@ -46,11 +49,12 @@ def test_run_killed_in_training_in_surfaces_and_in_closing(spec, start, tmp_path
         path: inode for path, inode in before.items() if path not in half
     }
 
+    recorder = Recorder()
     result = tmrepro.run(spec, out=run, reporter=recorder)
     assert recorder.names("done") == set(recorder.stages)
     assert (recorder.epochs, recorder.chunks) == ([], [])
     assert not result.already_complete
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
     assert not (run / ".work").exists()
 
 
@@ -58,12 +62,12 @@ class EnoughError(Exception):
     """Ends a run from within."""
 
 
-def test_training_continues_from_its_last_checkpoint(spec, start, tmp_path, recorders, finished):
+def test_training_continues_from_its_last_checkpoint(spec, start, tmp_path, finished):
     run = tmp_path / "run"
     command = start("run", spec, "--out", run, blow=(r"_replace .*/checkpoints/norm", 4, KILL))
     assert command.wait() == -KILL
 
-    class UpToTheSurfaces(recorders):
+    class UpToTheSurfaces(Recorder):
         def stage(self, name, action, reason):
             super().stage(name, action, reason)
             if name.startswith("surface/"):
@@ -80,7 +84,7 @@ def test_training_continues_from_its_last_checkpoint(spec, start, tmp_path, reco
 
 
 @pytest.mark.slow
-def test_run_that_is_killed_again_and_again_gets_there_in_the_end(spec, start, tmp_path, finished, fingerprint):
+def test_run_that_is_killed_again_and_again_gets_there_in_the_end(spec, start, tmp_path, finished):
     run = tmp_path / "run"
     for attempt in range(60):
         # Uneven strides, so that the blows fall upon all kinds of moments.
@@ -90,26 +94,25 @@ def test_run_that_is_killed_again_and_again_gets_there_in_the_end(spec, start, t
             break
         assert code == -KILL, command.err
     assert attempt > 2
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
     assert not [path for path in run.rglob("*") if path.suffix in {".tmp", ".partial"}]
 
 
-def test_run_killed_when_its_manifest_is_there_is_complete(spec, tmp_path, finished, fingerprint, recorder):
+def test_run_killed_when_its_manifest_is_there_is_complete(spec, tmp_path, finished):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     (run / ".work/stages").mkdir(parents=True)
     (run / ".work/lock").touch()
+    recorder = Recorder()
     result = tmrepro.run(spec, out=run, reporter=recorder)
     assert result.already_complete
     assert recorder.stages == {}
     assert not (run / ".work").exists()
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
 @pytest.mark.slow
-def test_interrupt_and_termination_say_how_to_continue_and_leave_a_folder_that_does(
-    spec, start, tmp_path, finished, fingerprint, recorder
-):
+def test_interrupt_and_termination_say_how_to_continue_and_leave_a_folder_that_does(spec, start, tmp_path, finished):
     run = tmp_path / "run"
     blow = (r"_replace .*/checkpoints/dnn", 3, int(signal.SIGINT))
     command = start("run", spec, "--out", run, blow=blow)
@@ -123,13 +126,14 @@ def test_interrupt_and_termination_say_how_to_continue_and_leave_a_folder_that_d
     assert "terminated" in command.err
     assert "the same command continues where it stopped" in command.err
     assert "Traceback" not in command.err + command.out
+    recorder = Recorder()
     tmrepro.run(spec, out=run, reporter=recorder)
     assert "training/dnn" in recorder.names("done")
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
 @pytest.mark.slow
-def test_workers_end_with_ctrl_c_and_give_the_same_bytes(spec, start, group_is_gone, tmp_path, finished, fingerprint):
+def test_workers_end_with_ctrl_c_and_give_the_same_bytes(spec, start, tmp_path, finished):
     run = tmp_path / "run"
     blow = (r"_replace .*/one/dnn/loss/c/1/1", 1, int(signal.SIGINT))
     command = start("run", spec, "--out", run, "--workers", "2", blow=blow)
@@ -138,4 +142,4 @@ def test_workers_end_with_ctrl_c_and_give_the_same_bytes(spec, start, group_is_g
     assert group_is_gone(command.pid)
     continued = start("run", spec, "--out", run)
     assert continued.wait() == 0, continued.err
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)

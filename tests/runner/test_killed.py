@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.support.processes import group_is_gone, wait_until_stopped
+
 SEED = 20260101
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
 WORKERS_START_SECONDS = 3.0  # about as long as worker processes need before their first chunk
@@ -71,7 +73,7 @@ def draw_with_workers(rng: random.Random, operations: list[tuple[float, str]]) -
 
 
 @pytest.fixture
-def trial(small, start, group_is_gone, assert_same_in_the_end, tmp_path):
+def trial(small, start, assert_same_in_the_end, tmp_path):
     """One run, hit and continued: what became of it, "hit" or "finished" before that."""
 
     def hit(moment, told, *, workers, signal_number, ends) -> str:
@@ -139,9 +141,7 @@ def test_run_killed_at_any_moment_continues_to_the_same_manifest(trial):
 
 
 @pytest.mark.slow
-def test_workers_do_not_outlive_a_process_that_is_killed_alone(
-    small, start, wait_until_stopped, group_is_gone, assert_same_in_the_end, tmp_path
-):
+def test_workers_do_not_outlive_a_process_that_is_killed_alone(small, start, assert_same_in_the_end, tmp_path):
     run, place = tmp_path / "run", r"_replace .*/one/norm/loss/c/"
     command = start("run", small.spec, "--out", run, "--workers", 2, blow=(place, 1, int(signal.SIGSTOP)))
     wait_until_stopped(command.pid)

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import tmrepro
+from tests.support.recorder import Recorder
+from tests.support.runs import untimed
+from tests.support.specs import write_spec
 from tmrepro.records import loss_bound
 from tmrepro.store.surfaces import read_facts
 from tmrepro.surface import PlainEvaluator, evaluators
@@ -45,15 +48,16 @@ def _off_comes_first(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def small_spec(write_spec) -> Path:
-    return write_spec(text=SPEC)
+def small_spec(tmp_path_factory) -> Path:
+    return write_spec(tmp_path_factory.mktemp("spec"), SPEC)
 
 
 def facts_of(run: Path) -> dict:
     return json.loads((run / "provenance.json").read_text())["stages"][STAGE]["facts"]
 
 
-def test_the_next_evaluator_is_taken_and_the_run_says_so(small_spec, tmp_path, recorder):
+def test_the_next_evaluator_is_taken_and_the_run_says_so(small_spec, tmp_path):
+    recorder = Recorder()
     run = tmrepro.run(small_spec, out=tmp_path / "run", reporter=recorder).run
     facts = facts_of(run)
     assert facts["evaluator"] == "plain"
@@ -69,10 +73,10 @@ def test_the_next_evaluator_is_taken_and_the_run_says_so(small_spec, tmp_path, r
 
 
 @pytest.mark.parametrize("chunk", [2, 7], ids=["of the first evaluator", "of the second"])
-def test_an_interrupted_run_comes_to_the_same_bytes(small_spec, tmp_path, recorders, fingerprint, chunk):
+def test_an_interrupted_run_comes_to_the_same_bytes(small_spec, tmp_path, chunk):
     whole = tmrepro.run(small_spec, out=tmp_path / "whole").run
 
-    class Stops(recorders):
+    class Stops(Recorder):
         def chunk(self, surface, model, *, points_done, points):
             super().chunk(surface, model, points_done=points_done, points=points)
             if len(self.chunks) == chunk:
@@ -81,20 +85,21 @@ def test_an_interrupted_run_comes_to_the_same_bytes(small_spec, tmp_path, record
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         tmrepro.run(small_spec, out=run, reporter=Stops())
-    seen = recorders()
+    seen = Recorder()
     tmrepro.run(small_spec, out=run, reporter=seen)
-    assert fingerprint(run) == fingerprint(whole)
+    assert untimed(run) == untimed(whole)
     assert facts_of(run) == facts_of(whole)
     assert seen.stages[STAGE][0] == "continues"
 
     # A chunk that is damaged later is computed by the evaluator that was taken, not by the first one.
     (run / "surfaces.zarr/one/norm/loss/c/1/1").write_bytes(b"damaged")
     tmrepro.run(small_spec, out=run)
-    assert fingerprint(run) == fingerprint(whole)
+    assert untimed(run) == untimed(whole)
     assert facts_of(run) == facts_of(whole)
 
 
-def test_an_evaluator_that_is_forced_stays_and_the_run_says_how_far_it_is_off(small_spec, tmp_path, recorder):
+def test_an_evaluator_that_is_forced_stays_and_the_run_says_how_far_it_is_off(small_spec, tmp_path):
+    recorder = Recorder()
     run = tmrepro.run(small_spec, out=tmp_path / "run", evaluator="off", reporter=recorder).run
     error = read_facts(run, "one", "norm").error
     assert error is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import tmrepro
+from tests.support.recorder import Recorder
+from tests.support.specs import write_spec
 from tmrepro.store.stages import StageBook
 
 SPEC = """
@@ -26,15 +28,15 @@ class TrainedError(Exception):
     """Ends a run from within: nothing after training is asked about."""
 
 
-def test_the_memory_format_is_recorded_and_the_rule_is_in_the_key(write_spec, recorders, tmp_path):
-    class UpToTheSurfaces(recorders):
+def test_the_memory_format_is_recorded_and_the_rule_is_in_the_key(tmp_path):
+    class UpToTheSurfaces(Recorder):
         def stage(self, name, action, reason):
             super().stage(name, action, reason)
             if name.startswith("surface/"):
                 raise TrainedError
 
     with pytest.raises(TrainedError):
-        tmrepro.run(write_spec(text=SPEC), out=tmp_path / "run", reporter=UpToTheSurfaces())
+        tmrepro.run(write_spec(tmp_path, SPEC), out=tmp_path / "run", reporter=UpToTheSurfaces())
     book = StageBook(tmp_path / "run")
     last, usual, dense = (book.get(f"training/{name}") for name in ("last", "usual", "dense"))
     assert last.facts["memory_format"] == "channels_last"

@@ -9,13 +9,15 @@ import matplotlib.image
 import numpy as np
 
 import tmrepro
+from tests.support.recorder import Recorder
+from tests.support.runs import untimed
 
 
-def test_previews_come_early_and_change_nothing(spec, tmp_path, finished, fingerprint, recorders):
+def test_previews_come_early_and_change_nothing(spec, tmp_path, finished):
     """Nine chunks of K = 5: the home chunk, then the corners, then the rest; so three looks at each surface."""
     pictures: dict[str, list[bytes]] = {}
 
-    class Watching(recorders):
+    class Watching(Recorder):
         def note(self, message):
             super().note(message)
             if message.startswith("preview of "):
@@ -24,7 +26,7 @@ def test_previews_come_early_and_change_nothing(spec, tmp_path, finished, finger
 
     recorder = Watching()
     run = tmrepro.run(spec, out=tmp_path / "run", preview=True, reporter=recorder).run
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
     assert not (run / ".work").exists()
     assert {name: len(found) for name, found in pictures.items()} == {
         "one.dnn.png": 3,
@@ -43,10 +45,10 @@ def test_previews_come_early_and_change_nothing(spec, tmp_path, finished, finger
     assert np.any(second != last)
 
 
-def test_without_the_option_there_is_no_preview(spec, tmp_path, recorders):
+def test_without_the_option_there_is_no_preview(spec, tmp_path):
     looked: list[bool] = []
 
-    class Watching(recorders):
+    class Watching(Recorder):
         def chunk(self, surface, model, *, points_done, points):
             super().chunk(surface, model, points_done=points_done, points=points)
             looked.append((tmp_path / "run/.work/preview").exists())

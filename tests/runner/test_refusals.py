@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.specs import write_spec
+
 TINY = """
 version: 1
 name: tiny
@@ -40,16 +42,6 @@ def refused(start):
     return run
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(text: str) -> Path:
-        path = tmp_path / "spec.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
-
-
 SPECS = {
     "empty": "",
     "comment": "# nothing\n",
@@ -71,8 +63,8 @@ SPECS = {
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_wrong_spec_is_refused_with_its_line(refused, file, tmp_path, name):
-    spec = file(SPECS[name])
+def test_wrong_spec_is_refused_with_its_line(refused, tmp_path, name):
+    spec = write_spec(tmp_path, SPECS[name])
     said = refused(2, "run", spec, "--out", tmp_path / "run")
     assert f"{spec}:" in said
     assert not (tmp_path / "run").exists()
@@ -94,27 +86,36 @@ def test_spec_that_is_not_there_or_a_folder(refused, tmp_path):
         (["--evaluator", "quick"], "there is no evaluator 'quick': choose one of "),
     ],
 )
-def test_wrong_option(refused, file, tmp_path, options, words):
-    assert words in refused(2, "run", file(TINY), "--out", tmp_path / "run", *options)
+def test_wrong_option(refused, tmp_path, options, words):
+    assert words in refused(2, "run", write_spec(tmp_path, TINY), "--out", tmp_path / "run", *options)
     assert not (tmp_path / "run").exists()
 
 
-def test_cuda_where_there_is_none(refused, file, tmp_path):
+def test_cuda_where_there_is_none(refused, tmp_path):
     said = refused(
-        2, "run", file(TINY), "--out", tmp_path / "run", "--device", "cuda", env={"CUDA_VISIBLE_DEVICES": ""}
+        2,
+        "run",
+        write_spec(tmp_path, TINY),
+        "--out",
+        tmp_path / "run",
+        "--device",
+        "cuda",
+        env={"CUDA_VISIBLE_DEVICES": ""},
     )
     assert "--device cpu" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_checkpoint_variable_that_is_no_number(refused, file, tmp_path):
-    said = refused(2, "run", file(TINY), "--out", tmp_path / "run", env={"TMREPRO_CHECKPOINT_SECONDS": "often"})
+def test_checkpoint_variable_that_is_no_number(refused, tmp_path):
+    said = refused(
+        2, "run", write_spec(tmp_path, TINY), "--out", tmp_path / "run", env={"TMREPRO_CHECKPOINT_SECONDS": "often"}
+    )
     assert "TMREPRO_CHECKPOINT_SECONDS=often" in said
 
 
-def test_reusing_a_folder_that_is_no_run(refused, file, tmp_path):
+def test_reusing_a_folder_that_is_no_run(refused, tmp_path):
     (tmp_path / "donor").mkdir()
-    said = refused(3, "run", file(TINY), "--out", tmp_path / "run", "--reuse", tmp_path / "donor")
+    said = refused(3, "run", write_spec(tmp_path, TINY), "--out", tmp_path / "run", "--reuse", tmp_path / "donor")
     assert "no run with stages to reuse" in said
     assert not (tmp_path / "run").exists()
 
@@ -122,11 +123,13 @@ def test_reusing_a_folder_that_is_no_run(refused, file, tmp_path):
 # The output folder
 
 
-def test_output_that_is_a_file(refused, file, tmp_path):
+def test_output_that_is_a_file(refused, tmp_path):
     (tmp_path / "run").write_text("mine")
-    assert "is a file; choose a folder with --out" in refused(2, "run", file(TINY), "--out", tmp_path / "run")
+    assert "is a file; choose a folder with --out" in refused(
+        2, "run", write_spec(tmp_path, TINY), "--out", tmp_path / "run"
+    )
     assert (tmp_path / "run").read_text() == "mine"
-    refused(4, "run", file(TINY), "--out", tmp_path / "run" / "inside")
+    refused(4, "run", write_spec(tmp_path, TINY), "--out", tmp_path / "run" / "inside")
 
 
 @pytest.fixture
@@ -147,19 +150,19 @@ def mounted(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], capture_output=True)
 
 
-def test_output_on_a_read_only_file_system(refused, file, mounted):
-    said = refused(4, "run", file(TINY), "--out", mounted("ro", "size=1m") / "run")
+def test_output_on_a_read_only_file_system(refused, mounted, tmp_path):
+    said = refused(4, "run", write_spec(tmp_path, TINY), "--out", mounted("ro", "size=1m") / "run")
     assert "read-only" in said
     assert "choose another --out" in said
 
 
-def test_full_disk_is_named_and_the_run_continues_once_there_is_space(refused, start, file, mounted):
+def test_full_disk_is_named_and_the_run_continues_once_there_is_space(refused, start, mounted, tmp_path):
     folder = mounted("size=200k")
-    said = refused(4, "run", file(TINY), "--out", folder / "run")
+    said = refused(4, "run", write_spec(tmp_path, TINY), "--out", folder / "run")
     assert "the disk is full" in said
     assert "the same command continues" in said
     subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
-    continued = start("run", file(TINY), "--out", folder / "run")
+    continued = start("run", write_spec(tmp_path, TINY), "--out", folder / "run")
     assert continued.wait() == 0, continued.err
     assert "training/dnn: done" in continued.err
     subprocess.run(["sha256sum", "--quiet", "-c", "manifest-sha256.txt"], cwd=folder / "run", check=True)
@@ -234,16 +237,22 @@ def a_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [one_class, text_named_jpg, no_images, nothing, a_file])
-def test_spoilt_image_folder_is_named(refused, file, images, tmp_path, spoil):
+def test_spoilt_image_folder_is_named(refused, images, tmp_path, spoil):
     spoil(images)
-    said = refused(3, "run", file(IMAGES), "--out", tmp_path / "run", "--data-dir", images)
+    said = refused(3, "run", write_spec(tmp_path, IMAGES), "--out", tmp_path / "run", "--data-dir", images)
     assert str(images) in said
     assert not (tmp_path / "run").exists()
 
 
-def test_more_images_than_the_folder_has(refused, file, images, tmp_path):
+def test_more_images_than_the_folder_has(refused, images, tmp_path):
     said = refused(
-        2, "run", file(IMAGES.replace("train: 8", "train: 9")), "--out", tmp_path / "run", "--data-dir", images
+        2,
+        "run",
+        write_spec(tmp_path, IMAGES.replace("train: 8", "train: 9")),
+        "--out",
+        tmp_path / "run",
+        "--data-dir",
+        images,
     )
     assert "8" in said
     assert "9" in said
@@ -251,23 +260,27 @@ def test_more_images_than_the_folder_has(refused, file, images, tmp_path):
 
 
 def test_network_that_does_not_fit_the_classes_leaves_no_folder_that_would_refuse_the_right_one(
-    refused, start, file, images, tmp_path
+    refused, start, images, tmp_path
 ):
     run = tmp_path / "run"
-    said = refused(2, "run", file(IMAGES.replace("[4, 2]", "[4, 3]")), "--out", run, "--data-dir", images)
+    said = refused(
+        2, "run", write_spec(tmp_path, IMAGES.replace("[4, 2]", "[4, 3]")), "--out", run, "--data-dir", images
+    )
     assert "expected [2, 2]" in said
-    corrected = start("run", file(IMAGES), "--out", run, "--data-dir", images, blow=("_replace .*/theta", 1, 9))
+    corrected = start(
+        "run", write_spec(tmp_path, IMAGES), "--out", run, "--data-dir", images, blow=("_replace .*/theta", 1, 9)
+    )
     assert corrected.wait() == -9
 
 
-def test_data_folder_comes_from_the_option_or_the_environment(start, refused, file, images, tmp_path):
-    assert "TMREPRO_DATA" in refused(3, "run", file(IMAGES), "--out", tmp_path / "run")
-    found = start("run", file(IMAGES), "--out", tmp_path / "run", env={"TMREPRO_DATA": str(images)})
+def test_data_folder_comes_from_the_option_or_the_environment(start, refused, images, tmp_path):
+    assert "TMREPRO_DATA" in refused(3, "run", write_spec(tmp_path, IMAGES), "--out", tmp_path / "run")
+    found = start("run", write_spec(tmp_path, IMAGES), "--out", tmp_path / "run", env={"TMREPRO_DATA": str(images)})
     assert found.wait() == 0, found.err
     other = refused(
         3,
         "run",
-        file(IMAGES),
+        write_spec(tmp_path, IMAGES),
         "--out",
         tmp_path / "other",
         "--data-dir",
@@ -277,8 +290,8 @@ def test_data_folder_comes_from_the_option_or_the_environment(start, refused, fi
     assert str(tmp_path / "none") in other
 
 
-def test_finished_run_needs_no_data_but_looks_at_what_it_is_given(start, refused, file, images, tmp_path):
-    spec, run = file(IMAGES), tmp_path / "run"
+def test_finished_run_needs_no_data_but_looks_at_what_it_is_given(start, refused, images, tmp_path):
+    spec, run = write_spec(tmp_path, IMAGES), tmp_path / "run"
     first = start("run", spec, "--out", run, "--data-dir", images)
     assert first.wait() == 0, first.err
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
@@ -304,8 +317,8 @@ def test_finished_run_needs_no_data_but_looks_at_what_it_is_given(start, refused
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def test_damage_of_a_finished_run_is_not_made_good_with_other_data(start, refused, file, images, tmp_path):
-    spec, run = file(IMAGES), tmp_path / "run"
+def test_damage_of_a_finished_run_is_not_made_good_with_other_data(start, refused, images, tmp_path):
+    spec, run = write_spec(tmp_path, IMAGES), tmp_path / "run"
     assert start("run", spec, "--out", run, "--data-dir", images).wait() == 0
     (run / "statistics.json").unlink()
     picture(images / "train/cat/0.png", 77)
@@ -315,10 +328,10 @@ def test_damage_of_a_finished_run_is_not_made_good_with_other_data(start, refuse
     assert start("run", spec, "--out", run, "--data-dir", images).wait() == 0
 
 
-def test_images_that_were_changed_are_noticed_where_a_run_goes_on(start, file, images, tmp_path):
+def test_images_that_were_changed_are_noticed_where_a_run_goes_on(start, images, tmp_path):
     command = start(
         "run",
-        file(IMAGES),
+        write_spec(tmp_path, IMAGES),
         "--out",
         tmp_path / "run",
         "--data-dir",
@@ -328,7 +341,13 @@ def test_images_that_were_changed_are_noticed_where_a_run_goes_on(start, file, i
     assert command.wait() == -9
     picture(images / "train/cat/0.png", 77)
     again = start(
-        "run", file(IMAGES), "--out", tmp_path / "run", "--data-dir", images, blow=(r"_replace .*/history", 1, 9)
+        "run",
+        write_spec(tmp_path, IMAGES),
+        "--out",
+        tmp_path / "run",
+        "--data-dir",
+        images,
+        blow=(r"_replace .*/history", 1, 9),
     )
     assert again.wait() == -9
     assert "training/dnn: runs (depends on something else now: data.fingerprint:" in again.err

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 import tmrepro
+from tests.runner.specs import TINY_SPEC
+from tests.support.recorder import Recorder
+from tests.support.runs import untimed
+from tests.support.specs import write_spec
 from tmrepro.errors import DamagedError, UsageError
 
 TRAININGS = {"training/dnn", "training/cnn", "training/norm"}
@@ -20,10 +24,10 @@ class EnoughError(Exception):
 
 
 @pytest.fixture
-def reuse(recorders, tmp_path):
+def reuse(tmp_path):
     """Runs a spec up to its figures, which cost the most and depend on nothing but what was seen by then."""
 
-    class UpToTheFigures(recorders):
+    class UpToTheFigures(Recorder):
         def stage(self, name, action, reason):
             super().stage(name, action, reason)
             if name == "figures":
@@ -38,8 +42,8 @@ def reuse(recorders, tmp_path):
     return run
 
 
-def test_another_grid_does_not_retrain(reuse, finished, write_spec, tmp_path):
-    seen = reuse(write_spec(("K: 5", "K: 3")), finished)
+def test_another_grid_does_not_retrain(reuse, finished, tmp_path):
+    seen = reuse(write_spec(tmp_path, TINY_SPEC, ("K: 5", "K: 3")), finished)
     assert seen.names("reused") == TRAININGS | MINIMA
     assert seen.names("runs") == {"surface/one/dnn", "surface/one/cnn", "surface/one/norm", "figures"} | PLANES
     assert seen.epochs == []
@@ -53,13 +57,14 @@ def test_another_grid_does_not_retrain(reuse, finished, write_spec, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_scale_of_the_figures_does_not_re_evaluate(finished, write_spec, tmp_path, recorder, fingerprint):
-    changed = write_spec(("compute:", "figures: {scale: log}\ncompute:"))
+def test_another_scale_of_the_figures_does_not_re_evaluate(finished, tmp_path):
+    changed = write_spec(tmp_path, TINY_SPEC, ("compute:", "figures: {scale: log}\ncompute:"))
+    recorder = Recorder()
     run = tmrepro.run(changed, out=tmp_path / "run", reuse=finished, reporter=recorder).run
     assert recorder.names("runs") == {"figures"}
     assert recorder.chunks == []
     assert "figures.scale: log here, auto there" in recorder.stages["figures"][1]
-    ours, theirs = fingerprint(run), fingerprint(finished)
+    ours, theirs = untimed(run), untimed(finished)
     differing = {path for path in ours | theirs if ours.get(path) != theirs.get(path)}
     assert differing == {
         "spec.yaml",
@@ -70,16 +75,19 @@ def test_another_scale_of_the_figures_does_not_re_evaluate(finished, write_spec,
     }
 
 
-def test_relabelling_otherwise_does_not_retrain(reuse, finished, write_spec):
-    seen = reuse(write_spec(("surfaces:", "minimum: {labels: soft}\nsurfaces:")), finished)
+def test_relabelling_otherwise_does_not_retrain(reuse, finished, tmp_path):
+    seen = reuse(write_spec(tmp_path, TINY_SPEC, ("surfaces:", "minimum: {labels: soft}\nsurfaces:")), finished)
     assert seen.names("reused") == TRAININGS
     assert seen.names("runs") >= MINIMA
     assert "labels: soft here, hard there" in seen.stages["minimum/cnn"][1]
 
 
-def test_renamed_spec_model_and_surface_are_recognized(reuse, finished, write_spec, tmp_path):
+def test_renamed_spec_model_and_surface_are_recognized(reuse, finished, tmp_path):
     seen = reuse(
-        write_spec(("name: tiny", "name: other"), ("name: cnn", "name: conv"), ("name: one", "name: only")), finished
+        write_spec(
+            tmp_path, TINY_SPEC, ("name: tiny", "name: other"), ("name: cnn", "name: conv"), ("name: one", "name: only")
+        ),
+        finished,
     )
     assert {"training/conv", "surface/only/dnn"} <= seen.names("reused")
     assert "same inputs as training/cnn" in seen.stages["training/conv"][1]
@@ -88,10 +96,11 @@ def test_renamed_spec_model_and_surface_are_recognized(reuse, finished, write_sp
     assert (tmp_path / "run/surfaces.zarr/only/dnn/loss/c/2/2").exists()
 
 
-def test_all_of_an_unchanged_spec_is_taken_over(finished, spec, tmp_path, recorder, fingerprint):
+def test_all_of_an_unchanged_spec_is_taken_over(finished, spec, tmp_path):
+    recorder = Recorder()
     run = tmrepro.run(spec, out=tmp_path / "run", reuse=finished, reporter=recorder).run
     assert recorder.names("reused") == set(recorder.stages)
-    assert fingerprint(run) == fingerprint(finished)
+    assert untimed(run) == untimed(finished)
 
 
 @pytest.mark.parametrize("position", [-3, 700])

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 import tmrepro
+from tests.runner.specs import TINY_SPEC
+from tests.support.recorder import Recorder
+from tests.support.runs import untimed
+from tests.support.specs import write_spec
 from tmrepro.errors import UsageError
 
 
@@ -16,12 +20,12 @@ def state(run: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.slow
-def test_two_runs_agree_in_all_but_time(finished, spec, tmp_path, fingerprint):
+def test_two_runs_agree_in_all_but_time(finished, spec, tmp_path):
     again = tmrepro.run(spec, out=tmp_path / "again").run
-    assert fingerprint(again) == fingerprint(finished)
+    assert untimed(again) == untimed(finished)
 
 
-def test_timed_things_are_the_only_exceptions_of_that_comparison(finished, tmp_path, fingerprint):
+def test_timed_things_are_the_only_exceptions_of_that_comparison(finished, tmp_path):
     import shutil
 
     copy = tmp_path / "copy"
@@ -33,13 +37,14 @@ def test_timed_things_are_the_only_exceptions_of_that_comparison(finished, tmp_p
     minimum = copy / "models/dnn/minimum.json"
     document = json.loads(minimum.read_text())
     minimum.write_text(json.dumps({**document, "training_seconds": 99.5}))
-    assert fingerprint(copy) == fingerprint(finished)
+    assert untimed(copy) == untimed(finished)
     minimum.write_text(json.dumps({**document, "train_loss_at_minimum": 99.5}))
-    assert fingerprint(copy) != fingerprint(finished)
+    assert untimed(copy) != untimed(finished)
 
 
-def test_second_run_does_nothing_and_touches_nothing(finished, spec, recorder):
+def test_second_run_does_nothing_and_touches_nothing(finished, spec):
     before = state(finished)
+    recorder = Recorder()
     result = tmrepro.run(spec, out=finished, reporter=recorder)
     assert result.already_complete
     assert set(result.minima) == {"dnn", "cnn", "norm"}
@@ -64,10 +69,10 @@ def test_command_says_that_there_is_nothing_to_do(finished, spec, start):
         (("max_epochs: 6", "max_epochs: 6, seed: 4"), "seed"),
     ],
 )
-def test_folder_of_another_spec_is_refused_by_the_first_field_that_differs(finished, write_spec, change, field):
+def test_folder_of_another_spec_is_refused_by_the_first_field_that_differs(finished, tmp_path, change, field):
     before = state(finished)
     with pytest.raises(UsageError, match=r"holds the run of another spec") as refused:
-        tmrepro.run(write_spec(change), out=finished)
+        tmrepro.run(write_spec(tmp_path, TINY_SPEC, change), out=finished)
     assert field in str(refused.value)
     assert state(finished) == before
 

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.runner.specs import SMALL_SPEC
+from tests.support.processes import wait_until_stopped
+from tests.support.specs import write_spec
+
 SEED = 20260102
 STOP, CONTINUE = int(signal.SIGSTOP), signal.SIGCONT
 REFUSED = 2
@@ -50,7 +54,7 @@ def test_of_two_that_start_at_once_one_is_told_of_the_other(small, start, assert
     ],
 )
 def test_second_command_comes_while_the_first_tidies_up(
-    small, start, wait_until_stopped, assert_same_in_the_end, tmp_path, place, code, words
+    small, start, assert_same_in_the_end, tmp_path, place, code, words
 ):
     run = tmp_path / "run"
     first = start("run", small.spec, "--out", run, blow=(place, 1, STOP))
@@ -69,11 +73,11 @@ def test_second_command_comes_while_the_first_tidies_up(
     ("same", "code", "words"), [(True, 0, "nothing to do"), (False, REFUSED, "the run of another spec")]
 )
 def test_command_that_had_to_wait_for_the_lock_looks_again(
-    small, start, wait_until_stopped, write_spec, assert_same_in_the_end, tmp_path, same, code, words
+    small, start, assert_same_in_the_end, tmp_path, same, code, words
 ):
     """It found an empty folder, and gets the lock when another command has finished a run there."""
     run = tmp_path / "run"
-    spec = small.spec if same else write_spec(("K: 4", "K: 3"), text=small.spec.read_text())
+    spec = small.spec if same else write_spec(tmp_path, SMALL_SPEC, ("K: 4", "K: 3"))
     slow = start("run", spec, "--out", run, blow=("_lock", 1, STOP))
     wait_until_stopped(slow.pid)
     quick = start("run", small.spec, "--out", run)

@@ -20,6 +20,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import group_is_gone
+from tests.support.runs import untimed
+from tests.support.specs import write_spec
+
 pytestmark = pytest.mark.slow
 
 SPEC = """
@@ -136,17 +140,17 @@ def remote(scheduler) -> Remote:
 
 
 @pytest.fixture(scope="module")
-def spread(write_spec) -> Path:
-    return write_spec(text=SPEC)
+def spread(tmp_path_factory) -> Path:
+    return write_spec(tmp_path_factory.mktemp("spec"), SPEC)
 
 
 @pytest.fixture(scope="module")
-def alone(spread, start, fingerprint, tmp_path_factory) -> dict[str, object]:
+def alone(spread, start, tmp_path_factory) -> dict[str, object]:
     """What one process makes."""
     run = tmp_path_factory.mktemp("alone") / "run"
     command = start("run", spread, "--out", run, "--evaluator", "plain")
     assert command.wait() == 0, command.err
-    return fingerprint(run)
+    return untimed(run)
 
 
 @pytest.fixture
@@ -157,18 +161,18 @@ def begin(spread, start, scheduler, tmp_path):
 
 
 @pytest.fixture
-def assert_same(alone, fingerprint, tmp_path):
+def assert_same(alone, tmp_path):
     def check(command) -> None:
         code = command.wait()
         assert code == 0, command.err
         assert "Traceback" not in command.err
-        assert fingerprint(tmp_path / "run") == alone
+        assert untimed(tmp_path / "run") == alone
         assert not (tmp_path / "run/.work").exists()
 
     return check
 
 
-def test_local_workers(spread, start, assert_same, group_is_gone, tmp_path):
+def test_local_workers(spread, start, assert_same, tmp_path):
     command = start("run", spread, "--out", tmp_path / "run", "--evaluator", "plain", "--workers", 2)
     assert_same(command)
     assert group_is_gone(command.pid)

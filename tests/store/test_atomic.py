@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.runs import contents
 from tmrepro.errors import DamagedError, StorageError
 from tmrepro.records import Direction, Grid, SurfaceFacts
 from tmrepro.store import atomic
@@ -61,8 +62,7 @@ def store_something(run: Path) -> None:
 
 
 def files(run: Path) -> dict[str, bytes]:
-    found = {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
-    return {name: data for name, data in found.items() if not name.startswith(".work/")}
+    return {name: data for name, data in contents(run).items() if not name.startswith(".work/")}
 
 
 def test_whichever_operation_fails_a_second_try_gives_the_same_folder(tmp_path, disk):

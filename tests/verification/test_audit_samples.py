@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +15,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import tmrepro
-from tmrepro.verification import Check
+from tests.verification.checks import audit
+from tests.verification.forger import Forger
 from tmrepro.verification.level_audit import LEAST_POINTS, draw_sample, promise, sample_size
 
 CHUNK = 3  # of the tiny run
 
 
-def test_one_forged_point_is_found_exactly_when_it_is_in_what_is_evaluated_again(
-    forger: Any, audit: Callable[..., list[Check]]
-) -> None:
+def test_one_forged_point_is_found_exactly_when_it_is_in_what_is_evaluated_again(forger: Forger) -> None:
     def forge(loss: np.ndarray, _: np.ndarray) -> None:
         loss[1, 4] += 0.5
 
@@ -86,13 +84,11 @@ def test_forged_surfaces_are_found_as_often_as_the_audit_says(
     complete: bool,
     wide_run: Path,
     tmp_path: Path,
-    forger_of: Callable[[Path], Any],
-    audit: Callable[..., list[Check]],
 ) -> None:
     """Each forges a random share of a surface's points; in the long form with statistics, figures and manifest to match."""
     random, N, n, subject = np.random.default_rng(11), WIDE * WIDE, LEAST_POINTS, "surfaces.zarr/paper/dnn"
     run = Path(shutil.copytree(wide_run, tmp_path / "forged"))
-    forger, honest = forger_of(run), tmrepro.open_run(run).surface("paper", "dnn").loss.to_numpy().copy()
+    forger, honest = Forger(run), tmrepro.open_run(run).surface("paper", "dnn").loss.to_numpy().copy()
     found, chances, stated = [], [], []
     for seed in range(forgeries):
         forged = int(random.integers(1, N // 6))

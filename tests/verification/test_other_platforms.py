@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +9,27 @@ import numpy as np
 import pytest
 
 import tmrepro
-from tmrepro.verification.comparison import Comparison
-from tmrepro.verification.verdict import Check
-
-Compare = Callable[..., tuple[dict[str, Check], Comparison]]
-ForgerOf = Callable[[Path], Any]
-Move = Callable[[Path], None]
+from tests.support.runs import forge_json
+from tests.verification.checks import compare
+from tests.verification.forger import Forger
 
 
-@pytest.fixture
-def elsewhere(forger_of: ForgerOf) -> Move:
-    """Makes a reference one of another platform."""
-
-    def move(reference: Path) -> None:
-        forger = forger_of(reference)
-        forger.json("provenance.json", lambda document: document["packages"].update(torch="1.0"))
-        forger.seal(records=False)
-
-    return move
+def elsewhere(reference: Path) -> None:
+    """Make a reference one of another platform."""
+    forge_json(reference, "provenance.json", lambda document: document["packages"].update(torch="1.0"))
 
 
-def scaled(reference: Path, forger: Any, factor: float) -> None:
+def scaled(reference: Path, factor: float) -> None:
     """Scale the losses of a reference's surface, and state the statistics that follow."""
     from tmrepro.runner.outputs import statistics_of
 
-    forger.surface("paper", "dnn", lambda loss, _: np.multiply(loss, factor, out=loss))
+    Forger(reference).surface("paper", "dnn", lambda loss, _: np.multiply(loss, factor, out=loss))
     found = statistics_of(reference, [("paper", "dnn"), ("paper", "cnn")])
-    (reference / "statistics.json").write_text(json.dumps(found), encoding="utf-8")
-    forger.seal(records=False)
+    forge_json(reference, "statistics.json", lambda _: found)
 
 
-def test_rounding_of_another_platform_is_equal(
-    whole_run: Path, reference: Path, forger_of: ForgerOf, elsewhere: Move
-) -> None:
-    scaled(reference, forger_of(reference), 1 + 1e-6)
+def test_rounding_of_another_platform_is_equal(whole_run: Path, reference: Path) -> None:
+    scaled(reference, 1 + 1e-6)
     here = tmrepro.verify(whole_run, level="statistics", reference=reference)
     assert (here.grade, here.exit_code) == ("equal", 0)
     assert "NOT bitwise identical to the reference" in here.warnings[0]
@@ -55,10 +40,8 @@ def test_rounding_of_another_platform_is_equal(
     assert any("packages" not in note and "torch" in note and "1.0" in note for note in there.notes)
 
 
-def test_only_another_platform_may_be_consistent(
-    whole_run: Path, reference: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare
-) -> None:
-    scaled(reference, forger_of(reference), 1.01)
+def test_only_another_platform_may_be_consistent(whole_run: Path, reference: Path) -> None:
+    scaled(reference, 1.01)
     checks, _ = compare(whole_run, reference)
     assert checks["surface paper/dnn"].grade == checks["statistics paper/dnn"].grade == "different"
     assert checks["surface paper/cnn"].grade == "identical"
@@ -71,11 +54,9 @@ def test_only_another_platform_may_be_consistent(
     assert "figures" in comparison.remarks.warnings[0]
 
 
-def test_outside_its_band_is_different_on_any_platform(
-    whole_run: Path, reference: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare
-) -> None:
+def test_outside_its_band_is_different_on_any_platform(whole_run: Path, reference: Path) -> None:
     elsewhere(reference)
-    forger = forger_of(reference)
+    forger = Forger(reference)
 
     def narrow(document: Any) -> None:
         band = document["statistics"]["paper"]["dnn"]["loss_max"]
@@ -89,20 +70,16 @@ def test_outside_its_band_is_different_on_any_platform(
     assert "band" in checks["statistics paper/dnn"].detail
 
 
-def test_without_bands_another_platform_has_no_excuse(
-    whole_run: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare, single: Path
-) -> None:
+def test_without_bands_another_platform_has_no_excuse(whole_run: Path, single: Path) -> None:
     elsewhere(single)
-    scaled(single, forger_of(single), 1.01)
+    scaled(single, 1.01)
     checks, _ = compare(whole_run, single)
     assert checks["statistics paper/dnn"].grade == "different"
 
 
-def test_a_statistic_without_a_band_is_not_judged_and_that_is_said(
-    whole_run: Path, reference: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare
-) -> None:
+def test_a_statistic_without_a_band_is_not_judged_and_that_is_said(whole_run: Path, reference: Path) -> None:
     elsewhere(reference)
-    forger = forger_of(reference)
+    forger = Forger(reference)
     forger.json("bands.json", lambda document: document["statistics"]["paper"]["dnn"].pop("loss_max") and None)
     scaled(reference, forger, 1.01)
     checks, comparison = compare(whole_run, reference)
@@ -121,7 +98,7 @@ def test_a_statistic_without_a_band_is_not_judged_and_that_is_said(
     ids=lambda value: str(value),
 )
 def test_a_minimum_agrees_within_its_measured_bands_only(
-    forger: Any, reference: Path, elsewhere: Move, compare: Compare, numbers: dict[str, Any], here: str, there: str
+    forger: Forger, reference: Path, numbers: dict[str, Any], here: str, there: str
 ) -> None:
     forger.minimum("cnn", **numbers)
     checks, _ = compare(forger.run, reference)
@@ -131,16 +108,14 @@ def test_a_minimum_agrees_within_its_measured_bands_only(
     assert checks["models/cnn"].grade == there
 
 
-def test_a_category_that_replicates_reached_is_consistent(
-    forger: Any, reference: Path, forger_of: ForgerOf, elsewhere: Move, compare: Compare
-) -> None:
-    forger_of(reference).json("bands.json", lambda document: document["categories"].update(cnn={"TM": 2, "GM": 1}))
+def test_a_category_that_replicates_reached_is_consistent(forger: Forger, reference: Path) -> None:
+    Forger(reference).json("bands.json", lambda document: document["categories"].update(cnn={"TM": 2, "GM": 1}))
     elsewhere(reference)
     forger.minimum("cnn", category="GM")
     assert compare(forger.run, reference)[0]["models/cnn"].grade == "consistent"
 
 
-def test_a_forced_evaluator_is_another_platform(forger: Any, whole_reference: Path, compare: Compare) -> None:
+def test_a_forced_evaluator_is_another_platform(forger: Forger, whole_reference: Path) -> None:
     forger.json(
         "provenance.json", lambda document: document["stages"]["surface/paper/dnn"]["inputs"].update(evaluator="plain")
     )
@@ -161,7 +136,7 @@ def test_a_forced_evaluator_is_another_platform(forger: Any, whole_reference: Pa
     ],
 )
 def test_which_differences_excuse_other_bits(
-    forger: Any, whole_reference: Path, compare: Compare, place: tuple[str, ...], value: str, exact: bool
+    forger: Forger, whole_reference: Path, place: tuple[str, ...], value: str, exact: bool
 ) -> None:
     def change(document: Any) -> None:
         for key in place[:-1]:

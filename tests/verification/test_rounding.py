@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import tmrepro
+from tests.verification.forger import Forger
 from tmrepro.reporting.progress import Silent
 from tmrepro.spec import SurfaceSpec
 from tmrepro.surface.precision import FLOOR, SAMPLED_POINTS
@@ -103,11 +104,11 @@ def test_how_many_images_and_points_go_together_is_written_down(low_run: Path) -
 
 @pytest.mark.parametrize(("share", "passes"), [(0.0, True), (0.9, True), (3.5, False)])
 def test_elsewhere_twice_the_error_passes_and_no_more(
-    low_run: Path, tmp_path: Path, forger_of: Any, share: float, passes: bool
+    low_run: Path, tmp_path: Path, share: float, passes: bool
 ) -> None:
     error = stage_facts(low_run, STAGE)["precision_error"]["loss"]
     run = Path(shutil.copytree(low_run, tmp_path / "run"))
-    forger = forger_of(run)
+    forger = Forger(run)
     forger.surface("low", "dnn", lambda loss, _: np.add(loss, share * error * (loss + FLOOR), out=loss), chunk=5)
     forger.remeasure()  # as the other platform would have
     forger.restate()

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tmrepro
+from tests.verification.checks import audit, failures
 from tmrepro.errors import UsageError
-from tmrepro.verification import Check, Verdict
 from tmrepro.verification.platforms import Platforms
 
 HERE, ELSEWHERE = Platforms(()), Platforms(("processor another",))
@@ -41,9 +41,7 @@ def test_soft_labels_replicates_and_points_that_are_not_finite_are_identical(var
     assert {"models/dnn.r1", "surfaces.zarr/far.d1/dnn.r1"} <= subjects
 
 
-def test_a_forged_surface_with_all_that_follows_from_it_is_found(
-    forger: Any, failures: Callable[[Verdict], dict[str, tuple[str, str]]]
-) -> None:
+def test_a_forged_surface_with_all_that_follows_from_it_is_found(forger: Any) -> None:
     forger.surface("paper", "dnn", lambda loss, _: np.multiply(loss, 1.01, out=loss))
     forger.restate()
     forger.seal()
@@ -54,7 +52,7 @@ def test_a_forged_surface_with_all_that_follows_from_it_is_found(
     assert "probability" in " ".join(verdict.notes)
 
 
-def test_a_forged_accuracy_is_found(forger: Any, audit: Callable[..., list[Check]]) -> None:
+def test_a_forged_accuracy_is_found(forger: Any) -> None:
     forger.surface("paper", "cnn", lambda _, accuracy: np.subtract(1, accuracy, out=accuracy))
     forger.seal()
     (found,) = audit(forger.run)
@@ -62,7 +60,7 @@ def test_a_forged_accuracy_is_found(forger: Any, audit: Callable[..., list[Check
     assert "accuracy at (i, j)" in found.detail
 
 
-def test_a_point_made_nan_is_found(forger: Any, audit: Callable[..., list[Check]]) -> None:
+def test_a_point_made_nan_is_found(forger: Any) -> None:
     def spoil(loss: np.ndarray, _: np.ndarray) -> None:
         loss[2, 3] = np.nan
 
@@ -82,15 +80,13 @@ def test_a_changed_weight_is_found(forger: Any) -> None:
     assert tmrepro.verify(forger.run).exit_code == 1
 
 
-def test_a_changed_weight_is_found_by_what_it_gives(forger: Any, audit: Callable[..., list[Check]]) -> None:
+def test_a_changed_weight_is_found_by_what_it_gives(forger: Any) -> None:
     forger.weights("dnn", lambda tensors: np.multiply(tensors["1.weight"], 1.01, out=tensors["1.weight"]))
     forger.seal()
     assert {check.subject for check in audit(forger.run)} == {"models/dnn", "surfaces.zarr/paper/dnn"}
 
 
-def test_a_weight_changed_by_its_last_bit_is_not_what_its_stage_recorded(
-    forger: Any, audit: Callable[..., list[Check]]
-) -> None:
+def test_a_weight_changed_by_its_last_bit_is_not_what_its_stage_recorded(forger: Any) -> None:
     def change(tensors: dict[str, np.ndarray]) -> None:
         tensors["1.bias"][0] = np.nextafter(tensors["1.bias"][0], np.float32(9), dtype=np.float32)
 
@@ -113,13 +109,13 @@ def test_the_last_bit_is_a_warning_where_the_records_are_forged_too(forger: Any)
     assert "surfaces.zarr/paper/dnn" in verdict.warnings[0]
 
 
-def test_a_weight_of_another_shape_is_damage(forger: Any, audit: Callable[..., list[Check]]) -> None:
+def test_a_weight_of_another_shape_is_damage(forger: Any) -> None:
     forger.weights("dnn", lambda tensors: tensors.update({"1.bias": np.zeros(3, dtype=np.float32)}))
     forger.seal()
     assert {check.grade for check in audit(forger.run)} == {"damaged"}
 
 
-def test_a_changed_label_is_found(forger: Any, audit: Callable[..., list[Check]]) -> None:
+def test_a_changed_label_is_found(forger: Any) -> None:
     forger.labels("dnn", lambda labels: np.put(labels, 7, (labels[7] + 1) % 10))
     forger.seal()
     for platforms in (HERE, ELSEWHERE):  # no rounding turns one confident class into another
@@ -137,7 +133,7 @@ def test_a_changed_label_is_found(forger: Any, audit: Callable[..., list[Check]]
     ids=["one too few", "no such class", "soft"],
 )
 def test_labels_of_another_kind_do_not_pass(
-    forger: Any, audit: Callable[..., list[Check]], change: Callable[[np.ndarray], np.ndarray], grade: str
+    forger: Any, change: Callable[[np.ndarray], np.ndarray], grade: str
 ) -> None:
     forger.labels("dnn", change)
     forger.seal()
@@ -182,18 +178,14 @@ def test_labels_of_another_kind_do_not_pass(
     ],
     ids=lambda field: "-".join(f"{name}-{value}" for name, value in field.items()),
 )
-def test_no_number_of_a_minimum_can_be_forged(
-    forger: Any, audit: Callable[..., list[Check]], field: dict[str, Any]
-) -> None:
+def test_no_number_of_a_minimum_can_be_forged(forger: Any, field: dict[str, Any]) -> None:
     forger.minimum("dnn", **field)
     forger.seal()
     found = {check.subject: check.grade for check in audit(forger.run)}
     assert found["models/dnn"] == "different"
 
 
-def test_a_category_is_found_when_history_and_minimum_are_forged_together(
-    forger: Any, audit: Callable[..., list[Check]]
-) -> None:
+def test_a_category_is_found_when_history_and_minimum_are_forged_together(forger: Any) -> None:
     """A history cut short to claim fewer epochs ends where the spec would not have stopped."""
     path = forger.run / "models/dnn/history.csv"
     rows = path.read_text(encoding="utf-8").splitlines()[:6]
@@ -205,7 +197,7 @@ def test_a_category_is_found_when_history_and_minimum_are_forged_together(
     assert "ends after 5 epochs" in found.detail
 
 
-def test_a_learning_rate_that_is_not_the_schedules_is_found(forger: Any, audit: Callable[..., list[Check]]) -> None:
+def test_a_learning_rate_that_is_not_the_schedules_is_found(forger: Any) -> None:
     path = forger.run / "models/dnn/history.csv"
     path.write_text(path.read_text(encoding="utf-8").replace(",0.01,", ",0.02,"), encoding="utf-8")
     forger.seal()
@@ -227,9 +219,7 @@ def test_a_learning_rate_that_is_not_the_schedules_is_found(forger: Any, audit: 
         ("eta", {"sha256": "00" * 32}),
     ],
 )
-def test_what_gives_a_surface_its_axes_cannot_be_forged(
-    forger: Any, audit: Callable[..., list[Check]], attribute: str, value: Any
-) -> None:
+def test_what_gives_a_surface_its_axes_cannot_be_forged(forger: Any, attribute: str, value: Any) -> None:
     def change(document: dict[str, Any]) -> None:
         own = document["attributes"]
         own[attribute] = {**own[attribute], **value} if isinstance(value, dict) else value
@@ -241,7 +231,7 @@ def test_what_gives_a_surface_its_axes_cannot_be_forged(
     assert [(check.subject, check.grade) for check in audit(forger.run)] == [("surfaces.zarr/paper/dnn", "different")]
 
 
-def test_other_parameters_in_provenance_are_found(forger: Any, audit: Callable[..., list[Check]]) -> None:
+def test_other_parameters_in_provenance_are_found(forger: Any) -> None:
     forger.json("provenance.json", lambda document: document["parameters"]["dnn"].reverse())
     forger.seal()
     (found,) = audit(forger.run)
@@ -256,9 +246,7 @@ def test_other_data_are_no_data_of_this_run(forger: Any) -> None:
     assert [check.subject for check in verdict.checks if not check.passed] == ["data"]
 
 
-def test_an_image_that_changes_sides_is_a_difference_on_this_platform_only(
-    forger: Any, audit: Callable[..., list[Check]]
-) -> None:
+def test_an_image_that_changes_sides_is_a_difference_on_this_platform_only(forger: Any) -> None:
     def move(_: np.ndarray, accuracy: np.ndarray) -> None:
         accuracy[3, 3] += 1 / 60 if accuracy[3, 3] < 0.5 else -1 / 60
 

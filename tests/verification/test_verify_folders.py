@@ -17,6 +17,8 @@ import pytest
 import torch
 
 import tmrepro
+from tests.support.runs import seal
+from tests.verification.forger import Forger
 from tmrepro.errors import UsageError
 from tmrepro.store.kept_surfaces import kept_group
 from tmrepro.verification import Verdict
@@ -109,48 +111,42 @@ def test_a_damaged_reference_names_its_file(reference: Path, relative: str, dama
     ],
 )
 def test_a_forged_file_of_a_reference_is_named_under_a_manifest_that_holds(
-    reference: Path, forger_of: Callable[[Path], Any], relative: str, old: str, new: str
+    reference: Path, relative: str, old: str, new: str
 ) -> None:
     path = reference / relative
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    forger_of(reference).seal(records=False)
+    seal(reference)
     verdict = tmrepro.verify(reference)
     assert failed(verdict) == {relative: "damaged"}
 
 
-def test_forged_statistics_of_a_reference_are_a_difference(reference: Path, forger_of: Callable[[Path], Any]) -> None:
-    forger = forger_of(reference)
+def test_forged_statistics_of_a_reference_are_a_difference(reference: Path) -> None:
+    forger = Forger(reference)
     forger.json("statistics.json", lambda document: document["paper"]["dnn"].update(loss_max=1e-3))
     forger.seal()
     verdict = tmrepro.verify(reference)
     assert (failed(verdict), verdict.exit_code) == ({"statistics.json paper/dnn": "different"}, 1)
 
 
-def test_a_forged_surface_of_a_reference_gives_other_statistics_and_figures(
-    reference: Path, forger_of: Callable[[Path], Any]
-) -> None:
-    forger = forger_of(reference)
+def test_a_forged_surface_of_a_reference_gives_other_statistics_and_figures(reference: Path) -> None:
+    forger = Forger(reference)
     forger.surface("paper", "dnn", lambda loss, _: loss.__setitem__((4, 4), 1e3))
     forger.seal()
     assert {"statistics.json paper/dnn", "figures/paper.png"} <= set(failed(tmrepro.verify(reference)))
 
 
 @pytest.mark.parametrize("relative", ["models/dnn/theta.safetensors", "figures/paper.pdf", "notes.txt"])
-def test_a_reference_has_its_own_files_and_no_other(
-    reference: Path, forger_of: Callable[[Path], Any], relative: str
-) -> None:
+def test_a_reference_has_its_own_files_and_no_other(reference: Path, relative: str) -> None:
     (reference / relative).write_bytes(b"x")
-    forger_of(reference).seal()
+    seal(reference, records=True)
     assert relative in failed(tmrepro.verify(reference))
 
 
-def test_a_run_that_pretends_to_be_a_reference_is_caught(
-    run: Path, whole_reference: Path, forger_of: Callable[[Path], Any]
-) -> None:
+def test_a_run_that_pretends_to_be_a_reference_is_caught(run: Path, whole_reference: Path) -> None:
     shutil.copy(whole_reference / "bands.json", run / "bands.json")
-    forger_of(run).seal()
+    seal(run, records=True)
     assert "models/dnn/theta.safetensors" in failed(tmrepro.verify(run))
 
 

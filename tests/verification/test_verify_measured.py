@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tmrepro
+from tests.verification.checks import audit, compare
+from tests.verification.forger import Forger
 from tmrepro.reporting.report import number
 from tmrepro.statistics import STATISTICS
 from tmrepro.store.surfaces import read_facts
-from tmrepro.verification import Check
 from tmrepro.verification.level_statistics import check_statistics
 from tmrepro.verification.measured import grade_error, remarks_on_errors
 from tmrepro.verification.platforms import Platforms
 
-Audit = Callable[..., list[Check]]
 ELSEWHERE = Platforms(("processor another",))
 
 
@@ -56,7 +55,7 @@ def test_minimum_json_and_the_page_say_how_far_each_plane_goes_below_theta(whole
 
 @pytest.mark.parametrize("values", [{"error_over_bound": 0.5}, {"error_over_bound": None, "error_note": "unknown"}])
 def test_an_attribute_that_is_not_what_statistics_json_says_is_a_difference(
-    forger: Any, values: dict[str, Any]
+    forger: Forger, values: dict[str, Any]
 ) -> None:
     forger.error("paper", "dnn", **values)
     checks, _ = check_statistics(tmrepro.open_run(forger.run))
@@ -70,7 +69,7 @@ def test_an_attribute_that_is_not_what_statistics_json_says_is_a_difference(
     "values", [{"error_over_bound": 0.0}, {"error_points": [[0, 0], [1, 1], [2, 2], [3, 3]]}, {"error_images": 7}]
 )
 def test_an_error_that_theta_does_not_give_is_found_by_the_audit(
-    forger: Any, audit: Audit, values: dict[str, Any], platforms: Platforms
+    forger: Forger, values: dict[str, Any], platforms: Platforms
 ) -> None:
     forger.error("paper", "dnn", **values)
     forger.restate()
@@ -80,7 +79,7 @@ def test_an_error_that_theta_does_not_give_is_found_by_the_audit(
     assert "error_over_bound: " in found.detail
 
 
-def test_a_surface_without_a_measured_error_is_said_to_have_none(forger: Any, audit: Audit) -> None:
+def test_a_surface_without_a_measured_error_is_said_to_have_none(forger: Forger) -> None:
     def forget(document: Any) -> None:
         for name in ("error_over_bound", "error_points", "error_images"):
             del document["attributes"][name]
@@ -95,7 +94,7 @@ def test_a_surface_without_a_measured_error_is_said_to_have_none(forger: Any, au
     assert found.detail.endswith("its error was not measured")
 
 
-def test_a_plane_that_is_said_to_be_less_deep_is_a_difference(forger: Any) -> None:
+def test_a_plane_that_is_said_to_be_less_deep_is_a_difference(forger: Forger) -> None:
     for depths in ({"paper": 0.25}, {}, {"paper": None}, {"paper": 0.0, "more": 0.0}):
         forger.minimum("cnn", depth_below_minimum=depths)
         checks, _ = check_statistics(tmrepro.open_run(forger.run))
@@ -115,8 +114,8 @@ def test_the_error_of_another_platform_is_judged_by_the_bound(
     assert grade_error(found, expected) == grade
 
 
-def test_a_replicate_with_another_error_agrees(whole_run: Path, reference: Path, compare: Any, forger_of: Any) -> None:
-    forger = forger_of(reference)
+def test_a_replicate_with_another_error_agrees(whole_run: Path, reference: Path) -> None:
+    forger = Forger(reference)
     forger.json("statistics.json", lambda document: document["paper"]["dnn"].update(error_over_bound=0.75))
     forger.seal()
     checks, _ = compare(whole_run, reference, replicate=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +30,12 @@ VERDICT = Verdict(
 )
 
 
-@pytest.fixture
-def command() -> Callable[..., Result]:
-    """`tmrepro verify` in this process; what it raises is for the caller."""
-
-    def invoke(*arguments: str | Path) -> Result:
-        result = CliRunner().invoke(app, ["verify", *map(str, arguments)])
-        if isinstance(result.exception, TmreproError):
-            raise result.exception
-        return result
-
-    return invoke
+def command(*arguments: str | Path) -> Result:
+    """Run `tmrepro verify` in this process. Raise what it raises."""
+    result = CliRunner().invoke(app, ["verify", *map(str, arguments)])
+    if isinstance(result.exception, TmreproError):
+        raise result.exception
+    return result
 
 
 @pytest.fixture
@@ -53,7 +47,7 @@ def wrong_run(forger: Any) -> Path:
     return run
 
 
-def test_json_and_table_tell_the_same(command: Callable[..., Result], wrong_run: Path) -> None:
+def test_json_and_table_tell_the_same(wrong_run: Path) -> None:
     table, document = (command(wrong_run, "--level", "statistics", *more) for more in ((), ("--json",)))
     told = json.loads(document.stdout)
     assert table.exit_code == document.exit_code == told["exit_code"] == 1
@@ -68,7 +62,7 @@ def test_json_and_table_tell_the_same(command: Callable[..., Result], wrong_run:
     assert all(f"note: {note}" in table.stdout for note in told["notes"])
 
 
-def test_json_of_a_missing_target_is_json_too(command: Callable[..., Result], tmp_path: Path) -> None:
+def test_json_of_a_missing_target_is_json_too(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(tmp_path / "no"), "--json"])
     told = json.loads(result.stdout)
     assert told["exit_code"] == 3
@@ -77,7 +71,7 @@ def test_json_of_a_missing_target_is_json_too(command: Callable[..., Result], tm
         command(tmp_path / "no")
 
 
-def test_quiet_says_nothing_when_all_is_well(command: Callable[..., Result], whole_run: Path, wrong_run: Path) -> None:
+def test_quiet_says_nothing_when_all_is_well(whole_run: Path, wrong_run: Path) -> None:
     good = command(whole_run, "--level", "integrity", "--quiet")
     assert (good.exit_code, good.stdout) == (0, "")
     bad = command(wrong_run, "--level", "statistics", "--quiet")
@@ -85,7 +79,7 @@ def test_quiet_says_nothing_when_all_is_well(command: Callable[..., Result], who
     assert "loss_mean" in bad.stdout
 
 
-def test_junit_is_what_its_parser_reads(command: Callable[..., Result], wrong_run: Path, tmp_path: Path) -> None:
+def test_junit_is_what_its_parser_reads(wrong_run: Path, tmp_path: Path) -> None:
     report = tmp_path / "deep" / "verdict.xml"
     result = command(wrong_run, "--level", "statistics", "--junit", report, "--json")
     told = json.loads(result.stdout)
@@ -109,9 +103,7 @@ def test_junit_holds_what_xml_cannot(tmp_path: Path) -> None:
     assert {("note", "a note"), ("warning", "a warning")} <= remarks
 
 
-def test_a_report_does_not_break_the_run_it_is_about(
-    command: Callable[..., Result], whole_run: Path, tmp_path: Path
-) -> None:
+def test_a_report_does_not_break_the_run_it_is_about(whole_run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is in the run folder"):
         command(whole_run, "--junit", whole_run / "verdict.xml")
     with pytest.raises(UsageError, match="is a folder"):
@@ -126,7 +118,7 @@ def test_a_document_is_plain_json() -> None:
     assert (document["warnings"], document["notes"]) == (["a warning"], ["a note"])
 
 
-def test_a_warning_cannot_be_missed(command: Callable[..., Result], whole_run: Path, forger: Any) -> None:
+def test_a_warning_cannot_be_missed(whole_run: Path, forger: Any) -> None:
     forger.json("provenance.json", lambda document: document["packages"].update(matplotlib="3.0"))
     (forger.run / "figures/paper.pdf").write_bytes(b"%PDF-1.4 another")
     forger.seal()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import numpy as np
 import pytest
 
 import tmrepro
+from tests.support.runs import seal
+from tests.verification.checks import compare
+from tests.verification.forger import Forger
 from tmrepro.errors import ArtefactError, DamagedError
 from tmrepro.verification import Verdict
-from tmrepro.verification.comparison import Comparison
 from tmrepro.verification.reference import Reference
-from tmrepro.verification.verdict import Check
-
-Compare = Callable[..., tuple[dict[str, Check], Comparison]]
 
 
 def test_a_run_is_identical_to_its_reference(whole_run: Path, whole_reference: Path) -> None:
@@ -80,10 +78,10 @@ def test_a_damaged_reference_ends_everything_before_it_is_believed(
 @pytest.mark.parametrize("relative", ["bands.json", "statistics.json", "spec.yaml", "provenance.json"])
 @pytest.mark.parametrize("content", ["{", "[]", '{"paper": 5}'])
 def test_a_reference_that_is_none_is_damage_under_a_manifest_that_holds(
-    whole_run: Path, reference: Path, forger_of: Callable[[Path], Any], relative: str, content: str
+    whole_run: Path, reference: Path, relative: str, content: str
 ) -> None:
     (reference / relative).write_text(content, encoding="utf-8")
-    forger_of(reference).seal(records=False)
+    seal(reference)
     if (relative, content) == ("provenance.json", '{"paper": 5}'):
         assert tmrepro.verify(whole_run, level="statistics", reference=reference).exit_code == 1
         return
@@ -128,9 +126,7 @@ def test_a_run_of_another_spec_is_a_difference_that_names_the_field(home: Path, 
     ]
 
 
-def test_a_changed_history_is_a_difference_though_the_minimum_is_not(
-    forger: Any, whole_reference: Path, compare: Compare
-) -> None:
+def test_a_changed_history_is_a_difference_though_the_minimum_is_not(forger: Forger, whole_reference: Path) -> None:
     path = forger.run / "models/cnn/history.csv"
     rows = path.read_text(encoding="utf-8").splitlines()
     cells = rows[2].split(",")
@@ -141,7 +137,7 @@ def test_a_changed_history_is_a_difference_though_the_minimum_is_not(
     assert "history.csv train_loss: largest difference at (1): 1.5" in checks["models/cnn"].detail
 
 
-def test_seconds_are_nobodys_business(forger: Any, whole_reference: Path, compare: Compare) -> None:
+def test_seconds_are_nobodys_business(forger: Forger, whole_reference: Path) -> None:
     forger.minimum("cnn", training_seconds=1e6, lm_first_seconds=None)
     assert compare(forger.run, whole_reference)[0]["models/cnn"].grade == "identical"
 
@@ -149,10 +145,8 @@ def test_seconds_are_nobodys_business(forger: Any, whole_reference: Path, compar
 def test_other_data_are_a_difference(
     whole_run: Path,
     reference: Path,
-    forger_of: Callable[[Path], Any],
-    compare: Compare,
 ) -> None:
-    forger = forger_of(reference)
+    forger = Forger(reference)
     forger.json("provenance.json", lambda document: document["data"].update(fingerprint="0" * 64))
     forger.seal(records=False)
     assert compare(whole_run, reference)[0]["data"].grade == "different"
@@ -161,12 +155,10 @@ def test_other_data_are_a_difference(
 def test_a_swapped_figure_of_the_reference_is_a_difference(
     whole_run: Path,
     reference: Path,
-    forger_of: Callable[[Path], Any],
-    compare: Compare,
 ) -> None:
     shutil.copy(reference / "figures/paper.shared.png", reference / "figures/paper.png")
     (reference / "figures/training.curves.png").rename(reference / "figures/more.png")
-    forger_of(reference).seal(records=False)
+    seal(reference)
     checks, _ = compare(whole_run, reference)
     found = {subject: check.grade for subject, check in checks.items() if check.grade != "identical"}
     assert found == {
@@ -176,7 +168,7 @@ def test_a_swapped_figure_of_the_reference_is_a_difference(
     }
 
 
-def test_another_seed_agrees_within_the_bands(home: Path, whole_reference: Path, compare: Compare) -> None:
+def test_another_seed_agrees_within_the_bands(home: Path, whole_reference: Path) -> None:
     verdict = tmrepro.verify(home / "runs" / "2", level="statistics", reference=whole_reference, replicate=True)
     assert verdict.exit_code == 0
     assert verdict.grade == "consistent"
@@ -190,13 +182,11 @@ def test_another_seed_agrees_within_the_bands(home: Path, whole_reference: Path,
     }
 
 
-def test_another_seed_that_lies_outside_is_different(
-    home: Path, reference: Path, forger_of: Callable[[Path], Any]
-) -> None:
+def test_another_seed_that_lies_outside_is_different(home: Path, reference: Path) -> None:
     def narrow(document: Any) -> None:
         document["statistics"]["paper"]["dnn"]["loss_mean"].update(low=1e-9, high=2e-9)
 
-    forger = forger_of(reference)
+    forger = Forger(reference)
     forger.json("bands.json", narrow)
     forger.seal(records=False)
     verdict = tmrepro.verify(home / "runs" / "2", level="statistics", reference=reference, replicate=True)

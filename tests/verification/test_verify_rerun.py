@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tmrepro
+from tests.support.runs import seal
+from tests.verification.checks import failures
+from tests.verification.forger import Forger
 from tmrepro.errors import ComputeError
 from tmrepro.spec import dump_spec, load_spec, spec_hash
-from tmrepro.verification import Verdict
 
 
 @pytest.mark.slow
@@ -31,14 +31,14 @@ def test_a_run_is_run_again_and_is_the_same_to_the_bit(whole_run: Path) -> None:
 
 
 @pytest.fixture
-def impostor(spec_file: Path, tmp_path: Path, forger_of: Callable[[Path], Any]) -> Path:
+def impostor(spec_file: Path, tmp_path: Path) -> Path:
     """A run trained with another seed that says it is the run of the spec; all of it follows from its own weights."""
     text = spec_file.read_text(encoding="utf-8").replace("warmup_steps: 3", "warmup_steps: 3, seed: 8")
     (tmp_path / "other.yaml").write_text(text, encoding="utf-8")
     run = tmrepro.run(tmp_path / "other.yaml", out=tmp_path / "impostor").run
     spec = load_spec(spec_file)
     (run / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
-    forger = forger_of(run)
+    forger = Forger(run)
     forger.json("provenance.json", lambda document: document.update(spec_hash=spec_hash(spec)))
     for model in ("dnn", "cnn"):
         forger.minimum(model, seed=0)
@@ -48,7 +48,7 @@ def impostor(spec_file: Path, tmp_path: Path, forger_of: Callable[[Path], Any]) 
 
 @pytest.mark.slow
 def test_a_model_forged_with_everything_that_follows_from_it_is_found_by_running_again(
-    impostor: Path, whole_reference: Path, failures: Callable[[Verdict], dict[str, tuple[str, str]]]
+    impostor: Path, whole_reference: Path
 ) -> None:
     assert tmrepro.verify(impostor, level="audit").exit_code == 0
     verdict = tmrepro.verify(impostor, level="rerun")
@@ -61,14 +61,14 @@ def test_a_model_forged_with_everything_that_follows_from_it_is_found_by_running
     assert tmrepro.verify(impostor, level="statistics", reference=whole_reference).exit_code == 1
 
 
-def test_a_rerun_that_cannot_be_done_is_no_verdict(spec_file: Path, reference: Path, forger_of: Any) -> None:
+def test_a_rerun_that_cannot_be_done_is_no_verdict(spec_file: Path, reference: Path) -> None:
     text = spec_file.read_text(encoding="utf-8").replace(
         "warmup_steps: 3", "warmup_steps: 0, optimizer: {name: sgd, lr: 1.0e+30}"
     )
     spec_file = reference.parent / "diverges.yaml"
     spec_file.write_text(text, encoding="utf-8")
     (reference / "spec.yaml").write_text(dump_spec(load_spec(spec_file)), encoding="utf-8")
-    forger_of(reference).seal(records=False)
+    seal(reference)
     with pytest.raises(ComputeError) as caught:
         tmrepro.verify(spec_file, reference=reference)
     assert caught.value.exit_code == 4

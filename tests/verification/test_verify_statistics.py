@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 import tmrepro
+from tests.verification.checks import failures
 from tmrepro.verification import Check, Verdict
 from tmrepro.verification.figures import grade_figure
 from tmrepro.verification.level_statistics import check_statistics
@@ -44,9 +44,7 @@ def test_a_changed_statistic_is_found_in_spite_of_a_manifest_that_holds(forger: 
     assert "loss_mean: stored 1.25" in failed[0].detail
 
 
-def test_swapped_figures_are_found_in_spite_of_a_manifest_that_holds(
-    forger: Any, failures: Callable[[Verdict], dict[str, tuple[str, str]]]
-) -> None:
+def test_swapped_figures_are_found_in_spite_of_a_manifest_that_holds(forger: Any) -> None:
     figures = forger.run / "figures"
     figures.joinpath("paper.png").rename(figures / "other")
     figures.joinpath("paper.shared.png").rename(figures / "paper.png")
@@ -58,15 +56,10 @@ def test_swapped_figures_are_found_in_spite_of_a_manifest_that_holds(
     assert failures(verdict) == {"figures/paper.png": wrong, "figures/paper.shared.png": wrong}
 
 
-@pytest.fixture
-def recheck(forger: Any) -> Callable[[], list[Check]]:
-    """The checks that do not pass, without the integrity of what was forged."""
-
-    def check() -> list[Check]:
-        checks, _ = check_statistics(tmrepro.open_run(forger.run))
-        return [check for check in checks if not check.passed]
-
-    return check
+def recheck(run: Path) -> list[Check]:
+    """Check the statistics, and nothing else. Return the checks that do not pass."""
+    checks, _ = check_statistics(tmrepro.open_run(run))
+    return [check for check in checks if not check.passed]
 
 
 @pytest.mark.parametrize(
@@ -82,11 +75,9 @@ def recheck(forger: Any) -> Callable[[], list[Check]]:
     ],
     ids=["null", "number", "text", "true", "list", "object", "huge"],
 )
-def test_whatever_stands_in_place_of_a_statistic_does_not_pass(
-    forger: Any, recheck: Callable[[], list[Check]], value: Any, grade: str
-) -> None:
+def test_whatever_stands_in_place_of_a_statistic_does_not_pass(forger: Any, value: Any, grade: str) -> None:
     forger.json("statistics.json", lambda document: document["paper"]["dnn"].update(loss_max=value))
-    (found,) = recheck()
+    (found,) = recheck(forger.run)
     assert found.subject.startswith("statistics.json")
     assert found.grade == grade
 
@@ -96,34 +87,32 @@ def test_whatever_stands_in_place_of_a_statistic_does_not_pass(
     [{}, {"paper": 5}, {"paper": {"dnn": {}}}, {"paper": {"dnn": [], "cnn": []}}, {"more": {}, "paper": {}}],
     ids=["empty", "number", "model missing", "lists", "surface too many"],
 )
-def test_statistics_of_another_form_do_not_pass(forger: Any, recheck: Callable[[], list[Check]], document: Any) -> None:
+def test_statistics_of_another_form_do_not_pass(forger: Any, document: Any) -> None:
     forger.json("statistics.json", lambda _: document)
-    assert {check.subject for check in recheck()} == {"statistics.json"}
+    assert {check.subject for check in recheck(forger.run)} == {"statistics.json"}
 
 
-def test_a_surface_without_its_statistics_is_a_difference(forger: Any, recheck: Callable[[], list[Check]]) -> None:
+def test_a_surface_without_its_statistics_is_a_difference(forger: Any) -> None:
     def tilt(loss: np.ndarray, _: np.ndarray) -> None:
         loss[:] += np.arange(5.0)[:, None]
 
     forger.surface("paper", "dnn", tilt)
     # The pictures differ as well: they are drawn from the surface.
-    assert {"statistics.json paper/dnn", "figures/paper.png"} <= {check.subject for check in recheck()}
+    assert {"statistics.json paper/dnn", "figures/paper.png"} <= {check.subject for check in recheck(forger.run)}
 
 
-def test_a_figure_too_many_and_one_too_few_are_found(forger: Any, recheck: Callable[[], list[Check]]) -> None:
+def test_a_figure_too_many_and_one_too_few_are_found(forger: Any) -> None:
     shutil.move(forger.run / "figures/paper.png", forger.run / "figures/more.png")
-    found = {check.subject: check.grade for check in recheck()}
+    found = {check.subject: check.grade for check in recheck(forger.run)}
     assert found == {"figures/paper.png": "damaged", "figures/more.png": "different"}
 
 
-def test_one_pixel_is_a_difference_where_the_same_packages_drew_it(
-    forger: Any, recheck: Callable[[], list[Check]]
-) -> None:
+def test_one_pixel_is_a_difference_where_the_same_packages_drew_it(forger: Any) -> None:
     path = forger.run / "figures/paper.png"
     picture = Image.open(path).convert("RGBA")
     picture.putpixel((5, 9), (250, 0, 0, 255))
     picture.save(path)
-    (found,) = recheck()
+    (found,) = recheck(forger.run)
     assert (found.subject, found.grade) == ("figures/paper.png", "different")
 
 
@@ -142,27 +131,28 @@ def test_few_pixels_may_move_under_another_matplotlib(forger: Any) -> None:
     assert "matplotlib 3.0" in remarks.warnings[0]
 
 
-def test_a_history_without_epochs_is_damage(forger: Any, recheck: Callable[[], list[Check]]) -> None:
+def test_a_history_without_epochs_is_damage(forger: Any) -> None:
     path = forger.run / "models/dnn/history.csv"
     path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
-    assert [(check.subject, check.grade) for check in recheck()] == [("models/dnn/history.csv", "damaged")]
+    assert [(check.subject, check.grade) for check in recheck(forger.run)] == [("models/dnn/history.csv", "damaged")]
 
 
-def test_a_changed_history_shows_in_the_training_curves(forger: Any, recheck: Callable[[], list[Check]]) -> None:
+def test_a_changed_history_shows_in_the_training_curves(forger: Any) -> None:
     path = forger.run / "models/dnn/history.csv"
     rows = path.read_text(encoding="utf-8").splitlines()
     cells = rows[3].split(",")
     rows[3] = ",".join([cells[0], "1.5", *cells[2:]])
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    assert {check.subject for check in recheck()} == {"figures/training.curves.pdf", "figures/training.curves.png"}
+    assert {check.subject for check in recheck(forger.run)} == {
+        "figures/training.curves.pdf",
+        "figures/training.curves.png",
+    }
 
 
 @pytest.mark.parametrize("field", [{"category": 5}, {"epochs": "x"}, {"model": "cnn"}, {"more": 1}])
-def test_a_minimum_that_is_no_record_is_damage(
-    forger: Any, recheck: Callable[[], list[Check]], field: dict[str, Any]
-) -> None:
+def test_a_minimum_that_is_no_record_is_damage(forger: Any, field: dict[str, Any]) -> None:
     forger.minimum("dnn", **field)
-    assert {check.grade for check in recheck()} == {"damaged"}
+    assert {check.grade for check in recheck(forger.run)} == {"damaged"}
 
 
 def pdf(content: bytes, *, level: int) -> bytes:

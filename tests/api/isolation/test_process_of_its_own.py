@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 import tmrepro
+from tests.support.processes import is_gone
+from tests.support.specs import write_spec
 from tmrepro import api
 from tmrepro.api.isolation import caller, child
 from tmrepro.api.isolation.messages import load_error
@@ -22,6 +24,24 @@ from tmrepro.errors import ComputeError, DivergedError, UsageError
 from tmrepro.reporting.progress import Silent
 from tmrepro.runner.execute import RunResult
 from tmrepro.store.curvature import read_curvature
+
+SPEC = """
+version: 1
+name: tiny
+data: {name: digits, train: 60, validation: 20, size: 8}
+models:
+  - MODEL
+training: {batch_size: 20, warmup_steps: 2, max_epochs: 4}
+surfaces:
+  - {name: one, grid: {K: 3, step: 0.5}, chunk: 2}
+compute: {threads: 1}
+"""
+
+
+def spec_of(folder: Path, factory: str = "own_networks:talking", arguments: str = "{}") -> Path:
+    """Write a spec of one network, which a factory makes."""
+    model = f'{{name: own, kind: custom, factory: "{factory}", arguments: {arguments}}}'
+    return write_spec(folder, SPEC, ("MODEL", model))
 
 
 class Recorder(Silent):
@@ -90,8 +110,8 @@ class Computed:
 
 
 @pytest.fixture(scope="session")
-def here(write_spec, tmp_path_factory) -> Computed:
-    spec, recorder = write_spec(), Recorder()
+def here(tmp_path_factory) -> Computed:
+    spec, recorder = spec_of(tmp_path_factory.mktemp("spec")), Recorder()
     result = tmrepro.run(spec, out=tmp_path_factory.mktemp("here") / "run", reporter=recorder)
     return Computed(spec, result, recorder.told)
 
@@ -149,8 +169,8 @@ def test_statistics_need_no_other_process(here, started):
 
 
 @pytest.mark.usefixtures("too_late")
-def test_errors_are_those_of_the_computation(write_spec, tmp_path):
-    spec = write_spec()
+def test_errors_are_those_of_the_computation(tmp_path):
+    spec = spec_of(tmp_path)
     text = spec.read_text(encoding="utf-8").replace("max_epochs", "optimizer: {name: sgd, lr: 1e30}, max_epochs")
     spec.write_text(text, encoding="utf-8")
     with pytest.raises(DivergedError, match=r"(?s)own: .*what could be computed is in") as caught:
@@ -180,17 +200,17 @@ def test_an_interrupt_ends_the_process_and_the_folder_continues(here, tmp_path, 
 
 
 @pytest.mark.usefixtures("too_late")
-def test_a_process_that_is_killed_is_a_clear_error(write_spec, tmp_path):
+def test_a_process_that_is_killed_is_a_clear_error(tmp_path):
     said = "was ended by SIGKILL, most likely because memory was not enough; the same call continues"
     with pytest.raises(ComputeError, match=said):
-        tmrepro.run(write_spec("own_networks:killed"), out=tmp_path / "run")
+        tmrepro.run(spec_of(tmp_path, "own_networks:killed"), out=tmp_path / "run")
 
 
 @pytest.mark.usefixtures("too_late")
-def test_a_process_that_leaves_is_a_clear_error_and_what_it_started_is_not_waited_for(write_spec, tmp_path):
+def test_a_process_that_leaves_is_a_clear_error_and_what_it_started_is_not_waited_for(tmp_path):
     told = tmp_path / "pid"
     with pytest.raises(ComputeError, match=r"ended with exit code 3 and no result; .*its last output: gone for good"):
-        tmrepro.run(write_spec("own_networks:leaving", f'{{told: "{told}"}}'), out=tmp_path / "run")
+        tmrepro.run(spec_of(tmp_path, "own_networks:leaving", f'{{told: "{told}"}}'), out=tmp_path / "run")
     os.kill(int(told.read_text(encoding="utf-8")), signal.SIGKILL)  # it was there all the time
 
 
@@ -220,9 +240,9 @@ def test_what_code_raises_is_told(function, kind, said, monkeypatch):
 
 
 @pytest.mark.usefixtures("too_late")
-def test_a_factory_of_the_notebook_itself_is_refused(write_spec, tmp_path, started):
+def test_a_factory_of_the_notebook_itself_is_refused(tmp_path, started):
     with pytest.raises(UsageError, match=re.escape("put it into a file that can be imported")) as caught:
-        tmrepro.run(write_spec("__main__:make"), out=tmp_path / "run")
+        tmrepro.run(spec_of(tmp_path, "__main__:make"), out=tmp_path / "run")
     assert "'networks:make'" in str(caught.value)
     assert not started
     assert not (tmp_path / "run").exists()
@@ -237,9 +257,9 @@ tmrepro.run({spec!r}, out={out!r})
 """
 
 
-def test_a_caller_that_is_killed_takes_its_process_along(write_spec, tmp_path, is_gone):
+def test_a_caller_that_is_killed_takes_its_process_along(tmp_path):
     told = tmp_path / "pid"
-    spec = write_spec("own_networks:waiting", f'{{told: "{told}"}}')
+    spec = spec_of(tmp_path, "own_networks:waiting", f'{{told: "{told}"}}')
     program = PROGRAM.format(here=str(Path(__file__).parent), spec=str(spec), out=str(tmp_path / "run"))
     plain = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
     process = subprocess.Popen([sys.executable, "-c", program], env=plain)

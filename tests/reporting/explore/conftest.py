@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import tmrepro
+from tests.support.runs import seal
 from tmrepro.spec.shipped import shipped_reference
 from tmrepro.store.atomic import WORK
-from tmrepro.store.manifest import write_manifest
-from tmrepro.store.run_files import MANIFEST
 from tmrepro.store.surfaces import open_surface, read_surface
 
 SPEC = """
@@ -50,6 +49,5 @@ def odd_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     loss[0, 1], loss[2, 0], loss[10, 3] = np.nan, np.inf, 0.0
     open_surface(folder, "filter", "cnn").write((0, 0), loss, values.accuracy)
     shutil.rmtree(folder / WORK)
-    (folder / MANIFEST).unlink()
-    write_manifest(folder, work=folder.parent / "work")
+    seal(folder)
     return folder

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.runs import edit_json, seal
 from tmrepro.errors import DamagedError, UsageError
 from tmrepro.reporting.explore import page_data, render_view, write_view
 from tmrepro.reporting.explore.page import PLOTLY, PLOTLY_LICENSE, json_block, own_script, script_hash
 from tmrepro.spec.shipped import shipped_reference
 from tmrepro.store.finished import read_finished
-from tmrepro.store.manifest import check_manifest, write_manifest
-from tmrepro.store.run_files import MANIFEST
+from tmrepro.store.manifest import check_manifest
 
 QUICKSTART = shipped_reference("quickstart")
 TOOL = Path(__file__).parents[3] / "tools" / "vendor_plotly.py"
@@ -122,10 +122,8 @@ def test_what_a_run_says_is_never_markup(tmp_path: Path) -> None:
         "models/dnn/minimum.json": {"reason": HOSTILE, "category": "none"},
         "provenance.json": {"data": {"name": HOSTILE, "train": 1}},
     }.items():
-        document = json.loads((folder / name).read_text(encoding="utf-8")) | change
-        (folder / name).write_text(json.dumps(document), encoding="utf-8")
-    (folder / MANIFEST).unlink()
-    write_manifest(folder, work=tmp_path / "work")
+        edit_json(folder / name, lambda document, change=change: document | change)
+    seal(folder)
     html = render_view(read_finished(folder))
     page = Page(html)
     assert len(page.scripts) == 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.support.runs import forge_json
+from tests.verification.page.reading import page_of
 from tmrepro.runner.view import open_run
 from tmrepro.spec.json_text import dump_json
 from tmrepro.verification import Verdict
@@ -196,10 +197,10 @@ def _row(row: Any) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_three_files_tell_the_same_facts(verdicts, page: Callable[[Verdict], Any], tmp_path, kind):
+def test_three_files_tell_the_same_facts(verdicts, tmp_path, kind):
     verdict = verdicts[kind]
     write_junit(verdict, tmp_path / "verdict.xml")
-    told, junit, shown = of_json(verdict), of_junit(tmp_path / "verdict.xml"), of_page(page(verdict))
+    told, junit, shown = of_json(verdict), of_junit(tmp_path / "verdict.xml"), of_page(page_of(verdict))
     assert sorted(shown.checks) == sorted(told.checks)
     shown.checks[:] = told.checks  # the page shows in another order
     for field in fields(Facts):
@@ -209,9 +210,9 @@ def test_three_files_tell_the_same_facts(verdicts, page: Callable[[Verdict], Any
 
 
 @pytest.mark.parametrize("value", [-1e308, 3])
-def test_forged_value_is_told_alike_whatever_it_is(made, edit, page, tmp_path, value):
+def test_forged_value_is_told_alike_whatever_it_is(made, tmp_path, value):
     forged = shutil.copytree(made / "reference", tmp_path / "tiny")
-    edit(forged, "statistics.json", lambda statistics: statistics["middle"]["dnn"].update(loss_max=value))
+    forge_json(forged, "statistics.json", lambda statistics: statistics["middle"]["dnn"].update(loss_max=value))
     reference = Reference(forged)
     side = Side(forged, reference.statistics, reference.provenance, reference.bands, "reference")
     comparison = Comparison(open_run(made / "runs" / "0"), side, level="statistics", replicate=False)
@@ -221,7 +222,7 @@ def test_forged_value_is_told_alike_whatever_it_is(made, edit, page, tmp_path, v
     (row,) = [row for row in told.numbers if row[3] == "loss_max"]
     assert row[5] == (value if value in (-1e308, 3) and value is not True else None)
     assert row[6] == "different"
-    assert of_junit(tmp_path / "verdict.xml").numbers == of_page(page(verdict)).numbers == told.numbers
+    assert of_junit(tmp_path / "verdict.xml").numbers == of_page(page_of(verdict)).numbers == told.numbers
 
 
 def test_times_of_day_and_durations_are_shown_and_are_no_difference(verdicts):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.verification.page.reading import html_of, page_of, parse
 from tmrepro.cli.main import app
 from tmrepro.errors import StorageError
 from tmrepro.reporting.figures import difference_png
@@ -50,8 +51,8 @@ def is_copy(data: bytes, png: bytes) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_page_refers_to_nothing_outside_itself(verdicts, page, html, kind):
-    root, text = page(verdicts[kind]), html(verdicts[kind])
+def test_page_refers_to_nothing_outside_itself(verdicts, kind):
+    root, text = page_of(verdicts[kind]), html_of(verdicts[kind])
     everything = [element for tag in set(re.findall(r"<([a-z0-9]+)", text)) for element in root.find(tag)]
     references = [
         value
@@ -73,9 +74,9 @@ def test_page_refers_to_nothing_outside_itself(verdicts, page, html, kind):
     assert policy.attributes["content"].startswith("default-src 'none'; img-src data:;")
 
 
-def test_reference_result_and_difference_stand_side_by_side(verdicts, page, made):
+def test_reference_result_and_difference_stand_side_by_side(verdicts, made):
     different = verdicts["different"]
-    shown = dict(images(page(different)))
+    shown = dict(images(page_of(different)))
     run = made / "runs" / "0" / "figures" / "middle.png"
     reference = made / "runs" / "1" / "figures" / "middle.png"
     assert is_copy(shown["This run: figures/middle.png"], run.read_bytes())
@@ -83,10 +84,10 @@ def test_reference_result_and_difference_stand_side_by_side(verdicts, page, made
     assert is_copy(shown["Difference: figures/middle.png"], difference_png(reference.read_bytes(), run.read_bytes()))
 
 
-def test_every_figure_of_every_comparison_is_shown(verdicts, page, made):
+def test_every_figure_of_every_comparison_is_shown(verdicts, made):
     names = {f"figures/{path.name}" for path in (made / "runs" / "0" / "figures").glob("*.png")}
     for kind, first in (("identical", "Reference"), ("consistent", "Reference"), ("alone", "Recomputed")):
-        shown = images(page(verdicts[kind]))
+        shown = images(page_of(verdicts[kind]))
         captions = [caption for caption, _ in shown]
         expected = (
             {f"{which}: {name}" for name in names for which in (first, "This run", "Difference")}
@@ -98,13 +99,13 @@ def test_every_figure_of_every_comparison_is_shown(verdicts, page, made):
         assert len({data for _, data in shown}) == len(shown), kind
 
 
-def test_what_failed_comes_first_and_what_passed_is_folded(page):
+def test_what_failed_comes_first_and_what_passed_is_folded():
     checks = [
         Check("statistics", "a", "identical", "d", "reference", (held(model="good", grade="identical"),)),
         Check("statistics", "b", "different", "d", "reference", (held(model="bad", grade="different"),)),
         Check("integrity", "c", "damaged", "d"),
     ]
-    root = page(verdict_of(*checks))
+    root = page_of(verdict_of(*checks))
     rows = [row for table in root.find("table", of="checks") for row in table.find("tbody")[0].find("tr")]
     assert [row.find("th")[0].text for row in rows] == ["c", "b", "a"]
     folded = {code.text for part in root.find("details") for table in part.find("table", of="checks")
@@ -116,26 +117,26 @@ def test_what_failed_comes_first_and_what_passed_is_folded(page):
     assert [table.attributes["data-model"] for table in inside] == ["good"]
 
 
-def test_plane_that_goes_below_theta_is_said(page):
+def test_plane_that_goes_below_theta_is_said():
     numbers = tuple(
         held(name=name, value=value, band=None)
         for name, value in (("loss_at_minimum", 0.5), ("depth_below_minimum", 0.017))
     )
-    text = page(verdict_of(Check("statistics", "s", "identical", "d", "itself", numbers))).text
+    text = page_of(verdict_of(Check("statistics", "s", "identical", "d", "itself", numbers))).text
     assert "2 numbers, identical; lowest point of this plane is 0.017 below θ*" in text
 
 
-def test_origin_of_the_run_stands_at_the_top_unless_it_is_damaged(verdicts, page):
-    words = page(verdicts["equal"]).find("dl", of="origin")[0].text
+def test_origin_of_the_run_stands_at_the_top_unless_it_is_damaged(verdicts):
+    words = page_of(verdicts["equal"]).find("dl", of="origin")[0].text
     assert "digits (handwritten digits of scikit-learn)" in words
     assert "40 for training, 20 held out, 10 classes" in words
     assert "R. Wang and R. Thawonmas" in words
-    assert page(verdicts["damaged"]).find("dl", of="origin") == []
+    assert page_of(verdicts["damaged"]).find("dl", of="origin") == []
 
 
-def test_verdict_stands_in_one_line_at_the_top(verdicts, page):
+def test_verdict_stands_in_one_line_at_the_top(verdicts):
     for verdict in verdicts.values():
-        root = page(verdict)
+        root = page_of(verdict)
         assert [line.text for line in root.find("p", of="headline")] == [verdict.headline]
         assert root.find("title")[0].text == verdict.headline
         failed = {check.subject for check in verdict.checks if not check.passed}
@@ -143,14 +144,14 @@ def test_verdict_stands_in_one_line_at_the_top(verdicts, page):
         assert {code.text for part in box for code in part.find("code")} == failed
 
 
-def test_damaged_folder_is_not_quoted_on_its_origin(verdicts, page):
-    text = page(verdicts["damaged"]).text
+def test_damaged_folder_is_not_quoted_on_its_origin(verdicts):
+    text = page_of(verdicts["damaged"]).text
     assert "cannot be believed" in text
     assert "<b>not of a run<img>.txt" in text
 
 
-def test_what_differs_in_provenance_comes_first_and_is_marked(verdicts, page):
-    tables = page(verdicts["equal"]).find("table", of="provenance")
+def test_what_differs_in_provenance_comes_first_and_is_marked(verdicts):
+    tables = page_of(verdicts["equal"]).find("table", of="provenance")
     rows = [row for table in tables for row in table.find("tbody")[0].find("tr")]
     assert rows[0].attributes == {"class": "differs"}
     assert rows[0].find("th")[0].text == "packages.torch"
@@ -169,8 +170,8 @@ def verdict_of(*checks: Check, **changes) -> Verdict:
     return Verdict("runs/x", "statistics", "x", checks, **changes)
 
 
-def test_band_is_drawn_with_mean_reference_and_value(page):
-    root = page(verdict_of(Check("statistics", "s", "consistent", "d", "reference", (held(),))))
+def test_band_is_drawn_with_mean_reference_and_value():
+    root = page_of(verdict_of(Check("statistics", "s", "consistent", "d", "reference", (held(),))))
     (svg,) = [svg for svg in root.find("svg") if "band" in svg.attributes.get("class", "")]
     (reach,) = svg.find("rect", of="reach")
     low, width = (float(reach.attributes[name]) for name in ("x", "width"))
@@ -183,22 +184,22 @@ def test_band_is_drawn_with_mean_reference_and_value(page):
     assert float(mean.attributes["x1"]) == pytest.approx(low, abs=0.02)
     assert "loss_max: 2 on a band from 1 to 7" in svg.attributes["aria-label"]
     # Where a number isn't, no mark is.
-    root = page(verdict_of(Check("statistics", "s", "consistent", "d", "reference", (held(value=None),))))
+    root = page_of(verdict_of(Check("statistics", "s", "consistent", "d", "reference", (held(value=None),))))
     (svg,) = [svg for svg in root.find("svg") if "band" in svg.attributes.get("class", "")]
     assert svg.find("circle") == []
     assert len(svg.find("path", of="wanted")) == 1
 
 
-def test_number_beyond_the_line_is_an_arrow(page):
-    root = page(verdict_of(Check("statistics", "s", "different", "d", "reference", (held(value=1e6),))))
+def test_number_beyond_the_line_is_an_arrow():
+    root = page_of(verdict_of(Check("statistics", "s", "different", "d", "reference", (held(value=1e6),))))
     (svg,) = [svg for svg in root.find("svg") if "band" in svg.attributes.get("class", "")]
     assert svg.find("circle") == []
     assert len(svg.find("path", of="ran")) == 1
 
 
-def test_numbers_have_enough_digits_to_part_what_is_equal(page):
+def test_numbers_have_enough_digits_to_part_what_is_equal():
     close = held(value=1.0, expected=1.0 + 1e-6, band=None, grade="equal")
-    root = page(verdict_of(Check("statistics", "s", "equal", "d", "reference", (close,))))
+    root = page_of(verdict_of(Check("statistics", "s", "equal", "d", "reference", (close,))))
     (table,) = root.find("table", of="numbers")
     cells = table.find("tbody")[0].find("td")
     assert [cell.text for cell in cells[:2]] == ["1", "1.000001"]
@@ -209,39 +210,39 @@ def test_numbers_have_enough_digits_to_part_what_is_equal(page):
     assert [exact(value) for value in (None, 3, 0.1 + 0.2)] == ["", "3", "0.30000000000000004"]
 
 
-def test_agreement_with_itself_steps_back_where_there_is_more_to_see(page):
+def test_agreement_with_itself_steps_back_where_there_is_more_to_see():
     figure = FigureComparison("figures/a.png", expected=png("teal"), found=png("teal"))
     other = dataclasses.replace(figure, against="reference", expected=png("red"))
     itself = Check("statistics", "a", "identical", "same", "itself", (held(band=None),), figure)
     reference = Check("statistics", "b", "different", "other", "reference", (held(),), other)
-    both, alone = page(verdict_of(itself, reference)), page(verdict_of(itself))
+    both, alone = page_of(verdict_of(itself, reference)), page_of(verdict_of(itself))
     assert [alt.split(":")[0] for alt, _ in images(both)] == ["Reference", "This run", "Difference"]
     assert [alt.split(":")[0] for alt, _ in images(alone)] == ["Recomputed and this run, the same picture"]
     words = "The stored figures are those drawn from the run's own files"
     assert (words in both.text, words in alone.text) == (True, False)
     # A run that contradicts itself does not step back.
     wrong = dataclasses.replace(itself, grade="different")
-    assert page(verdict_of(wrong, reference)).find("details") == []
+    assert page_of(verdict_of(wrong, reference)).find("details") == []
 
 
-def test_what_is_no_picture_is_not_shown(page):
+def test_what_is_no_picture_is_not_shown():
     for expected, found in ((b"GIF89a", b"GIF89a"), (png("red"), b"no"), (None, png("red"))):
         figure = FigureComparison("figures/a.png", expected=expected, found=found, against="reference")
-        root = page(verdict_of(Check("statistics", "a", "damaged", "d", "reference", (), figure)))
+        root = page_of(verdict_of(Check("statistics", "a", "damaged", "d", "reference", (), figure)))
         assert [data for _, data in images(root)] == [
             data for data in (expected, found) if data and data[:4] == b"\x89PNG"
         ]
         assert root.text.count("no picture") == 3 - len(images(root))
 
 
-def test_pictures_of_two_sizes_are_compared(page):
+def test_pictures_of_two_sizes_are_compared():
     figure = FigureComparison("figures/a.png", expected=png("red"), found=png("red", (6, 3)), against="reference")
-    root = page(verdict_of(Check("statistics", "a", "different", "another size", "reference", (), figure)))
+    root = page_of(verdict_of(Check("statistics", "a", "different", "another size", "reference", (), figure)))
     assert len(images(root)) == 3
     assert "the pictures have two sizes" in root.text
 
 
-def test_whatever_is_shown_is_escaped(page, html, verdicts):
+def test_whatever_is_shown_is_escaped(verdicts):
     figure = FigureComparison(HOSTILE, expected=png("red"), found=png("blue"), against="reference")
     number = held(surface=HOSTILE, model=HOSTILE, name=HOSTILE)
     check = Check("statistics", HOSTILE, "different", HOSTILE, "reference", (number, held(surface=None)), figure)
@@ -252,9 +253,9 @@ def test_whatever_is_shown_is_escaped(page, html, verdicts):
         sides=Sides({HOSTILE: {HOSTILE: [HOSTILE]}}, {HOSTILE: HOSTILE}, "reference"),
     )
     hostile = Verdict(HOSTILE, "statistics", HOSTILE, (check,), remarks)
-    root = page(hostile)
-    seen = {tag for verdict in verdicts.values() for tag in re.findall(r"<([a-z0-9]+)", html(verdict))}
-    found = set(re.findall(r"<([a-zA-Z0-9]+)", html(hostile)))
+    root = page_of(hostile)
+    seen = {tag for verdict in verdicts.values() for tag in re.findall(r"<([a-z0-9]+)", html_of(verdict))}
+    found = set(re.findall(r"<([a-zA-Z0-9]+)", html_of(hostile)))
     assert found <= seen
     assert not any(name.startswith("on") for tag in found for element in root.find(tag) for name in element.attributes)
     assert len(root.find("img")) == 6
@@ -262,8 +263,8 @@ def test_whatever_is_shown_is_escaped(page, html, verdicts):
     assert "49" not in root.find("main")[0].text.replace("{{ 7 * 7 }}", "")
 
 
-def test_empty_verdict_is_whole(page):
-    text = page(Verdict("runs/x", "integrity", None, ())).text
+def test_empty_verdict_is_whole():
+    text = page_of(Verdict("runs/x", "integrity", None, ())).text
     for words in (
         "Nothing was checked.",
         "No figures were compared.",
@@ -273,8 +274,8 @@ def test_empty_verdict_is_whole(page):
         assert words in text
 
 
-def test_same_verdict_gives_the_same_page(verdicts, html):
-    assert render_page(verdicts["different"]) == html(verdicts["different"])
+def test_same_verdict_gives_the_same_page(verdicts):
+    assert render_page(verdicts["different"]) == html_of(verdicts["different"])
 
 
 def test_page_goes_to_a_file_and_says_when_it_cannot(verdicts, tmp_path):
@@ -289,7 +290,7 @@ def test_page_goes_to_a_file_and_says_when_it_cannot(verdicts, tmp_path):
         write_page(verdicts["equal"], tmp_path / "file" / "verdict.html")
 
 
-def test_command_writes_the_page_and_never_into_the_run(made, parse, tmp_path):
+def test_command_writes_the_page_and_never_into_the_run(made, tmp_path):
     run, page = made / "runs" / "0", tmp_path / "verdict.html"
     asked = ["verify", str(run), "--level", "integrity", "--html"]
     assert CliRunner().invoke(app, [*asked, str(page)]).exit_code == 0

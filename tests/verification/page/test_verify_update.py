@@ -8,21 +8,17 @@ import pty
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import tmrepro
+from tests.support.runs import contents, forge_json, seal
 from tmrepro.api import update_reference
 from tmrepro.cli.main import app
 from tmrepro.errors import DamagedError
 from tmrepro.store.manifest import check_manifest
 from tmrepro.verification.reference import Reference
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def never(update):
@@ -36,15 +32,15 @@ def reference(made, tmp_path):
 
 
 @pytest.fixture
-def changed(reference, edit):
+def changed(reference):
     """The reference with another loss_max, validation loss and processor than the run has."""
 
     def double(statistics):
         statistics["middle"]["dnn"]["loss_max"] *= 2
 
-    edit(reference, "statistics.json", double)
-    edit(reference, "models/dnn/minimum.json", lambda document: document.update(validation_loss=7.25))
-    edit(reference, "provenance.json", lambda document: document["platform"].update(processor="Abacus"))
+    forge_json(reference, "statistics.json", double)
+    forge_json(reference, "models/dnn/minimum.json", lambda document: document.update(validation_loss=7.25))
+    forge_json(reference, "provenance.json", lambda document: document["platform"].update(processor="Abacus"))
     return reference
 
 
@@ -70,7 +66,7 @@ def test_everything_that_changes_is_shown_and_a_no_leaves_the_reference_as_it_is
     }
 
 
-def test_changed_surfaces_and_figures_are_shown(reference, made, seal):
+def test_changed_surfaces_and_figures_are_shown(reference, made):
     other = made / "runs" / "1"
     for name in ("figures", "surfaces.zarr"):
         shutil.rmtree(reference / name)
@@ -87,7 +83,7 @@ def test_changed_surfaces_and_figures_are_shown(reference, made, seal):
     assert changes["surfaces.zarr/middle/dnn/loss"].grade == "different"
 
 
-def test_a_changed_history_is_shown(reference, run, seal):
+def test_a_changed_history_is_shown(reference, run):
     path = reference / "models" / "dnn" / "history.csv"
     header, first, *rest = path.read_text().splitlines()
     cells = first.split(",")
@@ -101,11 +97,11 @@ def test_a_changed_history_is_shown(reference, run, seal):
 
 
 @pytest.mark.parametrize("name", ["seed", "lm_first_epoch", "category", "reason"])
-def test_every_field_of_a_minimum_counts(reference, run, edit, name):
+def test_every_field_of_a_minimum_counts(reference, run, name):
     stored = json.loads((reference / "models" / "dnn" / "minimum.json").read_text())
     other = {"seed": stored["seed"] + 1, "lm_first_epoch": 1, "category": "LM", "reason": "because"}[name]
     assert stored[name] != other
-    edit(reference, "models/dnn/minimum.json", lambda document: document.update({name: other}))
+    forge_json(reference, "models/dnn/minimum.json", lambda document: document.update({name: other}))
     update, _ = update_reference(run, reference=reference, confirm=lambda _: False)
     assert [(change.what, change.grade) for change in update.changes] == [(f"models/dnn/{name}", "different")]
 
@@ -134,7 +130,7 @@ def test_bands_of_another_spec_go_and_that_is_said(reference, made):
     assert tmrepro.verify(other, level="statistics", reference=reference).grade == "identical"
 
 
-def test_bands_stay_where_only_the_figures_are_to_be_drawn_otherwise(reference, run, seal):
+def test_bands_stay_where_only_the_figures_are_to_be_drawn_otherwise(reference, run):
     text = (reference / "spec.yaml").read_text()
     assert "scale: auto" in text
     (reference / "spec.yaml").write_text(text.replace("scale: auto", "scale: linear"))
@@ -146,18 +142,18 @@ def test_bands_stay_where_only_the_figures_are_to_be_drawn_otherwise(reference, 
     assert (reference / "bands.json").read_bytes() == bands
 
 
-def test_statistics_outside_the_bands_that_stay_are_named(reference, run, edit):
+def test_statistics_outside_the_bands_that_stay_are_named(reference, run):
     def narrow(bands):
         bands["statistics"]["middle"]["dnn"]["loss_max"].update(low=1e6, high=2e6)
 
-    edit(reference, "bands.json", narrow)
-    edit(reference, "statistics.json", lambda statistics: statistics["middle"]["dnn"].update(loss_max=1.5e6))
+    forge_json(reference, "bands.json", narrow)
+    forge_json(reference, "statistics.json", lambda statistics: statistics["middle"]["dnn"].update(loss_max=1.5e6))
     update, _ = update_reference(run, reference=reference, confirm=lambda _: False)
     assert any("1 statistics are outside" in remark and "middle/dnn/loss_max" in remark for remark in update.remarks)
 
 
 @pytest.mark.parametrize("how", ["a flipped byte", "forged statistics", "a forged minimum"])
-def test_run_that_contradicts_itself_is_refused(changed, run, edit, tmp_path, how):
+def test_run_that_contradicts_itself_is_refused(changed, run, tmp_path, how):
     forged = shutil.copytree(run, tmp_path / "forged")
     match how:
         case "a flipped byte":
@@ -167,10 +163,10 @@ def test_run_that_contradicts_itself_is_refused(changed, run, edit, tmp_path, ho
             path.write_bytes(data)
             code = 3
         case "forged statistics":
-            edit(forged, "statistics.json", lambda statistics: statistics["middle"]["dnn"].update(loss_max=1.0))
+            forge_json(forged, "statistics.json", lambda statistics: statistics["middle"]["dnn"].update(loss_max=1.0))
             code = 1
         case "a forged minimum":
-            edit(forged, "models/dnn/minimum.json", lambda document: document.update(relabelled_loss=0.0))
+            forge_json(forged, "models/dnn/minimum.json", lambda document: document.update(relabelled_loss=0.0))
             code = 1
     before = contents(changed)
     update, accepted = update_reference(forged, reference=changed, confirm=never)
