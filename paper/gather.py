@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tmrepro.claims import judge_folders, load_claims
-from tmrepro.records import Minimum
+from tmrepro.records import Minimum, TrajectoryPoint
 from tmrepro.store.curvature import read_curvature
 from tmrepro.store.finished import Finished, read_finished
 from tmrepro.store.run_files import CURVATURE
@@ -28,6 +28,7 @@ STUDY, OTHER_READINGS, PATHS = (
 )
 REMEDIES = ("paper-cpu", "remedy-cosine", "remedy-averaging", "remedy-relabelled")
 SIZES = ("paper-cpu", "paper-whole-dnn", "paper-whole-cnn", "paper-gpu")
+LATE = 50  # epochs at the end of a training
 FIRST_EPOCHS = ("lm_first_epoch", "gm_first_epoch", "validation_first_epoch")
 OF_A_POINT = (
     "train_loss_at_minimum", "validation_loss", "relabelled_loss", "train_accuracy", "validation_accuracy", "theta_norm",
@@ -184,34 +185,47 @@ def _curvatures(run: Finished) -> dict[str, Any]:
 
 
 def _paths(run: Finished) -> dict[str, Any]:
-    """By network, where training began, how it ended, and what the two planes show of the way."""
+    """By network, where training began, how it ended, and what the planes show of the way."""
     found: dict[str, Any] = {}
     for name in run.models:
-        points = run.trajectory(name)
-        start, before = points[0], points[-2]
+        points, minimum = run.trajectory(name), run.minima[name]
+        start, last = points[0], next(point for point in reversed(points) if point.distance > 0)
+        late = [epoch.train_loss for epoch in run.history(name).epochs[-LATE:]]
         found[name] = {
-            "category": run.minima[name].category,
-            "epochs": run.minima[name].epochs,
+            "category": minimum.category,
+            "epochs": minimum.epochs,
+            "best_epoch": minimum.best_epoch,
             "points": len(points),
             "explained": run.provenance["stages"][f"trajectory/{name}"]["facts"]["explained"],
-            "start": {"loss": start.loss, "distance": start.distance, "gradient_norm": start.gradient_norm},
-            "before": {
-                "epoch": before.epoch, "loss": before.loss, "distance": before.distance, "gradient_norm": before.gradient_norm,
+            "start": _place(start),
+            "last": _place(last),
+            "minimum": _place(next(point for point in points if point.distance == 0)),
+            "late": {
+                "epochs": len(late),
+                "train_loss": _spread(late),
+                "near_zero": sum(loss <= minimum.epsilon for loss in late),
             },
-            "cosine": _spread([point.cosine for point in points if point.cosine is not None]),
+            "cosine": _spread([point.cosine for point in points if point.cosine is not None and point.distance > 0]),
             "in_plane": {
-                plane: None if place.distance is None else math.sqrt(max(0.0, 1 - (place.distance / start.distance) ** 2))
+                plane: None
+                if place.distance is None
+                else math.sqrt(max(0.0, 1 - (place.distance / start.distance) ** 2))
                 for plane, place in start.places.items()
             },
-        }  # fmt: skip
+        }
     return found
+
+
+def _place(point: TrajectoryPoint) -> dict[str, Any]:
+    return {name: getattr(point, name) for name in ("epoch", "loss", "distance", "gradient_norm")}
 
 
 def _first_points(runs: list[Finished]) -> dict[str, Any]:
     """By network, the point that its first training reached."""
     return {
         network: {
-            name: getattr(minima[0], name) for name in ("category", "epochs", "best_epoch", *FIRST_EPOCHS, *OF_A_POINT)
+            name: getattr(minima[0], name)
+            for name in ("category", "epochs", "best_epoch", "seed", "seeds_collapsed", *FIRST_EPOCHS, *OF_A_POINT)
         }
         for run in runs
         for network, minima in _minima(run).items()

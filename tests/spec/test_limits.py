@@ -28,6 +28,7 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
+from tmrepro.comparison.contents import read_figure
 from tmrepro.data import arrays
 from tmrepro.data.picture import read_picture
 from tmrepro.errors import TmreproError
@@ -43,7 +44,7 @@ from tmrepro.store.signatures import recorded_signature
 from tmrepro.store.stages import StageRecord
 from tmrepro.store.zarr_metadata import attributes_of, read_attributes, read_error, read_layout
 from tmrepro.training.checkpoint import FORMAT
-from tmrepro.verification import comparison, figures, level_integrity, reference, update
+from tmrepro.verification import figures, level_integrity, reference
 from tmrepro.verification.bands import Bands
 
 Case = Callable[[Path, int, pytest.MonkeyPatch], Any]
@@ -192,12 +193,9 @@ def kept_file(folder: Path, over: int, patch: pytest.MonkeyPatch) -> Any:
     return reference.replace_reference(run, to=folder / "to", bands=Bands(1, 0.95, 0.0, 0, {}, {}, {})) is None
 
 
-def figure(read: Callable[[Path, str], Any]) -> Case:
-    def case(folder: Path, over: int, _: pytest.MonkeyPatch) -> Any:
-        sparse(folder / "x.png", limits.FIGURE_BYTES + over)
-        return read(folder, "x.png") is not None
-
-    return case
+def figure_compared(folder: Path, over: int, _: pytest.MonkeyPatch) -> bool:
+    sparse(folder / "x.png", limits.FIGURE_BYTES + over)
+    return read_figure(folder, "x.png") is not None
 
 
 def pdf_stream(_: Path, over: int, patch: pytest.MonkeyPatch) -> bool:
@@ -317,8 +315,7 @@ CASES: dict[str, Case] = {
     "spec.limits.PICTURE_PIXELS": picture("PICTURE_PIXELS"),
     "spec.limits.PICTURE_PIXELS of a figure": figure_pixels,
     "spec.limits.FIGURE_BYTES": figure_bytes,
-    "spec.limits.FIGURE_BYTES of a figure compared": figure(comparison._figure),
-    "spec.limits.FIGURE_BYTES of a figure replaced": figure(update._picture),
+    "spec.limits.FIGURE_BYTES of a figure compared": figure_compared,
     "spec.limits.FIGURE_BYTES of a stream": pdf_stream,
     "spec.limits.EXAMPLE_NUMBERS": own_example,
     "spec.limits.EXAMPLE_NUMBERS of a run's signature": own_signature,

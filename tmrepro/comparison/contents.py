@@ -108,6 +108,15 @@ def curvature_values(folder: Path, model: str) -> dict[str, Any]:
     return flat(read_curvature(folder, model).model_dump())
 
 
+def read_figure(folder: Path, relative: str) -> bytes:
+    """Return the bytes of a figure.
+
+    Raises:
+        DamagedError: it is missing or too large.
+    """
+    return read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_BYTES, name=relative)
+
+
 def results(folder: Path, spec: Spec) -> dict[str, Callable[[], Values]]:
     """Return, for everything that the run or reference in `folder` computed, a function that reads its values.
 
@@ -145,7 +154,7 @@ def _path(spec: Spec, folder: Path, model: str) -> Values:
 
 
 def _figure(folder: Path, relative: str) -> Values:
-    return {"": read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_BYTES, name=relative)}
+    return {"": read_figure(folder, relative)}
 
 
 def flat(tree: Mapping[str, Any], *, separator: str = ".") -> dict[str, Any]:

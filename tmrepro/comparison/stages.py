@@ -19,13 +19,13 @@ from tmrepro.comparison.contents import (
     minimum_values,
     parts_of,
     path_values,
+    read_figure,
     surface_values,
 )
 from tmrepro.errors import DamagedError
 from tmrepro.reporting.figures import compare_png
 from tmrepro.spec import Spec, expand_surfaces, first_difference, surfaces_around
-from tmrepro.spec.limits import FIGURE_BYTES
-from tmrepro.store.atomic import WORK, read_bytes, safe_path
+from tmrepro.store.atomic import WORK, safe_path
 from tmrepro.store.documents import load_history, read_json
 from tmrepro.store.manifest import check_manifest, file_hashes, told
 from tmrepro.store.minima import read_minimum
@@ -211,7 +211,7 @@ def compare_figures(ours: Side, theirs: Side) -> Iterator[Difference]:
 def _pixels(ours: Side, theirs: Side, name: str) -> str:
     if not name.endswith(".png"):
         return ""
-    here, there = (read_bytes(side.path(name), limit_bytes=FIGURE_BYTES, name=name) for side in (ours, theirs))
+    here, there = (read_figure(side.run, name) for side in (ours, theirs))
     found = compare_png(there, here)
     return f" ({found.share_different:.2%} of the pixels)" if found.same_size else " (another size)"
 

@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from tmrepro.comparison.contents import history_values, surface_values
+from tmrepro.comparison.contents import history_values, read_figure, surface_values
 from tmrepro.errors import ArtefactError
 from tmrepro.records import FAILED
 from tmrepro.runner.view import RunView
 from tmrepro.spec import expand_surfaces, surfaces_around
-from tmrepro.spec.limits import FIGURE_BYTES
 from tmrepro.statistics import COMPARED_NUMBERS, never_banded
-from tmrepro.store.atomic import read_bytes, safe_path
+from tmrepro.store.atomic import safe_path
 from tmrepro.store.curvature import spectrum_stem
 from tmrepro.store.documents import load_history
 from tmrepro.store.minima import read_minimum
@@ -291,7 +290,7 @@ class Comparison:
         checks = []
         for relative in self._figure_names():
             try:
-                ours, theirs = (_figure(folder, relative) for folder in (self.view.folder, self.other.folder))
+                ours, theirs = (read_figure(folder, relative) for folder in (self.view.folder, self.other.folder))
                 grade, detail = grade_figure(ours, theirs, pdf=False, exact=exact and self.platforms.exact)
             except ArtefactError as error:
                 checks.append(Check(self.level, relative, "damaged", str(error)))
@@ -304,7 +303,7 @@ class Comparison:
         """Show both sides' figures without a grade."""
         for relative in self._figure_names():
             with contextlib.suppress(ArtefactError):
-                ours, theirs = (_figure(folder, relative) for folder in (self.view.folder, self.other.folder))
+                ours, theirs = (read_figure(folder, relative) for folder in (self.view.folder, self.other.folder))
                 self.shown.append(FigureComparison(relative, expected=theirs, found=ours, against=self.other.kind))
 
     def _figure_names(self) -> list[str]:
@@ -335,10 +334,6 @@ def _grade_tensors(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarr
         *({name: array.astype("f8") for name, array in side.items()} for side in (ours, theirs))
     )
     return grade, f"{len(ours)} tensors, all bits" if grade == "identical" else words
-
-
-def _figure(folder: Path, relative: str) -> bytes:
-    return read_bytes(safe_path(folder, relative), limit_bytes=FIGURE_BYTES, name=relative)
 
 
 def _fingerprint(provenance: Mapping[str, Any]) -> str | None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
+from tmrepro.comparison.contents import read_figure
 from tmrepro.errors import ArtefactError
 from tmrepro.runner.curvature import draw_spectra
 from tmrepro.runner.documents import judge_run
 from tmrepro.runner.drawings import draw_figures
 from tmrepro.runner.outputs import Statistics, statistics_of
 from tmrepro.runner.view import RunView
-from tmrepro.spec.limits import FIGURE_BYTES
-from tmrepro.store.atomic import read_bytes, safe_path
+from tmrepro.store.atomic import safe_path
 from tmrepro.store.documents import read_json
 from tmrepro.store.run_files import CLAIMS, HISTORY, STATISTICS, model_file
 from tmrepro.verification.curvature import check_slices
@@ -112,7 +112,7 @@ def _compare_figures(view: RunView, drawn: Path, *, pdf: bool) -> tuple[list[Che
     for name in sorted(names):
         relative = f"figures/{name}"
         try:
-            stored = read_bytes(safe_path(view.folder, relative), limit_bytes=FIGURE_BYTES, name=relative)
+            stored = read_figure(view.folder, relative)
             expected, is_pdf = (drawn / name).read_bytes(), name.endswith(".pdf")
             grade, detail = grade_figure(stored, expected, pdf=is_pdf, exact=platforms.exact)
         except ArtefactError as error:
