@@ -187,7 +187,10 @@ def test_an_audit_alone_starts_a_process_where_torch_was_loaded_before(
         check=False,
     )
     assert told.returncode == 0, told.stderr
-    assert told.stdout.split() == [str(loaded), "identical"]
+    separate, grade = told.stdout.split()
+    assert separate == str(loaded)
+    # A process of the caller's own has NumPy's fastest instructions, which round otherwise on some processors.
+    assert grade == "identical" if loaded else grade in {"identical", "equal"}
 
 
 def test_the_checks_of_json_documents_do_not_depend_on_their_layout(forger: Any) -> None:

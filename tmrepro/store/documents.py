@@ -56,7 +56,7 @@ def parse_json(data: bytes, *, name: str) -> Any:
             parse_float=_finite,
             parse_int=_whole,
         )
-        _check_depth(value)
+        _check_values(value, texts=b"\\u" in data)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{shown(name)}: expected strict JSON, found: {shown(str(error))}") from error
     return value
@@ -143,23 +143,23 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _check_depth(value: Any) -> None:
+def _check_values(value: Any, *, texts: bool) -> None:
+    """Raise ValueError if `value` has too many levels or half a surrogate pair, which is valid JSON but cannot be printed.
+
+    Only an escape can give half a pair, so texts are checked only on request.
+    """
     level = [value]
     for _ in range(JSON_LIMIT_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
+        below: list[Any] = []
+        for outer in level:
+            if isinstance(outer, dict):
+                below += outer.values()
+                below += outer if texts else ()
+            elif isinstance(outer, list):
+                below += outer
+            elif texts and isinstance(outer, str):
+                outer.encode("utf-8")
+        if not below:
             return
+        level = below
     raise ValueError(f"more than {JSON_LIMIT_DEPTH} levels")
-
-
-def _inside(value: Any) -> list[Any]:
-    match value:
-        case dict():
-            return [*value.values(), *value]
-        case list():
-            return value
-        case str():
-            value.encode("utf-8")  # a lone surrogate is valid JSON, but cannot be printed
-            return []
-        case _:
-            return []
