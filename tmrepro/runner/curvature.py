@@ -102,11 +102,10 @@ def draw_spectra(run: Path, spec: Spec, *, folder: Path, write: Callable[[Path, 
     Raises:
         DamagedError: a curvature.json is invalid.
     """
-    spectra = {
-        model.name: _spectrum(read_curvature(run, model.name))
-        for model in expand_models(spec)
-        if (run / "models" / model.name / CURVATURE).exists()
-    }
+    spectra: dict[str, dict[str, Spectrum]] = {}
+    for model in expand_models(spec):
+        if (run / "models" / model.name / CURVATURE).exists():
+            spectra.setdefault(model.base, {})[model.name] = _spectrum(read_curvature(run, model.name))
     if spectra:
         save_figure(draw_spectrum(spectra), folder / spectrum_stem(spec), write)
 
