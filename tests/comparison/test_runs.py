@@ -122,6 +122,14 @@ def change_curvature(run: Path) -> None:
     edit_json(run / "models" / "cnn" / "curvature.json", lambda document: document.update(products=7))
 
 
+def change_eigenvalue(run: Path) -> None:
+    def second(document: dict) -> None:
+        document["residuals"][0] = 0.75
+        document["converged"][0] = False
+
+    edit_json(run / "models" / "cnn" / "curvature.json", second)
+
+
 def change_eigenvector(run: Path) -> None:
     path = run / "models" / "cnn" / "curvature.safetensors"
     data = bytearray(path.read_bytes())

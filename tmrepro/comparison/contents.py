@@ -104,8 +104,9 @@ def surface_values(folder: Path, surface: str, model: str) -> dict[str, Any]:
 
 
 def curvature_values(folder: Path, model: str) -> dict[str, Any]:
-    """Return the content of curvature.json."""
-    return flat(read_curvature(folder, model).model_dump())
+    """Return the content of curvature.json; lists as arrays."""
+    values = flat(read_curvature(folder, model).model_dump())
+    return {name: np.array(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def read_figure(folder: Path, relative: str) -> bytes:
