@@ -63,9 +63,10 @@ bench: .venv/.dev
 	$(BIN)/python benchmarks/surface.py runs/quickstart
 
 # The long forms of the tests: hours are fine here; docs/explanation/results.md has the figures.
+# With -n 1, pytest's worker starts with the settings of portable determinism. In one process, a plugin loads NumPy before them.
 soak: .venv/.dev
-	$(BIN)/python -m pytest -m "hypothesis and not soak" --hypothesis-profile anew -o timeout=0
-	$(BIN)/python -m pytest -m soak -o timeout=0 -o addopts="--strict-markers --strict-config -rP --import-mode=importlib"
+	$(BIN)/python -m pytest -n 1 -m "hypothesis and not soak" --hypothesis-profile anew -o timeout=0
+	$(BIN)/python -m pytest -n 1 -m soak -o timeout=0 -o addopts="--strict-markers --strict-config -rP --import-mode=importlib"
 
 # The container image of the checked-out commit, and what it promises, tried in it; docs/how-to/container.md.
 image:
