@@ -13,6 +13,8 @@ from typing import Any
 import dask.config
 from distributed import Nanny, Scheduler, SpecCluster
 from distributed.core import Status
+from distributed.scheduler import DEFAULT_EXTENSIONS
+from distributed.spans import SpanMetadata, SpansSchedulerExtension
 
 from tmrepro.runner.cluster.serve import WORKER_NUMBER, WORKER_SETTINGS
 
@@ -32,6 +34,14 @@ class CountingNanny(Nanny):
         return await super().instantiate()
 
 
+class BoundedSpans(SpansSchedulerExtension):
+    """Keeps no record of each submission. Dask's own grows by half a kibibyte with every chunk, as long as the scheduler runs."""
+
+    def observe_tasks(self, tss: Any, code: Any, span_metadata: Any) -> Any:  # noqa: ARG002 - Dask's signature
+        """Group tasks as Dask does."""
+        return super().observe_tasks(tss, code=(), span_metadata=SpanMetadata(collections=[]))
+
+
 def local_cluster(workers: int) -> Any:
     """Start a scheduler in this process, and `workers` processes. Dask restarts those that die or hang.
 
@@ -42,7 +52,13 @@ def local_cluster(workers: int) -> Any:
     _require_open_files(OWN_FILES + workers * FILES_PER_WORKER)
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": LOOPBACK, "port": 0, "dashboard_address": f"{LOOPBACK}:0", "worker_ttl": HANGING_SECONDS},
+        "options": {
+            "host": LOOPBACK,
+            "port": 0,
+            "dashboard_address": f"{LOOPBACK}:0",
+            "worker_ttl": HANGING_SECONDS,
+            "extensions": {**DEFAULT_EXTENSIONS, "spans": BoundedSpans},
+        },
     }
     common = {
         "host": LOOPBACK,
