@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import dask.config
+from dask.utils import key_split
 from distributed import Client, Future, KilledWorker
 
 from tmrepro.errors import ComputeError
@@ -43,6 +44,7 @@ LONELY_SECONDS = 60.0  # time without any worker before a note says so
 ALLOWED_DEATHS = 3  # workers that may die while they do the same task; Dask's own limit as well
 START_TRIES = 3  # attempts to start a local worker process until one is prepared
 LOOK_SECONDS = 1.0  # between two checks of the workers
+NAMES_KEPT = 1000  # tasks after which Dask's cache of names, which would keep 100,000, is emptied
 TASKS_PER_WORKER = 2  # one under way and one to follow; more would only fill the scheduler's memory
 
 
@@ -73,6 +75,7 @@ class Cluster:
         self._admitted = 0
         self._starts = 0.0  # number of started local worker processes when one last took part
         self._sent = 0  # tasks under way
+        self._named = 0  # tasks sent so far
         self._sending: set[tuple[str, str]] = set()  # files being sent: address of the worker, SHA-256
         self._arrived: dict[tuple[str, str], float] = {}  # files that have arrived, and when
         self._events: deque[Mapping[str, Any]] = deque()
@@ -168,6 +171,9 @@ class Cluster:
         future = self._client.submit(perform, self._name, task, key=key, pure=False, resources={self._name: 1})
         future.add_done_callback(self._turns.wake)
         self._sent += 1
+        self._named += 1
+        if self._named % NAMES_KEPT == 0:
+            key_split.cache_clear()
         return _Job(task, self._client, future, time.monotonic())
 
     def _drop(self, job: _Job) -> None:
