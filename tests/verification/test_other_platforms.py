@@ -63,7 +63,7 @@ def test_outside_its_band_is_different_on_any_platform(whole_run: Path, referenc
         band.update(low=band["low"] * 1e-3, high=band["low"] * 2e-3)
 
     forger.json("bands.json", narrow)
-    scaled(reference, forger, 1.01)
+    scaled(reference, 1.01)
     checks, _ = compare(whole_run, reference)
     assert checks["statistics paper/dnn"].grade == checks["surface paper/dnn"].grade == "different"
     assert checks["statistics paper/dnn"].detail.startswith("loss_max: ")
@@ -81,7 +81,7 @@ def test_a_statistic_without_a_band_is_not_judged_and_that_is_said(whole_run: Pa
     elsewhere(reference)
     forger = Forger(reference)
     forger.json("bands.json", lambda document: document["statistics"]["paper"]["dnn"].pop("loss_max") and None)
-    scaled(reference, forger, 1.01)
+    scaled(reference, 1.01)
     checks, comparison = compare(whole_run, reference)
     assert checks["statistics paper/dnn"].grade == "consistent"
     assert "loss_max of statistics paper/dnn" in comparison.remarks.warnings[0]
