@@ -71,9 +71,10 @@ def test_many_chunks_leave_nothing_behind(cluster, stand_in):
     evaluate(cluster, stand_in, 2 * LOG_LENGTH)
     gc.collect()
     before = len(gc.get_objects())
-    evaluate(cluster, stand_in, 4 * LOG_LENGTH)
+    evaluate(cluster, stand_in, 10 * LOG_LENGTH)
     gc.collect()
-    assert len(gc.get_objects()) - before < 4 * LOG_LENGTH  # less than one for each
+    # Less than one for each. Some hundred belong to messages that are under way.
+    assert len(gc.get_objects()) - before < 10 * LOG_LENGTH
 
 
 @pytest.mark.soak
