@@ -329,25 +329,9 @@ def test_damage_of_a_finished_run_is_not_made_good_with_other_data(start, refuse
 
 
 def test_images_that_were_changed_are_noticed_where_a_run_goes_on(start, images, tmp_path):
-    command = start(
-        "run",
-        write_spec(tmp_path, IMAGES),
-        "--out",
-        tmp_path / "run",
-        "--data-dir",
-        images,
-        blow=(r"_replace .*/statistics.json", 1, 9),
-    )
-    assert command.wait() == -9
+    arguments = ("run", write_spec(tmp_path, IMAGES), "--out", tmp_path / "run", "--data-dir", images)
+    assert start(*arguments, blow=(r"_replace .*/statistics.json", 1, 9)).wait() == -9
     picture(images / "train/cat/0.png", 77)
-    again = start(
-        "run",
-        write_spec(tmp_path, IMAGES),
-        "--out",
-        tmp_path / "run",
-        "--data-dir",
-        images,
-        blow=(r"_replace .*/history", 1, 9),
-    )
+    again = start(*arguments, blow=(r"_replace .*/history", 1, 9))
     assert again.wait() == -9
     assert "training/dnn: runs (depends on something else now: data.fingerprint:" in again.err

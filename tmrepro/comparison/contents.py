@@ -6,7 +6,7 @@ This is the one list of what is compared. Durations and times of day are left ou
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tmrepro.records import Epoch, History, Minimum, TrajectoryPoint
+from tmrepro.records import Epoch, History, Minimum
 from tmrepro.spec import Spec, expand_models, expand_surfaces, surfaces_around
 from tmrepro.spec.limits import FIGURE_BYTES
 from tmrepro.store.atomic import read_bytes, safe_path
@@ -24,7 +24,7 @@ from tmrepro.store.minima import read_minimum
 from tmrepro.store.run_files import CURVATURE, HISTORY, STORE, TRAJECTORY, model_file
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import read_surface
-from tmrepro.store.trajectories import load_trajectory
+from tmrepro.store.trajectories import load_trajectory, trajectory_columns
 
 Values = Mapping[str, Any]  # numbers, texts, arrays, and the bytes of figures, by name
 
@@ -32,14 +32,7 @@ SECONDS = "seconds"  # the end of the name of every duration
 _DEPTH = "depth_below_minimum"  # of minimum.json; it follows from the surfaces
 
 
-class _Missing:
-    """The value of what a side does not have. None means undefined."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-MISSING = _Missing()
+MISSING = object()  # the value of what a side does not have; None means undefined
 
 
 @dataclass(frozen=True)
@@ -78,22 +71,6 @@ def minimum_values(minimum: Minimum) -> dict[str, Any]:
     """Return the fields of minimum.json."""
     names = (field.name for field in fields(Minimum))
     return {name: getattr(minimum, name) for name in names if name != _DEPTH and not name.endswith(f"_{SECONDS}")}
-
-
-def path_values(points: Sequence[TrajectoryPoint]) -> dict[str, np.ndarray]:
-    """Return the columns [points] of a path of training, float64. nan is undefined."""
-    rows = [
-        {"epoch": point.epoch, "loss": point.loss, "distance": point.distance, "gradient_norm": point.gradient_norm}
-        | {"cosine": point.cosine}
-        | dict(zip(("pca_1", "pca_2"), point.components or (None, None), strict=True))
-        | {
-            f"{surface}.{name}": getattr(place, name)
-            for surface, place in point.places.items()
-            for name in ("a", "b", "distance")
-        }
-        for point in points
-    ]
-    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in rows[0]} if rows else {}
 
 
 def surface_values(folder: Path, surface: str, model: str) -> dict[str, Any]:
@@ -151,7 +128,7 @@ def _history(folder: Path, model: str) -> Values:
 
 
 def _path(spec: Spec, folder: Path, model: str) -> Values:
-    return path_values(load_trajectory(folder, model, surfaces=surfaces_around(spec, model)))
+    return trajectory_columns(load_trajectory(folder, model, surfaces=surfaces_around(spec, model)))
 
 
 def _figure(folder: Path, relative: str) -> Values:

@@ -18,7 +18,6 @@ from tmrepro.comparison.contents import (
     history_values,
     minimum_values,
     parts_of,
-    path_values,
     read_figure,
     surface_values,
 )
@@ -50,7 +49,7 @@ from tmrepro.store.stages import recorded_code, stages_in
 from tmrepro.store.statistics import read_statistics
 from tmrepro.store.surfaces import chunk_slices
 from tmrepro.store.tensors import load_labels, load_tensors
-from tmrepro.store.trajectories import load_trajectory
+from tmrepro.store.trajectories import load_trajectory, trajectory_columns
 
 _AT_POINTS = ("loss", "accuracy")
 
@@ -157,7 +156,7 @@ def compare_trajectory(ours: Side, theirs: Side, model: str) -> Iterator[Differe
         paths = (
             load_trajectory(side.run, model, surfaces=surfaces_around(side.spec, model)) for side in (ours, theirs)
         )
-        yield from _rows(*map(path_values, paths), before=f"{TRAJECTORY}, ")
+        yield from _rows(*map(trajectory_columns, paths), before=f"{TRAJECTORY}, ")
     files = {path for side in (ours, theirs) for path in side.under(f"models/{model}/") if is_of_path(path)}
     yield from _bytes(ours, theirs, sorted(files - {relative}))
 

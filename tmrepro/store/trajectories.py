@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tmrepro.errors import DamagedError
 from tmrepro.records import PlanePlace, TrajectoryPoint
 from tmrepro.store.atomic import read_bytes, safe_path, shown, write_text
@@ -32,13 +34,15 @@ def trajectory_text(points: Sequence[TrajectoryPoint]) -> str:
     """Return the content of the file."""
     surfaces = list(points[0].places) if points else []
     lines = [",".join(_columns(surfaces))]
-    for point in points:
-        numbers = [point.loss, point.distance, point.gradient_norm, point.cosine, *(point.components or (None, None))]
-        for surface in surfaces:
-            place = point.places[surface]
-            numbers += [place.a, place.b, place.distance]
-        lines.append(",".join([str(point.epoch), *map(_written, numbers)]))
+    lines += [",".join([str(point.epoch), *map(_written, _numbers(point, surfaces))]) for point in points]
     return "\n".join(lines) + "\n"
+
+
+def trajectory_columns(points: Sequence[TrajectoryPoint]) -> dict[str, np.ndarray]:
+    """Return the columns [points] of the file, float64. nan is undefined."""
+    surfaces = list(points[0].places) if points else []
+    names, rows = _columns(surfaces), [(point.epoch, *_numbers(point, surfaces)) for point in points]
+    return dict(zip(names, np.array(rows, dtype=np.float64).reshape(len(rows), len(names)).T, strict=True))
 
 
 def load_trajectory(run: Path, model: str, *, surfaces: Sequence[str]) -> tuple[TrajectoryPoint, ...]:
@@ -74,6 +78,14 @@ def kept_state(model: str, epoch: int) -> str:
 
 def _columns(surfaces: Sequence[str]) -> list[str]:
     return [*_OWN, *(f"{surface}.{column}" for surface in surfaces for column in _OF_PLANE)]
+
+
+def _numbers(point: TrajectoryPoint, surfaces: Sequence[str]) -> list[float | None]:
+    """Return the numbers of a line after the epoch."""
+    numbers = [point.loss, point.distance, point.gradient_norm, point.cosine, *(point.components or (None, None))]
+    for place in map(point.places.__getitem__, surfaces):
+        numbers += [place.a, place.b, place.distance]
+    return numbers
 
 
 def _written(number: float | None) -> str:

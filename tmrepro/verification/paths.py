@@ -15,7 +15,6 @@ from typing import assert_never
 import numpy as np
 import torch
 
-from tmrepro.comparison.contents import path_values
 from tmrepro.directions.gaussian import DirectionPair
 from tmrepro.directions.trajectory import away_from
 from tmrepro.landscape.curvature import Settings, remeasure
@@ -30,7 +29,7 @@ from tmrepro.store.atomic import safe_path
 from tmrepro.store.directions import directions_file, load_directions
 from tmrepro.store.run_files import TRAJECTORY, model_file
 from tmrepro.store.stages import recorded_stages
-from tmrepro.store.trajectories import kept_state
+from tmrepro.store.trajectories import kept_state, trajectory_columns
 from tmrepro.training import path_epochs
 from tmrepro.verification.grades import Grade, grade_array, grade_arrays, worst
 from tmrepro.verification.verdict import Check
@@ -98,10 +97,10 @@ def check_path(view: RunView, model: TrainedModel, *, device: torch.device, exac
 
 
 def grade_path(stored: Sequence[TrajectoryPoint], expected: Sequence[TrajectoryPoint]) -> tuple[Grade, str]:
-    """Grade the agreement of two paths, row by row."""
+    """Grade the agreement of two paths, column by column."""
     if [point.epoch for point in stored] != [point.epoch for point in expected]:
         return "different", "other epochs"
-    return grade_arrays(path_values(stored), path_values(expected))
+    return grade_arrays(trajectory_columns(stored), trajectory_columns(expected))
 
 
 def check_directions(view: RunView, drawn: DrawnSurface, model: TrainedModel, *, device: torch.device) -> Check | None:
