@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from hashlib import sha256
 from io import BytesIO
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -46,6 +49,34 @@ def _fonts_subset_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pdf, "get_glyphs_subset", subset)
         patch.setattr(pdf, "font_as_file", BytesIO)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _figures_drawn_once() -> Iterator[None]:
+    """Figures and their small copies for the page take half the time of a small run, and follow from their numbers alone.
+
+    Runs and their verification need the same ones again and again. That these have the same bytes in every process is tested in
+    tests/reporting and tests/paper, which draw them anew.
+    """
+    from tmrepro.reporting.figures import embedded
+    from tmrepro.runner.drawings import Drawing
+
+    def once(function: Callable[..., Any]) -> Callable[..., Any]:
+        found: dict[bytes, Any] = {}
+
+        def remembered(*arguments: object) -> Any:
+            key = sha256(pickle.dumps(arguments)).digest()
+            if key not in found:
+                found[key] = function(*arguments)
+            return found[key]
+
+        return remembered
+
+    files = once(Drawing.files)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Drawing, "files", lambda self: dict(files(self)))
+        patch.setattr(embedded, "_reduced", once(embedded._reduced))
         yield
 
 

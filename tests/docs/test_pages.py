@@ -56,10 +56,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workplace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A copy of `made` as the working directory, with `tmrepro` on the PATH."""
+def workplace(page: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A copy of `made` as the working directory, with `tmrepro` on the PATH, and the shipped references if the page uses any."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    shutil.copytree(ROOT / "paper/reference", tmp_path / "paper/reference", copy_function=os.link)
+    if any("paper/reference" in block.text for block in pages.blocks_of(page)):  # thousands of files
+        shutil.copytree(ROOT / "paper/reference", tmp_path / "paper/reference", copy_function=os.link)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
