@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.records import a_minimum
 from tmrepro.records import Epoch, History, Minimum
 from tmrepro.spec import dump_spec, expand_models, expand_surfaces, parse_spec
 from tmrepro.statistics import STATISTICS
@@ -36,21 +37,6 @@ FIELDS = {field.name for field in dataclasses.fields(Minimum)}
 Values = Callable[[str, int, int], dict[str, Any]]
 
 
-def minimum_of(model: str, seed: int, **fields: Any) -> Minimum:
-    default: dict[str, Any] = {
-        "model": model, "category": "TM", "reason": "", "labels": "hard", "epsilon": 0.05, "epochs": 30,
-        "best_epoch": 30, "stopped": "gm", "train_loss_last": 0.01, "train_loss_previous": 0.01,
-        "train_loss_at_minimum": 0.01, "validation_loss": 0.5, "relabelled_loss": 0.01, "train_accuracy": 1.0,
-        "validation_accuracy": 0.8, "relabelled_accuracy": 1.0, "gradient_norm": 0.1, "theta_norm": 3.0,
-        "parameters": 9, "seed": seed, "seeds_collapsed": (), "lm_first_epoch": 20, "gm_first_epoch": 30,
-        "validation_first_epoch": None, "lm_first_seconds": 2.0, "gm_first_seconds": 3.0,
-        "validation_first_seconds": None, "training_seconds": 3.0,
-    }  # fmt: skip
-    if fields.get("category") == "diverged":
-        default |= {"stopped": "diverged"}
-    return Minimum(**default | fields)
-
-
 @pytest.fixture
 def invent(tmp_path: Path) -> Callable[..., Path]:
     """A folder with the values that `values` gives; what it leaves out is the same for all networks and seeds."""
@@ -66,7 +52,11 @@ def invent(tmp_path: Path) -> Callable[..., Path]:
         for model in expand_models(parsed):
             given = values(model.base, model.seed, 0)
             fields = {key: value for key, value in given.items() if key in FIELDS}
-            save_minimum(folder, minimum_of(model.name, model.seed, **fields), work=work)
+            stopped = "diverged" if fields.get("category") == "diverged" else "gm"
+            minimum = a_minimum(
+                **{"model": model.name, "seed": model.seed, "parameters": 9, "stopped": stopped} | fields
+            )
+            save_minimum(folder, minimum, work=work)
             losses = [1.0 / epoch for epoch in range(1, 31)]
             losses[19] = given.get("train_loss_at_lm", losses[19])
             epochs = (Epoch(n, loss, 0.5, loss, 0.5, 0.01, n / 10) for n, loss in enumerate(losses, start=1))

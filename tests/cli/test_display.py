@@ -11,38 +11,20 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from tests.support.records import a_minimum
 from tmrepro.cli import display
-from tmrepro.records import Epoch, Minimum
+from tmrepro.records import Epoch
 from tmrepro.statistics import STATISTICS
 
-MINIMUM = Minimum(
+MINIMUM = a_minimum(
     model="resnet50",
     category="collapsed",
     reason="the network predicts the same for every image",
-    labels="hard",
-    epsilon=0.05,
     epochs=200,
-    best_epoch=199,
-    stopped="max_epochs",
-    train_loss_last=1.0,
-    train_loss_previous=1.0,
     train_loss_at_minimum=1.2345e-05,
     validation_loss=None,
     relabelled_loss=1.2345e-10,
-    train_accuracy=1.0,
     validation_accuracy=1.0,
-    relabelled_accuracy=1.0,
-    gradient_norm=1.0,
-    theta_norm=1.0,
-    parameters=1,
-    seed=0,
-    seeds_collapsed=(),
-    lm_first_epoch=None,
-    gm_first_epoch=None,
-    validation_first_epoch=None,
-    lm_first_seconds=None,
-    gm_first_seconds=None,
-    validation_first_seconds=None,
     training_seconds=12345.6,
 )
 
@@ -152,10 +134,10 @@ def test_each_stage_under_way_has_a_bar_of_its_own():
 
 def test_why_a_stage_is_made_again_is_said(capsys):
     with display.make_reporter(quiet=False) as reporter:
-        reporter.stage("figures", "runs", "depends on something else now: minima")
+        reporter.stage("figures", "runs", "inputs changed: minima")
         reporter.stage("claims", "continues", "was interrupted")
     assert capsys.readouterr().err.splitlines() == [
-        "figures: runs (depends on something else now: minima)",
+        "figures: runs (inputs changed: minima)",
         "claims: continues (was interrupted)",
     ]
 

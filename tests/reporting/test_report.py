@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.records import a_minimum
 from tmrepro.errors import DamagedError
 from tmrepro.records import Minimum
 from tmrepro.reporting.captions import Caption
@@ -52,34 +53,13 @@ def tiny_png() -> bytes:
 
 @pytest.fixture
 def minimum() -> Minimum:
-    return Minimum(
-        model="dnn",
-        category="TM",
-        reason="T and V~ are at most epsilon",
-        labels="hard",
-        epsilon=0.05,
+    return a_minimum(
         epochs=34,
-        best_epoch=33,
-        stopped="gm",
-        train_loss_last=0.031,
-        train_loss_previous=0.044,
         train_loss_at_minimum=0.01234,
         validation_loss=0.4321,
         relabelled_loss=0.009876,
         train_accuracy=0.99512,
         validation_accuracy=0.91504,
-        relabelled_accuracy=1.0,
-        gradient_norm=0.0307,
-        theta_norm=23.4,
-        parameters=404378,
-        seed=7,
-        seeds_collapsed=(),
-        lm_first_epoch=25,
-        gm_first_epoch=33,
-        validation_first_epoch=None,
-        lm_first_seconds=6.25,
-        gm_first_seconds=8.5,
-        validation_first_seconds=None,
         training_seconds=8.75,
     )
 

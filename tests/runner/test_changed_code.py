@@ -248,7 +248,7 @@ def test_an_unfinished_run_trains_again_with_the_new_code(home, code, tmp_path):
         code(ACTS, "GELU", change)
         with pytest.raises(StopError):
             tmrepro.run(home / "coded.yaml", out=tmp_path / "run", reporter=recorder)
-    assert f"depends on something else now: model.code.files.{ACTS}" in recorder.stages["training/mine"][1]
+    assert f"inputs changed: model.code.files.{ACTS}" in recorder.stages["training/mine"][1]
 
 
 def test_workers_that_find_a_file_changed_meanwhile_take_no_part(home, code, tmp_path):

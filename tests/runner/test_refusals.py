@@ -334,4 +334,4 @@ def test_images_that_were_changed_are_noticed_where_a_run_goes_on(start, images,
     picture(images / "train/cat/0.png", 77)
     again = start(*arguments, blow=(r"_replace .*/history", 1, 9))
     assert again.wait() == -9
-    assert "training/dnn: runs (depends on something else now: data.fingerprint:" in again.err
+    assert "training/dnn: runs (inputs changed: data.fingerprint:" in again.err

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.records import a_minimum
 from tmrepro.errors import DamagedError
 from tmrepro.records import Minimum
 from tmrepro.spec import parse_spec
@@ -26,12 +27,7 @@ SIZES = {"points": K**2, "interior points": (K - 2) ** 2, "training images": 200
 
 def minimum(**values: float) -> Minimum:
     values = {name: int(value) if name == "epochs" else float(value) for name, value in values.items()}
-    return Minimum(
-        model="m", category="GM", reason="", labels="hard", epsilon=0.05, best_epoch=3, stopped="gm",
-        train_loss_last=0.1, train_loss_previous=0.1, parameters=5, seed=0, seeds_collapsed=(), lm_first_epoch=None,
-        gm_first_epoch=None, validation_first_epoch=None, lm_first_seconds=None, gm_first_seconds=None,
-        validation_first_seconds=None, training_seconds=1.0, **values,
-    )  # fmt: skip
+    return a_minimum(model="m", category="GM", **values)
 
 
 def bands_of(rows: Sequence[Mapping[str, float]]) -> Bands:

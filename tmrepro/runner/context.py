@@ -177,7 +177,7 @@ def _reason(earlier: StageRecord | None, *, inputs: dict[str, Any], same: bool, 
     if earlier is None:
         return "not there yet"
     if not same:
-        return f"depends on something else now: {first_changed_input(inputs, earlier.inputs)}"
+        return f"inputs changed: {first_changed_input(inputs, earlier.inputs)}"
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         return f"{damaged[0]}{more} missing or damaged"

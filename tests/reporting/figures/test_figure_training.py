@@ -9,42 +9,14 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from tests.support.records import a_minimum
 from tmrepro.records import History, Minimum
 from tmrepro.reporting.figures import draw_training
 
 
 @pytest.fixture
 def minimum() -> Minimum:
-    return Minimum(
-        model="dnn",
-        category="TM",
-        reason="a test",
-        labels="hard",
-        epsilon=0.05,
-        epochs=12,
-        best_epoch=12,
-        stopped="gm",
-        train_loss_last=0.0005,
-        train_loss_previous=0.001,
-        train_loss_at_minimum=0.0004,
-        validation_loss=0.3,
-        relabelled_loss=0.0003,
-        train_accuracy=1.0,
-        validation_accuracy=0.9,
-        relabelled_accuracy=1.0,
-        gradient_norm=0.01,
-        theta_norm=20.0,
-        parameters=404378,
-        seed=0,
-        seeds_collapsed=(),
-        lm_first_epoch=9,
-        gm_first_epoch=7,
-        validation_first_epoch=None,
-        lm_first_seconds=2.25,
-        gm_first_seconds=1.75,
-        validation_first_seconds=None,
-        training_seconds=3.0,
-    )
+    return a_minimum(epochs=12, best_epoch=12, lm_first_epoch=9, gm_first_epoch=7)
 
 
 def draw(histories, minima):
