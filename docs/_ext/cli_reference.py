@@ -34,22 +34,16 @@ def _section(command: Any, words: tuple[str, ...]) -> str:
     about, *examples = _EXAMPLES.split(command.help or "", maxsplit=1)
     lines = [_as_command(line.strip()) for line in "".join(examples).splitlines() if line.strip()]
     usage = " ".join([*words, *command.collect_usage_pieces(_context(command))])
+    usage = usage.replace("{", "").replace("}", "")  # typer's, around a required argument
     parts = [
         f"## `{' '.join(words)}`\n",
         as_markdown(about) + "\n",
-        _fence("text", _without_doubles(usage)),
+        _fence("text", usage),
         _options(command, words),
     ]
     if lines:
         parts += ["<!-- not run: examples of the help -->", _fence("sh", "\n".join(lines))]
     return "\n".join(parts)
-
-
-def _without_doubles(usage: str) -> str:
-    """Typer adds brackets to names that have their own."""
-    for doubled, single in (("{", ""), ("}", ""), ("[[", "["), ("]]", "]"), ("......", "...")):
-        usage = usage.replace(doubled, single)
-    return usage
 
 
 def _as_command(line: str) -> str:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def bench(
     *,
     model: Annotated[
-        list[str] | None, typer.Option(help="dnn, cnn or resnet50. May be repeated.", show_default="all three")
+        list[str] | None,
+        typer.Option(metavar="NETWORK", help="dnn, cnn or resnet50. May be repeated.", show_default="all three"),
     ] = None,
     images: Annotated[int, typer.Option(min=20, help="Number of images (handwritten digits).")] = 500,
     points: Annotated[int, typer.Option("--grid", metavar="K", min=2, help="Size of the K x K grid.")] = 11,
@@ -22,7 +23,9 @@ def bench(
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads, like compute.threads of a spec.")] = 2,
     evaluator: Annotated[
         list[str] | None,
-        typer.Option(help="Measure only plain and this evaluator. May be repeated.", show_default="all that fit"),
+        typer.Option(
+            metavar="NAME", help="Measure only plain and this evaluator. May be repeated.", show_default="all that fit"
+        ),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Number of rounds. Each round runs all evaluators in turn.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,

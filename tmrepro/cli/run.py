@@ -50,7 +50,8 @@ def run(
     tls_cert: TlsCertOption = None,
     tls_key: TlsKeyOption = None,
     reuse: Annotated[
-        list[Path] | None, typer.Option(help="Reuse what is still valid in this run folder. May be repeated.")
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Reuse what is still valid in this run folder. May be repeated."),
     ] = None,
     only: Annotated[
         list[str] | None,

@@ -25,7 +25,7 @@ STATE_STYLES = {"finished": "green", "unfinished": "yellow", "damaged": "red"}
 
 def ls(
     *,
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="A folder of runs.", show_default="runs")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of runs.", show_default="runs")] = Path(
         "runs"
     ),
     as_json: JsonOption = False,
@@ -61,7 +61,7 @@ def compare(
     *,
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Finished runs or references, at least two.", show_default=False),
+        typer.Argument(metavar="RUN", help="Finished runs or references, at least two.", show_default=False),
     ],
     as_json: JsonOption = False,
     as_csv: CsvOption = False,

@@ -71,7 +71,7 @@ def schema(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="A spec to check first. The schema does not depend on it.", show_default=False
+            metavar="FILE", help="A spec to check first. The schema does not depend on it.", show_default=False
         ),
     ] = None,
     *,

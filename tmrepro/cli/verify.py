@@ -20,7 +20,7 @@ def verify(
     target: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[SPEC | RUN]",
+            metavar="SPEC|RUN",
             help="A spec to run again, or the folder of a run, of a reference or of loss_surface.",
             show_default="spec/quickstart.yaml",
         ),
