@@ -70,8 +70,10 @@ def own_data(model: nn.Module, asked: Asked, *, given: nn.Module, precision: Pre
     network, x = adapted(model, data, asked.output)
     first = len(x) if whole else min(len(x), EVALUATION_BATCH)
     is_lifted = any(value.dtype != parameter.dtype for value in given.parameters())
-    outputs = _outputs(copy.deepcopy(network), x[:first].clone(), data, is_lifted=is_lifted)
-    conduct = _conduct(network, x, given=given, is_lifted=is_lifted, whole=whole)
+    tested = copy.deepcopy(network)
+    with Watch(tested) as watch:
+        outputs = _outputs(tested, x[:first].clone(), data, is_lifted=is_lifted)
+    conduct = _conduct(network, x, given=given, is_lifted=is_lifted, whole=whole, earlier=watch)
     if module is not None:
         if outputs.is_complex():
             raise UsageError(
@@ -106,16 +108,14 @@ def choice(name: str, value: object, choices: Any) -> None:
         raise UsageError(f"{name}: choose one of {', '.join(get_args(choices))} (got {value!r})")
 
 
-def _conduct(network: nn.Module, x: Tensor, *, given: nn.Module, is_lifted: bool, whole: bool) -> Conduct:
+def _conduct(
+    network: nn.Module, x: Tensor, *, given: nn.Module, is_lifted: bool, whole: bool, earlier: Watch
+) -> Conduct:
     """Return how the network behaves. Its calls must reach neither `given` nor the module that it was copied from."""
-    twin = given
-    if is_lifted:
-        with torch.no_grad(), Watch() as watch:
-            copy.deepcopy(network)(x if whole else x[:1])
-        require_apart(watch, given, name="model")
-        twin = lifted(copy.deepcopy(given))
+    require_apart(earlier, given, name="model")
+    twin = lifted(copy.deepcopy(given)) if is_lifted else given
     seen = Adapted(twin, network.selection, network.given) if isinstance(network, Adapted) else twin
-    return examine(network, x, given=seen, whole=whole, remedy=WHOLE)
+    return examine(network, x, given=seen, whole=whole, remedy=WHOLE, earlier=earlier)
 
 
 def _outputs(model: nn.Module, inputs: Tensor, data: Given, *, is_lifted: bool) -> Tensor:

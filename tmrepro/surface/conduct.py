@@ -57,11 +57,13 @@ def examine(
     given: nn.Module | None = None,
     whole: bool = False,
     remedy: str = "",
+    earlier: Watch | None = None,
 ) -> Conduct:
     """Return how `model` (theta*, eval mode) behaves on some of its `inputs` [n, ...]. Only copies are called.
 
     `given` is the module that `model` was copied from, in any mode; calls must not reach it. `whole`: all inputs are one batch,
-    so the outputs for an input may depend on the others. `remedy` tells the user how to request that.
+    so the outputs for an input may depend on the others. `remedy` tells the user how to request that. `earlier`: a watch of an
+    earlier call, of another copy.
 
     Raises:
         UsageError: `model` is not a function of its parameters, its buffers and (unless `whole`) of one input at a time.
@@ -71,7 +73,7 @@ def examine(
     few = inputs if whole else inputs[:FEW]
     used = copy.deepcopy(model)
     drawn = generators()
-    batch, watch = few.clone(), Watch()
+    batch, watch = few.clone(), Watch(used)
     with torch.no_grad(), watch:
         used(batch)
     require_apart(watch, given, model, name=name)
@@ -97,7 +99,9 @@ def examine(
         alone = _check_batches(model, call, inputs, name, remedy)
         if not _repeats(call(used), few, outputs, times=1):
             raise UsageError(_not_repeated(name, draws=draws))
-    _check_away(model, used, call, few, outputs, given=given, name=name)
+    _check_away(
+        model, used, call, few, outputs, given=given, name=name, watches=[watch, *([earlier] if earlier else [])]
+    )
     if not alone and len(inputs) % EVALUATION_BATCH == 1:
         raise UsageError(
             f"{name}: fails on one input alone, and the last batch of {EVALUATION_BATCH} has only one; leave out one input"
@@ -229,16 +233,23 @@ def _check_away(
     *,
     given: nn.Module,
     name: str,
+    watches: list[Watch],
 ) -> None:
-    """Raise UsageError unless `used`, after a move, gives the same outputs as a fresh copy at that point."""
+    """Raise UsageError unless `used`, after a move, gives the same outputs as a fresh copy at that point.
+
+    It must also read nothing outside itself that calls under `watches` computed from the parameters of theta*.
+    """
     fresh = copy.deepcopy(given)
     with away(fresh, reach=REACH):
         _place(used, like=fresh)
         fresh.eval()
-        moved, expected = call(used)(few), call(fresh)(few)
+        before = set().union(*(watch.derived() for watch in watches)) - storages(used.buffers())
+        with Watch() as watch:
+            moved = call(used)(few)
+        expected = call(fresh)(few)
     if _close(moved, outputs, within=0.0):
         raise UsageError(f"{name}: its outputs do not change when its parameters do, so its loss has no landscape")
-    if not _close(moved, expected, within=SAME_CALL):
+    if watch.read & before or not _close(moved, expected, within=SAME_CALL):
         raise UsageError(
             f"{name}: keeps something computed from its parameters, in eval() or in an earlier call, so its outputs do not "
             "change with them; compute it in forward"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -16,22 +17,54 @@ from tmrepro.errors import UsageError
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records, while it is entered, the storages that torch's operators take, and those that they change in place."""
+    """Records, while it is entered, what torch's operators do with memory, by the addresses of storages.
 
-    def __init__(self) -> None:
+    `taken`: what they take. `changed`: what they change in place. `read`: what they read before the same watch saw it written.
+    `model`: follow also what is computed from its parameters.
+    """
+
+    def __init__(self, model: nn.Module | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.taken: set[int] = set()
         self.changed: set[int] = set()
+        self.read: set[int] = set()
+        self._written: set[int] = set()
+        self._sources = set() if model is None else storages_of(model)
+        self._derived: dict[int, StorageWeakRef] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        self.taken |= storages(tree_leaves((args, kwargs)))
+        taken, changed = storages(tree_leaves((args, kwargs))), set()
         if func._schema.is_mutable:  # noqa: SLF001 - torch has no public attribute
             for position, argument in enumerate(func._schema.arguments):  # noqa: SLF001
                 if argument.alias_info is not None and argument.alias_info.is_write:
                     given = args[position] if position < len(args) else kwargs.get(argument.name)
-                    self.changed |= storages(tree_leaves(given))
-        return func(*args, **kwargs)
+                    changed |= storages(tree_leaves(given))
+        self.taken |= taken
+        self.changed |= changed
+        self.read |= taken - changed - self._written
+        found = func(*args, **kwargs)
+        self._written |= changed | (storages(tree_leaves(found)) - taken)
+        if self._sources:
+            self._follow(func._schema.name, taken, tree_leaves(found))  # noqa: SLF001
+        return found
+
+    def derived(self) -> set[int]:
+        """Return the addresses of the memory that was computed from the parameters and is still in use."""
+        return {address for address in self._derived if self._is_derived(address)}
+
+    def _is_derived(self, address: int) -> bool:
+        memory = self._derived.get(address)
+        return memory is not None and not memory.expired()  # type: ignore[no-untyped-call]
+
+    def _follow(self, operator: str, taken: set[int], found: list[object]) -> None:
+        shape_only = operator.endswith("_like") or operator.startswith("aten::new_")
+        follows = not shape_only and any(one in self._sources or self._is_derived(one) for one in taken)
+        for address, storage in _memory(found):
+            if follows and address not in self._sources:
+                self._derived[address] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+            elif not follows:
+                self._derived.pop(address, None)  # memory of something that is gone
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -41,11 +74,15 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def storages(values: Iterable[object]) -> set[int]:
     """Return the addresses of the memory of the tensors among `values`, if they have any."""
-    found = set()
+    return {address for address, _ in _memory(values)}
+
+
+def _memory(values: Iterable[object]) -> Iterator[tuple[int, torch.UntypedStorage]]:
     for value in values:
         if isinstance(value, Tensor) and value.layout is torch.strided and value.numel():
-            found.add(value.untyped_storage().data_ptr())
-    return found - {0}
+            storage = value.untyped_storage()
+            if address := storage.data_ptr():
+                yield address, storage
 
 
 def storages_of(model: nn.Module) -> set[int]:
