@@ -54,10 +54,10 @@ def _fonts_subset_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _figures_drawn_once() -> Iterator[None]:
-    """Figures and their small copies for the page take half the time of a small run, and follow from their numbers alone.
+    """Draw each figure of a run, and its small copy for the page, once in a process for the same numbers.
 
-    Runs and their verification need the same ones again and again. That these have the same bytes in every process is tested in
-    tests/reporting and tests/paper, which draw them anew.
+    Drawing takes half the time of a small run, and tests of runs and of verification need the same figures many times.
+    tests/reporting/figures calls the drawing functions directly, and checks that they give the same bytes in every process.
     """
     from tmrepro.reporting.figures import embedded
     from tmrepro.runner.drawings import Drawing
@@ -89,11 +89,3 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _no_wait_for_the_disk() -> Iterator[None]:
-    """No test cuts the power, and what a test starts as a process of its own waits for the disk all the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: os.fstat(descriptor) and None)  # a closed one is an error
-        yield

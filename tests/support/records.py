@@ -8,7 +8,7 @@ from tmrepro.records import Minimum
 
 
 def a_minimum(**fields: Any) -> Minimum:
-    """Return a TM after 30 epochs, of which `fields` differ."""
+    """Return a TM after 30 epochs. `fields` replace its default values."""
     default: dict[str, Any] = {
         "model": "dnn", "category": "TM", "reason": "", "labels": "hard", "epsilon": 0.05, "epochs": 30,
         "best_epoch": 30, "stopped": "gm", "train_loss_last": 0.01, "train_loss_previous": 0.01,

@@ -115,7 +115,7 @@ def _conduct(
     require_apart(earlier, given, name="model")
     twin = lifted(copy.deepcopy(given)) if is_lifted else given
     seen = Adapted(twin, network.selection, network.given) if isinstance(network, Adapted) else twin
-    return examine(network, x, given=seen, whole=whole, remedy=WHOLE, earlier=earlier)
+    return examine(network, x, given=seen, whole=whole, remedy=WHOLE, earlier=[earlier])
 
 
 def _outputs(model: nn.Module, inputs: Tensor, data: Given, *, is_lifted: bool) -> Tensor:

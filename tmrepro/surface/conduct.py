@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -57,13 +57,13 @@ def examine(
     given: nn.Module | None = None,
     whole: bool = False,
     remedy: str = "",
-    earlier: Watch | None = None,
+    earlier: Sequence[Watch] = (),
 ) -> Conduct:
     """Return how `model` (theta*, eval mode) behaves on some of its `inputs` [n, ...]. Only copies are called.
 
     `given` is the module that `model` was copied from, in any mode; calls must not reach it. `whole`: all inputs are one batch,
-    so the outputs for an input may depend on the others. `remedy` tells the user how to request that. `earlier`: a watch of an
-    earlier call, of another copy.
+    so the outputs for an input may depend on the others. `remedy` tells the user how to request that. `earlier`:
+    watches of earlier calls of other copies.
 
     Raises:
         UsageError: `model` is not a function of its parameters, its buffers and (unless `whole`) of one input at a time.
@@ -99,9 +99,7 @@ def examine(
         alone = _check_batches(model, call, inputs, name, remedy)
         if not _repeats(call(used), few, outputs, times=1):
             raise UsageError(_not_repeated(name, draws=draws))
-    _check_away(
-        model, used, call, few, outputs, given=given, name=name, watches=[watch, *([earlier] if earlier else [])]
-    )
+    _check_away(model, used, call, few, outputs, given=given, name=name, watches=[watch, *earlier])
     if not alone and len(inputs) % EVALUATION_BATCH == 1:
         raise UsageError(
             f"{name}: fails on one input alone, and the last batch of {EVALUATION_BATCH} has only one; leave out one input"
@@ -233,23 +231,24 @@ def _check_away(
     *,
     given: nn.Module,
     name: str,
-    watches: list[Watch],
+    watches: Sequence[Watch],
 ) -> None:
     """Raise UsageError unless `used`, after a move, gives the same outputs as a fresh copy at that point.
 
-    It must also read nothing outside itself that calls under `watches` computed from the parameters of theta*.
+    Raise it also if `used` then reads a tensor that a call under `watches` computed from the parameters at theta*. A fresh copy
+    would not show it if all copies share that tensor.
     """
     fresh = copy.deepcopy(given)
     with away(fresh, reach=REACH):
         _place(used, like=fresh)
         fresh.eval()
-        before = set().union(*(watch.derived() for watch in watches)) - storages(used.buffers())
+        stale = set().union(*(watch.derived() for watch in watches)) - storages(used.buffers())
         with Watch() as watch:
             moved = call(used)(few)
         expected = call(fresh)(few)
     if _close(moved, outputs, within=0.0):
         raise UsageError(f"{name}: its outputs do not change when its parameters do, so its loss has no landscape")
-    if watch.read & before or not _close(moved, expected, within=SAME_CALL):
+    if watch.read & stale or not _close(moved, expected, within=SAME_CALL):
         raise UsageError(
             f"{name}: keeps something computed from its parameters, in eval() or in an earlier call, so its outputs do not "
             "change with them; compute it in forward"

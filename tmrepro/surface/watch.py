@@ -17,10 +17,10 @@ from tmrepro.errors import UsageError
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records, while it is entered, what torch's operators do with memory, by the addresses of storages.
+    """Records, while it is entered, which storages torch's operators use, by address.
 
-    `taken`: what they take. `changed`: what they change in place. `read`: what they read before the same watch saw it written.
-    `model`: follow also what is computed from its parameters.
+    `taken` are all that they take, `changed` those that they change in place, and `read` those that they read before any operator
+    under this watch had written to them. With a `model`, the watch also follows what is computed from its parameters (`derived`).
     """
 
     def __init__(self, model: nn.Module | None = None) -> None:
@@ -50,7 +50,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return found
 
     def derived(self) -> set[int]:
-        """Return the addresses of the memory that was computed from the parameters and is still in use."""
+        """Return the addresses of the storages that were computed from the model's parameters and still exist."""
         return {address for address in self._derived if self._is_derived(address)}
 
     def _is_derived(self, address: int) -> bool:
@@ -58,13 +58,14 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return memory is not None and not memory.expired()  # type: ignore[no-untyped-call]
 
     def _follow(self, operator: str, taken: set[int], found: list[object]) -> None:
+        # zeros_like, new_zeros and the like use no numbers of a tensor, only its shape.
         shape_only = operator.endswith("_like") or operator.startswith("aten::new_")
         follows = not shape_only and any(one in self._sources or self._is_derived(one) for one in taken)
         for address, storage in _memory(found):
             if follows and address not in self._sources:
                 self._derived[address] = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
             elif not follows:
-                self._derived.pop(address, None)  # memory of something that is gone
+                self._derived.pop(address, None)  # the address was that of a storage that is gone
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
